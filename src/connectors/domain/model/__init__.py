@@ -1,0 +1,1 @@
+"""The nouns: frozen values that check themselves when built. No I/O, no clock, no framework."""

@@ -1,0 +1,86 @@
+"""Connections: one external account of one tenant at one provider."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import IllegalTransitionError
+from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
+from connectors.domain.model.instant import optional_utc, utc
+
+
+@attrs.frozen(kw_only=True)
+class ExternalAccount:
+    """Who we are connected to, in the provider's words."""
+
+    id: str
+    """Stable at the provider; (tenant, provider, account id) is unique among connections."""
+    name: str
+    url: str | None = None
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """What the room needs to remember of it: JSON values, no secrets."""
+
+
+class ConnectionStatus(StrEnum):
+    """Whether a connection works, and if not, who can change that."""
+
+    ACTIVE = "active"
+    REAUTHORIZATION_REQUIRED = "reauthorization_required"
+    """The grant died: the user has to connect again."""
+    DISABLED = "disabled"
+    """Switched off here by an operator."""
+    REVOKED = "revoked"
+    """Ended: disconnected here, or withdrawn at the provider."""
+
+
+TRANSITIONS: Mapping[ConnectionStatus, frozenset[ConnectionStatus]] = {
+    ConnectionStatus.ACTIVE: frozenset(
+        {ConnectionStatus.REAUTHORIZATION_REQUIRED, ConnectionStatus.DISABLED, ConnectionStatus.REVOKED}
+    ),
+    ConnectionStatus.REAUTHORIZATION_REQUIRED: frozenset(
+        {ConnectionStatus.ACTIVE, ConnectionStatus.DISABLED, ConnectionStatus.REVOKED}
+    ),
+    ConnectionStatus.DISABLED: frozenset({ConnectionStatus.ACTIVE, ConnectionStatus.REVOKED}),
+    # A user who connects the same account again revives the connection, its signals and its history.
+    ConnectionStatus.REVOKED: frozenset({ConnectionStatus.ACTIVE}),
+}
+"""Every legal change of status. Staying as one is always legal and changes nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """One external account, connected for one tenant."""
+
+    id: ConnectionId
+    tenant_id: TenantId
+    provider: ProviderSlug
+    account: ExternalAccount
+    grant_id: GrantId | None
+    """None once disconnected: the secrets are destroyed."""
+    status: ConnectionStatus = ConnectionStatus.ACTIVE
+    status_reason: str | None = None
+    """Why it is not active, as a sentence for operators."""
+    scopes: tuple[str, ...] = ()
+    """What was granted, which may be less than what was asked."""
+    expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """The room's own: chosen repositories, data centre. JSON values, no secrets."""
+    last_synced_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    last_error: str | None = None
+    created_at: datetime = attrs.field(converter=utc)
+    updated_at: datetime = attrs.field(converter=utc)
+
+    def moved_to(self, status: ConnectionStatus, *, at: datetime, reason: str | None = None) -> "Connection":
+        """The connection in another status.
+
+        Raises:
+            IllegalTransitionError: `TRANSITIONS` does not have it.
+        """
+        if status is self.status:
+            return self if reason == self.status_reason else attrs.evolve(self, status_reason=reason, updated_at=at)
+        if status not in TRANSITIONS[self.status]:
+            raise IllegalTransitionError(f"a connection cannot go from {self.status} to {status}")
+        return attrs.evolve(self, status=status, status_reason=reason, updated_at=at)

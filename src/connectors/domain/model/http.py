@@ -1,0 +1,123 @@
+"""HTTP as values: what a provider's room asks for and is answered, without a socket in sight."""
+
+import json
+from collections.abc import Generator, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import attrs
+
+from connectors.domain.model.errors import UnexpectedResponseError
+
+
+class Authorization(StrEnum):
+    """Who a request speaks for; `flows/converse.py` puts the header on, a room never does."""
+
+    ACCESS_TOKEN = "access_token"  # noqa: S105 - a scheme's name
+    CLIENT_BASIC = "client_basic"
+    """Our client id and secret as HTTP Basic (RFC 6749 §2.3.1)."""
+    NONE = "none"
+
+
+def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with lower-case names, the only spelling used past the edge."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@attrs.frozen(kw_only=True)
+class HttpRequest:
+    """One outbound request."""
+
+    method: str
+    url: str = attrs.field(repr=lambda url: repr(url.partition("?")[0]))
+    """Absolute, with its query."""
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=lower_names, repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    authorization: Authorization = Authorization.ACCESS_TOKEN
+    token_name: str | None = None
+    """Which companion of the token set speaks (Slack's `user`), None for the token set itself."""
+    expects: frozenset[int] = frozenset()
+    """Statuses of 400 and above that the room wants to read itself (a 404 that means "already gone")."""
+
+
+@attrs.frozen(kw_only=True)
+class HttpResponse:
+    """One answer, read whole (within the size limit of the adapter)."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=lower_names, repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    url: str = attrs.field(default="", repr=False)
+    """Where the answer came from, after redirects."""
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            UnexpectedResponseError: the body is not JSON (HTML of a gateway, cut off, empty).
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise UnexpectedResponseError(f"answered {self.status} with a body that is not JSON") from error
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            UnexpectedResponseError: not JSON, or JSON of another type.
+        """
+        document = self.json()
+        if not isinstance(document, dict):
+            raise UnexpectedResponseError(f"answered {self.status} with JSON that is not an object")
+        return document
+
+    def json_list(self) -> list[Any]:
+        """The body as a JSON array.
+
+        Raises:
+            UnexpectedResponseError: not JSON, or JSON of another type.
+        """
+        document = self.json()
+        if not isinstance(document, list):
+            raise UnexpectedResponseError(f"answered {self.status} with JSON that is not an array")
+        return document
+
+
+T = TypeVar("T")
+
+Conversation = Generator[HttpRequest, HttpResponse, T]
+"""What takes several calls: a generator that yields requests, is sent the answers, and returns its result."""
+
+
+def origin_of(url: str) -> str:
+    """`https://api.github.com` of any URL there: scheme, host and explicit port, lower-case.
+
+    Raises:
+        ValueError: the URL has no scheme or host, or carries user information.
+    """
+    parts = urlsplit(url)
+    if not parts.scheme or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("not an absolute URL without user information")
+    return f"{parts.scheme.lower()}://{parts.netloc.lower()}"
+
+
+def with_query(url: str, params: Mapping[str, str | None]) -> str:
+    """The URL with these query parameters appended, percent-encoded; those that are None are left out."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    query.extend((name, value) for name, value in params.items() if value is not None)
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def json_request(method: str, url: str, document: Any, **changes: Any) -> HttpRequest:
+    """A request with a JSON body."""
+    headers = {"content-type": "application/json", **changes.pop("headers", {})}
+    return HttpRequest(method=method, url=url, headers=headers, body=json.dumps(document).encode(), **changes)
+
+
+def form_request(method: str, url: str, fields: Mapping[str, str], **changes: Any) -> HttpRequest:
+    """A request with an `application/x-www-form-urlencoded` body."""
+    headers = {"content-type": "application/x-www-form-urlencoded", **changes.pop("headers", {})}
+    return HttpRequest(method=method, url=url, headers=headers, body=urlencode(fields).encode(), **changes)

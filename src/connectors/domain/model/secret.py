@@ -1,0 +1,58 @@
+"""Secrets in two states: readable in memory (`Secret`) and sealed for storage (`SealedSecret`)."""
+
+from enum import StrEnum
+from uuid import UUID
+
+import attrs
+
+from connectors.domain.model.ids import TenantId
+
+
+@attrs.frozen(repr=False, eq=False)
+class Secret:
+    """A readable secret that cannot be printed by accident.
+
+    It has no `==`: comparing secrets is the business of `hmac.compare_digest`, which takes the revealed bytes.
+    """
+
+    _value: str
+
+    def reveal(self) -> str:
+        """The secret itself. Call it only where it goes onto the wire or into a cipher."""
+        return self._value
+
+    def reveal_bytes(self) -> bytes:
+        """The secret as UTF-8."""
+        return self._value.encode()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+
+class SecretPurpose(StrEnum):
+    """What a sealed secret is for. Part of what the cipher authenticates: one kind never passes for another."""
+
+    TOKEN_SET = "token_set"  # noqa: S105 - a purpose's name
+    CODE_VERIFIER = "code_verifier"
+    WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - a purpose's name
+
+
+@attrs.frozen
+class SecretContext:
+    """Whose secret it is: a sealed secret opens only in the context that it was sealed in."""
+
+    tenant_id: TenantId
+    owner_id: UUID
+    """The grant, subscription, connection or authorization request that the secret belongs to."""
+    purpose: SecretPurpose
+
+
+@attrs.frozen
+class SealedSecret:
+    """Ciphertext with what is needed to open it, except the key."""
+
+    key_id: str
+    nonce: bytes = attrs.field(repr=False)
+    ciphertext: bytes = attrs.field(repr=False)

@@ -1,0 +1,184 @@
+"""Webhooks: subscriptions (standing arrangements), deliveries (one HTTP request), and what they say."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.http import lower_names
+from connectors.domain.model.ids import ConnectionId, DeliveryId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.instant import optional_utc, utc
+from connectors.domain.model.secret import SealedSecret
+from connectors.domain.model.signal import SignalDraft
+
+
+class SubscriptionStatus(StrEnum):
+    """Where a subscription is in its life."""
+
+    PENDING = "pending"
+    """On record with its secret; the provider has not confirmed yet, but may already be sending."""
+    ACTIVE = "active"
+    FAILED = "failed"
+    """The provider refused it; `error` says why."""
+    ENDED = "ended"
+    """Removed at the provider, or gone there."""
+
+
+@attrs.frozen(kw_only=True)
+class Subscription:
+    """One standing arrangement with a provider to be told of events."""
+
+    id: SubscriptionId
+    tenant_id: TenantId
+    connection_id: ConnectionId
+    provider: ProviderSlug
+    target: str
+    """What it covers, in the room's own words: `repo:octo/hello`, `org:octo`, a calendar's id."""
+    status: SubscriptionStatus = SubscriptionStatus.PENDING
+    external_id: str | None = None
+    """The provider's id of it (hook, channel, watch), which its deliveries name."""
+    secret: SealedSecret | None = None
+    """The secret we chose for it; None where the vendor signs with an app-level one."""
+    expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """All that is needed to renew or remove it as it was made. JSON values, no secrets."""
+    error: str | None = None
+    created_at: datetime = attrs.field(converter=utc)
+    updated_at: datetime = attrs.field(converter=utc)
+
+
+@attrs.frozen(kw_only=True)
+class WebhookRequest:
+    """One inbound HTTP request to a webhook URL: raw, unproven."""
+
+    provider: ProviderSlug
+    tenant_id: TenantId | None
+    """From the path; None on an app-level URL."""
+    connection_id: ConnectionId | None = None
+    """From the path, where a vendor needs a URL per connection."""
+    method: str = "POST"
+    url: str = attrs.field(default="", repr=False)
+    """Full URL as we know ourselves, with its query."""
+    headers: Mapping[str, str] = attrs.field(converter=lower_names, repr=False)
+    body: bytes = attrs.field(repr=False)
+    """Exactly the bytes that were sent: signatures are over these."""
+    received_at: datetime = attrs.field(converter=utc)
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryHints:
+    """What an unproven request claims about itself: enough to look up secrets, never enough to act on."""
+
+    delivery_id: str | None = None
+    subscription_external_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class VerifiedDelivery:
+    """A request whose sender is proven, or which is a bare notification that proves nothing and is told nothing.
+
+    The only type that `read_event` accepts.
+    """
+
+    request: WebhookRequest = attrs.field(repr=False)
+    delivery_id: str
+    """The provider's own id, the same on every retry; a hash of the body where the vendor gives none."""
+    via: str
+    """What proved it: `subscription`, `app`, `connection`, `relay` (an operator's token), `replay`."""
+    claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """Verified claims of a JWT, where the vendor signs with one."""
+
+
+@attrs.frozen(kw_only=True)
+class WebhookReply:
+    """What the vendor wants to read in the answer (Slack's challenge), instead of our usual 202."""
+
+    status: int = 200
+    content_type: str = "application/json"
+    body: bytes = attrs.field(default=b"{}", repr=False)
+
+
+@attrs.frozen
+class Ignored:
+    """An event that we do not track, on purpose. It is recorded and acknowledged."""
+
+    event: str
+    reason: str = "not tracked"
+    reply: WebhookReply | None = None
+
+
+class Lifecycle(StrEnum):
+    """What a webhook can say about the connection itself."""
+
+    REVOKED = "revoked"
+    """The user or an admin withdrew the grant at the provider."""
+
+
+@attrs.frozen(kw_only=True)
+class WebhookEvent:
+    """What a verified delivery says happened."""
+
+    event: str
+    """The provider's name of it, with its action: `issues.opened`."""
+    signals: tuple[SignalDraft, ...] = ()
+    account_ids: tuple[str, ...] = ()
+    """External accounts that the event names; their connections are who it is for. Empty: it names none.
+
+    Each is an account id, or `host:acme.atlassian.net` for the host of an account's URL, or `email:lee@acme.com` for
+    the lower-case `email` in an account's metadata."""
+    needs_sync: bool = False
+    """It only says that something changed: enqueue a read."""
+    sync_target: str | None = None
+    """Which part to read (a calendar, a channel), None for all."""
+    lifecycle: Lifecycle | None = None
+    connection_metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """What to merge into the connection's metadata."""
+    reply: WebhookReply | None = None
+
+
+class DeliveryStatus(StrEnum):
+    """What became of a delivery."""
+
+    PROCESSED = "processed"
+    IGNORED = "ignored"
+    FAILED = "failed"
+    """Kept with its reason; `replay` runs it again."""
+
+
+class Recorded(StrEnum):
+    """Whether a record was new."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+
+
+@attrs.frozen(kw_only=True)
+class WebhookDelivery:
+    """One delivery as the inbox keeps it."""
+
+    id: DeliveryId
+    tenant_id: TenantId
+    provider: ProviderSlug
+    connection_id: ConnectionId | None
+    delivery_id: str
+    """The provider's; (tenant, provider, delivery_id) is unique."""
+    event: str | None
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Lower-case names, secrets and signatures removed."""
+    body: bytes = attrs.field(repr=False)
+    received_at: datetime = attrs.field(converter=utc)
+    status: DeliveryStatus
+    error: str | None = None
+    signal_count: int = 0
+    """How many signals this delivery added; those that were there already do not count."""
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryFilter:
+    """What `GET /deliveries` may be narrowed to."""
+
+    provider: ProviderSlug | None = None
+    connection_id: ConnectionId | None = None
+    status: DeliveryStatus | None = None

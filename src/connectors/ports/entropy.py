@@ -1,0 +1,17 @@
+"""Randomness and fresh identifiers."""
+
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+
+class Entropy(Protocol):
+    """Gives what cannot be guessed."""
+
+    def token(self, size: int = 32) -> str:
+        """`size` random bytes from the system's CSPRNG as unpadded base64url."""
+        ...
+
+    def uuid7(self, at: datetime) -> UUID:
+        """A fresh UUIDv7 (RFC 9562 §5.7) of that instant: later ones sort later."""
+        ...

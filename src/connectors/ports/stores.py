@@ -1,0 +1,321 @@
+"""What is kept. Every method that touches one tenant's data takes the tenant: there is no way to ask without it.
+
+Methods that look across tenants say so; they serve app-level webhooks and maintenance, never a caller's request.
+A store lives inside a unit of work (`unit_of_work.py`): what it writes becomes visible, all or nothing, when that ends.
+All of them raise InfrastructureError when the database cannot be reached.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.ids import (
+    ConnectionId,
+    DeliveryId,
+    GrantId,
+    JobId,
+    ProviderSlug,
+    SignalId,
+    SubscriptionId,
+    TenantId,
+)
+from connectors.domain.model.oauth import AuthorizationRequest, Grant, RefreshLease
+from connectors.domain.model.paging import Page, PageRequest
+from connectors.domain.model.secret import SealedSecret
+from connectors.domain.model.signal import Signal, SignalFilter
+from connectors.domain.model.sync import Cursor, JobStatus, SyncJob
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import DeliveryFilter, Recorded, Subscription, WebhookDelivery
+
+
+class TenantStore(Protocol):
+    """The tenants that exist here."""
+
+    def record(self, tenant: Tenant) -> Recorded:
+        """Make it known; DUPLICATE and unchanged if it is already."""
+        ...
+
+    def find(self, tenant_id: TenantId) -> Tenant | None:
+        """The tenant, or None."""
+        ...
+
+    def delete(self, tenant_id: TenantId) -> bool:
+        """Erase the tenant and all that it has; False if there was none."""
+        ...
+
+
+class ConnectionStore(Protocol):
+    """Connections; (tenant, provider, account id) is unique."""
+
+    def save(self, connection: Connection) -> Connection:
+        """Store it, and return it as stored.
+
+        If the tenant already has a connection to that account under another id, that one is updated instead and keeps
+        its id and `created_at`.
+        """
+        ...
+
+    def get(self, tenant_id: TenantId, connection_id: ConnectionId, *, lock: bool = False) -> Connection:
+        """The tenant's connection. With `lock`, nobody else changes it before this unit of work ends.
+
+        Raises:
+            ConnectionNotFoundError: the tenant has none with this id.
+        """
+        ...
+
+    def find_by_account(self, tenant_id: TenantId, provider: ProviderSlug, account_id: str) -> Connection | None:
+        """The tenant's connection to this external account, of any status."""
+        ...
+
+    def list_by_grant(self, tenant_id: TenantId, grant_id: GrantId) -> Sequence[Connection]:
+        """All connections that live on the grant."""
+        ...
+
+    def list_of_provider(
+        self, tenant_id: TenantId, provider: ProviderSlug, status: ConnectionStatus | None = None
+    ) -> Sequence[Connection]:
+        """All of the tenant's connections of one provider, oldest first."""
+        ...
+
+    def list_by_accounts(self, provider: ProviderSlug, account_ids: Iterable[str]) -> Sequence[Connection]:
+        """Across tenants: every connection, of any status, to one of these accounts, named as in
+        `WebhookEvent.account_ids`: by id, by `host:` of the account's URL, or by `email:` in its metadata."""
+        ...
+
+    def list_all(self, *, status: ConnectionStatus | None = None) -> Sequence[Connection]:
+        """Across tenants: all of them, oldest first. For maintenance."""
+        ...
+
+    def list_page(
+        self,
+        tenant_id: TenantId,
+        page: PageRequest,
+        *,
+        provider: ProviderSlug | None = None,
+        status: ConnectionStatus | None = None,
+    ) -> Page[Connection]:
+        """A page of the tenant's connections, newest first by (created_at, id)."""
+        ...
+
+
+class GrantStore(Protocol):
+    """Grants; (tenant, provider, grant_key) is unique. Token sets stay sealed here."""
+
+    def save(self, grant: Grant) -> Grant:
+        """Store a consent's pair. One that is there under the same key is replaced: its id stays, `version` grows, its
+        lease and unknown attempt are forgotten. The pair must be sealed for the id that is stored, so look with
+        `find_by_key` first."""
+        ...
+
+    def get(self, tenant_id: TenantId, grant_id: GrantId) -> Grant | None:
+        """The tenant's grant, or None."""
+        ...
+
+    def find_by_key(
+        self, tenant_id: TenantId, provider: ProviderSlug, grant_key: str, *, lock: bool = False
+    ) -> Grant | None:
+        """The tenant's grant of this consent. With `lock`, nobody else changes it before this unit of work ends."""
+        ...
+
+    def delete(self, tenant_id: TenantId, grant_id: GrantId) -> bool:
+        """Destroy it with its secrets; False if there was none."""
+        ...
+
+    def count_by_key(self, grant_key: str) -> int:
+        """Across tenants and providers: how many grants rest on this consent key."""
+        ...
+
+    def claim_refresh(
+        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime
+    ) -> RefreshLease | None:
+        """The right to refresh until `until`, or None while somebody else's lease lasts (or there is no grant)."""
+        ...
+
+    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, at: datetime) -> bool:
+        """Put on record, before the call, that the refresh token goes out; False if the lease is no longer ours."""
+        ...
+
+    def record_refreshed(
+        self,
+        tenant_id: TenantId,
+        lease: RefreshLease,
+        token_set: SealedSecret,
+        *,
+        expires_at: datetime | None,
+        refresh_expires_at: datetime | None,
+        at: datetime,
+    ) -> Grant | None:
+        """Store the rotated pair, clear the attempt, end the lease; None (nothing written) if the lease is lost."""
+        ...
+
+    def release(self, tenant_id: TenantId, lease: RefreshLease, *, attempt_settled: bool) -> None:
+        """End the lease without a new pair. `attempt_settled`: the vendor answered, so the outcome is known."""
+        ...
+
+    def list_sealed(self) -> Sequence[Grant]:
+        """Across tenants: all grants. For key rotation and idle refresh."""
+        ...
+
+
+class AuthorizationRequestStore(Protocol):
+    """Pending authorizations. A store with two verbs: issue and consume."""
+
+    def issue(self, request: AuthorizationRequest) -> None:
+        """Keep it until it is consumed or expires."""
+        ...
+
+    def consume(self, state_hash: bytes, *, now: datetime) -> AuthorizationRequest | None:
+        """The request, gone from the store in the same statement; None if unknown, consumed or expired.
+
+        Of two callers at once exactly one gets it (RFC 9700 §4.2.4).
+        """
+        ...
+
+    def sweep(self, *, now: datetime) -> int:
+        """Drop the expired ones; how many."""
+        ...
+
+
+class SubscriptionStore(Protocol):
+    """Webhook subscriptions."""
+
+    def save(self, subscription: Subscription) -> None:
+        """Insert it, or replace the one with its id."""
+        ...
+
+    def get(self, tenant_id: TenantId, subscription_id: SubscriptionId) -> Subscription | None:
+        """The tenant's subscription, or None."""
+        ...
+
+    def delete(self, tenant_id: TenantId, subscription_id: SubscriptionId) -> None:
+        """Forget it."""
+        ...
+
+    def list_of_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Sequence[Subscription]:
+        """All of a connection's subscriptions, of any status, oldest first."""
+        ...
+
+    def list_candidates(
+        self, tenant_id: TenantId, provider: ProviderSlug, external_id: str | None
+    ) -> Sequence[Subscription]:
+        """Whose secret a delivery may be signed with: the tenant's subscriptions that the external id names, and those
+        still PENDING (their first delivery can come before the provider's answer). ENDED ones are not among them."""
+        ...
+
+    def list_by_external_id(self, provider: ProviderSlug, external_id: str) -> Sequence[Subscription]:
+        """Across tenants: every live subscription that a provider calls so."""
+        ...
+
+    def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:
+        """Across tenants: active ones whose `expires_at` is earlier. For renewal."""
+        ...
+
+
+class DeliveryLog(Protocol):
+    """The inbox; (tenant, provider, delivery_id) is unique."""
+
+    def record(self, delivery: WebhookDelivery) -> Recorded:
+        """Keep it, or say DUPLICATE and change nothing."""
+        ...
+
+    def settle(self, delivery: WebhookDelivery) -> None:
+        """Replace connection, event, status, error and signal count of the delivery with this id."""
+        ...
+
+    def is_recorded(self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str) -> bool:
+        """Whether the tenant's inbox has it."""
+        ...
+
+    def get(self, tenant_id: TenantId, delivery_id: DeliveryId, *, lock: bool = False) -> WebhookDelivery:
+        """The tenant's delivery by our id.
+
+        Raises:
+            NotFoundError: the tenant has none with this id.
+        """
+        ...
+
+    def list_page(self, tenant_id: TenantId, page: PageRequest, where: DeliveryFilter) -> Page[WebhookDelivery]:
+        """A page of the tenant's deliveries, newest first by (received_at, id); bodies are left empty."""
+        ...
+
+
+class SignalStore(Protocol):
+    """Signals; (tenant, provider, dedupe_key) is unique."""
+
+    def record_all(self, signals: Sequence[Signal]) -> int:
+        """Keep those whose dedupe key is new to their tenant; how many were."""
+        ...
+
+    def get(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
+        """The tenant's signal, with its payload.
+
+        Raises:
+            NotFoundError: the tenant has none with this id.
+        """
+        ...
+
+    def list_page(
+        self, tenant_id: TenantId, page: PageRequest, where: SignalFilter, *, with_payload: bool = False
+    ) -> Page[Signal]:
+        """A page of the tenant's signals, newest first by (occurred_at, id)."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Last known states of provider items, per connection, for rooms whose API shows states and not events."""
+
+    def load(
+        self, tenant_id: TenantId, connection_id: ConnectionId, keys: Iterable[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """The states under these keys; unknown keys are absent."""
+        ...
+
+    def save(
+        self, tenant_id: TenantId, connection_id: ConnectionId, states: Mapping[str, Mapping[str, Any] | None]
+    ) -> None:
+        """Replace the states under these keys; None forgets one."""
+        ...
+
+
+class SyncStateStore(Protocol):
+    """Where each connection's incremental reading stands."""
+
+    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> Cursor | None:
+        """The cursor that the last finished incremental walk left, or None."""
+        ...
+
+    def save(self, tenant_id: TenantId, connection_id: ConnectionId, cursor: Cursor, target: str = "") -> None:
+        """Replace it."""
+        ...
+
+
+class JobStore(Protocol):
+    """Sync jobs; at most one QUEUED per connection, type and target."""
+
+    def enqueue(self, job: SyncJob) -> SyncJob:
+        """Queue it; where one like it is already queued, that one is returned instead."""
+        ...
+
+    def get(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
+        """The tenant's job.
+
+        Raises:
+            NotFoundError: the tenant has none with this id.
+        """
+        ...
+
+    def save(self, job: SyncJob) -> None:
+        """Replace the job with this id."""
+        ...
+
+    def list_page(
+        self,
+        tenant_id: TenantId,
+        page: PageRequest,
+        *,
+        connection_id: ConnectionId | None = None,
+        status: JobStatus | None = None,
+    ) -> Page[SyncJob]:
+        """A page of the tenant's jobs, newest first by (scheduled_at, id)."""
+        ...
