@@ -1,0 +1,519 @@
+"""The life of a webhook: verified over its raw bytes, normalized, durable, and only then acknowledged."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import attrs
+
+from connectors.domain.flows.recording import make_signal
+from connectors.domain.flows.signing_keys import SigningKeyCache
+from connectors.domain.flows.subscribing import subscription_context
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.errors import (
+    ConnectionNotFoundError,
+    ConnectorsError,
+    DeliveryRejectedError,
+    InfrastructureError,
+    NotFoundError,
+    TenantNotFoundError,
+)
+from connectors.domain.model.ids import UNROUTED, DeliveryId, JobId, ProviderSlug, SignalId, SubscriptionId, TenantId
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.signal import Origin
+from connectors.domain.model.sync import JobType, SyncJob
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import (
+    DeliveryHints,
+    DeliveryStatus,
+    Ignored,
+    Lifecycle,
+    Recorded,
+    Subscription,
+    SubscriptionStatus,
+    VerifiedDelivery,
+    WebhookDelivery,
+    WebhookEvent,
+    WebhookReply,
+    WebhookRequest,
+)
+from connectors.domain.providers.contract import (
+    Provider,
+    ReadContext,
+    SigningKeys,
+    VerificationMaterial,
+    Webhooks,
+    is_unknown_key,
+)
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from connectors.ports.vault import Vault
+
+SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"})
+"""Never stored, whoever sends them. Each room adds its own in `Webhooks.secret_headers`."""
+
+NO_CONNECTION = "no connection"
+
+log = logging.getLogger(__name__)
+
+
+class Trust(StrEnum):
+    """Why a request may be believed before anything in it was looked at."""
+
+    NONE = "none"
+    """It comes from the public internet: only the provider's signature proves it."""
+    OPERATOR = "operator"
+    """A trusted backend relays it with an operator token."""
+
+
+@attrs.frozen(kw_only=True)
+class Acceptance:
+    """What a sender gets to know."""
+
+    recorded: Recorded
+    reply: WebhookReply | None = None
+    """What the vendor wants to read instead of our usual answer."""
+    success_status: int = 202
+    deliveries: tuple[DeliveryId, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class _Sender:
+    """Who a verified delivery turned out to come from."""
+
+    delivery: VerifiedDelivery
+    subscription: Subscription | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Outcome:
+    """What one delivery means for one tenant: the row to keep and what follows from it."""
+
+    row: WebhookDelivery
+    event: WebhookEvent | None = None
+    connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class IngestFlow:
+    """Receives webhooks and replays them."""
+
+    unit_of_work: UnitOfWorkFactory
+    vault: Vault
+    signing_keys: SigningKeyCache
+    clock: Clock
+    entropy: Entropy
+    providers: ProviderRegistry
+    apps: Mapping[ProviderSlug, ProviderApp]
+
+    def accept_delivery(self, request: WebhookRequest, *, trust: Trust = Trust.NONE) -> Acceptance:
+        """Keep one delivery and what it says. When this returns, it is durable.
+
+        Raises:
+            ProviderNotSupportedError: no such provider, or it sends no webhooks.
+            TenantNotFoundError: the path names a tenant that is not known here. Webhooks never make one.
+            ConnectionNotFoundError: the path names a connection that the tenant does not have.
+            DeliveryRejectedError: the sender is not proven. Nothing is kept.
+            InfrastructureError: it could not be kept: the sender should try again.
+        """
+        provider = self.providers.get(request.provider)
+        webhooks = provider.webhooks
+        if webhooks is None:
+            raise NotFoundError(f"{provider.name} sends no webhooks.")
+        hints = webhooks.read_hints(request)
+        keys = self._keys(provider, webhooks)
+        try:
+            return self._accept(provider, webhooks, request, hints, trust, keys)
+        except DeliveryRejectedError as error:
+            if not is_unknown_key(error):
+                raise
+            # The vendor has rotated its keys since we last looked.
+            return self._accept(provider, webhooks, request, hints, trust, self._keys(provider, webhooks, anew=True))
+
+    def _accept(
+        self,
+        provider: Provider,
+        webhooks: Webhooks,
+        request: WebhookRequest,
+        hints: DeliveryHints,
+        trust: Trust,
+        keys: SigningKeys | None,
+    ) -> Acceptance:
+        with self.unit_of_work() as uow:
+            path_connection = self._check_path(uow, request)
+            if path_connection is not None and self._shake_hands(uow, webhooks, request, path_connection):
+                return Acceptance(recorded=Recorded.NEW, success_status=webhooks.success_status)
+            sender = self._identify_sender(uow, provider, webhooks, request, hints, trust, keys, path_connection)
+            reading = self._read(provider, webhooks, sender, path_connection)
+            outcomes = self._outcomes(uow, provider, webhooks, sender, reading, path_connection)
+            recorded = Recorded.DUPLICATE
+            for outcome in outcomes:
+                if self._keep(uow, outcome) is Recorded.NEW:
+                    recorded = Recorded.NEW
+            self._learn_external_id(uow, sender, hints)
+        reply = reading.reply if isinstance(reading, WebhookEvent | Ignored) else None
+        return Acceptance(
+            recorded=recorded,
+            reply=reply,
+            success_status=webhooks.success_status,
+            deliveries=tuple(outcome.row.id for outcome in outcomes),
+        )
+
+    def replay(self, tenant_id: TenantId, delivery_id: DeliveryId) -> WebhookDelivery:
+        """The delivery, run again from its stored bytes. Running it twice changes nothing more.
+
+        Raises:
+            NotFoundError: the tenant has no such delivery.
+        """
+        with self.unit_of_work() as uow:
+            row = uow.deliveries.get(tenant_id, delivery_id, lock=True)
+            provider = self.providers.get(row.provider)
+            webhooks = provider.webhooks
+            if webhooks is None:
+                raise NotFoundError(f"{provider.name} sends no webhooks.")
+            connection = _find_connection(uow, tenant_id, row)
+            request = WebhookRequest(
+                provider=row.provider,
+                tenant_id=tenant_id,
+                connection_id=row.connection_id,
+                headers=row.headers,
+                body=row.body,
+                received_at=row.received_at,
+            )
+            delivery = VerifiedDelivery(request=request, delivery_id=row.delivery_id, via="replay")
+            sender = _Sender(delivery=delivery)
+            reading = self._read(provider, webhooks, sender, connection)
+            outcome = self._outcome(uow, provider, webhooks, sender, reading, tenant_id, connection)
+            added = self._record_signals(uow, outcome)
+            settled = attrs.evolve(outcome.row, id=row.id, headers=row.headers, signal_count=row.signal_count + added)
+            uow.deliveries.settle(settled)
+            self._follow_up(uow, outcome)
+            return settled
+
+    # --- who is it -----------------------------------------------------------------------------------------------
+
+    def _check_path(self, uow: UnitOfWork, request: WebhookRequest) -> Connection | None:
+        if request.tenant_id is None:
+            return None
+        if uow.tenants.find(request.tenant_id) is None:
+            raise TenantNotFoundError("There is no such tenant.")
+        if request.connection_id is None:
+            return None
+        connection = uow.connections.get(request.tenant_id, request.connection_id)
+        if connection.provider != request.provider:
+            raise ConnectionNotFoundError("There is no such connection.")
+        return connection
+
+    def _shake_hands(
+        self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection
+    ) -> bool:
+        """Keep the secret that the vendor announces for this connection, if it is the first; whether it was."""
+        handshake = None if webhooks.read_handshake is None else webhooks.read_handshake(request)
+        if handshake is None:
+            return False
+        uow.connections.get(connection.tenant_id, connection.id, lock=True)  # of two at once, one comes first
+        if self._connection_secrets(uow, connection):
+            return False  # a secret that is there is never overwritten: this request has to verify like any other
+        now = self.clock.now()
+        subscription_id = SubscriptionId(self.entropy.uuid7(now))
+        context = subscription_context(connection.tenant_id, subscription_id)
+        uow.subscriptions.save(
+            Subscription(
+                id=subscription_id,
+                tenant_id=connection.tenant_id,
+                connection_id=connection.id,
+                provider=connection.provider,
+                target="webhook",
+                status=SubscriptionStatus.ACTIVE,
+                secret=self.vault.seal(handshake.secret, context),
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        return True
+
+    def _identify_sender(
+        self,
+        uow: UnitOfWork,
+        provider: Provider,
+        webhooks: Webhooks,
+        request: WebhookRequest,
+        hints: DeliveryHints,
+        trust: Trust,
+        keys: SigningKeys | None,
+        connection: Connection | None,
+    ) -> _Sender:
+        if trust is Trust.OPERATOR:
+            delivery_id = hints.delivery_id or hashlib.sha256(request.body).hexdigest()
+            return _Sender(delivery=VerifiedDelivery(request=request, delivery_id=delivery_id, via="relay"))
+        app = self.apps.get(provider.slug)
+        now = self.clock.now()
+        for subscription in self._candidates(uow, request, hints):
+            if subscription.secret is None:
+                continue
+            context = subscription_context(subscription.tenant_id, subscription.id)
+            secret = self.vault.open(subscription.secret, context)
+            material = VerificationMaterial(app=app, secrets=(secret,), keys=keys, now=now, via="subscription")
+            try:
+                delivery = webhooks.verify(request, material)
+            except DeliveryRejectedError:
+                # Another of the tenant's pending subscriptions may have sent it; one that is named has to match.
+                if subscription.external_id is not None:
+                    raise
+                continue
+            return _Sender(delivery=delivery, subscription=subscription)
+        secrets = self._connection_secrets(uow, connection) if connection is not None else ()
+        via = "connection" if secrets else "app"
+        secrets = secrets or (app.webhook_secrets if app is not None else ())
+        material = VerificationMaterial(app=app, secrets=secrets, keys=keys, now=now, via=via)
+        return _Sender(delivery=webhooks.verify(request, material))
+
+    def _candidates(self, uow: UnitOfWork, request: WebhookRequest, hints: DeliveryHints) -> Sequence[Subscription]:
+        if request.tenant_id is None:
+            return ()
+        external_id = hints.subscription_external_id
+        candidates = uow.subscriptions.list_candidates(request.tenant_id, request.provider, external_id)
+        named = [one for one in candidates if one.external_id is not None]
+        return named or candidates
+
+    def _connection_secrets(self, uow: UnitOfWork, connection: Connection) -> tuple[Secret, ...]:
+        """Secrets that the vendor, or a person, gave this one connection."""
+        return tuple(
+            self.vault.open(one.secret, subscription_context(one.tenant_id, one.id))
+            for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+            if one.secret is not None and one.status is SubscriptionStatus.ACTIVE
+        )
+
+    def _keys(self, provider: Provider, webhooks: Webhooks, *, anew: bool = False) -> SigningKeys | None:
+        app = self.apps.get(provider.slug)
+        if webhooks.signing_keys is None or app is None:
+            return None
+        return self.signing_keys.get(provider, app, anew=anew)
+
+    # --- what does it say ----------------------------------------------------------------------------------------
+
+    def _read(
+        self, provider: Provider, webhooks: Webhooks, sender: _Sender, connection: Connection | None
+    ) -> WebhookEvent | Ignored | str:
+        """The event, or why it could not be read: foreign data must never cost us the delivery."""
+        context = ReadContext(app=self.apps.get(provider.slug), connections=() if connection is None else (connection,))
+        try:
+            return webhooks.read_event(sender.delivery, context)
+        except InfrastructureError:
+            raise
+        except ConnectorsError as error:
+            return _explain(error)
+        except Exception as error:
+            # A bug of the room. The delivery is kept as failed and can be replayed once the room is mended.
+            log.exception("normalization_crashed", extra={"provider": provider.slug})
+            return f"internal error: {type(error).__name__}"
+
+    def _outcomes(
+        self,
+        uow: UnitOfWork,
+        provider: Provider,
+        webhooks: Webhooks,
+        sender: _Sender,
+        reading: WebhookEvent | Ignored | str,
+        path_connection: Connection | None,
+    ) -> tuple[_Outcome, ...]:
+        tenant_id = sender.delivery.request.tenant_id
+        if tenant_id is not None:
+            return (self._outcome(uow, provider, webhooks, sender, reading, tenant_id, path_connection),)
+        # An app-level URL: the event's accounts say whose it is, possibly several tenants'.
+        account_ids = reading.account_ids if isinstance(reading, WebhookEvent) else ()
+        tenants = dict.fromkeys(
+            one.tenant_id
+            for one in uow.connections.list_by_accounts(provider.slug, account_ids)
+            if one.status is not ConnectionStatus.REVOKED
+        )
+        if not tenants:
+            return (self._unrouted(uow, sender, reading),)
+        return tuple(
+            self._outcome(uow, provider, webhooks, sender, reading, owner, path_connection) for owner in tenants
+        )
+
+    def _outcome(
+        self,
+        uow: UnitOfWork,
+        provider: Provider,
+        webhooks: Webhooks,
+        sender: _Sender,
+        reading: WebhookEvent | Ignored | str,
+        tenant_id: TenantId,
+        path_connection: Connection | None,
+    ) -> _Outcome:
+        row = self._row(sender.delivery, webhooks, tenant_id)
+        if isinstance(reading, str):
+            return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=reading))
+        if isinstance(reading, Ignored):
+            return _Outcome(
+                row=attrs.evolve(row, event=reading.event, status=DeliveryStatus.IGNORED, error=reading.reason)
+            )
+        row = attrs.evolve(row, event=reading.event)
+        connections = self._connections(uow, tenant_id, provider, sender, reading, path_connection)
+        if not connections:
+            return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION))
+        finished: list[tuple[Connection, WebhookEvent]] = []
+        refused = None
+        for connection in connections:
+            try:
+                finished.append((connection, _finish(webhooks, sender.delivery, reading, connection)))
+            except InfrastructureError:
+                raise
+            except ConnectorsError as error:
+                refused = _explain(error)
+            except Exception as error:
+                log.exception("normalization_crashed", extra={"provider": provider.slug})
+                refused = f"internal error: {type(error).__name__}"
+        if not finished:
+            return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=refused))
+        row = attrs.evolve(row, connection_id=finished[0][0].id)
+        return _Outcome(row=row, event=reading, connections=tuple(finished))
+
+    def _connections(
+        self,
+        uow: UnitOfWork,
+        tenant_id: TenantId,
+        provider: Provider,
+        sender: _Sender,
+        event: WebhookEvent,
+        path_connection: Connection | None,
+    ) -> Sequence[Connection]:
+        """Whose event it is: the path's, the subscription's, the accounts' that it names, or the only one there is."""
+        if path_connection is not None:
+            return (path_connection,)
+        if sender.subscription is not None:
+            return (uow.connections.get(tenant_id, sender.subscription.connection_id),)
+        named = [
+            one
+            for one in uow.connections.list_by_accounts(provider.slug, event.account_ids)
+            if one.tenant_id == tenant_id and one.status is not ConnectionStatus.REVOKED
+        ]
+        if named:
+            return named
+        active = uow.connections.list_of_provider(tenant_id, provider.slug, ConnectionStatus.ACTIVE)
+        return active if len(active) == 1 else ()
+
+    def _unrouted(self, uow: UnitOfWork, sender: _Sender, reading: WebhookEvent | Ignored | str) -> _Outcome:
+        uow.tenants.record(Tenant(id=UNROUTED, created_at=self.clock.now()))
+        webhooks = self.providers.get(sender.delivery.request.provider).webhooks
+        assert webhooks is not None  # noqa: S101 - accept_delivery has looked
+        row = self._row(sender.delivery, webhooks, UNROUTED)
+        if isinstance(reading, str):
+            return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=reading))
+        reason = reading.reason if isinstance(reading, Ignored) else "no connection to this account"
+        return _Outcome(row=attrs.evolve(row, event=reading.event, status=DeliveryStatus.IGNORED, error=reason))
+
+    def _row(self, delivery: VerifiedDelivery, webhooks: Webhooks, tenant_id: TenantId) -> WebhookDelivery:
+        request = delivery.request
+        hidden = SENSITIVE_HEADERS | webhooks.secret_headers
+        return WebhookDelivery(
+            id=DeliveryId(self.entropy.uuid7(request.received_at)),
+            tenant_id=tenant_id,
+            provider=request.provider,
+            connection_id=request.connection_id,
+            delivery_id=delivery.delivery_id,
+            event=None,
+            headers={name: value for name, value in request.headers.items() if name not in hidden},
+            body=request.body,
+            received_at=request.received_at,
+            status=DeliveryStatus.PROCESSED,
+        )
+
+    # --- keep it -------------------------------------------------------------------------------------------------
+
+    def _keep(self, uow: UnitOfWork, outcome: _Outcome) -> Recorded:
+        """Write the signals, the delivery, and, unless the delivery was there already, what follows from it."""
+        added = self._record_signals(uow, outcome)
+        recorded = uow.deliveries.record(attrs.evolve(outcome.row, signal_count=added))
+        if recorded is Recorded.NEW:
+            self._follow_up(uow, outcome)
+        return recorded
+
+    def _record_signals(self, uow: UnitOfWork, outcome: _Outcome) -> int:
+        signals = [
+            make_signal(
+                draft,
+                connection,
+                SignalId(self.entropy.uuid7(outcome.row.received_at)),
+                received_at=outcome.row.received_at,
+                origin=Origin.WEBHOOK,
+            )
+            for connection, event in outcome.connections
+            for draft in event.signals
+        ]
+        return uow.signals.record_all(signals) if signals else 0
+
+    def _follow_up(self, uow: UnitOfWork, outcome: _Outcome) -> None:
+        for connection, event in outcome.connections:
+            if event.needs_sync:
+                self._enqueue(uow, connection, event)
+            self._change_connection(uow, connection, event)
+
+    def _enqueue(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
+        now = self.clock.now()
+        uow.jobs.enqueue(
+            SyncJob(
+                id=JobId(self.entropy.uuid7(now)),
+                tenant_id=connection.tenant_id,
+                connection_id=connection.id,
+                provider=connection.provider,
+                type=JobType.WEBHOOK,
+                target=event.sync_target,
+                scheduled_at=now,
+            )
+        )
+
+    def _change_connection(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
+        if event.lifecycle is None and not event.connection_metadata:
+            return
+        now = self.clock.now()
+        present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+        changed = attrs.evolve(present, metadata={**present.metadata, **event.connection_metadata}, updated_at=now)
+        if event.lifecycle is Lifecycle.REVOKED:
+            reason = f"withdrawn at the provider ({event.event})"
+            changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
+            log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
+        uow.connections.save(changed)
+
+    def _learn_external_id(self, uow: UnitOfWork, sender: _Sender, hints: DeliveryHints) -> None:
+        """A pending subscription's first delivery tells its id, even if the provider's answer to us was lost."""
+        subscription = sender.subscription
+        if subscription is None or hints.subscription_external_id is None:
+            return
+        if subscription.status is SubscriptionStatus.PENDING:
+            uow.subscriptions.save(
+                attrs.evolve(
+                    subscription,
+                    status=SubscriptionStatus.ACTIVE,
+                    external_id=hints.subscription_external_id,
+                    updated_at=self.clock.now(),
+                )
+            )
+
+
+def _finish(
+    webhooks: Webhooks, delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection
+) -> WebhookEvent:
+    return event if webhooks.to_signals is None else webhooks.to_signals(delivery, event, connection)
+
+
+def _find_connection(uow: UnitOfWork, tenant_id: TenantId, row: WebhookDelivery) -> Connection | None:
+    if row.connection_id is None:
+        return None
+    try:
+        return uow.connections.get(tenant_id, row.connection_id)
+    except ConnectionNotFoundError:
+        return None
+
+
+def _explain(error: ConnectorsError) -> str:
+    if not error.details:
+        return error.message
+    return f"{error.message} {json.dumps(list(error.details), default=str)}"[:1000]

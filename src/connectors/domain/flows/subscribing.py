@@ -1,0 +1,207 @@
+"""Makes and removes webhook subscriptions, each on record with its secret before the provider hears of it."""
+
+import logging
+from collections.abc import Iterable
+
+import attrs
+
+from connectors.domain.flows.converse import Converser, TokenSource
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import ConnectorsError, ProviderFailedError
+from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
+from connectors.domain.model.webhook import Subscription, SubscriptionStatus
+from connectors.domain.providers.contract import (
+    Provider,
+    SubscriptionReceipt,
+    SubscriptionRequest,
+    Subscriptions,
+    SubscriptionScope,
+)
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWorkFactory
+from connectors.ports.vault import Vault
+
+log = logging.getLogger(__name__)
+
+
+def subscription_context(tenant_id: TenantId, subscription_id: SubscriptionId) -> SecretContext:
+    """Whose a subscription's secret is."""
+    return SecretContext(tenant_id, subscription_id, SecretPurpose.WEBHOOK_SECRET)
+
+
+def webhook_url(
+    public_url: str, scope: SubscriptionScope, provider: ProviderSlug, tenant_id: object, connection_id: object
+) -> str:
+    """Where a provider delivers to. Ids may be placeholders, for instructions to people."""
+    url = f"{public_url.rstrip('/')}/webhooks/{provider}"
+    match scope:
+        case SubscriptionScope.APP:
+            return url
+        case SubscriptionScope.TENANT:
+            return f"{url}/{tenant_id}"
+        case SubscriptionScope.CONNECTION:
+            return f"{url}/{tenant_id}/{connection_id}"
+
+
+@attrs.frozen(kw_only=True)
+class Subscriber:
+    """Arranges with providers that they tell us."""
+
+    unit_of_work: UnitOfWorkFactory
+    vault: Vault
+    converser: Converser
+    clock: Clock
+    entropy: Entropy
+    public_url: str | None
+    """Our URL as providers reach it; None: nobody can deliver, so nothing is arranged."""
+
+    def subscribe_all(
+        self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
+    ) -> tuple[Subscription, ...]:
+        """Subscribe the connection to all its targets that are not subscribed yet.
+
+        One that the provider refuses is kept as FAILED with the reason; it does not hinder the others.
+
+        Raises:
+            ProviderFailedError: the provider would not even say what there is to subscribe to.
+        """
+        if provider.webhooks is None or provider.webhooks.subscriptions is None or self.public_url is None:
+            return ()
+        subscriptions = provider.webhooks.subscriptions
+        targets = self.converser.run(provider, app, subscriptions.targets(app, connection), tokens)
+        with self.unit_of_work() as uow:
+            existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        covered = {one.target for one in existing if one.status is SubscriptionStatus.ACTIVE}
+        return tuple(
+            self._subscribe(provider, app, connection, subscriptions, target, tokens)
+            for target in targets
+            if target not in covered
+        )
+
+    def _subscribe(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        subscriptions: Subscriptions,
+        target: str,
+        tokens: TokenSource,
+    ) -> Subscription:
+        pending, secret = self._put_on_record(connection, target)
+        request = SubscriptionRequest(
+            subscription=pending,
+            secret=secret,
+            callback_url=self._callback_url(provider, connection),
+            expires_at=None if subscriptions.lifetime is None else self.clock.now() + subscriptions.lifetime,
+        )
+        try:
+            conversation = subscriptions.subscribe(app, connection, request)
+            receipt = self.converser.run(provider, app, conversation, tokens)
+        except ProviderFailedError as error:
+            outcome = attrs.evolve(pending, status=SubscriptionStatus.FAILED, error=error.message)
+            log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
+            with self.unit_of_work() as uow:
+                uow.subscriptions.save(attrs.evolve(outcome, updated_at=self.clock.now()))
+            return outcome
+        return self._confirm(connection, pending, receipt)
+
+    def _put_on_record(self, connection: Connection, target: str) -> tuple[Subscription, Secret]:
+        # First the row, then the call: the provider's first delivery can come before its answer.
+        now = self.clock.now()
+        subscription_id = SubscriptionId(self.entropy.uuid7(now))
+        secret = Secret(self.entropy.token())
+        pending = Subscription(
+            id=subscription_id,
+            tenant_id=connection.tenant_id,
+            connection_id=connection.id,
+            provider=connection.provider,
+            target=target,
+            secret=self.vault.seal(secret, subscription_context(connection.tenant_id, subscription_id)),
+            created_at=now,
+            updated_at=now,
+        )
+        with self.unit_of_work() as uow:
+            uow.subscriptions.save(pending)
+        return pending, secret
+
+    def _confirm(self, connection: Connection, pending: Subscription, receipt: SubscriptionReceipt) -> Subscription:
+        now = self.clock.now()
+        active = attrs.evolve(
+            pending,
+            status=SubscriptionStatus.ACTIVE,
+            external_id=receipt.external_id,
+            expires_at=receipt.expires_at,
+            metadata={**pending.metadata, **receipt.metadata},
+            updated_at=now,
+        )
+        with self.unit_of_work() as uow:
+            uow.subscriptions.save(active)
+            if receipt.connection_metadata:
+                present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+                metadata = {**present.metadata, **receipt.connection_metadata}
+                uow.connections.save(attrs.evolve(present, metadata=metadata, updated_at=now))
+        return active
+
+    def unsubscribe_all(
+        self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
+    ) -> tuple[str, ...]:
+        """Remove the connection's subscriptions at the provider, each by itself; what went wrong, in words."""
+        with self.unit_of_work() as uow:
+            existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        live = [one for one in existing if one.status is not SubscriptionStatus.ENDED and one.external_id is not None]
+        troubles = self._unsubscribe(provider, app, connection, live, tokens)
+        self.forget(connection.tenant_id, connection.id)
+        return tuple(troubles)
+
+    def _unsubscribe(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        live: Iterable[Subscription],
+        tokens: TokenSource,
+    ) -> list[str]:
+        troubles: list[str] = []
+        if provider.webhooks is None or provider.webhooks.subscriptions is None:
+            return troubles
+        subscriptions = provider.webhooks.subscriptions
+        for subscription in live:
+            if self._is_shared(subscriptions, connection):
+                continue
+            try:
+                conversation = subscriptions.unsubscribe(app, connection, subscription)
+                self.converser.run(provider, app, conversation, tokens)
+            except ConnectorsError as error:
+                troubles.append(f"{subscription.target}: {error.message}")
+                log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": error.message})
+        return troubles
+
+    def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
+        """Whether another live connection, of any tenant, rests on the same arrangement at the provider."""
+        if subscriptions.shared_key is None:
+            return False
+        key = subscriptions.shared_key(connection)
+        with self.unit_of_work() as uow:
+            neighbours = uow.connections.list_by_accounts(connection.provider, [connection.account.id])
+        return any(
+            other.id != connection.id and other.grant_id is not None and subscriptions.shared_key(other) == key
+            for other in neighbours
+        )
+
+    def forget(self, tenant_id: TenantId, connection_id: ConnectionId) -> None:
+        """End the connection's subscriptions here, and destroy their secrets."""
+        with self.unit_of_work() as uow:
+            for subscription in uow.subscriptions.list_of_connection(tenant_id, connection_id):
+                ended = attrs.evolve(
+                    subscription, status=SubscriptionStatus.ENDED, secret=None, updated_at=self.clock.now()
+                )
+                uow.subscriptions.save(ended)
+
+    def _callback_url(self, provider: Provider, connection: Connection) -> str:
+        assert provider.webhooks is not None  # noqa: S101 - only called with subscriptions
+        assert self.public_url is not None  # noqa: S101
+        scope = provider.webhooks.url_scope
+        return webhook_url(self.public_url, scope, provider.slug, connection.tenant_id, connection.id)

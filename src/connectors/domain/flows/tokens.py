@@ -1,0 +1,296 @@
+"""Keeps grants usable: opens their sealed token sets and refreshes them, one refresh at a time anywhere."""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.errors import (
+    ClientRejectedError,
+    ProviderFailedError,
+    ProviderNotConfiguredError,
+    ProviderUnavailableError,
+    ReauthorizationRequiredError,
+)
+from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
+from connectors.domain.model.instant import read_instant, rfc3339
+from connectors.domain.model.oauth import Grant, ProviderApp, RefreshLease, TokenSet
+from connectors.domain.model.secret import SealedSecret, Secret, SecretContext, SecretPurpose
+from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.ports.clock import Clock
+from connectors.ports.token_endpoint import TokenEndpoint
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from connectors.ports.vault import Vault
+
+LEASE_LIFETIME = timedelta(seconds=60)
+"""Longer than the token endpoint may take (its timeout is 30 s), short enough that a dead holder is soon replaced."""
+
+POLL_INTERVAL = timedelta(milliseconds=50)
+"""How often a caller looks whether the one who refreshes is done."""
+
+log = logging.getLogger(__name__)
+
+
+def dump_token_set(token_set: TokenSet) -> Secret:
+    """The token set as one JSON text, to be sealed."""
+    return Secret(json.dumps(_document(token_set)))
+
+
+def _document(token_set: TokenSet) -> dict[str, Any]:
+    return {
+        "access_token": token_set.access_token.reveal(),
+        "refresh_token": token_set.refresh_token.reveal() if token_set.refresh_token else None,
+        "token_type": token_set.token_type,
+        "scopes": list(token_set.scopes),
+        "expires_at": rfc3339(token_set.expires_at) if token_set.expires_at else None,
+        "refresh_expires_at": rfc3339(token_set.refresh_expires_at) if token_set.refresh_expires_at else None,
+        "extra": dict(token_set.extra),
+        "companions": {name: _document(companion) for name, companion in token_set.companions.items()},
+    }
+
+
+def load_token_set(secret: Secret) -> TokenSet:
+    """What `dump_token_set` wrote."""
+    return _token_set(json.loads(secret.reveal()))
+
+
+def _token_set(document: Mapping[str, Any]) -> TokenSet:
+    refresh_token = document["refresh_token"]
+    return TokenSet(
+        access_token=Secret(document["access_token"]),
+        refresh_token=None if refresh_token is None else Secret(refresh_token),
+        token_type=document["token_type"],
+        scopes=tuple(document["scopes"]),
+        expires_at=read_instant(document["expires_at"]),
+        refresh_expires_at=read_instant(document["refresh_expires_at"]),
+        extra=document["extra"],
+        companions={name: _token_set(inner) for name, inner in document["companions"].items()},
+    )
+
+
+def earliest_expiry(token_set: TokenSet) -> datetime | None:
+    """When the first of the set's access tokens dies, companions included."""
+    expiries = [token_set.expires_at, *(companion.expires_at for companion in token_set.companions.values())]
+    return min((at for at in expiries if at is not None), default=None)
+
+
+@attrs.frozen(kw_only=True)
+class TokenKeeper:
+    """Opens, refreshes and ends grants."""
+
+    unit_of_work: UnitOfWorkFactory
+    vault: Vault
+    token_endpoint: TokenEndpoint
+    clock: Clock
+    providers: ProviderRegistry
+    apps: Mapping[ProviderSlug, ProviderApp]
+
+    def seal(self, tenant_id: TenantId, grant_id: GrantId, token_set: TokenSet) -> SealedSecret:
+        """The token set, sealed for this grant."""
+        return self.vault.seal(dump_token_set(token_set), _context(tenant_id, grant_id))
+
+    def open(self, grant: Grant) -> TokenSet:
+        """The grant's token set.
+
+        Raises:
+            VaultError: it does not open.
+        """
+        return load_token_set(self.vault.open(grant.token_set, _context(grant.tenant_id, grant.id)))
+
+    def fresh_tokens(self, tenant_id: TenantId, grant_id: GrantId) -> TokenSet:
+        """A token set whose access tokens are fresh, refreshed now if they were not.
+
+        Raises:
+            ReauthorizationRequiredError: the grant is gone or dead; its connections say so from now on.
+            ProviderFailedError: the provider did not refresh it this time.
+        """
+        grant = self._get(tenant_id, grant_id)
+        token_set = self.open(grant)
+        if self._is_fresh(token_set):
+            return token_set
+        return self.refresh(tenant_id, grant_id, seen_version=grant.version)
+
+    def refresh(self, tenant_id: TenantId, grant_id: GrantId, *, seen_version: int) -> TokenSet:
+        """A token set newer than the one of `seen_version`: refreshed by us, or by whoever was faster.
+
+        Of all callers, in all processes, one holds the grant's lease and calls the provider; the others wait for it.
+        No database connection is held meanwhile.
+
+        Raises: like `fresh_tokens`.
+        """
+        give_up_at = self.clock.now() + 2 * LEASE_LIFETIME
+        while True:
+            now = self.clock.now()
+            with self.unit_of_work() as uow:
+                grant = uow.grants.get(tenant_id, grant_id)
+                if grant is None:
+                    raise _gone()
+                if grant.version > seen_version:
+                    return self.open(grant)
+                lease = uow.grants.claim_refresh(tenant_id, grant_id, now=now, until=now + LEASE_LIFETIME)
+            if lease is not None:
+                break
+            if now > give_up_at:
+                raise ProviderUnavailableError("Another refresh of this grant does not come to an end.")
+            self.clock.sleep(POLL_INTERVAL)
+        return self._refresh_under(lease, tenant_id, seen_version)
+
+    def _refresh_under(self, lease: RefreshLease, tenant_id: TenantId, seen_version: int) -> TokenSet:
+        # The holder before us may have finished between our look and our lease: look again, now that nobody else can.
+        grant = self._get(tenant_id, lease.grant_id)
+        provider = self.providers.get(grant.provider)
+        settled = True
+        try:
+            token_set = self.open(grant)
+            if grant.version > seen_version:
+                with self.unit_of_work() as uow:
+                    uow.grants.release(tenant_id, lease, attempt_settled=grant.refresh_attempted_at is None)
+                return token_set
+            self._refuse_unknown_outcome(provider, grant)
+            app = self._app(provider)
+            with self.unit_of_work() as uow:
+                if not uow.grants.record_attempt(tenant_id, lease, at=self.clock.now()):
+                    raise ProviderUnavailableError("The refresh took too long and was given to somebody else.")
+            settled = False
+            renewed = self._call(provider, app, token_set)
+            with self.unit_of_work() as uow:
+                stored = uow.grants.record_refreshed(
+                    tenant_id,
+                    lease,
+                    self.seal(tenant_id, grant.id, renewed),
+                    expires_at=earliest_expiry(renewed),
+                    refresh_expires_at=renewed.refresh_expires_at,
+                    at=self.clock.now(),
+                )
+                if stored is not None:
+                    self._spread_expiry(uow, stored)
+            if stored is None:
+                raise ProviderUnavailableError("The refresh took too long and was given to somebody else.")
+        except ReauthorizationRequiredError as error:
+            with self.unit_of_work() as uow:
+                uow.grants.release(tenant_id, lease, attempt_settled=True)
+                self._mark_dead(uow, grant, error.message)
+            log.warning("reauthorization_required", extra={"tenant_id": str(tenant_id), "reason": error.message})
+            raise
+        except ProviderFailedError as error:
+            settled = settled or not (isinstance(error, ProviderUnavailableError) and error.outcome_unknown)
+            with self.unit_of_work() as uow:
+                uow.grants.release(tenant_id, lease, attempt_settled=settled)
+            if isinstance(error, ClientRejectedError):
+                log.error(  # noqa: TRY400 - the operator's mistake, not ours: a traceback says nothing
+                    "client_rejected", extra={"provider": provider.slug, "reason": error.message}
+                )
+            raise
+        log.info("grant_refreshed", extra={"tenant_id": str(tenant_id), "provider": provider.slug})
+        return renewed
+
+    def _call(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> TokenSet:
+        """Refresh the set and those of its companions that have refresh tokens of their own."""
+        now = self.clock.now()
+        renewed = token_set
+        if token_set.refresh_token is not None and self._wants_refresh(token_set):
+            renewed = self._refresh_one(provider, app, token_set)
+        elif not token_set.companions:
+            raise ReauthorizationRequiredError("The provider refused the access token, and there is no refresh token.")
+        companions = dict(renewed.companions) or dict(token_set.companions)
+        for name in provider.oauth.token_names:
+            companion = token_set.companions.get(name)
+            if companion is not None and companion.refresh_token is not None and not companion.is_fresh(now):
+                companions[name] = self._refresh_one(provider, app, companion)
+        return attrs.evolve(renewed, companions=companions)
+
+    def _refresh_one(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> TokenSet:
+        if token_set.refresh_token is None:
+            raise ReauthorizationRequiredError("There is no refresh token.")
+        call = provider.oauth.token_endpoint(app, token_set.extra)
+        return self.token_endpoint.refresh(
+            app,
+            call,
+            token_set.refresh_token,
+            lambda response: provider.oauth.read_tokens(response, self.clock.now(), token_set),
+        )
+
+    def _refuse_unknown_outcome(self, provider: Provider, grant: Grant) -> None:
+        window = provider.oauth.reuse_window
+        if grant.refresh_attempted_at is None or window is None:
+            return
+        # An earlier refresh token went out and nobody knows what came of it. Sent again later than the provider
+        # tolerates, it would look stolen, and the whole family of tokens would be revoked.
+        if self.clock.now() > grant.refresh_attempted_at + window:
+            raise ReauthorizationRequiredError("A refresh was interrupted, and its tokens are lost.")
+
+    def _wants_refresh(self, token_set: TokenSet) -> bool:
+        """Whether the set itself is refreshed: always, unless only a companion has gone stale."""
+        now = self.clock.now()
+        stale_companion = any(not companion.is_fresh(now) for companion in token_set.companions.values())
+        return not (stale_companion and token_set.is_fresh(now))
+
+    def _is_fresh(self, token_set: TokenSet) -> bool:
+        now = self.clock.now()
+        return token_set.is_fresh(now) and all(one.is_fresh(now) for one in token_set.companions.values())
+
+    def _get(self, tenant_id: TenantId, grant_id: GrantId) -> Grant:
+        with self.unit_of_work() as uow:
+            grant = uow.grants.get(tenant_id, grant_id)
+        if grant is None:
+            raise _gone()
+        return grant
+
+    def _app(self, provider: Provider) -> ProviderApp:
+        app = self.apps.get(provider.slug)
+        if app is None:
+            raise ProviderNotConfiguredError(f"{provider.name} is not configured here.")
+        return app
+
+    def _mark_dead(self, uow: UnitOfWork, grant: Grant, reason: str) -> None:
+        now = self.clock.now()
+        for connection in uow.connections.list_by_grant(grant.tenant_id, grant.id):
+            if connection.status is ConnectionStatus.ACTIVE:
+                status = ConnectionStatus.REAUTHORIZATION_REQUIRED
+                uow.connections.save(connection.moved_to(status, at=now, reason=reason))
+
+    def _spread_expiry(self, uow: UnitOfWork, grant: Grant) -> None:
+        now = self.clock.now()
+        for connection in uow.connections.list_by_grant(grant.tenant_id, grant.id):
+            renewed = attrs.evolve(connection, expires_at=grant.expires_at, updated_at=now)
+            if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
+                renewed = renewed.moved_to(ConnectionStatus.ACTIVE, at=now)
+                log.info("connection_recovered", extra={"connection_id": str(connection.id)})
+            uow.connections.save(renewed)
+
+
+@attrs.frozen
+class GrantTokens:
+    """A conversation's tokens, from a stored grant."""
+
+    keeper: TokenKeeper
+    tenant_id: TenantId
+    grant_id: GrantId
+
+    def current(self) -> TokenSet:
+        """The grant's token set, fresh."""
+        return self.keeper.fresh_tokens(self.tenant_id, self.grant_id)
+
+    def refreshed(self, stale: TokenSet) -> TokenSet:
+        """A newer one than `stale`, unless somebody else has stored one already."""
+        with self.keeper.unit_of_work() as uow:
+            grant = uow.grants.get(self.tenant_id, self.grant_id)
+        if grant is None:
+            raise _gone()
+        stored = self.keeper.open(grant)
+        if stored.access_token.reveal_bytes() != stale.access_token.reveal_bytes():
+            return stored
+        return self.keeper.refresh(self.tenant_id, self.grant_id, seen_version=grant.version)
+
+
+def _context(tenant_id: TenantId, grant_id: GrantId) -> SecretContext:
+    return SecretContext(tenant_id, grant_id, SecretPurpose.TOKEN_SET)
+
+
+def _gone() -> ReauthorizationRequiredError:
+    return ReauthorizationRequiredError("The connection's tokens are gone.", next_step="Connect the account again.")
