@@ -1,0 +1,1 @@
+"""What fills the ports, named by technology. Each turns its library's exceptions into ours."""

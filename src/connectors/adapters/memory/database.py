@@ -1,0 +1,119 @@
+"""The tables, and the one lock over them."""
+
+from datetime import datetime
+from threading import RLock
+from uuid import UUID
+
+import attrs
+
+from connectors.adapters.memory.table import Table, UndoLog
+from connectors.adapters.storable import account_email, account_host
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import TenantNotFoundError
+from connectors.domain.model.ids import UNROUTED, TenantId
+from connectors.domain.model.oauth import AuthorizationRequest, Grant
+from connectors.domain.model.signal import Signal
+from connectors.domain.model.sync import Cursor, JobStatus, SyncJob
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import Subscription, WebhookDelivery
+
+
+@attrs.frozen
+class GrantRow:
+    """A grant with its refresh lease."""
+
+    grant: Grant
+    fencing_token: int = 0
+    leased_until: datetime | None = None
+
+
+def _queued_key(job: SyncJob) -> tuple[object, ...] | None:
+    if job.status is not JobStatus.QUEUED:
+        return None
+    return (job.tenant_id, job.connection_id, job.type, job.target)
+
+
+class MemoryDatabase:
+    """Everything that is kept, for as long as this object lives."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        """Held for the life of a unit of work: they run one after another."""
+        self.undo: UndoLog = []
+        undo = self.undo
+        self.tenants: Table[tuple[UUID], Tenant] = Table(undo)
+        self.connections: Table[tuple[UUID, UUID], Connection] = Table(
+            undo,
+            indexes={
+                "account": lambda row: (row.tenant_id, row.provider, row.account.id),
+                "grant": lambda row: (row.tenant_id, row.grant_id),
+                "named": lambda row: (row.provider, row.account.id),
+                "host": lambda row: (row.provider, account_host(row.account)),
+                "email": lambda row: (row.provider, account_email(row.account)),
+            },
+            order=lambda row: (row.created_at, row.id),
+        )
+        self.grants: Table[tuple[UUID, UUID], GrantRow] = Table(
+            undo,
+            indexes={
+                "key": lambda row: (row.grant.tenant_id, row.grant.provider, row.grant.grant_key),
+                "consent": lambda row: row.grant.grant_key,
+            },
+        )
+        self.authorization_requests: Table[tuple[UUID, bytes], AuthorizationRequest] = Table(
+            undo, indexes={"state": lambda row: row.state_hash}
+        )
+        self.subscriptions: Table[tuple[UUID, UUID], Subscription] = Table(
+            undo,
+            indexes={
+                "connection": lambda row: (row.tenant_id, row.connection_id),
+                "provider": lambda row: (row.tenant_id, row.provider),
+                "external": lambda row: (row.provider, row.external_id),
+            },
+        )
+        self.deliveries: Table[tuple[UUID, UUID], WebhookDelivery] = Table(
+            undo,
+            indexes={"delivery": lambda row: (row.tenant_id, row.provider, row.delivery_id)},
+            order=lambda row: (row.received_at, row.id),
+        )
+        self.signals: Table[tuple[UUID, UUID], Signal] = Table(
+            undo,
+            indexes={"dedupe": lambda row: (row.tenant_id, row.provider, row.dedupe_key)},
+            order=lambda row: (row.occurred_at, row.id),
+        )
+        self.snapshots: Table[tuple[UUID, UUID, str], Cursor] = Table(undo)
+        self.sync_states: Table[tuple[UUID, UUID, str], Cursor] = Table(undo)
+        self.jobs: Table[tuple[UUID, UUID], SyncJob] = Table(
+            undo, indexes={"queued": _queued_key}, order=lambda row: (row.scheduled_at, row.id)
+        )
+
+    def require_tenant(self, tenant_id: TenantId) -> None:
+        """Let only what belongs to a tenant in.
+
+        Raises:
+            TenantNotFoundError: nobody has this id, and it is not `UNROUTED`.
+        """
+        if tenant_id != UNROUTED and self.tenants.get((tenant_id,)) is None:
+            raise TenantNotFoundError("The tenant is not known here.")
+
+    def erase_tenant(self, tenant_id: TenantId) -> None:
+        """Take out everything of the tenant."""
+        for table in (
+            self.connections,
+            self.grants,
+            self.authorization_requests,
+            self.subscriptions,
+            self.deliveries,
+            self.signals,
+            self.snapshots,
+            self.sync_states,
+            self.jobs,
+            self.tenants,
+        ):
+            table.remove_tenant(tenant_id)
+
+    def roll_back(self, mark: int) -> None:
+        """Undo, last first, whatever was changed since the undo log had `mark` entries."""
+        while len(self.undo) > mark:
+            # Taken off first, because undoing must not be undone.
+            self.undo.pop()()

@@ -1,0 +1,57 @@
+"""Cursors and snapshots in memory."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from connectors.adapters.memory.database import MemoryDatabase
+from connectors.adapters.storable import kept_json, key_text
+from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.sync import Cursor
+
+
+class MemorySnapshotStore:
+    """`SnapshotStore` in memory."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+        self._rows = database.snapshots
+
+    def load(
+        self, tenant_id: TenantId, connection_id: ConnectionId, keys: Iterable[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """See `SnapshotStore.load`."""
+        found = {}
+        for key in keys:
+            state = self._rows.get((tenant_id, connection_id, key_text(key)))
+            if state is not None:
+                found[key] = state
+        return found
+
+    def save(
+        self, tenant_id: TenantId, connection_id: ConnectionId, states: Mapping[str, Mapping[str, Any] | None]
+    ) -> None:
+        """See `SnapshotStore.save`."""
+        for key, state in states.items():
+            place = (tenant_id, connection_id, key_text(key))
+            if state is None:
+                self._rows.remove(place)
+            else:
+                self._database.require_tenant(tenant_id)
+                self._rows.put(place, kept_json(state))
+
+
+class MemorySyncStateStore:
+    """`SyncStateStore` in memory."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+        self._rows = database.sync_states
+
+    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> Cursor | None:
+        """See `SyncStateStore.load`."""
+        return self._rows.get((tenant_id, connection_id, key_text(target)))
+
+    def save(self, tenant_id: TenantId, connection_id: ConnectionId, cursor: Cursor, target: str = "") -> None:
+        """See `SyncStateStore.save`."""
+        self._database.require_tenant(tenant_id)
+        self._rows.put((tenant_id, connection_id, key_text(target)), kept_json(cursor))

@@ -1,0 +1,57 @@
+"""One unit of work in memory: it has the database to itself, and takes everything back if it fails."""
+
+from types import TracebackType
+from typing import Self
+
+from connectors.adapters.memory.authorization_requests import MemoryAuthorizationRequestStore
+from connectors.adapters.memory.connections import MemoryConnectionStore
+from connectors.adapters.memory.database import MemoryDatabase
+from connectors.adapters.memory.deliveries import MemoryDeliveryLog
+from connectors.adapters.memory.grants import MemoryGrantStore
+from connectors.adapters.memory.jobs import MemoryJobStore
+from connectors.adapters.memory.signals import MemorySignalStore
+from connectors.adapters.memory.subscriptions import MemorySubscriptionStore
+from connectors.adapters.memory.sync_states import MemorySnapshotStore, MemorySyncStateStore
+from connectors.adapters.memory.tenants import MemoryTenantStore
+from connectors.ports.unit_of_work import UnitOfWorkFactory
+
+
+class MemoryUnitOfWork:
+    """The stores of one memory database, locked from entering to leaving."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+        self._mark = 0
+        self.tenants = MemoryTenantStore(database)
+        self.connections = MemoryConnectionStore(database)
+        self.grants = MemoryGrantStore(database)
+        self.authorization_requests = MemoryAuthorizationRequestStore(database)
+        self.subscriptions = MemorySubscriptionStore(database)
+        self.deliveries = MemoryDeliveryLog(database)
+        self.signals = MemorySignalStore(database)
+        self.snapshots = MemorySnapshotStore(database)
+        self.sync_states = MemorySyncStateStore(database)
+        self.jobs = MemoryJobStore(database)
+
+    def __enter__(self) -> Self:
+        """Wait for the database and begin."""
+        self._database.lock.acquire()
+        self._mark = len(self._database.undo)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Keep everything, or nothing if the block raised."""
+        try:
+            if kind is not None:
+                self._database.roll_back(self._mark)
+            # A unit of work inside another one commits by itself, as two database connections would.
+            del self._database.undo[self._mark :]
+        finally:
+            self._database.lock.release()
+
+
+def memory_unit_of_work(database: MemoryDatabase) -> UnitOfWorkFactory:
+    """What begins units of work on this database."""
+    return lambda: MemoryUnitOfWork(database)

@@ -1,0 +1,121 @@
+"""The pool of database connections, and how its errors become ours."""
+
+import time
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import event, exc
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from connectors.adapters.storable import decode_json, encode_json
+from connectors.domain.model.errors import (
+    ConflictError,
+    ConnectorsError,
+    InfrastructureError,
+    SettingsError,
+    TenantNotFoundError,
+)
+
+CONNECT_TIMEOUT = 5
+"""Seconds until an unreachable server is called so: less than webhook senders wait for our answer."""
+POOL_TIMEOUT = 10
+"""Seconds that a request waits for a free connection."""
+POOL_SIZE = 10
+"""Connections kept open per process."""
+MAX_OVERFLOW = 10
+"""Connections opened on top of them under load, per process."""
+REST = 1.0
+"""Seconds in the pool after which a connection is probed before use; a busy one is spared that round trip."""
+
+SESSION_SETTINGS = (
+    ("timezone", "UTC"),
+    ("application_name", "poblysh-connectors"),
+    # No statement of ours takes seconds; what does is stuck, and its caller has long gone.
+    ("statement_timeout", "30s"),
+    # Rows are locked for milliseconds only.
+    ("lock_timeout", "10s"),
+    # A process that hangs inside a unit of work must not keep its rows locked for the others.
+    ("idle_in_transaction_session_timeout", "60s"),
+    # Every list is one range of an index that is in its order already. Bitmaps lose that order and read whole ranges,
+    # which looks cheap to the planner while its statistics are young.
+    ("enable_bitmapscan", "off"),
+    ("jit", "off"),
+)
+"""What every session starts with."""
+
+_UNIQUE_VIOLATION = "23505"
+_FOREIGN_KEY_VIOLATION = "23503"
+
+
+def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
+    """An engine for `postgresql://…`. It connects on first use.
+
+    Raises:
+        SettingsError: this is no PostgreSQL URL. The message does not repeat it: it may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise SettingsError("The database URL is not valid; expected postgresql://user:password@host:5432/database.")
+    arguments = {} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_TIMEOUT}
+    engine = sqlalchemy.create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        connect_args=arguments,
+        pool_size=pool_size,
+        max_overflow=MAX_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT,
+        # The one used last first: under little load the others grow old and are probed, not used half dead.
+        pool_use_lifo=True,
+        hide_parameters=True,
+        json_serializer=encode_json,
+        json_deserializer=decode_json,
+    )
+    event.listen(engine, "connect", _prepare_session)
+    event.listen(engine, "checkin", _note_checkin)
+    event.listen(engine, "checkout", _probe_rested)
+    return engine
+
+
+def translate(error: exc.SQLAlchemyError) -> ConnectorsError:
+    """Our error for one of SQLAlchemy's: no DSN, statement or value in it."""
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None)
+    if state == _FOREIGN_KEY_VIOLATION:
+        # The only foreign keys are those to tenants.
+        return TenantNotFoundError("The tenant is not known here.")
+    if state == _UNIQUE_VIOLATION:
+        return ConflictError("Another row has this identity already.")
+    if isinstance(error, exc.TimeoutError):
+        return InfrastructureError("The database is busy: no connection became free in time.")
+    name = type(cause or error).__name__
+    if state is None and isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return InfrastructureError(f"The database cannot be reached ({name}).")
+    return InfrastructureError(f"The database failed ({name}{f', SQLSTATE {state}' if state else ''}).")
+
+
+def _prepare_session(connection: Any, _record: ConnectionPoolEntry) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config(name, setting, false) FROM unnest(%s::text[], %s::text[]) AS given (name, setting)",
+            ([name for name, _ in SESSION_SETTINGS], [setting for _, setting in SESSION_SETTINGS]),
+        )
+    connection.commit()
+
+
+def _note_checkin(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _probe_rested(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    rests_since = record.info.pop("rests_since", None)
+    if rests_since is None or time.monotonic() - rests_since < REST:
+        return
+    try:
+        connection.autocommit = True
+        connection.execute("")
+        connection.autocommit = False
+    except Exception as error:  # whatever the driver makes of a dead socket, the pool replaces the connection
+        raise exc.DisconnectionError from error

@@ -1,0 +1,81 @@
+"""Bringing a database to the schema that this version needs."""
+
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.adapters.postgres.engine import translate
+
+HEAD = "0001"
+"""The newest migration. Known here so that a look at a current database needs no Alembic; a test compares."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""Where the migrations are, inside the installed package."""
+
+_LOCK = 0x506F_626C_7973_68
+"""The advisory lock's number ("Poblysh" in ASCII): whoever upgrades holds it."""
+
+_HAS_VERSION_TABLE = text(
+    "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'alembic_version' AND pg_table_is_visible(oid))"
+)
+
+
+def current(engine: Engine) -> str | None:
+    """The database's migration, None if it has none yet.
+
+    Raises:
+        InfrastructureError: the database cannot be reached.
+    """
+    try:
+        with engine.connect() as connection:
+            return _read_version(connection)
+    except SQLAlchemyError as error:
+        raise translate(error) from None
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the database has exactly the schema that this version needs. Raises like `current`."""
+    return current(engine) == HEAD
+
+
+def upgrade(engine: Engine) -> bool:
+    """Run the missing migrations, all or none; False if there were none. Processes that do so at once take turns.
+
+    Raises:
+        InfrastructureError: the database cannot be reached or refused a statement.
+    """
+    if is_current(engine):
+        return False
+    try:
+        with engine.begin() as connection:
+            # The process before us may build indexes for a long time.
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            if _read_version(connection) == HEAD:
+                return False
+            _run(connection)
+    except SQLAlchemyError as error:
+        raise translate(error) from None
+    return True
+
+
+def _read_version(connection: Connection) -> str | None:
+    # Not to_regclass: inside a transaction it may answer from a cache that is older than the lock we waited for.
+    if not connection.scalar(_HAS_VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version
+
+
+def _run(connection: Connection) -> None:
+    # Imported here because it takes a tenth of a second, and most starts find the database current.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,294 @@
+"""The tables. Each leads with `tenant_id`, so that sharding or partitioning by tenant needs no redesign.
+
+The migrations create them; a test compares the two.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+
+from connectors.adapters.storable import clean_text, key_text
+
+
+class CleanText(TypeDecorator[str]):
+    """Text without what PostgreSQL refuses."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The text as it is stored."""
+        return None if value is None else clean_text(value)
+
+
+class KeyText(TypeDecorator[str]):
+    """Text that fits an index, however long a stranger made it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The text as it is stored and looked up."""
+        return None if value is None else key_text(value)
+
+
+METADATA = MetaData()
+
+
+def _tenant_id() -> Column[Any]:
+    return Column("tenant_id", Uuid, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False)
+
+
+def _id(name: str = "id") -> Column[Any]:
+    return Column(name, Uuid, nullable=False)
+
+
+def _at(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, CleanText, nullable=nullable)
+
+
+def _key(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, KeyText, nullable=nullable)
+
+
+def _json(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, JSONB(none_as_null=True), nullable=nullable)
+
+
+def _sealed(prefix: str, *, nullable: bool = False) -> tuple[Column[Any], Column[Any], Column[Any]]:
+    return (
+        Column(f"{prefix}_key_id", Text, nullable=nullable),
+        Column(f"{prefix}_nonce", LargeBinary, nullable=nullable),
+        Column(f"{prefix}_ciphertext", LargeBinary, nullable=nullable),
+    )
+
+
+# One row, `ids.UNROUTED`, is there from the first migration: deliveries without an owner belong to it.
+tenants = Table("tenants", METADATA, Column("id", Uuid, primary_key=True), _at("created_at"))
+
+connections = Table(
+    "connections",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _text("provider"),
+    _key("account_id"),
+    _text("account_name"),
+    _text("account_url", nullable=True),
+    _json("account_metadata"),
+    # Derived from the account when it is saved: app-level webhooks name it by these.
+    _key("account_host", nullable=True),
+    _key("account_email", nullable=True),
+    Column("grant_id", Uuid),
+    _text("status"),
+    _text("status_reason", nullable=True),
+    Column("scopes", ARRAY(CleanText), nullable=False),
+    _at("expires_at", nullable=True),
+    _json("metadata"),
+    _at("last_synced_at", nullable=True),
+    _text("last_error", nullable=True),
+    _at("created_at"),
+    _at("updated_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    UniqueConstraint("tenant_id", "provider", "account_id", name="connections_account"),
+    Index("connections_newest", "tenant_id", "created_at", "id"),
+    Index("connections_grant", "tenant_id", "grant_id"),
+    Index("connections_by_account", "provider", "account_id"),
+    Index("connections_by_host", "provider", "account_host"),
+    Index("connections_by_email", "provider", "account_email"),
+)
+
+grants = Table(
+    "grants",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _text("provider"),
+    _key("grant_key"),
+    *_sealed("token_set"),
+    _at("expires_at", nullable=True),
+    _at("refresh_expires_at", nullable=True),
+    Column("version", Integer, nullable=False),
+    _at("refresh_attempted_at", nullable=True),
+    # The refresh lease: null when nobody has it; the fencing token counts every lease that ever was.
+    _at("leased_until", nullable=True),
+    Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),
+    _at("created_at"),
+    _at("updated_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    UniqueConstraint("tenant_id", "provider", "grant_key", name="grants_key"),
+    Index("grants_consent", "grant_key"),
+)
+
+authorization_requests = Table(
+    "authorization_requests",
+    METADATA,
+    _tenant_id(),
+    Column("state_hash", LargeBinary, nullable=False),
+    _text("provider"),
+    _text("redirect_uri"),
+    Column("scopes", ARRAY(CleanText), nullable=False),
+    _id("verifier_id"),
+    *_sealed("code_verifier", nullable=True),
+    _at("created_at"),
+    _at("expires_at"),
+    PrimaryKeyConstraint("tenant_id", "state_hash"),
+    Index("authorization_requests_state", "state_hash"),
+    Index("authorization_requests_expiry", "expires_at"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _id("connection_id"),
+    _text("provider"),
+    _text("target"),
+    _text("status"),
+    _key("external_id", nullable=True),
+    *_sealed("secret", nullable=True),
+    _at("expires_at", nullable=True),
+    _json("metadata"),
+    _text("error", nullable=True),
+    _at("created_at"),
+    _at("updated_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    Index("subscriptions_connection", "tenant_id", "connection_id", "created_at"),
+    Index("subscriptions_named", "tenant_id", "provider", "external_id"),
+    Index("subscriptions_pending", "tenant_id", "provider", postgresql_where=text("status = 'pending'")),
+    Index("subscriptions_external", "provider", "external_id"),
+    Index("subscriptions_expiry", "status", "expires_at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _text("provider"),
+    Column("connection_id", Uuid),
+    _key("delivery_id"),
+    _text("event", nullable=True),
+    _json("headers"),
+    Column("body", LargeBinary, nullable=False),
+    _at("received_at"),
+    _text("status"),
+    _text("error", nullable=True),
+    Column("signal_count", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    UniqueConstraint("tenant_id", "provider", "delivery_id", name="deliveries_identity"),
+    Index("deliveries_newest", "tenant_id", "received_at", "id"),
+    Index("deliveries_by_status", "tenant_id", "status", "received_at", "id"),
+)
+
+signals = Table(
+    "signals",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _id("connection_id"),
+    _text("provider"),
+    _text("kind"),
+    _at("occurred_at"),
+    _at("received_at"),
+    _text("title"),
+    _text("url", nullable=True),
+    _json("actor", nullable=True),
+    _json("subject"),
+    _json("container", nullable=True),
+    _key("dedupe_key"),
+    _text("origin"),
+    _json("payload", nullable=True),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    UniqueConstraint("tenant_id", "provider", "dedupe_key", name="signals_happening"),
+    # One per set of equal filters, each ending in the keyset (occurred_at, id): every list is one range of one index.
+    # A connection has one provider, so provider with connection needs none of its own.
+    Index("signals_newest", "tenant_id", "occurred_at", "id"),
+    Index("signals_by_provider", "tenant_id", "provider", "occurred_at", "id"),
+    Index("signals_by_connection", "tenant_id", "connection_id", "occurred_at", "id"),
+    Index("signals_by_kind", "tenant_id", "kind", "occurred_at", "id"),
+    Index("signals_by_provider_kind", "tenant_id", "provider", "kind", "occurred_at", "id"),
+    Index("signals_by_connection_kind", "tenant_id", "connection_id", "kind", "occurred_at", "id"),
+)
+
+snapshots = Table(
+    "snapshots",
+    METADATA,
+    _tenant_id(),
+    _id("connection_id"),
+    _key("key"),
+    _json("state"),
+    PrimaryKeyConstraint("tenant_id", "connection_id", "key"),
+)
+
+sync_states = Table(
+    "sync_states",
+    METADATA,
+    _tenant_id(),
+    _id("connection_id"),
+    _key("target"),
+    _json("cursor"),
+    PrimaryKeyConstraint("tenant_id", "connection_id", "target"),
+)
+
+jobs = Table(
+    "jobs",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _id("connection_id"),
+    _text("provider"),
+    _text("type"),
+    _text("status"),
+    _at("since", nullable=True),
+    _at("until", nullable=True),
+    _key("target", nullable=True),
+    _json("cursor", nullable=True),
+    Column("attempts", Integer, nullable=False),
+    Column("pages", BigInteger, nullable=False),
+    Column("items", BigInteger, nullable=False),
+    Column("signals", BigInteger, nullable=False),
+    _text("error", nullable=True),
+    _at("scheduled_at"),
+    _at("started_at", nullable=True),
+    _at("finished_at", nullable=True),
+    _at("retry_after", nullable=True),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    Index(
+        "jobs_queued",
+        "tenant_id",
+        "connection_id",
+        "type",
+        "target",
+        unique=True,
+        postgresql_where=text("status = 'queued'"),
+        postgresql_nulls_not_distinct=True,
+    ),
+    Index("jobs_newest", "tenant_id", "scheduled_at", "id"),
+    Index("jobs_by_connection", "tenant_id", "connection_id", "scheduled_at", "id"),
+    Index("jobs_by_status", "tenant_id", "status", "scheduled_at", "id"),
+)

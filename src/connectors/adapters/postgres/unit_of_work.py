@@ -1,0 +1,122 @@
+"""One unit of work in PostgreSQL: one connection, one transaction."""
+
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.adapters.postgres.authorization_requests import PostgresAuthorizationRequestStore
+from connectors.adapters.postgres.connections import PostgresConnectionStore
+from connectors.adapters.postgres.deliveries import PostgresDeliveryLog
+from connectors.adapters.postgres.engine import translate
+from connectors.adapters.postgres.grants import PostgresGrantStore
+from connectors.adapters.postgres.jobs import PostgresJobStore
+from connectors.adapters.postgres.signals import PostgresSignalStore
+from connectors.adapters.postgres.subscriptions import PostgresSubscriptionStore
+from connectors.adapters.postgres.sync_states import PostgresSnapshotStore, PostgresSyncStateStore
+from connectors.adapters.postgres.tenants import PostgresTenantStore
+from connectors.adapters.postgres.transaction import Transaction
+from connectors.ports.unit_of_work import UnitOfWorkFactory
+
+
+class PostgresUnitOfWork:
+    """The stores, seen through one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        """Take a connection; the transaction begins with the first statement."""
+        try:
+            self._connection = self._engine.connect()
+        except SQLAlchemyError as error:
+            raise translate(error) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit, or roll back if the block raised; the connection goes back to the pool in any case."""
+        connection = self._connection
+        self._connection = None
+        if connection is None:
+            return
+        try:
+            try:
+                if kind is None:
+                    connection.commit()
+            finally:
+                connection.close()
+        except SQLAlchemyError as failure:
+            if kind is None:
+                raise translate(failure) from None
+            # The block's own error tells more than a rollback on a connection that is gone.
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection, for what joins our transaction (the job queue)."""
+        if self._connection is None:
+            raise RuntimeError("a unit of work is used outside its block")
+        return self._connection
+
+    @cached_property
+    def _transaction(self) -> Transaction:
+        return Transaction(self.connection)
+
+    @cached_property
+    def tenants(self) -> PostgresTenantStore:
+        """See `UnitOfWork`."""
+        return PostgresTenantStore(self._transaction)
+
+    @cached_property
+    def connections(self) -> PostgresConnectionStore:
+        """See `UnitOfWork`."""
+        return PostgresConnectionStore(self._transaction)
+
+    @cached_property
+    def grants(self) -> PostgresGrantStore:
+        """See `UnitOfWork`."""
+        return PostgresGrantStore(self._transaction)
+
+    @cached_property
+    def authorization_requests(self) -> PostgresAuthorizationRequestStore:
+        """See `UnitOfWork`."""
+        return PostgresAuthorizationRequestStore(self._transaction)
+
+    @cached_property
+    def subscriptions(self) -> PostgresSubscriptionStore:
+        """See `UnitOfWork`."""
+        return PostgresSubscriptionStore(self._transaction)
+
+    @cached_property
+    def deliveries(self) -> PostgresDeliveryLog:
+        """See `UnitOfWork`."""
+        return PostgresDeliveryLog(self._transaction)
+
+    @cached_property
+    def signals(self) -> PostgresSignalStore:
+        """See `UnitOfWork`."""
+        return PostgresSignalStore(self._transaction)
+
+    @cached_property
+    def snapshots(self) -> PostgresSnapshotStore:
+        """See `UnitOfWork`."""
+        return PostgresSnapshotStore(self._transaction)
+
+    @cached_property
+    def sync_states(self) -> PostgresSyncStateStore:
+        """See `UnitOfWork`."""
+        return PostgresSyncStateStore(self._transaction)
+
+    @cached_property
+    def jobs(self) -> PostgresJobStore:
+        """See `UnitOfWork`."""
+        return PostgresJobStore(self._transaction)
+
+
+def postgres_unit_of_work(engine: Engine) -> UnitOfWorkFactory:
+    """What begins units of work on this engine's database."""
+    return lambda: PostgresUnitOfWork(engine)

@@ -1,0 +1,137 @@
+"""Our registrations at the providers, from `POBLYSH_<PROVIDER>_…` and the prefixes that providers share."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import attrs
+
+from connectors.adapters.system.sources import MASK, PREFIX, SettingRow, SettingSources, read_setting, shown
+from connectors.adapters.system.values import read_scopes, read_secrets, read_url, read_word
+from connectors.domain.model.errors import SettingsError
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.secret import Secret
+from connectors.domain.providers.contract import Provider
+
+_SECRET_WORDS = ("secret", "token", "password", "key")
+"""An option with one of these in its name is masked."""
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class ProviderSettings:
+    """What is set for one provider."""
+
+    app: ProviderApp | None
+    """None where neither client id nor client secret is set."""
+    rows: tuple[SettingRow, ...]
+    known: frozenset[str]
+    """Every variable that was or could have been read."""
+
+
+def read_provider_settings(provider: Provider, sources: SettingSources) -> ProviderSettings:
+    """The provider's registration as its variables describe it.
+
+    Each value is looked up under the provider's own prefix, then under the shared ones (`POBLYSH_GOOGLE_…`). Client id
+    and secret belong together: both come from the first prefix that has either.
+
+    Raises:
+        SettingsError: a value is wrong, or only one of client id and secret is set.
+    """
+    return _Reader(provider, sources).read()
+
+
+class _Reader:
+    """Reads one provider's variables, and remembers which."""
+
+    def __init__(self, provider: Provider, sources: SettingSources) -> None:
+        self._provider = provider
+        self._sources = sources
+        own = provider.slug.upper().replace("-", "_")
+        self._prefixes = tuple(f"{PREFIX}{prefix}_" for prefix in (own, *provider.settings_prefixes))
+        self._rows: list[SettingRow] = []
+        self._known: set[str] = set()
+
+    def read(self) -> ProviderSettings:
+        client_prefix = self._client_prefix()
+        only = (client_prefix,) if client_prefix else self._prefixes
+        client_id = self._take("CLIENT_ID", read_word, "a client id", prefixes=only)
+        client_secret = self._take("CLIENT_SECRET", _secret, "a client secret", prefixes=only)
+        scopes = self._take("SCOPES", read_scopes, "scopes separated by spaces or commas")
+        webhook_secrets = self._webhook_secrets()
+        base_url = self._take("BASE_URL", read_url, "an https:// URL without query (http only on loopback)")
+        options = {
+            name: self._option(name) for name in self._provider.options if name != self._provider.webhook_secret_option
+        }
+        app = None
+        if client_id is not None and client_secret is not None:
+            app = ProviderApp(
+                provider=self._provider.slug,
+                client_id=client_id,
+                client_secret=client_secret,
+                scopes=scopes or (),
+                webhook_secrets=webhook_secrets,
+                base_url=base_url,
+                options={name: value for name, value in options.items() if value is not None},
+            )
+        elif client_prefix:
+            missing, there = ("CLIENT_SECRET", "CLIENT_ID") if client_id else ("CLIENT_ID", "CLIENT_SECRET")
+            raise SettingsError(
+                f"{client_prefix}{missing} is not set, expected a value because {client_prefix}{there} is set"
+            )
+        return ProviderSettings(app, tuple(self._rows), frozenset(self._known))
+
+    def _client_prefix(self) -> str | None:
+        names = ("CLIENT_ID", "CLIENT_SECRET")
+        self._known.update(prefix + name for prefix in self._prefixes for name in names)
+        return next(
+            (
+                prefix
+                for prefix in self._prefixes
+                if any(self._sources.find(prefix + name) is not None for name in names)
+            ),
+            None,
+        )
+
+    def _webhook_secrets(self) -> tuple[Secret, ...]:
+        own_name = self._provider.webhook_secret_option.upper()
+        # The general name works for every provider, also where the vendor calls the thing a signing secret.
+        names = (own_name,) if own_name == "WEBHOOK_SECRET" else (own_name, "WEBHOOK_SECRET")
+        found = [self._take(name, read_secrets, "secrets separated by commas, the newest first") for name in names]
+        return next((secrets for secrets in found if secrets), ())
+
+    def _option(self, name: str) -> str | None:
+        is_secret = any(word in name.lower() for word in _SECRET_WORDS)
+        return self._take(name.upper(), str, self._provider.options[name], is_secret=is_secret)
+
+    def _take(
+        self,
+        name: str,
+        read: Callable[[str], T],
+        expected: str,
+        *,
+        prefixes: tuple[str, ...] = (),
+        is_secret: bool = False,
+    ) -> T | None:
+        own = self._prefixes[0] + name
+        variable, text = next(self._candidates(name, prefixes or self._prefixes), (own, None))
+        is_secret = is_secret or read in (_secret, read_secrets)
+        value = None if text is None else read_setting(variable, text, read, expected, is_secret=is_secret)
+        source = self._sources.source_of(variable) if variable == own else f"fallback {variable}"
+        self._rows.append(SettingRow(name=own, value=MASK if text and is_secret else _shown(value), source=source))
+        return value
+
+    def _candidates(self, name: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        self._known.update(prefix + name for prefix in self._prefixes)
+        for prefix in prefixes:
+            text = self._sources.find(prefix + name)
+            if text is not None:
+                yield prefix + name, text
+
+
+def _shown(value: Any) -> str | None:
+    return " ".join(value) if isinstance(value, tuple) else shown(value)
+
+
+def _secret(text: str) -> Secret:
+    return Secret(text)

@@ -1,0 +1,256 @@
+"""The settings: the only place where the environment is read."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import environ
+import platformdirs
+from dotenv import dotenv_values
+
+from connectors.adapters.aesgcm.keys import KeyRing
+from connectors.adapters.system import values
+from connectors.adapters.system.operators import OperatorTokens
+from connectors.adapters.system.provider_settings import read_provider_settings
+from connectors.adapters.system.sources import PREFIX, SettingRow, SettingSources, UnknownVariable, read_setting, shown
+from connectors.adapters.system.values import Bind, DatabaseUrl
+from connectors.domain.model.errors import ProviderNotConfiguredError, SettingsError
+from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.providers.contract import Provider
+
+DOTENV_NAME = ".env"
+DEFAULT_DATA_DIR_NAME = "poblysh-connectors"
+
+
+def _setting(
+    name: str, read: Callable[[str], Any], expected: str, *, default: str | None = None, is_secret: bool = False
+) -> Any:
+    """One variable; its default is written as the operator would write it."""
+
+    def convert(text: str | None) -> Any:
+        if text is None:
+            return None
+        return read_setting(PREFIX + name, text, read, expected, is_secret=is_secret)
+
+    return environ.var(default=default, converter=convert, name=PREFIX + name, help=expected)
+
+
+@environ.config(prefix="POBLYSH", frozen=True)
+class ServiceSettings:
+    """What is not about one provider. Section by section as in the documentation."""
+
+    operator_tokens: OperatorTokens | None = _setting(
+        "OPERATOR_TOKENS", OperatorTokens.parse, "a JSON array or tokens separated by commas", is_secret=True
+    )
+    operator_token: OperatorTokens | None = _setting(
+        "OPERATOR_TOKEN", OperatorTokens.single, "one token", is_secret=True
+    )
+    """Read only where `operator_tokens` is unset."""
+    database_url: DatabaseUrl | None = _setting(
+        "DATABASE_URL", values.read_database_url, "postgresql://user:password@host:port/database", is_secret=True
+    )
+    """None means the embedded database below the data directory."""
+    data_dir: Path = _setting(
+        "DATA_DIR",
+        values.read_path,
+        "a directory",
+        default=str(platformdirs.user_data_path(DEFAULT_DATA_DIR_NAME, appauthor=False)),
+    )
+    vault_keys: KeyRing | None = _setting(
+        "VAULT_KEYS", KeyRing.parse, "id:base64(32 bytes), comma-separated, the newest first", is_secret=True
+    )
+    bind: Bind = _setting(
+        "BIND", values.read_bind, "host:port, for example 127.0.0.1:8080 or [::1]:8080", default="127.0.0.1:8080"
+    )
+    workers: int = _setting(
+        "WORKERS",
+        partial(values.read_count, most=1024),
+        "a whole number from 1 to 1024",
+        default=str(values.default_workers()),
+    )
+    public_url: str | None = _setting(
+        "PUBLIC_URL", values.read_url, "the https:// URL that providers reach us at (http only on loopback)"
+    )
+    oauth_redirect_uri: str | None = _setting(
+        "OAUTH_REDIRECT_URI",
+        values.read_redirect_uri,
+        "an https:// URL, may contain {provider} (http only on loopback)",
+    )
+    oauth_allowed_redirect_uris: tuple[str, ...] | None = _setting(
+        "OAUTH_ALLOWED_REDIRECT_URIS",
+        values.read_redirect_uris,
+        "https:// URLs separated by commas, may contain {provider} (http only on loopback)",
+    )
+    """What `POST /connect` may ask for instead."""
+    oauth_state_lifetime: timedelta = _setting(
+        "OAUTH_STATE_LIFETIME_SECONDS", values.read_seconds, "whole seconds", default="600"
+    )
+    webhook_max_bytes: int = _setting("WEBHOOK_MAX_BYTES", values.read_count, "bytes", default="26214400")
+    """The largest webhook body. GitHub caps its payloads at 25 MB, the most of the eight."""
+    webhook_rate_limit: int = _setting(
+        "WEBHOOK_RATE_LIMIT",
+        partial(values.read_count, least=0),
+        "webhooks a minute for one tenant, 0 for no limit",
+        default="12000",
+    )
+    """For one tenant and process, a minute. 200 a second is far above what a vendor sends to one tenant, and GitHub
+    does not resend what we turn away."""
+    outbound_timeout: timedelta = _setting(
+        "OUTBOUND_TIMEOUT_SECONDS", values.read_seconds, "whole seconds", default="30"
+    )
+    """For one whole call to a provider."""
+    outbound_max_bytes: int = _setting("OUTBOUND_MAX_BYTES", values.read_count, "bytes", default="33554432")
+    """The largest answer of a provider, decompressed."""
+    outbound_ca_file: Path | None = _setting(
+        "OUTBOUND_CA_FILE", values.read_path, "a file with the certificates to trust instead of the bundled ones"
+    )
+    """For a GitHub Enterprise Server with a private authority."""
+    backfill: timedelta = _setting("BACKFILL_DAYS", values.read_days, "whole days", default="30")
+    """How far back the first read of a connection goes."""
+    sync_interval: timedelta = _setting("SYNC_INTERVAL_SECONDS", values.read_seconds, "whole seconds", default="900")
+    log_level: str = _setting(
+        "LOG_LEVEL",
+        partial(values.read_choice, choices=values.LOG_LEVELS),
+        f"one of {', '.join(values.LOG_LEVELS)}",
+        default="info",
+    )
+    log_format: str = _setting(
+        "LOG_FORMAT",
+        partial(values.read_choice, choices=values.LOG_FORMATS),
+        f"one of {', '.join(values.LOG_FORMATS)}",
+        default="auto",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Every setting, checked."""
+
+    service: ServiceSettings
+    apps: Mapping[ProviderSlug, ProviderApp]
+    """Our registrations; a provider that is not configured is missing."""
+    rows: tuple[SettingRow, ...] = attrs.field(repr=False)
+    unknown: tuple[UnknownVariable, ...]
+    """Variables with our prefix that nothing reads: worth a warning."""
+
+    @property
+    def operators(self) -> OperatorTokens:
+        """Who may call the API.
+
+        Raises:
+            SettingsError: no operator token is set.
+        """
+        tokens = self.service.operator_tokens or self.service.operator_token
+        if tokens is None:
+            raise SettingsError(
+                "POBLYSH_OPERATOR_TOKENS is not set, expected a JSON array or tokens separated by commas",
+                next_step="Set POBLYSH_OPERATOR_TOKENS (or POBLYSH_OPERATOR_TOKEN) to a long random token.",
+            )
+        return tokens
+
+    def find_app(self, slug: ProviderSlug) -> ProviderApp | None:
+        """Our registration at the provider, or None."""
+        return self.apps.get(slug)
+
+    def get_app(self, slug: ProviderSlug) -> ProviderApp:
+        """Our registration at the provider.
+
+        Raises:
+            ProviderNotConfiguredError: there is none.
+        """
+        app = self.find_app(slug)
+        if app is None:
+            own = f"{PREFIX}{slug.upper().replace('-', '_')}_"
+            raise ProviderNotConfiguredError(
+                f"{slug} is not configured here.", next_step=f"Set {own}CLIENT_ID and {own}CLIENT_SECRET."
+            )
+        return app
+
+    def redirect_uri(self, slug: ProviderSlug) -> str | None:
+        """Where the provider sends the user back to, unless the caller asks for another place; None if unset."""
+        return _filled(self.service.oauth_redirect_uri, slug) if self.service.oauth_redirect_uri else None
+
+    def allowed_redirect_uris(self, slug: ProviderSlug) -> frozenset[str]:
+        """Every redirect URI that may be used with the provider, compared as a whole (RFC 9700 §4.1.3)."""
+        templates = (self.service.oauth_redirect_uri, *(self.service.oauth_allowed_redirect_uris or ()))
+        return frozenset(_filled(template, slug) for template in templates if template)
+
+    def describe(self) -> tuple[SettingRow, ...]:
+        """Every effective value with its source, secrets masked."""
+        return self.rows
+
+
+def read_settings(
+    environ_variables: Mapping[str, str], providers: Iterable[Provider], dotenv: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings that these variables make.
+
+    Args:
+        environ_variables: the process's environment; it wins.
+        providers: whose variables to read.
+        dotenv: what the `.env` file says.
+
+    Raises:
+        SettingsError: a value is wrong; one line names the variable, what was found and what is expected.
+    """
+    sources = SettingSources(environ_variables, dotenv or {})
+    texts = sources.texts()
+    if f"{PREFIX}OPERATOR_TOKENS" in texts:
+        texts.pop(f"{PREFIX}OPERATOR_TOKEN", None)
+    service = environ.to_config(ServiceSettings, texts)
+    described = tuple(_service_rows(service, sources))
+    of_providers = {provider.slug: read_provider_settings(provider, sources) for provider in providers}
+    known = {row.name for row in described}.union(*(one.known for one in of_providers.values()))
+    return Settings(
+        service=service,
+        apps={slug: one.app for slug, one in of_providers.items() if one.app is not None},
+        rows=described + tuple(row for one in of_providers.values() for row in one.rows),
+        unknown=sources.unknown(known),
+    )
+
+
+def load_settings(providers: Iterable[Provider], directory: Path | None = None) -> Settings:
+    """The settings of this process: its environment over the `.env` file in the directory.
+
+    Args:
+        providers: whose variables to read.
+        directory: None for the working directory.
+
+    Raises:
+        SettingsError: like `read_settings`, or the `.env` file cannot be read.
+    """
+    return read_settings(os.environ, providers, read_dotenv((directory or Path.cwd()) / DOTENV_NAME))
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """What the `.env` file says; nothing if there is none. `$NAME` in a value is not expanded: secrets contain `$`.
+
+    Raises:
+        SettingsError: the file is there and cannot be read.
+    """
+    try:
+        found = dotenv_values(path, interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read ({type(error).__name__}), expected a text file in UTF-8") from None
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _service_rows(service: ServiceSettings, sources: SettingSources) -> Iterable[SettingRow]:
+    # environ-config makes an attrs class of it, which the type checker cannot see.
+    for field in attrs.fields(cast("type[attrs.AttrsInstance]", ServiceSettings)):
+        entry = field.metadata["environ_config"]
+        value, source = getattr(service, field.name), sources.source_of(entry.name)
+        if isinstance(value, timedelta):
+            text: str | None = sources.find(entry.name) or entry.default
+        else:
+            text = shown(value)
+        yield SettingRow(name=entry.name, value=text, source=source)
+
+
+def _filled(template: str, slug: ProviderSlug) -> str:
+    return template.replace(values.PROVIDER_PLACEHOLDER, slug)

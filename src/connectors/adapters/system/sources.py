@@ -1,0 +1,127 @@
+"""Where a setting's text comes from, and how a wrong one is reported."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from connectors.adapters.aesgcm.keys import KeyRing
+from connectors.adapters.system.operators import OperatorTokens
+from connectors.domain.model.errors import SettingsError
+from connectors.domain.model.secret import Secret
+
+PREFIX = "POBLYSH_"
+MASK = "***"
+
+_SHOWN_LENGTH = 80
+"""Characters of a wrong value that an error repeats: enough to recognise it, and one line."""
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class SettingRow:
+    """One line of `connectors settings`."""
+
+    name: str
+    value: str | None
+    """Effective, secrets masked; None where there is none."""
+    source: str
+    """`environment`, `.env`, `default`, or `fallback NAME` of the shared setting that it was taken from."""
+
+
+@attrs.frozen(kw_only=True)
+class UnknownVariable:
+    """A `POBLYSH_…` variable that nothing reads."""
+
+    name: str
+    suggestion: str | None
+    """The name that was probably meant."""
+
+    def __str__(self) -> str:
+        hint = f"; did you mean {self.suggestion}?" if self.suggestion else ""
+        return f"{self.name} is set, but there is no such setting{hint}"
+
+
+class SettingSources:
+    """The process's environment over the `.env` file. Blank values count as unset."""
+
+    def __init__(self, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> None:
+        """Take the process's variables, which win, and those of the `.env` file."""
+        self._layers = tuple((name, _ours(layer)) for name, layer in (("environment", environ), (".env", dotenv)))
+
+    def texts(self) -> dict[str, str]:
+        """Every `POBLYSH_…` variable that is set."""
+        return {name: text for _, layer in reversed(self._layers) for name, text in layer.items()}
+
+    def find(self, name: str) -> str | None:
+        """The variable's text, or None."""
+        return next((layer[name] for _, layer in self._layers if name in layer), None)
+
+    def source_of(self, name: str) -> str:
+        """`environment`, `.env` or `default`."""
+        return next((source for source, layer in self._layers if name in layer), "default")
+
+    def unknown(self, known: Iterable[str]) -> tuple[UnknownVariable, ...]:
+        """Variables with our prefix that are not among the known names, each with the nearest one that is."""
+        names = {name.removeprefix(PREFIX) for name in known}
+        found = {name.removeprefix(PREFIX) for name in self.texts()}
+        return tuple(
+            UnknownVariable(name=PREFIX + name, suggestion=_nearest(name, names)) for name in sorted(found - names)
+        )
+
+
+def read_setting(name: str, text: str, read: Callable[[str], T], expected: str, *, is_secret: bool = False) -> T:
+    """What `read` makes of the text.
+
+    Args:
+        name: the variable's.
+        text: what it is set to.
+        read: raises ValueError for a text that will not do.
+        expected: completes the error's "expected …".
+        is_secret: the text is not repeated in the error.
+
+    Raises:
+        SettingsError: one line with the variable, what was found and what is expected.
+    """
+    try:
+        return read(text)
+    except ValueError as error:
+        # Readers of secrets word their errors without the secret; the rest may quote (a URL's password), so it is cut.
+        reason = f" ({error})" if is_secret else ""
+        raise SettingsError(f"{name} is {_quoted(text, is_secret=is_secret)}{reason}, expected {expected}") from None
+
+
+def shown(value: Any) -> str | None:
+    """A setting's value as a person may see it."""
+    match value:
+        case None | ():
+            return None
+        case Secret():
+            return MASK
+        case KeyRing():
+            return ", ".join(f"{key_id}:{MASK}" for key_id in value.ids)
+        case OperatorTokens():
+            return str(value)
+        case tuple():
+            return ", ".join(shown(part) or "" for part in value)
+        case _:
+            return str(value)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    # Without the prefix, which alone would make any two names alike.
+    matches = difflib.get_close_matches(name, sorted(names), n=1)
+    return PREFIX + matches[0] if matches else None
+
+
+def _ours(layer: Mapping[str, str]) -> dict[str, str]:
+    return {name: text.strip() for name, text in layer.items() if name.startswith(PREFIX) and text.strip()}
+
+
+def _quoted(text: str, *, is_secret: bool) -> str:
+    # A URL's user information is a secret wherever it turns up.
+    if is_secret or "@" in text:
+        return f"{MASK} ({len(text)} characters)"
+    return repr(text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…")

@@ -1,0 +1,57 @@
+"""One embedded PostgreSQL for all integration tests, in a folder of its own."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from connectors.adapters.postgres import create_engine
+from connectors.adapters.postgres.embedded import start_embedded
+from connectors.adapters.postgres.migrate import upgrade
+
+CLEAN = (
+    "DELETE FROM tenants WHERE id <> '00000000-0000-0000-0000-000000000000'",
+    "DELETE FROM deliveries",
+)
+
+
+@pytest.fixture(scope="session")
+def short_tmp():
+    """A folder with a short path: sockets have no room for long ones."""
+    folder = Path(tempfile.mkdtemp(prefix="poblysh-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(short_tmp):
+    """The URL of a running server, its database migrated."""
+    with start_embedded(short_tmp / "shared") as server:
+        engine = create_engine(server.url)
+        upgrade(engine)
+        engine.dispose()
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(postgres_url):
+    """An engine on it."""
+    engine = create_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clean_engine(postgres_engine):
+    """The engine, on a database without rows."""
+    empty_database(postgres_engine)
+    return postgres_engine
+
+
+def empty_database(engine):
+    """Delete every row but the unrouted tenant."""
+    with engine.begin() as connection:
+        for statement in CLEAN:
+            connection.execute(text(statement))
