@@ -1,0 +1,44 @@
+"""A clock that tests move, so that nobody waits for a token to expire."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+
+class SandboxClock:
+    """Real time plus an offset, or standing still when built with `start`.
+
+    Args:
+        start: an aware instant at which the clock stands still until advanced; None follows the real time.
+
+    Raises:
+        ValueError: `start` has no time zone.
+    """
+
+    def __init__(self, start: datetime | None = None) -> None:
+        if start is not None and start.tzinfo is None:
+            msg = "the clock needs an aware instant"
+            raise ValueError(msg)
+        self._lock = threading.Lock()
+        self._frozen_at = None if start is None else start.astimezone(UTC)
+        self._offset = timedelta()
+        self._listeners: list[Callable[[], None]] = []
+
+    def now(self) -> datetime:
+        """The sandbox's present, aware UTC."""
+        with self._lock:
+            return (self._frozen_at or datetime.now(UTC)) + self._offset
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move forward (or back) and return the new present; whoever subscribed is told."""
+        with self._lock:
+            self._offset += by
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+        return self.now()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every `advance`."""
+        with self._lock:
+            self._listeners.append(listener)

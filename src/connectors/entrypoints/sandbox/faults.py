@@ -1,0 +1,213 @@
+"""Faults on demand: what a provider's bad day looks like on the wire.
+
+The middleware stands in front of Flask, so that a fault can replace an answer, spoil it on its way out, or cut the
+connection before or after the world has acted (the lost answer of a token refresh).
+"""
+
+import os
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from typing import Any, Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import attrs
+from flask import json
+from werkzeug.wrappers import Request, Response
+
+MAX_DELAY_SECONDS: Final = 30.0
+"""A fault never holds a server thread longer than this."""
+
+SLOW_BODY_CHUNKS: Final = 10
+"""Pieces that a slow body arrives in."""
+
+HTML_BODY: Final = (
+    "<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n"
+)
+"""A gateway's page."""
+
+
+class FaultKind(Enum):
+    """How the exchange goes wrong."""
+
+    ANSWER = "answer"
+    """Another answer; the world is not asked."""
+    RESET = "reset"
+    """The connection is reset before the world acts."""
+    LOST_ANSWER = "lost_answer"
+    """The world acts, then the connection is reset."""
+    TRUNCATED = "truncated"
+    """Half of the body, with a matching Content-Length: broken JSON."""
+    CUT = "cut"
+    """Half of the body under the full Content-Length, then the end of the stream."""
+    SLOW = "slow"
+    """The body drips in over `seconds`."""
+    DELAY = "delay"
+    """The right answer, `seconds` late."""
+
+
+def _bounded(seconds: float) -> float:
+    return min(float(seconds), MAX_DELAY_SECONDS)
+
+
+@attrs.define(eq=False)
+class Fault:
+    """One thing that goes wrong, and when.
+
+    `path` is a shell pattern (`fnmatch`, `*` crosses slashes) below the provider's mount; `times` None means until
+    cleared; `skip` lets that many matching requests pass first.
+    """
+
+    provider: str
+    path: str = "*"
+    method: str | None = None
+    kind: FaultKind = attrs.field(default=FaultKind.ANSWER, converter=FaultKind)
+    status: int = 500
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: Any = None
+    """A str or bytes goes out as it is, anything else as JSON; None is an empty body."""
+    html: bool = False
+    """Answer a gateway's HTML page instead of `body`."""
+    times: int | None = None
+    skip: int = 0
+    probability: float = 1.0
+    seconds: float = attrs.field(default=0.0, converter=_bounded)
+    hits: int = attrs.field(default=0, init=False)
+
+    def matches(self, provider: str, method: str, path: str) -> bool:
+        """Whether this request is meant, chance and counters aside."""
+        return self.provider == provider and self.method in (None, method) and fnmatchcase(path, self.path)
+
+    def to_response(self) -> Response:
+        """The answer that stands in for the world's."""
+        if self.html:
+            title = f"{self.status} {HTTPStatus(self.status).phrase}"
+            response = Response(HTML_BODY.format(title=title), self.status, mimetype="text/html")
+        elif self.body is None or isinstance(self.body, str | bytes):
+            response = Response(self.body or b"", self.status, mimetype="application/json")
+        else:
+            response = Response(json.dumps(self.body), self.status, mimetype="application/json")
+        response.headers.update(dict(self.headers))
+        return response
+
+
+class FaultBook:
+    """The faults in force; asked once per request."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        """Put a fault in force behind those that are there; the first that fits a request is used."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def clear(self, provider: str | None = None) -> None:
+        """Drop every fault, or those of one provider."""
+        with self._lock:
+            self._faults = [fault for fault in self._faults if provider not in (None, fault.provider)]
+
+    def in_force(self) -> tuple[Fault, ...]:
+        """The faults that may still strike."""
+        with self._lock:
+            return tuple(self._faults)
+
+    def take(self, provider: str, method: str, path: str) -> Fault | None:
+        """The fault that strikes this request, counted down, or None."""
+        with self._lock:
+            for fault in self._faults:
+                if not fault.matches(provider, method, path):
+                    continue
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                if fault.probability < 1 and self._chance.random() >= fault.probability:
+                    continue
+                fault.hits += 1
+                if fault.times is not None and fault.hits >= fault.times:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+
+class FaultMiddleware:
+    """WSGI middleware: lets a request through, or spoils it; reports every outcome to `record`."""
+
+    def __init__(
+        self, app: WSGIApplication, faults: FaultBook, record: Callable[[str, Request, str, int], None]
+    ) -> None:
+        self._app = app
+        self._faults = faults
+        self._record = record
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        request = Request(environ)
+        provider, _, rest = request.path.lstrip("/").partition("/")
+        path = f"/{rest}"
+        fault = self._faults.take(provider, request.method, path)
+        if fault is not None and fault.kind is FaultKind.RESET:
+            self._record(provider, request, path, 0)
+            reset_connection(environ)
+        if fault is not None and fault.kind is FaultKind.DELAY:
+            time.sleep(fault.seconds)
+        if fault is not None and fault.kind is FaultKind.ANSWER:
+            response = fault.to_response()
+        else:
+            response = Response.from_app(self._app, environ, buffered=True)
+        if fault is not None and fault.kind is FaultKind.LOST_ANSWER:
+            self._record(provider, request, path, 0)
+            reset_connection(environ)
+        self._record(provider, request, path, response.status_code)
+        return _spoil(response, fault)(environ, start_response)
+
+
+def _spoil(response: Response, fault: Fault | None) -> Response:
+    """The response as the fault lets it leave."""
+    match fault.kind if fault is not None else None:
+        case FaultKind.TRUNCATED:
+            body = response.get_data()
+            response.set_data(body[: len(body) // 2])
+        case FaultKind.CUT:
+            body = response.get_data()
+            headers = response.headers.copy()
+            headers["Content-Length"] = str(len(body))
+            return Response(iter([body[: len(body) // 2]]), response.status_code, headers)
+        case FaultKind.SLOW if fault is not None:
+            return Response(_drip(response.get_data(), fault.seconds), response.status_code, response.headers)
+        case _:
+            pass
+    return response
+
+
+def _drip(body: bytes, seconds: float) -> Iterator[bytes]:
+    """The body in pieces, spread over `seconds`."""
+    size = max(1, -(-len(body) // SLOW_BODY_CHUNKS))
+    for start in range(0, len(body), size):
+        time.sleep(seconds / SLOW_BODY_CHUNKS)
+        yield body[start : start + size]
+
+
+def reset_connection(environ: WSGIEnvironment) -> None:
+    """Close the client's socket with a TCP reset.
+
+    Raises:
+        ConnectionResetError: always; the server takes it for a dropped client, a test client passes it on.
+    """
+    connection = environ.get("werkzeug.socket")
+    if isinstance(connection, socket.socket):
+        # Lingering for zero seconds makes close() send RST instead of FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Detached, because the server's own file objects would keep the descriptor open until after a polite FIN.
+        os.close(connection.detach())
+    msg = "the sandbox reset this connection on purpose"
+    raise ConnectionResetError(msg)

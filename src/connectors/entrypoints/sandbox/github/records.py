@@ -1,0 +1,257 @@
+"""What lives in the sandbox's GitHub: plain mutable records, identified as GitHub identifies them."""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Final, Literal, TypeVar
+
+import attrs
+
+ZERO_SHA: Final = "0" * 40
+"""`before` of a new branch and `after` of a deleted one."""
+
+STATES: Final = ("all", "open", "closed")
+"""The values of the lists' `state` filter."""
+
+AccountKind = Literal["User", "Bot", "Organization"]
+T = TypeVar("T")
+
+
+class Permission(Enum):
+    """What a collaborator may do."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@attrs.define(eq=False)
+class Account:
+    """A user, bot or organization."""
+
+    id: int
+    login: str
+    kind: AccountKind
+    created_at: datetime
+    name: str | None = None
+    email: str | None = None
+    owners: set[int] = attrs.field(factory=set)
+    """Of an organization: user ids."""
+    members: set[int] = attrs.field(factory=set)
+    """Of an organization: user ids, owners included."""
+
+
+class Ordering:
+    """Ids by creation and by last change, cut in logarithmic time however many there are."""
+
+    __slots__ = ("created", "updated")
+
+    def __init__(self) -> None:
+        self.created: list[int] = []
+        self.updated: list[tuple[datetime, int]] = []
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+        return len(self.created)
+
+    def add(self, key: int, updated_at: datetime) -> None:
+        """Take in an id."""
+        insort(self.created, key)
+        insort(self.updated, (updated_at, key))
+
+    def discard(self, key: int, updated_at: datetime) -> None:
+        """Drop an id whose last change was at `updated_at`; a stranger is ignored."""
+        place = bisect_left(self.created, key)
+        if self.created[place : place + 1] == [key]:
+            del self.created[place]
+        place = bisect_left(self.updated, (updated_at, key))
+        if self.updated[place : place + 1] == [(updated_at, key)]:
+            del self.updated[place]
+
+    def page(
+        self, *, by_updated: bool, is_ascending: bool, since: datetime | None, start: int, stop: int
+    ) -> tuple[list[int], int]:
+        """The ids at places start to stop of the wanted order, and how many there are in all.
+
+        `since` keeps what changed at that instant or later.
+        """
+        first = bisect_left(self.updated, (since, -1)) if since is not None else 0
+        if by_updated:
+            total = len(self.updated) - first
+            rows = _cut(self.updated, first, total, start, stop, is_ascending=is_ascending)
+            return [key for _, key in rows], total
+        kept = sorted(key for _, key in self.updated[first:]) if first else self.created
+        return _cut(kept, 0, len(kept), start, stop, is_ascending=is_ascending), len(kept)
+
+
+def _cut(rows: Sequence[T], first: int, total: int, start: int, stop: int, *, is_ascending: bool) -> list[T]:
+    """Places start to stop of `rows` from `first` on, counted from either end."""
+    start, stop = min(start, total), min(stop, total)
+    if is_ascending:
+        return list(rows[first + start : first + stop])
+    end = first + total
+    return list(rows[end - stop : end - start])[::-1]
+
+
+@attrs.define(eq=False)
+class Issue:
+    """An issue, or the shell of a pull request."""
+
+    id: int
+    number: int
+    title: str
+    body: str | None
+    user_id: int
+    created_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None = None
+    assignee_ids: tuple[int, ...] = ()
+    comment_count: int = 0
+    pull: "Pull | None" = None
+
+    @property
+    def state(self) -> Literal["open", "closed"]:
+        """As the API says it."""
+        return "open" if self.closed_at is None else "closed"
+
+
+@attrs.define(eq=False)
+class Pull:
+    """What a pull request has beside its issue; its `id` differs from the issue's."""
+
+    id: int
+    head_ref: str
+    head_sha: str
+    base_ref: str
+    base_sha: str
+    is_draft: bool = False
+    merged_at: datetime | None = None
+    merged_by_id: int | None = None
+    merge_sha: str | None = None
+    reviewer_ids: tuple[int, ...] = ()
+    reviews: "list[Review]" = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class Review:
+    """A review of a pull request."""
+
+    id: int
+    user_id: int
+    state: str
+    """In capitals, as REST has it; webhooks use small letters."""
+    body: str | None
+    submitted_at: datetime | None
+    """None while pending."""
+    commit_id: str
+
+
+@attrs.define(eq=False)
+class Comment:
+    """A comment on an issue or pull request, or on a line of a diff when `path` is set."""
+
+    id: int
+    number: int
+    user_id: int
+    body: str
+    created_at: datetime
+    updated_at: datetime
+    path: str | None = None
+    commit_id: str = ""
+    review_id: int | None = None
+
+
+@attrs.define(eq=False)
+class Release:
+    """A release."""
+
+    id: int
+    tag: str
+    name: str | None
+    body: str | None
+    author_id: int
+    is_draft: bool
+    is_prerelease: bool
+    created_at: datetime
+    published_at: datetime | None
+
+
+@attrs.frozen
+class Activity:
+    """A change of a ref."""
+
+    id: int
+    before: str
+    after: str
+    ref: str
+    timestamp: datetime
+    activity_type: str
+    actor_id: int
+
+
+@attrs.frozen
+class IssueEvent:
+    """A change of an issue's state."""
+
+    id: int
+    event: str
+    actor_id: int
+    created_at: datetime
+    number: int
+    assignee_id: int | None = None
+    commit_id: str | None = None
+
+
+@attrs.define(eq=False)
+class Repository:
+    """A repository and all that is in it."""
+
+    id: int
+    owner: Account
+    name: str
+    is_private: bool
+    created_at: datetime
+    updated_at: datetime
+    pushed_at: datetime
+    description: str | None = None
+    default_branch: str = "main"
+    has_issues: bool = True
+    fork_of: int | None = None
+    collaborators: dict[int, Permission] = attrs.field(factory=dict, repr=False)
+    branches: dict[str, str] = attrs.field(factory=dict, repr=False)
+    issues: dict[int, Issue] = attrs.field(factory=dict, repr=False)
+    issue_orders: dict[str, Ordering] = attrs.field(factory=lambda: {name: Ordering() for name in STATES}, repr=False)
+    """Issues and pull requests together: all, open, closed."""
+    pull_orders: dict[str, Ordering] = attrs.field(factory=lambda: {name: Ordering() for name in STATES}, repr=False)
+    comments: dict[int, Comment] = attrs.field(factory=dict, repr=False)
+    comment_order: Ordering = attrs.field(factory=Ordering, repr=False)
+    comments_by_number: dict[int, list[int]] = attrs.field(factory=dict, repr=False)
+    review_comments: dict[int, Comment] = attrs.field(factory=dict, repr=False)
+    review_comment_order: Ordering = attrs.field(factory=Ordering, repr=False)
+    releases: list[Release] = attrs.field(factory=list, repr=False)
+    activity: list[Activity] = attrs.field(factory=list, repr=False)
+    events: list[IssueEvent] = attrs.field(factory=list, repr=False)
+    stars: dict[int, datetime] = attrs.field(factory=dict, repr=False)
+    last_number: int = 0
+
+    @property
+    def full_name(self) -> str:
+        """As in `octo/hello`."""
+        return f"{self.owner.login}/{self.name}"
+
+    def shelve(self, issue: Issue) -> None:
+        """Take an issue or pull request in, or put it where its new state belongs; call `unshelve` first."""
+        self.issues[issue.number] = issue
+        for orders in self._orders_of(issue):
+            orders["all"].add(issue.number, issue.updated_at)
+            orders[issue.state].add(issue.number, issue.updated_at)
+
+    def unshelve(self, issue: Issue) -> None:
+        """Take an issue out of the orders before it changes."""
+        for orders in self._orders_of(issue):
+            orders["all"].discard(issue.number, issue.updated_at)
+            orders[issue.state].discard(issue.number, issue.updated_at)
+
+    def _orders_of(self, issue: Issue) -> tuple[dict[str, Ordering], ...]:
+        return (self.issue_orders,) if issue.pull is None else (self.issue_orders, self.pull_orders)
