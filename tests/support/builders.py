@@ -90,6 +90,7 @@ def make_authorization_request(**changes):
             "scopes": ("repo",),
             "verifier_id": make_id(),
             "code_verifier": make_sealed("verifier"),
+            "options": {"repositories": ["octo/hello"]},
             "created_at": NOW,
             "expires_at": NOW + timedelta(minutes=10),
             **changes,

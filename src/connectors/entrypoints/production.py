@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import attrs
 from dependency_injector import providers
 from sqlalchemy import Engine
 
-from connectors.adapters.aesgcm import AesGcmVault
+from connectors.adapters.aesgcm import AesGcmVault, KeyRing
 from connectors.adapters.postgres.embedded import start_embedded
 from connectors.adapters.postgres.engine import create_engine
 from connectors.adapters.postgres.migrate import is_current, upgrade
@@ -21,7 +22,7 @@ from connectors.adapters.system.key_file import resolve_key_ring
 from connectors.adapters.system.settings import Settings, read_dotenv, read_settings
 from connectors.domain.flows.connect import ConnectSettings
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
-from connectors.domain.model.ids import UNROUTED
+from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
 from connectors.entrypoints.container import Container
 from connectors.entrypoints.library import Connectors, Readiness
@@ -49,11 +50,72 @@ def load(environment: Mapping[str, str] | None = None, registry: ProviderRegistr
 
 def from_loaded(settings: Settings, registry: ProviderRegistry | None = None) -> Connectors:
     """The real system, as these settings say. Raises like `from_settings`."""
-    service = settings.service
-    vault = AesGcmVault(resolve_key_ring(service))
-    url, stop_database = open_database(settings)
-    engine = create_engine(url)
+    database = prepare(settings)
+    try:
+        return build(database, settings, registry, on_close=database.stop)
+    except BaseException:
+        database.stop()
+        raise
 
+
+@attrs.frozen(kw_only=True)
+class Database:
+    """A database that is there and up to date, and the keys to the secrets in it."""
+
+    url: Secret
+    keys: KeyRing
+    stop: Callable[[], None]
+    """Let go of it: the embedded one ends with its last user, another one is not ours to end."""
+
+
+def prepare(settings: Settings) -> Database:
+    """The database, started if it is the embedded one, its tables up to date.
+
+    Raises:
+        SettingsError: the vault's keys are missing, or the data folder is of no use.
+        InfrastructureError: the database cannot be reached, or its tables are not up to date.
+    """
+    keys = resolve_key_ring(settings.service)
+    url, stop = open_database(settings)
+    engine = create_engine(url.reveal())
+    try:
+        if settings.service.database_url is None:
+            upgrade(engine)
+        elif not is_current(engine):
+            raise InfrastructureError(
+                "The database's tables are not up to date.", next_step="Run `connectors db upgrade`."
+            )
+    except BaseException:
+        stop()
+        raise
+    finally:
+        engine.dispose()
+    return Database(url=url, keys=keys, stop=stop)
+
+
+def open_database(settings: Settings) -> tuple[Secret, Callable[[], None]]:
+    """The database's URL, and how to let go of it.
+
+    Raises:
+        SettingsError: the embedded database cannot be started in the data folder.
+    """
+    service = settings.service
+    if service.database_url is not None:
+        return service.database_url.secret, lambda: None
+    embedded = start_embedded(service.data_dir / DATABASE_FOLDER)
+    return Secret(embedded.url), embedded.stop
+
+
+def build(
+    database: Database,
+    settings: Settings,
+    registry: ProviderRegistry | None = None,
+    *,
+    on_close: Callable[[], None] = lambda: None,
+) -> Connectors:
+    """The system on a prepared database. Each process builds its own: pools do not survive a fork."""
+    service = settings.service
+    engine = create_engine(database.url.reveal())
     transport = Transport(
         OutboundLimits(
             timeout=service.outbound_timeout, max_bytes=service.outbound_max_bytes, ca_file=service.outbound_ca_file
@@ -63,51 +125,28 @@ def from_loaded(settings: Settings, registry: ProviderRegistry | None = None) ->
     def close() -> None:
         transport.close()
         engine.dispose()
-        stop_database()
+        on_close()
 
-    try:
-        if service.database_url is None:
-            upgrade(engine)
-        elif not is_current(engine):
-            raise InfrastructureError(
-                "The database's tables are not up to date.", next_step="Run `connectors db upgrade`."
-            )
-        container = Container(
-            unit_of_work=providers.Object(postgres_unit_of_work(engine)),
-            vault=vault,
-            clock=SystemClock(),
-            entropy=SystemEntropy(),
-            provider_api=RequestsProviderApi(transport),
-            token_endpoint=RequestsTokenEndpoint(transport),
-            registry=registry or installed_providers(),
-            apps=providers.Object(settings.apps),
-            connect_settings=ConnectSettings(
-                redirect_uri=service.oauth_redirect_uri,
-                allowed_redirect_uris=service.oauth_allowed_redirect_uris or (),
-                state_lifetime=service.oauth_state_lifetime,
-                backfill=service.backfill,
-            ),
-            public_url=providers.Object(service.public_url),
-            check_readiness=providers.Object(lambda: _readiness(engine)),
-            close=providers.Object(close),
-        )
-        return container.connectors()
-    except BaseException:
-        close()
-        raise
-
-
-def open_database(settings: Settings) -> tuple[str, Callable[[], None]]:
-    """The database's URL and how to let go of it: nothing to do for a configured one, the embedded one is left.
-
-    Raises:
-        SettingsError: the embedded database cannot be started in the data folder.
-    """
-    service = settings.service
-    if service.database_url is not None:
-        return service.database_url.secret.reveal(), lambda: None
-    embedded = start_embedded(service.data_dir / DATABASE_FOLDER)
-    return embedded.url, embedded.stop
+    container = Container(
+        unit_of_work=providers.Object(postgres_unit_of_work(engine)),
+        vault=AesGcmVault(database.keys),
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        provider_api=RequestsProviderApi(transport),
+        token_endpoint=RequestsTokenEndpoint(transport),
+        registry=registry or installed_providers(),
+        apps=providers.Object(settings.apps),
+        connect_settings=ConnectSettings(
+            redirect_uri=service.oauth_redirect_uri,
+            allowed_redirect_uris=service.oauth_allowed_redirect_uris or (),
+            state_lifetime=service.oauth_state_lifetime,
+            backfill=service.backfill,
+        ),
+        public_url=providers.Object(service.public_url),
+        check_readiness=providers.Object(lambda: _readiness(engine)),
+        close=providers.Object(close),
+    )
+    return container.connectors()
 
 
 def _readiness(engine: Engine) -> Readiness:
@@ -115,6 +154,4 @@ def _readiness(engine: Engine) -> Readiness:
         migrations = "ok" if is_current(engine) else "not up to date: run `connectors db upgrade`"
     except ConnectorsError as error:
         return Readiness({"database": error.message, "migrations": "unknown"})
-    with postgres_unit_of_work(engine)() as uow:
-        uow.tenants.find(UNROUTED)
     return Readiness({"database": "ok", "migrations": migrations})

@@ -36,6 +36,7 @@ class PostgresAuthorizationRequestStore:
             "scopes": list(request.scopes),
             "verifier_id": request.verifier_id,
             **sealed_columns("code_verifier", request.code_verifier),
+            "options": request.options,
             "created_at": request.created_at,
             "expires_at": request.expires_at,
         }
@@ -54,6 +55,7 @@ class PostgresAuthorizationRequestStore:
             scopes=tuple(row.scopes),
             verifier_id=row.verifier_id,
             code_verifier=read_sealed("code_verifier", row),
+            options=row.options,
             created_at=row.created_at,
             expires_at=row.expires_at,
         )

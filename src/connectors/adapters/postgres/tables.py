@@ -153,6 +153,7 @@ authorization_requests = Table(
     Column("scopes", ARRAY(CleanText), nullable=False),
     _id("verifier_id"),
     *_sealed("code_verifier", nullable=True),
+    _json("options"),
     _at("created_at"),
     _at("expires_at"),
     PrimaryKeyConstraint("tenant_id", "state_hash"),

@@ -253,6 +253,7 @@ class IngestFlow:
             return _Sender(delivery=VerifiedDelivery(request=request, delivery_id=delivery_id, via="relay"))
         app = self.apps.get(provider.slug)
         now = self.clock.now()
+        named: DeliveryRejectedError | None = None
         for subscription in self._candidates(uow, request, hints):
             if subscription.secret is None:
                 continue
@@ -261,12 +262,14 @@ class IngestFlow:
             material = VerificationMaterial(app=app, secrets=(secret,), keys=keys, now=now, via="subscription")
             try:
                 delivery = webhooks.verify(request, material)
-            except DeliveryRejectedError:
-                # Another of the tenant's pending subscriptions may have sent it; one that is named has to match.
+            except DeliveryRejectedError as error:
+                # Another subscription may have sent it: one that is pending, or one that shares this vendor's hook.
                 if subscription.external_id is not None:
-                    raise
+                    named = error
                 continue
             return _Sender(delivery=delivery, subscription=subscription)
+        if named is not None:
+            raise named
         secrets = self._connection_secrets(uow, connection) if connection is not None else ()
         via = "connection" if secrets else "app"
         secrets = secrets or (app.webhook_secrets if app is not None else ())

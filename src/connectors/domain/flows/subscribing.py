@@ -112,7 +112,7 @@ class Subscriber:
         # First the row, then the call: the provider's first delivery can come before its answer.
         now = self.clock.now()
         subscription_id = SubscriptionId(self.entropy.uuid7(now))
-        secret = Secret(self.entropy.token())
+        secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
         pending = Subscription(
             id=subscription_id,
             tenant_id=connection.tenant_id,
@@ -126,6 +126,23 @@ class Subscriber:
         with self.unit_of_work() as uow:
             uow.subscriptions.save(pending)
         return pending, secret
+
+    def _secret_in_use(self, connection: Connection, target: str) -> Secret | None:
+        """The secret of the tenant's other connection to the same target: vendors keep one hook for one URL of ours."""
+        for twin in self._twins(connection, target):
+            if twin.secret is not None:
+                return self.vault.open(twin.secret, subscription_context(twin.tenant_id, twin.id))
+        return None
+
+    def _twins(self, connection: Connection, target: str) -> list[Subscription]:
+        with self.unit_of_work() as uow:
+            return [
+                one
+                for other in uow.connections.list_of_provider(connection.tenant_id, connection.provider)
+                if other.id != connection.id
+                for one in uow.subscriptions.list_of_connection(connection.tenant_id, other.id)
+                if one.target == target and one.status is SubscriptionStatus.ACTIVE
+            ]
 
     def _confirm(self, connection: Connection, pending: Subscription, receipt: SubscriptionReceipt) -> Subscription:
         now = self.clock.now()
@@ -169,7 +186,7 @@ class Subscriber:
             return troubles
         subscriptions = provider.webhooks.subscriptions
         for subscription in live:
-            if self._is_shared(subscriptions, connection):
+            if self._is_shared(subscriptions, connection) or self._has_twin(connection, subscription):
                 continue
             try:
                 conversation = subscriptions.unsubscribe(app, connection, subscription)
@@ -189,6 +206,12 @@ class Subscriber:
         return any(
             other.id != connection.id and other.grant_id is not None and subscriptions.shared_key(other) == key
             for other in neighbours
+        )
+
+    def _has_twin(self, connection: Connection, subscription: Subscription) -> bool:
+        """Whether another connection of the tenant lives on the very same arrangement."""
+        return any(
+            twin.external_id == subscription.external_id for twin in self._twins(connection, subscription.target)
         )
 
     def forget(self, tenant_id: TenantId, connection_id: ConnectionId) -> None:

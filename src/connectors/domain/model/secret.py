@@ -8,22 +8,26 @@ import attrs
 from connectors.domain.model.ids import TenantId
 
 
-@attrs.frozen(repr=False, eq=False)
 class Secret:
     """A readable secret that cannot be printed by accident.
 
-    It has no `==`: comparing secrets is the business of `hmac.compare_digest`, which takes the revealed bytes.
+    It has no `==`: comparing secrets is the business of `hmac.compare_digest`, which takes the revealed bytes. It is no
+    attrs class: pretty printers look into those, and tracebacks with local variables would show it.
     """
 
-    _value: str
+    __slots__ = ("__value",)
+
+    def __init__(self, value: str) -> None:
+        """Hide the value."""
+        self.__value = value
 
     def reveal(self) -> str:
         """The secret itself. Call it only where it goes onto the wire or into a cipher."""
-        return self._value
+        return self.__value
 
     def reveal_bytes(self) -> bytes:
         """The secret as UTF-8."""
-        return self._value.encode()
+        return self.__value.encode()
 
     def __repr__(self) -> str:
         return "Secret('***')"

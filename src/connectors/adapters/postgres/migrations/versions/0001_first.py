@@ -27,6 +27,7 @@ _STATEMENTS = (
         code_verifier_key_id TEXT,
         code_verifier_nonce BYTEA,
         code_verifier_ciphertext BYTEA,
+        options JSONB NOT NULL,
         created_at TIMESTAMP WITH TIME ZONE NOT NULL,
         expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
         PRIMARY KEY (tenant_id, state_hash),
