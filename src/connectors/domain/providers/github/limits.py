@@ -1,0 +1,157 @@
+"""How GitHub says no: limits, permissions and faults told apart.
+
+The order of the questions is GitHub's own advice: `retry-after` first, then `x-ratelimit-reset` when nothing remains,
+then a minute. A 403 is a limit only if it says so; otherwise it is a missing permission and waiting will not help.
+
+Source: docs.github.com, "Rate limits for the REST API" and "Troubleshooting the REST API".
+"""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ConnectorsError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.instant import from_epoch_seconds
+from connectors.domain.providers.contract import Limits
+from connectors.domain.providers.github.endpoints import read_http_date
+
+SECONDARY_PAUSE = timedelta(seconds=60)
+"""How long to wait for a limit that names no instant: what GitHub asks for at least."""
+
+LONGEST_WAIT = timedelta(hours=24)
+"""A wait beyond this is a garbled header: primary limits reset every hour."""
+
+RESERVE_SHARE = 0.10
+"""What background reading leaves of a user's hourly quota: all apps of that user share it."""
+
+RESERVE = "reserve"
+"""`RateLimitedError.scope` of "the rest is for others": interactive calls go on."""
+
+_LIMIT_FRAGMENTS = ("secondary-rate-limits", "abuse-rate-limits")
+_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS})
+_VALIDATION_CODES = frozenset({"missing", "missing_field", "invalid", "already_exists", "unprocessable", "custom"})
+
+
+def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
+    """What an answer of 400 or above means. See `Limits.read_failure`."""
+    limited = read_limit(response, now)
+    if limited is not None:
+        return limited
+    match response.status:
+        case HTTPStatus.UNAUTHORIZED:
+            return ReauthorizationRequiredError("GitHub does not accept the access token any more.")
+        case HTTPStatus.FORBIDDEN:
+            return _forbidden(response)
+        case status if status in _GONE:
+            return AccessLostError(f"GitHub answered {status}: it is not there, or not visible to this user.")
+        case HTTPStatus.REQUEST_TIMEOUT:
+            return ProviderUnavailableError("GitHub gave up waiting for the request.")
+        case HTTPStatus.UNPROCESSABLE_ENTITY:
+            return UnexpectedResponseError(f"GitHub refused a {request.method}: {validation_codes(response)}.")
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return ProviderUnavailableError(f"GitHub answered {status}.")
+        case status:
+            return UnexpectedResponseError(f"GitHub answered a {request.method} with {status}.")
+
+
+def read_limit(response: HttpResponse, now: datetime) -> RateLimitedError | None:
+    """The limit that an answer of 400 or above tells of, or None if it is about something else."""
+    if response.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
+        return None
+    scope = response.headers.get("x-ratelimit-resource")
+    retry_at = _read_retry_after(response, now)
+    if retry_at is not None:
+        return RateLimitedError("GitHub wants a pause.", retry_at=retry_at, scope=scope)
+    if _read_count(response, "x-ratelimit-remaining") == 0:
+        retry_at = _read_reset(response, now) or now + SECONDARY_PAUSE
+        return RateLimitedError("The hourly quota of this GitHub user is used up.", retry_at=retry_at, scope=scope)
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS or _names_a_limit(response):
+        return RateLimitedError("GitHub wants a pause.", retry_at=now + SECONDARY_PAUSE, scope=scope)
+    return None
+
+
+def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
+    """An error once only the reserve of the user's quota is left, else None."""
+    remaining = _read_count(response, "x-ratelimit-remaining")
+    limit = _read_count(response, "x-ratelimit-limit")
+    if remaining is None or limit is None or remaining > limit * RESERVE_SHARE:
+        return None
+    retry_at = _read_reset(response, now) or now + SECONDARY_PAUSE
+    return RateLimitedError("Only the reserve of this GitHub user's quota is left.", retry_at=retry_at, scope=RESERVE)
+
+
+def validation_codes(response: HttpResponse) -> str:
+    """The codes of a 422, joined by commas; `no reason given` if there are none. Never the vendor's own prose."""
+    try:
+        errors = response.json_object().get("errors")
+    except UnexpectedResponseError:
+        errors = None
+    listed = errors if isinstance(errors, list) else []
+    codes = {str(error.get("code")) for error in listed if isinstance(error, dict)} & _VALIDATION_CODES
+    return ", ".join(sorted(codes)) or "no reason given"
+
+
+def _forbidden(response: HttpResponse) -> AccessLostError:
+    # Not InsufficientScopeError: one organization's rule must not mark a connection as dead that works elsewhere.
+    if "x-github-sso" in response.headers:
+        return AccessLostError(
+            "An organization asks for single sign-on.",
+            next_step="Authorize this app for the organization's SSO in GitHub's settings, then sync again.",
+        )
+    return AccessLostError(
+        "GitHub does not permit this user or app to do that.",
+        next_step="Check the user's role, and whether the organization restricts third-party apps.",
+    )
+
+
+def _names_a_limit(response: HttpResponse) -> bool:
+    try:
+        document = response.json_object()
+    except UnexpectedResponseError:
+        return False
+    link, message = document.get("documentation_url"), document.get("message")
+    by_link = isinstance(link, str) and link.rpartition("#")[2] in _LIMIT_FRAGMENTS
+    # The wording is not documented: the second opinion, never the only one for a limit that has headers.
+    return by_link or (isinstance(message, str) and "rate limit" in message.lower())
+
+
+def _read_retry_after(response: HttpResponse, now: datetime) -> datetime | None:
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    seconds = _read_number(value)
+    if seconds is not None:
+        return now + timedelta(seconds=min(seconds, LONGEST_WAIT.total_seconds()))
+    date = read_http_date(value)
+    return now + SECONDARY_PAUSE if date is None else min(max(date, now), now + LONGEST_WAIT)
+
+
+def _read_reset(response: HttpResponse, now: datetime) -> datetime | None:
+    epoch = _read_count(response, "x-ratelimit-reset")
+    if epoch is None:
+        return None
+    try:
+        reset = from_epoch_seconds(epoch)
+    except ValueError:
+        return None
+    # One second more: the header is rounded down, and our clock may be a little ahead.
+    return min(max(reset, now) + timedelta(seconds=1), now + LONGEST_WAIT)
+
+
+def _read_count(response: HttpResponse, header: str) -> int | None:
+    return _read_number(response.headers.get(header, "").strip())
+
+
+def _read_number(text: str) -> int | None:
+    # 15 digits: more than any epoch or quota, and far from what int() refuses to parse.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None  # noqa: PLR2004
+
+
+LIMITS = Limits(read_failure=read_failure, read_throttle=read_throttle)

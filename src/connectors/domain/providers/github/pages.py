@@ -1,0 +1,132 @@
+"""What reading any of a repository's lists takes: a place, a page of it, and patience.
+
+Source: docs.github.com, "Using pagination in the REST API", "Best practices for using the REST API".
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import attrs
+
+from connectors.domain.model.errors import ProviderUnavailableError, UnexpectedResponseError
+from connectors.domain.model.http import Conversation, HttpResponse
+from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.sync import SkippedItem
+from connectors.domain.providers.github import payloads
+from connectors.domain.providers.github.endpoints import PAGE_SIZE, Endpoints, get, read_list
+
+Position = Mapping[str, Any]
+
+SMALLER_PAGES = (50, 25)
+"""Page sizes to try when GitHub gives up on a page: it cuts off what takes longer than ten seconds."""
+
+_PAGE_NUMBER = re.compile(r"[?&]page=")
+
+
+@attrs.frozen(kw_only=True)
+class Window:
+    """Which signals a walk emits, by their own time. Both ends belong to it."""
+
+    floor: datetime | None
+    upper: datetime
+
+    def has(self, at: datetime) -> bool:
+        """Whether it is inside."""
+        return (self.floor is None or self.floor <= at) and at <= self.upper
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """One repository, and from when on its lists are read."""
+
+    endpoints: Endpoints
+    repository: payloads.ListedRepository
+    since: datetime | None
+    """Items that did not change since then are not looked at; None reads all."""
+    window: Window
+
+    def url(self, *segments: str, **params: str | None) -> str:
+        """The URL of a list's first page."""
+        return self.endpoints.repository_url(self.repository.full_name, *segments, **params, per_page=str(PAGE_SIZE))
+
+
+@attrs.define(kw_only=True)
+class Part:
+    """What one page of a list gave."""
+
+    signals: list[SignalDraft] = attrs.field(factory=list)
+    items: int = 0
+    skipped: list[SkippedItem] = attrs.field(factory=list)
+    position: Position | None = None
+    """Where to go on, None at the end of the list."""
+
+
+class Stream(Protocol):
+    """Reads one page of one list."""
+
+    def __call__(self, place: Place, position: Position, /) -> Conversation[Part]:
+        """The page there. Raises AccessLostError if the list is not (any more) to be seen."""
+        ...
+
+
+def instant_text(at: datetime) -> str:
+    """`2026-01-02T03:04:05Z`: as GitHub writes instants, rounded down to whole seconds."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ask(url: str) -> Conversation[HttpResponse]:
+    """The page, if need be a smaller one."""
+    request = get(url, expects=frozenset({HTTPStatus.CONFLICT}))
+    try:
+        return (yield request)
+    except ProviderUnavailableError:
+        full = f"per_page={PAGE_SIZE}"
+        # A link's page number counts pages of its own size: those are asked again as they are, later.
+        if not url.endswith(full) or _PAGE_NUMBER.search(url):
+            raise
+    for size in SMALLER_PAGES[:-1]:
+        try:
+            return (yield attrs.evolve(request, url=url.replace(full, f"per_page={size}")))
+        except ProviderUnavailableError:
+            continue
+    return (yield attrs.evolve(request, url=url.replace(full, f"per_page={SMALLER_PAGES[-1]}")))
+
+
+def read_items(
+    place: Place,
+    part: Part,
+    response: HttpResponse,
+    name: str,
+    read_item: Callable[[Place, Any], tuple[Any, list[SignalDraft]]],
+) -> Iterable[tuple[Any, list[SignalDraft]]]:
+    """Each item that can be read with its signals inside the window; the others are noted in the part."""
+    if response.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_MODIFIED}:
+        return  # an empty repository; nothing new
+    for index, item in enumerate(read_list(response)):
+        part.items += 1
+        try:
+            read, drafts = read_item(place, item)
+        except UnexpectedResponseError as error:
+            identity = item.get("id") if isinstance(item, dict) else None
+            reference = reference_of(place, name, identity if isinstance(identity, int) else f"[{index}]")
+            part.skipped.append(SkippedItem(reference=reference, reason=error.message))
+        else:
+            yield read, [draft for draft in drafts if place.window.has(draft.occurred_at)]
+
+
+def reference_of(place: Place, name: str, identity: int | str) -> str:
+    """What to call an item that could not be read: where it is, never what it holds."""
+    return f"{place.repository.full_name}/{name} {identity}"
+
+
+def is_before(at: datetime, since: datetime | None) -> bool:
+    """Whether it is earlier than `since`; nothing is, where that is None."""
+    return since is not None and at < since
+
+
+def optional_text(at: datetime | None) -> str | None:
+    """`instant_text` that lets None through."""
+    return None if at is None else instant_text(at)

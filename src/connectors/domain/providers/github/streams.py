@@ -1,0 +1,284 @@
+"""The six lists of one repository that are read, each page by page.
+
+Every reader takes a position (JSON, `{}` at the beginning) and gives a `Part` with the next one, or None at the end.
+In which order each list is walked, and why nothing can slip between two pages, is told in README.md.
+
+Source: docs.github.com, REST reference for issues, comments, pulls, reviews, releases and repository activities;
+"Using pagination in the REST API"; "Best practices for using the REST API".
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
+from connectors.domain.model.http import Conversation, HttpResponse
+from connectors.domain.model.instant import read_instant
+from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.sync import SkippedItem
+from connectors.domain.providers.github import payloads, reading, signals
+from connectors.domain.providers.github.endpoints import Endpoints, read_link
+from connectors.domain.providers.github.pages import (
+    Part,
+    Place,
+    Position,
+    Stream,
+    ask,
+    instant_text,
+    is_before,
+    optional_text,
+    read_items,
+    reference_of,
+)
+
+REVIEWED_PER_PAGE = 10
+"""Pull requests whose reviews are read in one page of ours: a call each, and a kill repeats no more than these."""
+
+MAX_REVIEW_PAGES = 30
+"""Pages of reviews of one pull request that are read: one endless pull request must not hold up all others."""
+
+PUSHES = frozenset({"push", "force_push", "pr_merge", "merge_queue_merge", "branch_creation"})
+"""Activity types that webhooks call `push`."""
+
+
+# --- lists with `since`: issues, comments ------------------------------------------------------------------------
+
+
+class Dated(Protocol):
+    """An item that says when it last changed."""
+
+    @property
+    def updated_at(self) -> datetime: ...  # noqa: D102 - its name says it
+
+
+def _since_stream(
+    segments: tuple[str, ...],
+    read_item: Callable[[Place, Any], tuple[Dated, list[SignalDraft]]],
+    **params: str,
+) -> Stream:
+    """A reader of a list that GitHub sorts by change and cuts at `since` (inclusive).
+
+    The next page is not `page=2` but a new `since`, the last change that was seen: an item that is touched meanwhile
+    moves to the end, where it is met later, and nothing changes place before it. Only where a whole page changed in
+    the same second that cannot advance; then the rest is read from its last page backwards, for the same reason.
+    """
+
+    def read(place: Place, position: Position) -> Conversation[Part]:
+        since = read_instant(position.get("since")) or place.since
+        url = position.get("url") or place.url(
+            *segments, sort="updated", direction="asc", since=optional_text(since), **params
+        )
+        response = yield from ask(url)
+        part = Part()
+        latest: datetime | None = None
+        for dated, drafts in read_items(place, part, response, "/".join(segments), read_item):
+            part.signals += drafts
+            latest = dated.updated_at if latest is None else max(latest, dated.updated_at)
+        part.position = _after(place.endpoints, response, position, since, latest)
+        return part
+
+    return read
+
+
+def _after(
+    endpoints: Endpoints, response: HttpResponse, position: Position, since: datetime | None, latest: datetime | None
+) -> Position | None:
+    if position.get("backwards"):
+        resume = read_instant(position.get("resume")) or latest
+        previous = read_link(endpoints, response, "prev")
+        if previous is not None:
+            return {**position, "url": previous, "resume": optional_text(resume)}
+        if resume is None:
+            return None
+        # What was touched while we walked backwards is behind the end that we began at.
+        return {"since": instant_text(resume if since is None or resume > since else since + timedelta(seconds=1))}
+    following = read_link(endpoints, response)
+    if following is None:
+        return None
+    if latest is not None and (since is None or int(latest.timestamp()) > int(since.timestamp())):
+        return {"since": instant_text(latest)}
+    last = read_link(endpoints, response, "last")
+    if last is None:
+        return {**position, "url": following}
+    return {"since": optional_text(since), "url": last, "backwards": True}
+
+
+def _read_issue(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
+    issue = reading.read(item, payloads.Issue, "issue")
+    author = signals.actor_of(issue.user)
+    # The list does not say who closed it; the key does not need to know.
+    if issue.pull_request is not None:
+        drafts = [signals.pull_opened(issue, place.repository, author, item)]
+        if issue.closed_at is not None:
+            drafts.append(signals.pull_ended(issue, place.repository, None, item))
+        return issue, drafts
+    drafts = [signals.issue_created(issue, place.repository, author, item)]
+    if issue.closed_at is not None:
+        drafts.append(signals.issue_closed(issue, place.repository, None, item))
+    return issue, drafts
+
+
+def _read_comment(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
+    comment = reading.read(item, payloads.ListedComment, "comment")
+    where = signals.PULL_REQUEST if "/pull/" in comment.html_url else signals.ISSUE
+    return comment, [_commented(place, where, comment.issue_url, comment, item)]
+
+
+def _read_review_comment(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
+    comment = reading.read(item, payloads.ListedComment, "review comment")
+    return comment, [_commented(place, signals.DIFF, comment.pull_request_url, comment, item)]
+
+
+def _commented(place: Place, where: str, url: str | None, comment: payloads.ListedComment, item: Any) -> SignalDraft:
+    number = (url or "").rpartition("/")[2]
+    if not (number.isascii() and number.isdigit() and len(number) <= 18):  # noqa: PLR2004 - fits 64 bits
+        raise UnexpectedResponseError("GitHub's comment does not say what it is on")
+    author = signals.actor_of(comment.user)
+    return signals.commented(where, int(number), comment, place.repository, author, item)
+
+
+# --- pull requests and their reviews -----------------------------------------------------------------------------
+
+
+def read_pulls(place: Place, position: Position) -> Conversation[Part]:
+    """A page of pull requests, latest change first, or the reviews of some of them.
+
+    There is no `since`, so the walk stops at the first change before it. A pull request that is touched meanwhile
+    jumps to the front, where we have been: so the front is walked again, down to what it was at the beginning, until
+    one page suffices.
+    """
+    if position.get("reviews"):
+        return (yield from _read_reviews(place, position))
+    above = read_instant(position.get("above"))
+    pages = int(position.get("pages", 0)) + 1
+    response = yield from ask(position.get("url") or place.url("pulls", state="all", sort="updated", direction="desc"))
+    part = Part()
+    changed: list[int] = []
+    top = read_instant(position.get("top"))
+    has_ended = False
+    for pull, drafts in read_items(place, part, response, "pulls", _read_pull):
+        if is_before(pull.updated_at, place.since) or (above is not None and pull.updated_at <= above):
+            has_ended = True
+            break
+        top = top or pull.updated_at
+        part.signals += drafts
+        changed.append(pull.number)
+    following = None if has_ended else read_link(place.endpoints, response)
+    then: Position | None = None
+    if following is not None:
+        then = {"url": following, "above": optional_text(above), "top": optional_text(top), "pages": pages}
+    elif pages > 1 and top is not None:
+        then = {"above": instant_text(top)}
+    part.position = {"reviews": changed, "then": then} if changed else then
+    return part
+
+
+def _read_pull(place: Place, item: Any) -> tuple[payloads.PullRequest, list[SignalDraft]]:
+    pull = reading.read(item, payloads.PullRequest, "pull request")
+    drafts = [signals.pull_opened(pull, place.repository, signals.actor_of(pull.user), item)]
+    if pull.closed_at is not None:
+        drafts.append(signals.pull_ended(pull, place.repository, None, item))
+    return pull, drafts
+
+
+def _read_reviews(place: Place, position: Position) -> Conversation[Part]:
+    part = Part()
+    numbers = list(position["reviews"])
+    for number in numbers[:REVIEWED_PER_PAGE]:
+        try:
+            yield from _read_reviews_of(place, number, part)
+        except AccessLostError as error:
+            part.skipped.append(SkippedItem(reference=reference_of(place, "pulls", number), reason=error.message))
+    rest = numbers[REVIEWED_PER_PAGE:]
+    part.position = {**position, "reviews": rest} if rest else position.get("then")
+    return part
+
+
+def _read_reviews_of(place: Place, number: int, part: Part) -> Conversation[None]:
+    def read_review(place: Place, item: Any) -> tuple[payloads.Review, list[SignalDraft]]:
+        review = reading.read(item, payloads.Review, "review")
+        if signals.is_noise(review):
+            return review, []
+        author = signals.actor_of(review.user)
+        return review, [signals.pull_reviewed(number, review, place.repository, author, item)]
+
+    url: str | None = place.url("pulls", str(number), "reviews")
+    for _ in range(MAX_REVIEW_PAGES):
+        if url is None:
+            return
+        response = yield from ask(url)
+        for _, drafts in read_items(place, part, response, f"pulls/{number}/reviews", read_review):
+            part.signals += drafts
+        url = read_link(place.endpoints, response)
+    if url is not None:
+        reason = f"only its first {MAX_REVIEW_PAGES} pages of reviews are read"
+        part.skipped.append(SkippedItem(reference=reference_of(place, "pulls", number), reason=reason))
+
+
+# --- releases and pushes -----------------------------------------------------------------------------------------
+
+
+def read_releases(place: Place, position: Position) -> Conversation[Part]:
+    """A page of releases, newest first. The walk ends with the first page on which nothing is recent."""
+    response = yield from ask(position.get("url") or place.url("releases"))
+    part = Part()
+    is_recent = False
+    for release, drafts in read_items(place, part, response, "releases", _read_release):
+        part.signals += drafts
+        times = [at for at in (release.created_at, release.published_at) if at is not None]
+        # `created_at` is the tagged commit's: a whole page is looked at before its order is believed.
+        is_recent = is_recent or any(not is_before(at, place.since) for at in times)
+    following = read_link(place.endpoints, response) if is_recent else None
+    part.position = None if following is None else {"url": following}
+    return part
+
+
+def _read_release(place: Place, item: Any) -> tuple[payloads.Release, list[SignalDraft]]:
+    release = reading.read(item, payloads.Release, "release")
+    if release.draft or release.published_at is None:
+        return release, []
+    author = signals.actor_of(release.author)
+    return release, [signals.release_published(release, place.repository, author, item)]
+
+
+def read_activity(place: Place, position: Position) -> Conversation[Part]:
+    """A page of the repository's activity, newest first. Its links are cursors: new entries move nothing."""
+    response = yield from ask(position.get("url") or place.url("activity", direction="desc"))
+    part = Part()
+    following = read_link(place.endpoints, response)
+    for activity, drafts in read_items(place, part, response, "activity", _read_activity_entry):
+        if is_before(activity.timestamp, place.since):
+            following = None
+            break
+        part.signals += drafts
+    part.position = None if following is None else {"url": following}
+    return part
+
+
+def _read_activity_entry(place: Place, item: Any) -> tuple[payloads.Activity, list[SignalDraft]]:
+    entry = reading.read(item, payloads.Activity, "activity")
+    if entry.activity_type not in PUSHES or not entry.ref.startswith(signals.BRANCHES):
+        return entry, []
+    draft = signals.code_pushed(
+        ref=entry.ref,
+        before=entry.before,
+        after=entry.after,
+        at=entry.timestamp,
+        message=None,
+        url=None,
+        repository=place.repository,
+        actor=signals.actor_of(entry.actor),
+        payload=item,
+    )
+    return entry, [draft]
+
+
+STREAMS: Mapping[str, Stream] = {
+    "pulls": read_pulls,
+    "issues": _since_stream(("issues",), _read_issue, state="all"),
+    "comments": _since_stream(("issues", "comments"), _read_comment),
+    "review_comments": _since_stream(("pulls", "comments"), _read_review_comment),
+    "releases": read_releases,
+    "activity": read_activity,
+}
+"""In reading order. Pull requests come before issues: the same signals, with the fuller payload."""

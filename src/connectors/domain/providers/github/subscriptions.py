@@ -1,0 +1,277 @@
+"""Hooks on repositories and organizations: made, taken over, checked and removed with the connection's token.
+
+Source: docs.github.com, REST "Repository webhooks" and "Organization webhooks".
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError, ValidationError
+from connectors.domain.model.http import Conversation, HttpRequest, HttpResponse
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.webhook import Subscription
+from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, Subscriptions
+from connectors.domain.providers.github import payloads, reading
+from connectors.domain.providers.github.endpoints import (
+    PAGE_SIZE,
+    Endpoints,
+    endpoints_of,
+    get,
+    read_http_date,
+    read_link,
+    read_list,
+    send,
+)
+from connectors.domain.providers.github.events import EVENTS
+from connectors.domain.providers.github.limits import validation_codes
+
+MAX_REPOSITORIES = 1000
+"""How many repositories a connection reads and hooks if none are chosen: more would eat the user's quota."""
+
+MAX_HOOK_PAGES = 10
+"""Pages of hooks to look through for ours: GitHub allows 20 hooks per event, so this is never the limit."""
+
+REPOSITORY_EVENTS: tuple[str, ...] = tuple(
+    dict.fromkeys(name.partition(".")[0] for name in EVENTS if not name.startswith("organization."))
+)
+"""What a repository's hook sends: the families of the event table."""
+
+ORGANIZATION_EVENTS = (*REPOSITORY_EVENTS, "organization")
+"""What an organization's hook sends: the same of all its repositories, and its own."""
+
+REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT})
+
+_NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
+_REPOSITORY = re.compile(f"{_NAME}/{_NAME}")
+_ORGANIZATION = re.compile(_NAME)
+
+
+# --- what to subscribe to ----------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """The repositories and organizations that a connection is limited to."""
+
+    repositories: tuple[str, ...]
+    organizations: tuple[str, ...]
+
+    def has(self, full_name: str) -> bool:
+        """Whether the repository `owner/name` is among them. GitHub's names ignore case."""
+        name = full_name.lower()
+        owner = name.partition("/")[0]
+        return name in map(str.lower, self.repositories) or owner in map(str.lower, self.organizations)
+
+
+def chosen_of(connection: Connection) -> Chosen | None:
+    """What was chosen in the connection's metadata, None if nothing was: then everything counts.
+
+    Raises:
+        ValidationError: an entry is no name that GitHub could have given.
+    """
+    if not {"repositories", "organizations"} & connection.metadata.keys():
+        return None
+    return Chosen(
+        repositories=_names(connection.metadata, "repositories", _REPOSITORY),
+        organizations=_names(connection.metadata, "organizations", _ORGANIZATION),
+    )
+
+
+def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
+    """What was chosen, else every repository that the user may administer, `MAX_REPOSITORIES` at most."""
+    chosen = chosen_of(connection)
+    if chosen is not None:
+        repositories = [f"repo:{name}" for name in chosen.repositories]
+        return (*repositories, *(f"org:{name}" for name in chosen.organizations))
+    listing = yield from list_repositories(endpoints_of(app))
+    # An archived repository is read-only: it takes no hook, and nothing happens in it.
+    return tuple(
+        f"repo:{item.full_name}"
+        for item in listing.repositories
+        if item.permissions is not None and item.permissions.admin and not item.archived and not item.disabled
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Listing:
+    """The repositories that the user can reach."""
+
+    repositories: tuple[payloads.ListedRepository, ...]
+    answered_at: datetime | None
+    """GitHub's clock when it began to answer, None if it did not say."""
+    is_cut: bool = False
+    """There are more than `MAX_REPOSITORIES`."""
+
+
+def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
+    """The repositories that the user can reach, `MAX_REPOSITORIES` at most; unreadable entries are left out."""
+    url: str | None = endpoints.api_url(
+        "user",
+        "repos",
+        affiliation="owner,collaborator,organization_member",
+        sort="full_name",
+        per_page=str(PAGE_SIZE),
+    )
+    found: dict[int, payloads.ListedRepository] = {}
+    answered_at: datetime | None = None
+    for page in range(MAX_REPOSITORIES // PAGE_SIZE):
+        if url is None:
+            break
+        response = yield get(url)
+        answered_at = answered_at if page else read_http_date(response.headers.get("date", ""))
+        for item in read_list(response):
+            repository = read_repository(item)
+            if repository is not None:
+                found[repository.id] = repository
+        url = read_link(endpoints, response)
+    return Listing(repositories=tuple(found.values()), answered_at=answered_at, is_cut=url is not None)
+
+
+def read_repository(item: Any) -> payloads.ListedRepository | None:
+    """A repository of a list, or None if it is none that could be asked for."""
+    try:
+        repository = reading.read(item, payloads.ListedRepository, "repository")
+    except UnexpectedResponseError:
+        return None
+    return repository if _REPOSITORY.fullmatch(repository.full_name) else None
+
+
+# --- one hook ----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Hook:
+    """A hook as GitHub describes it; its secret is masked."""
+
+    id: int
+    active: bool = True
+    config: "HookConfig"
+
+
+@attrs.frozen(kw_only=True)
+class HookConfig:
+    """Where a hook delivers to."""
+
+    url: str | None = None
+
+
+def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> Conversation[SubscriptionReceipt]:
+    """A hook of ours on the target: a new one, or the one that is there, with the new secret."""
+    endpoints = endpoints_of(app)
+    target = wanted.subscription.target
+    url = _hooks_url(endpoints, target)
+    document = _hook_document(wanted)
+    request = send("POST", url, {"name": "web", **document}, expects=_REFUSALS)
+    response = yield from _follow(request)
+    if response.status == HTTPStatus.NOT_FOUND:
+        raise AccessLostError(
+            f"GitHub lets this user make no webhook on {target}.",
+            next_step="The user must administer the repository (or own the organization), and the connection needs "
+            "the scope `repo` or `admin:repo_hook` (for organizations `admin:org_hook`).",
+        )
+    if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        # Usually "already exists": an earlier attempt whose answer was lost, or a repository connected twice.
+        ours = yield from _find_hook(endpoints, url, wanted.callback_url)
+        if ours is None:
+            raise UnexpectedResponseError(f"GitHub refused a webhook on {target}: {validation_codes(response)}.")
+        response = yield from _follow(send("PATCH", f"{url}/{ours.id}", document))
+    hook = reading.read(response.json(), Hook, "hook")
+    return SubscriptionReceipt(external_id=str(hook.id), metadata={"events": document["events"]})
+
+
+def unsubscribe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[None]:
+    """Removes the hook. One that somebody else removed is removed."""
+    url = _hook_url(endpoints_of(app), subscription)
+    if url is not None:
+        yield from _follow(send("DELETE", url, expects=frozenset({HTTPStatus.NOT_FOUND})))
+
+
+def probe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[bool]:
+    """Whether the hook is there and active: GitHub switches hooks off when an organization restricts the app."""
+    url = _hook_url(endpoints_of(app), subscription)
+    if url is None:
+        return False
+    response = yield get(url, expects=frozenset({HTTPStatus.NOT_FOUND}))
+    if response.status == HTTPStatus.NOT_FOUND:
+        return False
+    return reading.read(response.json(), Hook, "hook").active
+
+
+_REFUSALS = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY})
+
+
+def _hook_document(wanted: SubscriptionRequest) -> dict[str, Any]:
+    is_organization = wanted.subscription.target.startswith("org:")
+    return {
+        "active": True,
+        "events": list(ORGANIZATION_EVENTS if is_organization else REPOSITORY_EVENTS),
+        "config": {
+            "url": wanted.callback_url,
+            "content_type": "json",  # the default is a form
+            "secret": wanted.secret.reveal(),
+            "insecure_ssl": "0",  # a string, and it means: check certificates
+        },
+    }
+
+
+def _find_hook(endpoints: Endpoints, hooks_url: str, callback_url: str) -> Conversation[Hook | None]:
+    url: str | None = f"{hooks_url}?per_page={PAGE_SIZE}"
+    for _ in range(MAX_HOOK_PAGES):
+        if url is None:
+            return None
+        response = yield get(url)
+        for item in read_list(response):
+            try:
+                hook = reading.read(item, Hook, "hook")
+            except UnexpectedResponseError:
+                continue  # somebody else's, of a kind without a URL
+            if hook.config.url == callback_url:
+                return hook
+        url = read_link(endpoints, response)
+    return None
+
+
+def _follow(request: HttpRequest) -> Conversation[HttpResponse]:
+    """The answer to a writing request, once more at the new place if the repository has moved."""
+    response = yield request
+    if response.status in REDIRECTS and "location" in response.headers:
+        response = yield attrs.evolve(request, url=response.headers["location"])
+    return response
+
+
+def _hook_url(endpoints: Endpoints, subscription: Subscription) -> str | None:
+    if subscription.external_id is None or not subscription.external_id.isdecimal():
+        return None
+    return f"{_hooks_url(endpoints, subscription.target)}/{subscription.external_id}"
+
+
+def _hooks_url(endpoints: Endpoints, target: str) -> str:
+    """Raises ValidationError for a target that is not one of ours."""
+    kind, _, name = target.partition(":")
+    if kind == "repo" and _REPOSITORY.fullmatch(name):
+        return endpoints.repository_url(name, "hooks")
+    if kind == "org" and _ORGANIZATION.fullmatch(name):
+        return endpoints.api_url("orgs", name, "hooks")
+    raise ValidationError("A webhook's target is `repo:owner/name` or `org:name`.")
+
+
+def _names(metadata: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
+    listed = metadata.get(key) or ()
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        raise ValidationError(f"`{key}` must be a list of names.", details=[{"field": key, "message": "not a list"}])
+    for name in listed:
+        if not isinstance(name, str) or not pattern.fullmatch(name):
+            raise ValidationError(
+                f"`{key}` has an entry that is no name at GitHub.", details=[{"field": key, "message": "not a name"}]
+            )
+    return tuple(dict.fromkeys(listed))
+
+
+SUBSCRIPTIONS = Subscriptions(targets=targets, subscribe=subscribe, unsubscribe=unsubscribe, probe=probe)
+"""Hooks do not expire, so there is no renewal and no lifetime."""

@@ -1,0 +1,119 @@
+"""GitHub's webhook deliveries: who sent them, and what they say.
+
+1. The signature is HMAC-SHA256 over the raw body, in `X-Hub-Signature-256`. SHA-1 is not accepted.
+2. There is no timestamp in it, so nothing expires: a redelivery has the same id and the same bytes.
+3. A form body is `payload=<percent-encoded JSON>`; the signature covers it encoded.
+
+Source: docs.github.com, "Validating webhook deliveries" and "Webhook events and payloads".
+"""
+
+import hashlib
+import hmac
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.webhook import DeliveryHints, Ignored, VerifiedDelivery, WebhookEvent, WebhookRequest
+from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
+from connectors.domain.providers.github.events import Arrival, read_named_event
+from connectors.domain.providers.github.subscriptions import SUBSCRIPTIONS
+
+SIGNATURE_HEADER = "x-hub-signature-256"
+LEGACY_SIGNATURE_HEADER = "x-hub-signature"
+EVENT_HEADER = "x-github-event"
+DELIVERY_HEADER = "x-github-delivery"
+HOOK_HEADER = "x-github-hook-id"
+
+LONGEST_ID = 128
+"""Characters. GitHub's delivery ids are 36, its hook ids up to 20; what is longer is not GitHub's."""
+
+LONGEST_NAME = 64
+"""Characters of an event's or action's name that are kept; far more than any of GitHub's has."""
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """The delivery's GUID and the hook that claims to send it."""
+    return DeliveryHints(
+        delivery_id=_short(request, DELIVERY_HEADER), subscription_external_id=_short(request, HOOK_HEADER)
+    )
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, its sender proven by one of the secrets. See `Webhooks.verify`."""
+    if not material.secrets:
+        raise DeliveryRejectedError("There is no webhook secret to check this delivery with.")
+    claimed = request.headers.get(SIGNATURE_HEADER)
+    if claimed is None:
+        legacy = LEGACY_SIGNATURE_HEADER in request.headers
+        hint = "; its SHA-1 predecessor is not enough" if legacy else ""
+        raise DeliveryRejectedError(f"The header X-Hub-Signature-256 is missing{hint}.")
+    # Bytes: compare_digest raises TypeError for text that is not ASCII, and the sender chose this one.
+    claimed_bytes = claimed.encode(errors="replace")
+    # Every secret is tried, so that the time taken does not tell which one matched.
+    matches = [
+        hmac.compare_digest(sign(secret.reveal_bytes(), request.body), claimed_bytes) for secret in material.secrets
+    ]
+    if not any(matches):
+        raise DeliveryRejectedError("The signature does not match the body.")
+    # Without a GUID the body stands for itself: GitHub's bodies of two events are never the same bytes.
+    delivery_id = _short(request, DELIVERY_HEADER) or hashlib.sha256(request.body).hexdigest()
+    return VerifiedDelivery(request=request, delivery_id=delivery_id, via=material.via)
+
+
+def sign(secret: bytes, body: bytes) -> bytes:
+    """The header's value that GitHub would send for this body."""
+    return b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode()
+
+
+def read_event(delivery: VerifiedDelivery, _: ReadContext) -> WebhookEvent | Ignored:
+    """What the delivery says. See `Webhooks.read_event`."""
+    request = delivery.request
+    event = request.headers.get(EVENT_HEADER)
+    if not event:
+        raise UnexpectedResponseError("The header X-GitHub-Event is missing.")
+    payload = _read_payload(request)
+    action = payload.get("action")
+    if action is not None and not isinstance(action, str):
+        raise UnexpectedResponseError("GitHub's payload is not as documented: not a text @ $.action")
+    arrival = Arrival(payload=payload, delivery_id=delivery.delivery_id, received_at=request.received_at)
+    return read_named_event(_name(event), None if action is None else _name(action), arrival)
+
+
+def _name(text: str) -> str:
+    # The inbox stores it also when it is nothing that we know.
+    return text.replace("\0", "")[:LONGEST_NAME]
+
+
+def _read_payload(request: WebhookRequest) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(_json_bytes(request))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UnexpectedResponseError("The body is not JSON.") from error
+    if not isinstance(document, dict):
+        raise UnexpectedResponseError("The body is JSON, but not an object.")
+    return document
+
+
+def _json_bytes(request: WebhookRequest) -> bytes:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/x-www-form-urlencoded":
+        return request.body
+    fields = parse_qs(request.body.decode("ascii"), errors="strict", max_num_fields=1, strict_parsing=True)
+    return "".join(fields.get("payload", [])).encode()
+
+
+def _short(request: WebhookRequest, header: str) -> str | None:
+    value = request.headers.get(header, "")
+    return value if 0 < len(value) <= LONGEST_ID else None
+
+
+WEBHOOKS = Webhooks(
+    url_scope=SubscriptionScope.TENANT,
+    read_hints=read_hints,
+    verify=verify,
+    read_event=read_event,
+    subscriptions=SUBSCRIPTIONS,
+    secret_headers=frozenset({SIGNATURE_HEADER, LEGACY_SIGNATURE_HEADER}),
+)

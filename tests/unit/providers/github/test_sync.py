@@ -1,0 +1,422 @@
+"""Walks through a GitHub that behaves, also while people go on working in it."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.providers.github.fake import FakeGitHub
+from tests.unit.providers.github.support import CONTEXT, NOW, make_app, make_connection, make_delivery
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ForbiddenHostError,
+    ProviderUnavailableError,
+    RateLimitedError,
+)
+from connectors.domain.model.http import HttpResponse
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.model.webhook import WebhookEvent
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.github import sync, webhooks
+
+PUSH_ONLY = {SignalKind.ISSUE_REOPENED, SignalKind.PULL_REQUEST_REOPENED}
+CLOSED = {SignalKind.ISSUE_CLOSED, SignalKind.PULL_REQUEST_CLOSED}
+
+
+def drive(conversation, github):
+    """What the conversation returns when the fake answers."""
+    try:
+        request = next(conversation)
+        while True:
+            try:
+                response = github.answer(request)
+            except (AccessLostError, ProviderUnavailableError, RateLimitedError) as error:
+                request = conversation.throw(error)
+            else:
+                request = conversation.send(response)
+    except StopIteration as end:
+        return end.value
+
+
+def plan_at(github, **changes):
+    return SyncPlan(**{"mode": SyncMode.INCREMENTAL, "started_at": github.now, **changes})
+
+
+def backfill(github, **changes):
+    return plan_at(github, mode=SyncMode.BACKFILL, **changes)
+
+
+def walk(github, plan, connection=None):
+    """All pages of a walk; every cursor goes through JSON, as it would through the database."""
+    context = SyncContext(app=make_app(), connection=connection or make_connection())
+    cursor = json.loads(json.dumps(drive(sync.start(context, plan), github)))
+    pages = []
+    while not pages or not pages[-1].done:
+        pages.append(drive(sync.read_page(context, plan, cursor), github))
+        cursor = json.loads(json.dumps(pages[-1].cursor))
+        assert len(pages) < 2000, "the walk does not end"
+    return pages
+
+
+def keys(pages):
+    return {draft.dedupe_key for page in pages for draft in page.signals}
+
+
+def pushed(github):
+    """The signals of all webhooks so far, by key."""
+    outcomes = [webhooks.read_event(make_delivery(body, event), CONTEXT) for event, body in github.deliveries]
+    drafts = [draft for outcome in outcomes if isinstance(outcome, WebhookEvent) for draft in outcome.signals]
+    return {draft.dedupe_key: draft for draft in drafts}
+
+
+def busy_github():
+    github = FakeGitHub()
+    for _ in range(3):
+        issue, pull = github.open_issue(), github.open_pull()
+        github.comment(issue)
+        github.comment(pull)
+        github.review(pull)
+        github.review(pull, state="commented", body="")
+        github.review_comment(pull)
+        github.close(issue)
+        github.close(pull, merged=True)
+        github.push()
+        github.push("branch_creation")
+        github.release()
+        github.release(draft=True)
+    github.close(github.open_pull())
+    return github
+
+
+def test_a_backfill_finds_what_the_webhooks_told():
+    """Push and backfill give one set of keys, with the same kinds, times and places."""
+    github = busy_github()
+    by_push = pushed(github)
+    by_sync = {draft.dedupe_key: draft for page in walk(github, backfill(github)) for draft in page.signals}
+    assert set(by_sync) == set(by_push)
+    for key, draft in by_sync.items():
+        told = by_push[key]
+        assert (draft.kind, draft.container, draft.subject.type) == (told.kind, told.container, told.subject.type)
+        assert draft.subject.id == told.subject.id
+        if draft.kind is not SignalKind.CODE_PUSHED:
+            assert (draft.occurred_at, draft.url) == (told.occurred_at, told.url)
+
+
+WORK = ("issue", "pull", "comment", "close", "merge", "reopen", "review", "shell", "review_comment", "push", "release")
+
+
+def work(github, deed, pick):
+    """One thing that somebody does, on an item that admits it."""
+    issues, pulls = sorted(github.issues), sorted(github.pulls)
+    is_open = [n for n in issues if github.issues[n]["closed_at"] is None]
+    is_closed = [
+        n for n in issues
+        if github.issues[n]["closed_at"] and not (github.issues[n].get("pull_request") or {}).get("merged_at")
+    ]  # fmt: skip
+    open_pulls = [n for n in is_open if n in github.pulls]
+    choices = {
+        "issue": (None, lambda _: github.open_issue()),
+        "pull": (None, lambda _: github.open_pull()),
+        "push": (None, lambda _: github.push()),
+        "release": (None, lambda _: github.release()),
+        "comment": (issues, github.comment),
+        "close": (is_open, github.close),
+        "merge": (open_pulls, lambda n: github.close(n, merged=True)),
+        "reopen": (is_closed, github.reopen),
+        "review": (pulls, github.review),
+        "shell": (pulls, lambda n: github.review(n, state="commented", body=None)),
+        "review_comment": (pulls, github.review_comment),
+    }
+    among, act = choices[deed]
+    if among is None:
+        act(None)
+    elif among:
+        act(among[pick % len(among)])
+
+
+@settings(database=None, deadline=None, max_examples=60)
+@given(
+    deeds=st.lists(st.tuples(st.sampled_from(WORK), st.integers(0, 50)), max_size=40),
+    cuts=st.sets(st.integers(0, 40), max_size=3),
+    per_page=st.sampled_from([1, 2, 100]),
+)
+def test_any_sequence_by_push_by_sync_and_by_both(deeds, cuts, per_page):
+    """Push only, sync only and both agree on every signal that the API still shows when it is asked."""
+    github = FakeGitHub(per_page_cap=per_page)
+    cursor = walk(github, plan_at(github))[-1].cursor
+    github.tick(10)
+    by_sync = set()
+    for index, (deed, pick) in enumerate(deeds):
+        work(github, deed, pick)
+        if index in cuts:
+            pages = walk(github, plan_at(github, last_cursor=cursor))
+            by_sync, cursor = by_sync | keys(pages), pages[-1].cursor
+    by_sync |= keys(walk(github, plan_at(github, last_cursor=cursor)))
+    by_push = pushed(github)
+    hidden = {
+        key for key, draft in by_push.items()
+        if draft.kind in PUSH_ONLY or (draft.kind in CLOSED and _was_reopened(github, draft))
+    }  # fmt: skip
+    assert by_sync <= set(by_push)
+    assert set(by_push) - hidden <= by_sync
+    if not cuts:
+        assert by_sync == keys(walk(github, backfill(github)))
+
+
+def _was_reopened(github, draft):
+    item = github.issues[int(draft.subject.id)]
+    return item["closed_at"] is None or item["closed_at"] != draft.occurred_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_a_baseline_emits_nothing_older():
+    """The first incremental walk reads no list; the second emits only what happened since."""
+    github = busy_github()
+    before = set(pushed(github))
+    github.tick()
+    first = walk(github, plan_at(github))
+    assert keys(first) == set()
+    assert len(first) == 1
+    github.tick()
+    old = min(github.pulls)
+    github.comment(old)
+    second = walk(github, plan_at(github, last_cursor=first[-1].cursor))
+    assert keys(second) == set(pushed(github)) - before
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["one second", "one after the other"])
+@pytest.mark.parametrize("kind", ["issue", "pull"])
+def test_drift(kind, at_once):
+    """An item touched at every page moves others, and still none is missed; the extra pages stay few."""
+    github = FakeGitHub(per_page_cap=20)
+    at = github.tick() if at_once else None
+    make = github.open_issue if kind == "issue" else github.open_pull
+    numbers = [make(at) for _ in range(500)]
+    if kind == "pull":
+        for number in numbers[::50]:
+            # Written into the past: the review must not move the pull request.
+            github.reviews[number] = [
+                {"id": number, "state": "APPROVED", "html_url": "https://github.com/x", "submitted_at": "2026-03-01T00:00:01Z"}
+            ]  # fmt: skip
+    github.tick(1000)
+    plan = backfill(github)
+    calls = iter(range(10**6))
+    lists = []
+
+    def disturb(request):
+        path = request.url.partition("?")[0]
+        if path.endswith(("/issues", "/pulls")):
+            lists.append(path)
+            github.touch(numbers[next(calls) * 7 % len(numbers)])
+
+    github.before_answer = disturb
+    pages = walk(github, plan)
+    assert set(pushed(github)) <= keys(pages)
+    if kind == "pull":
+        assert {f"github:7001:review:{number}" for number in numbers[::50]} <= keys(pages)
+    issue_pages = sum(path.endswith("/issues") for path in lists)
+    assert issue_pages <= 25 * 1.15 + 4
+
+
+def test_every_page_can_be_asked_again():
+    """A walk killed after any page goes on from its cursor, and a page asked twice says the same."""
+    github = FakeGitHub(per_page_cap=3)
+    for _ in range(8):
+        github.review(github.open_pull())
+        github.comment(github.open_issue())
+    plan = backfill(github)
+    context = SyncContext(app=make_app(), connection=make_connection())
+    cursor = drive(sync.start(context, plan), github)
+    found = set()
+    while True:
+        page = drive(sync.read_page(context, plan, cursor), github)
+        again = drive(sync.read_page(context, plan, json.loads(json.dumps(cursor))), github)
+        assert keys([page]) == keys([again])
+        assert page.cursor == again.cursor
+        found |= keys([page])
+        cursor = page.cursor
+        if page.done:
+            break
+    assert found == set(pushed(github))
+
+
+def test_bounds_of_a_backfill():
+    """Nothing older than `since` and nothing newer than `until` comes out."""
+    github = FakeGitHub()
+    times = []
+    for _ in range(6):
+        github.open_issue()
+        times.append(github.now)
+        github.tick(3600)
+    pages = walk(github, backfill(github, since=times[1], until=times[3]))
+    assert sorted(draft.occurred_at for page in pages for draft in page.signals) == times[1:4]
+    assert pages[-1].cursor["mark"] == times[3].strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=1), timedelta(hours=-1)])
+def test_clocks_that_disagree(skew):
+    """Whichever clock is ahead, nothing falls between two walks."""
+    github = FakeGitHub()
+    cursor = walk(github, plan_at(github, started_at=github.now + skew))[-1].cursor
+    found = set()
+    for _ in range(5):
+        github.tick(1200)
+        github.open_issue()
+        pages = walk(github, plan_at(github, started_at=github.now + skew, last_cursor=cursor))
+        found, cursor = found | keys(pages), pages[-1].cursor
+    github.tick(7200)
+    found |= keys(walk(github, plan_at(github, started_at=github.now + skew, last_cursor=cursor)))
+    assert found == set(pushed(github))
+
+
+def test_a_list_out_of_sight_is_taken_up_later():
+    """One refused list steps aside, the others are read, and the next walk goes back to where it was."""
+    github = FakeGitHub()
+    cursor = walk(github, plan_at(github))[-1].cursor
+    github.tick(600)
+    github.open_issue()
+    github.push()
+    github.refused = {"activity": AccessLostError("GitHub answered 404: it is not there.")}
+    github.tick(600)
+    pages = walk(github, plan_at(github, last_cursor=cursor))
+    assert [item.reference for page in pages for item in page.skipped] == ["ada/lamp/activity"]
+    assert {draft.kind for page in pages for draft in page.signals} == {SignalKind.ISSUE_CREATED}
+    github.refused = {}
+    github.tick(86_400)
+    pages = walk(github, plan_at(github, last_cursor=pages[-1].cursor))
+    assert {draft.kind for page in pages for draft in page.signals} == {SignalKind.CODE_PUSHED}
+
+
+def test_a_repository_that_comes_back():
+    """What happened in a repository while it was out of sight is read when it is seen again."""
+    github = FakeGitHub()
+    cursor = walk(github, plan_at(github))[-1].cursor
+    chosen = make_connection(metadata={"repositories": []})
+    for _ in range(3):
+        github.tick(3600)
+        github.open_issue()
+        cursor = walk(github, plan_at(github, last_cursor=cursor), chosen)[-1].cursor
+    assert keys(walk(github, plan_at(github, last_cursor=cursor))) == set(pushed(github))
+
+
+def test_one_bad_item():
+    """An item that cannot be read is named and stepped over; its neighbours are not lost."""
+    github = FakeGitHub()
+    good, bad, last = github.open_issue(), github.open_issue(), github.open_issue()
+    github.issues[bad]["title"] = None
+    pages = walk(github, backfill(github))
+    (skipped,) = [item for page in pages for item in page.skipped]
+    assert skipped.reference == f"ada/lamp/issues {bad * 10}"
+    assert "$.title" in skipped.reason
+    assert keys(pages) == {f"github:7001:issue:{number}:created" for number in (good, last)}
+
+
+def test_a_page_of_bad_items_ends():
+    """Lists in which nothing can be read are walked to their end, once."""
+    github = FakeGitHub(per_page_cap=2)
+    for _ in range(6):
+        github.pulls[github.open_pull()]["title"] = None
+    for issue in github.issues.values():
+        issue["title"] = 5
+    pages = walk(github, backfill(github))
+    assert keys(pages) == set()
+    assert sum(len(page.skipped) for page in pages) >= 12
+
+
+def test_a_heavy_page_is_asked_smaller():
+    """GitHub cuts off what takes too long: the page is halved, not given up."""
+    github = FakeGitHub()
+    for _ in range(60):
+        github.open_issue()
+
+    def strain(request):
+        if "/issues?" in request.url and "per_page=100" in request.url:
+            raise ProviderUnavailableError("GitHub answered 502.")
+
+    github.before_answer = strain
+    assert keys(walk(github, backfill(github))) == set(pushed(github))
+
+
+def test_a_limit_stops_the_walk_at_its_page():
+    """A limit is not a lost list: it is raised, and the page is asked again later."""
+    github = FakeGitHub()
+    github.refused = {"issues": RateLimitedError("GitHub wants a pause.", retry_at=NOW)}
+    with pytest.raises(RateLimitedError):
+        walk(github, backfill(github))
+
+
+@pytest.mark.parametrize("status", [304, 409])
+def test_an_empty_answer(status):
+    """Nothing new, or a repository without a commit, is an empty page."""
+    github = FakeGitHub()
+    answer = github.answer
+
+    def sometimes(request):
+        return answer(request) if "/user/repos" in request.url else HttpResponse(status=status)
+
+    github.answer = sometimes
+    assert keys(walk(github, backfill(github))) == set()
+
+
+@pytest.mark.parametrize(
+    "link", ["https://evil.example/x", "http://api.github.com/x", "https://a@api.github.com/x", "/x"]
+)
+def test_a_next_page_elsewhere(link):
+    """A page on another host is never asked for."""
+    github = FakeGitHub()
+    answer = github.answer
+
+    def elsewhere(request):
+        response = answer(request)
+        return HttpResponse(status=200, headers={"link": f'<{link}>; rel="next"'}, body=response.body)
+
+    github.answer = elsewhere
+    with pytest.raises(ForbiddenHostError):
+        walk(github, backfill(github))
+
+
+@pytest.mark.parametrize("body", [b"", b'[{"number": 1', b"<html>", b"{}"])
+def test_a_page_that_is_cut_off(body):
+    """A list that is no list is asked again later; it is not the end of the walk, nor of the history."""
+    github = FakeGitHub()
+    answer = github.answer
+
+    def cut(request):
+        return answer(request) if "/user/repos" in request.url else HttpResponse(status=200, body=body)
+
+    github.answer = cut
+    with pytest.raises(ProviderUnavailableError):
+        walk(github, backfill(github))
+
+
+def test_endless_reviews_are_told():
+    """A pull request with more reviews than are read is named, and its neighbours are read."""
+    github = FakeGitHub(per_page_cap=1)
+    endless = github.open_pull()
+    for _ in range(31):
+        github.review(endless)
+    github.review(github.open_pull())
+    pages = walk(github, backfill(github))
+    assert {item.reference for page in pages for item in page.skipped} == {f"ada/lamp/pulls {endless}"}
+    assert len(set(pushed(github)) - keys(pages)) == 1
+
+
+def test_a_target():
+    """A walk may be for one repository only."""
+    github = FakeGitHub()
+    github.open_issue()
+    assert keys(walk(github, backfill(github, target="repo:ada/lamp"))) == set(pushed(github))
+    assert github.requests[0].url == "https://api.github.com/repos/ada/lamp"
+    assert keys(walk(github, backfill(github, target="org:lighthouse"))) == set()
+
+
+def test_a_cursor_of_another_version_tells_its_gap():
+    """What cannot be continued is begun anew, and not in silence."""
+    github = FakeGitHub()
+    github.open_issue()
+    (page,) = walk(github, plan_at(github, last_cursor={"version": 99}))
+    assert page.done
+    assert page.gap
+    assert page.cursor["mark"]
