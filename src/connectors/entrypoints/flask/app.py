@@ -1,0 +1,105 @@
+"""The Flask app: every operation on its route, every error a problem document, nothing global."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from flask import Blueprint, Flask, Response
+from flask.typing import ResponseReturnValue
+
+from connectors.adapters.system.operators import OperatorTokens
+from connectors.entrypoints.flask import (
+    connect,
+    connections,
+    deliveries,
+    docs,
+    gate,
+    health,
+    problems,
+    providers,
+    signals,
+    tenants,
+    tracing,
+    webhooks,
+)
+from connectors.entrypoints.flask.encoding import encode
+from connectors.entrypoints.flask.limiting import DeliveryLimiter
+from connectors.entrypoints.flask.openapi import build_document
+from connectors.entrypoints.flask.operations import Operation
+from connectors.entrypoints.flask.service import Service
+from connectors.entrypoints.flask.settings import ApiSettings
+from connectors.entrypoints.library import Connectors
+
+RESOURCES: Mapping[str, Sequence[Operation]] = {
+    "health": health.OPERATIONS,
+    "providers": providers.OPERATIONS,
+    "connect": connect.OPERATIONS,
+    "connections": connections.OPERATIONS,
+    "signals": signals.OPERATIONS,
+    "deliveries": deliveries.OPERATIONS,
+    "webhooks": webhooks.OPERATIONS,
+    "tenants": tenants.OPERATIONS,
+    "docs": docs.OPERATIONS,
+}
+"""All operations, a blueprint for each resource."""
+
+
+def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiSettings | None = None) -> Flask:
+    """The API in front of a system.
+
+    Args:
+        connectors: the system; whoever made it closes it.
+        operators: who may call.
+        settings: the defaults, unless given.
+
+    Raises:
+        ValueError: the rate limit is not understood.
+    """
+    settings = settings or ApiSettings()
+    app = Flask("connectors", static_folder=None)
+    # A path is what it says: no redirect that would lose a POST's body or a signature.
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    service = Service(
+        connectors=connectors,
+        operators=operators,
+        settings=settings,
+        limiter=DeliveryLimiter(settings.webhook_rate_limit),
+        openapi=encode(document(connectors, settings)),
+    )
+    problems.install(app, connectors.clock)
+    for name, operations in RESOURCES.items():
+        app.register_blueprint(_blueprint(name, operations, service))
+    app.register_blueprint(docs.assets())
+    app.after_request(_add_headers)
+    tracing.install(app)
+    return app
+
+
+def document(connectors: Connectors, settings: ApiSettings) -> dict[str, object]:
+    """The OpenAPI document of the API in front of that system."""
+    operations = [operation for group in RESOURCES.values() for operation in group]
+    return build_document(operations, connectors.providers, version=settings.version)
+
+
+def _blueprint(name: str, operations: Sequence[Operation], service: Service) -> Blueprint:
+    blueprint = Blueprint(name, __name__)
+    for operation in operations:
+        rule = operation.path.replace("{", "<").replace("}", ">")
+        blueprint.add_url_rule(
+            rule, endpoint=operation.id, view_func=_view(operation, service), methods=[operation.method]
+        )
+    return blueprint
+
+
+def _view(operation: Operation, service: Service) -> Callable[..., ResponseReturnValue]:
+    def view(**path: str) -> ResponseReturnValue:
+        return gate.serve(service, operation, path)
+
+    return view
+
+
+def _add_headers(response: Response) -> Response:
+    # What we answer is a tenant's, or as of now: nobody on the way keeps it. The docs' files set their own.
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    return response

@@ -1,0 +1,99 @@
+"""A tenant's connections."""
+
+from http import HTTPStatus
+
+from connectors.adapters.system.operators import Permission
+from connectors.domain.model.ids import ConnectionId
+from connectors.entrypoints.flask.inputs import ConnectionsQuery
+from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
+from connectors.entrypoints.flask.representing import show_connection
+from connectors.entrypoints.flask.views import ConnectionList, ConnectionView
+
+
+@operation(
+    "GET",
+    "/connections",
+    tag="connections",
+    summary="List connections",
+    auth=Auth.TENANT,
+    permission=Permission.READ,
+    query=ConnectionsQuery,
+    answers={HTTPStatus.OK: ConnectionList},
+    errors=("PROVIDER_NOT_SUPPORTED",),
+)
+def list_connections(call: Call) -> Answer:
+    """The tenant's connections of every status, newest first."""
+    query: ConnectionsQuery = call.query
+    connectors = call.service.connectors
+    listing = connectors.browse.list_connections(
+        call.tenant,
+        provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
+        status=query.status,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return Answer(
+        ConnectionList(
+            connections=[show_connection(connection) for connection in listing.items],
+            next_cursor=listing.next_cursor,
+            has_more=listing.has_more,
+        )
+    )
+
+
+@operation(
+    "GET",
+    "/connections/{connection_id}",
+    tag="connections",
+    summary="Show a connection",
+    auth=Auth.TENANT,
+    permission=Permission.READ,
+    answers={HTTPStatus.OK: ConnectionView},
+)
+def show_one_connection(call: Call) -> Answer:
+    """One connection, with its webhook subscriptions."""
+    browse = call.service.connectors.browse
+    connection_id = ConnectionId(path_id(call, "connection_id"))
+    connection = browse.get_connection(call.tenant, connection_id)
+    return Answer(show_connection(connection, browse.list_subscriptions(call.tenant, connection_id)))
+
+
+@operation(
+    "DELETE",
+    "/connections/{connection_id}",
+    tag="connections",
+    summary="Disconnect an account",
+    auth=Auth.TENANT,
+    permission=Permission.WRITE,
+    answers={HTTPStatus.NO_CONTENT: None},
+)
+def disconnect(call: Call) -> Answer:
+    """Unsubscribe, revoke the tokens at the provider, destroy them here. The signals stay; repeating is harmless."""
+    call.service.connectors.connect.disconnect(call.tenant, ConnectionId(path_id(call, "connection_id")))
+    return Answer(None, HTTPStatus.NO_CONTENT)
+
+
+@operation(
+    "POST",
+    "/connections/{connection_id}/refresh",
+    tag="connections",
+    summary="Refresh a connection's tokens",
+    auth=Auth.TENANT,
+    permission=Permission.WRITE,
+    answers={HTTPStatus.OK: ConnectionView},
+    errors=(
+        "PROVIDER_NOT_CONFIGURED",
+        "PROVIDER_NOT_SUPPORTED",
+        "REAUTHORIZATION_REQUIRED",
+        "CONFLICT",
+        "PROVIDER_ERROR",
+        "PROVIDER_RATE_LIMITED",
+    ),
+)
+def refresh_connection(call: Call) -> Answer:
+    """The connection with its new expiry. Tokens that do not expire are checked with the provider instead."""
+    connection = call.service.connectors.connect.refresh(call.tenant, ConnectionId(path_id(call, "connection_id")))
+    return Answer(show_connection(connection))
+
+
+OPERATIONS = (list_connections, show_one_connection, disconnect, refresh_connection)

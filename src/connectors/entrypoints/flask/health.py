@@ -1,0 +1,48 @@
+"""Whether the service lives and works."""
+
+from http import HTTPStatus
+
+from connectors.domain.model.errors import InfrastructureError
+from connectors.entrypoints.flask.operations import Answer, Call, operation
+from connectors.entrypoints.flask.views import AliveView, ReadyView, ServiceView
+
+
+@operation("GET", "/", tag="service", summary="Where things are", query=None, answers={HTTPStatus.OK: ServiceView})
+def show_service(call: Call) -> Answer:
+    """Links to the documentation."""
+    return Answer(
+        ServiceView(
+            name="Poblysh Connectors",
+            version=call.service.settings.version,
+            docs="/docs",
+            openapi="/openapi.json",
+            providers="/providers",
+        )
+    )
+
+
+@operation("GET", "/healthz", tag="service", summary="Liveness", query=None, answers={HTTPStatus.OK: AliveView})
+def check_liveness(_call: Call) -> Answer:
+    """The process answers. It looks at nothing else: a restart does not mend a database."""
+    return Answer(AliveView())
+
+
+@operation(
+    "GET",
+    "/readyz",
+    tag="service",
+    summary="Readiness",
+    query=None,
+    answers={HTTPStatus.OK: ReadyView},
+    errors=("SERVICE_UNAVAILABLE",),
+)
+def check_readiness(call: Call) -> Answer:
+    """Every part works; if not, `details` names those that do not."""
+    readiness = call.service.connectors.check_readiness()
+    if not readiness.is_ready:
+        failing = [{"part": part, "message": state} for part, state in readiness.checks.items() if state != "ok"]
+        raise InfrastructureError("Not every part of the service works.", details=failing)
+    return Answer(ReadyView(status="ready", checks=readiness.checks))
+
+
+OPERATIONS = (show_service, check_liveness, check_readiness)
