@@ -1,0 +1,211 @@
+"""How Slack says no: `ok: false` under status 200, and 429 with `Retry-After` for its rate limits.
+
+Every answer to a Web API method goes through `read_answer`; nothing else in this room looks at `ok`.
+Source: docs.slack.dev, "Web API", "Rate limits" and the methods' own error tables.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ClientRejectedError,
+    ConnectorsError,
+    InsufficientScopeError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.providers.contract import Limits
+from connectors.domain.providers.slack.endpoints import method_of
+from connectors.domain.providers.slack.payloads import read_text
+
+DEFAULT_WAIT = timedelta(seconds=60)
+"""Where a limit comes without `Retry-After`: Slack counts in windows of one minute."""
+LONGEST_WAIT = timedelta(days=1)
+"""A larger `Retry-After` is damage, not advice; Slack's windows are minutes."""
+ERROR_LIMIT = 80
+"""Characters of a foreign error code that we repeat."""
+
+RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
+TOKEN_EXPIRED = "token_expired"  # noqa: S105 - an error's name
+GRANT_IS_DEAD = frozenset(
+    {"invalid_auth", "not_authed", "token_revoked", "account_inactive", "org_login_required", "user_removed_from_team"}
+)
+GRANT_IS_SPENT = frozenset(
+    {"invalid_code", "code_already_used", "invalid_refresh_token", "invalid_grant", "code_expired", "access_denied"}
+)
+"""The token endpoint's: a code or refresh token that will never work again."""
+CLIENT_IS_WRONG = frozenset(
+    {
+        "invalid_client_id",
+        "invalid_client",
+        "bad_client_secret",
+        "bad_redirect_uri",
+        "invalid_grant_type",
+        "invalid_scope",
+        "invalid_team_for_non_distributed_app",
+        "scope_not_allowed_on_enterprise",
+    }
+)
+RESOURCE_IS_LOST = frozenset(
+    {
+        "not_in_channel",
+        "channel_not_found",
+        "is_archived",
+        "thread_not_found",
+        "team_access_not_granted",
+        "no_permission",
+        "access_denied",
+        "method_not_supported_for_channel_type",
+    }
+)
+TRANSIENT = frozenset(
+    {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org", "accesslimited"}
+)
+STALE_CURSOR = frozenset({"invalid_cursor"})
+
+
+class StaleCursorError(UnexpectedResponseError):
+    """The API's own paging cursor has died; `oldest` and `latest` still say where we are."""
+
+
+def read_answer(response: HttpResponse) -> dict[str, Any]:
+    """What a method answered with `ok: true`. Warnings beside it are no failure.
+
+    Raises:
+        ReauthorizationRequiredError: the token is revoked, its user or workspace gone, or expired beyond refresh.
+        InsufficientScopeError: `missing_scope`.
+        AccessLostError: this channel (or other thing) cannot be read with this token.
+        StaleCursorError: `invalid_cursor`.
+        ProviderUnavailableError: Slack's own trouble.
+        UnexpectedResponseError: not JSON, no `ok`, or an error that no table here has.
+    """
+    document = response.json_object()
+    if document.get("ok") is True:
+        return document
+    raise failure(document)
+
+
+def failure(document: Mapping[str, Any]) -> ConnectorsError:
+    """The error that an `ok: false` means."""
+    code = error_code(document)
+    if code is None:
+        return UnexpectedResponseError("Slack answered without `ok` and without an error.")
+    if code == "missing_scope":
+        return missing_scope(document)
+    if code == TOKEN_EXPIRED or code in GRANT_IS_DEAD:
+        return ReauthorizationRequiredError(
+            f"Slack does not take the token any more ({code}).", next_step="Connect the workspace again."
+        )
+    if code in RESOURCE_IS_LOST:
+        return AccessLostError(f"Slack refused this resource ({code}).")
+    if code in STALE_CURSOR:
+        return StaleCursorError("Slack's paging cursor is not valid any more.")
+    if code in CLIENT_IS_WRONG:
+        return ClientRejectedError(f"Slack refused the app's registration ({code}).")
+    if code in TRANSIENT or code in RATE_LIMITED:
+        return ProviderUnavailableError(f"Slack could not answer now ({code}).")
+    return UnexpectedResponseError(f"Slack answered with an error that is not explained here ({code}).")
+
+
+def token_failure(document: Mapping[str, Any]) -> ConnectorsError:
+    """The error that an `ok: false` of the token endpoint means: a spent code or refresh token is a dead grant."""
+    code = error_code(document)
+    if code in GRANT_IS_SPENT:
+        return ReauthorizationRequiredError(
+            f"Slack refused the authorization ({code}).", next_step="Connect the workspace again."
+        )
+    return failure(document)
+
+
+def missing_scope(document: Mapping[str, Any]) -> InsufficientScopeError:
+    """What is missing, in Slack's words."""
+    needed = read_text(document.get("needed"), ERROR_LIMIT)
+    provided = read_text(document.get("provided"), 1000)
+    return InsufficientScopeError(
+        f"The Slack token lacks a scope{f' ({needed})' if needed else ''}.",
+        details=[{"needed": needed, "provided": provided}],
+        next_step="Connect the workspace again and grant all scopes.",
+    )
+
+
+def error_code(document: Mapping[str, Any]) -> str | None:
+    """The vendor's error code, cut to a sane length; None if there is none."""
+    code = read_text(document.get("error"), ERROR_LIMIT)
+    return code if code and code.isprintable() else None
+
+
+def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
+    """The error that a status of 400 or above means. Methods use 429 and 5xx; the rest is read as far as it goes."""
+    method = method_of(request.url)
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return rate_limited(response, now, method)
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status == HTTPStatus.REQUEST_TIMEOUT:
+        return ProviderUnavailableError(f"Slack answered {response.status} to {method}.")
+    refused = read_refusal(response)
+    if refused is not None:
+        return failure(refused)
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return ReauthorizationRequiredError("Slack does not take the token any more.")
+    return UnexpectedResponseError(f"Slack answered {response.status} to {method}.")
+
+
+def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
+    """A rate limit that came with status 200."""
+    refused = read_refusal(response)
+    if refused is None or error_code(refused) not in RATE_LIMITED:
+        return None
+    return rate_limited(response, now, method_of(response.url))
+
+
+def is_unauthorized(response: HttpResponse) -> bool:
+    """Whether a refresh is worth a try: a rotating token past its 12 hours is a 200 with `token_expired`."""
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return True
+    refused = read_refusal(response)
+    return refused is not None and error_code(refused) == TOKEN_EXPIRED
+
+
+def read_refusal(response: HttpResponse) -> dict[str, Any] | None:
+    """The body of an `ok: false`, None for every other answer."""
+    # A page of messages can be a megabyte and is parsed by its reader anyway: look first whether it can be a refusal.
+    if b'"error"' not in response.body:
+        return None
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and document.get("ok") is not True else None
+
+
+def rate_limited(response: HttpResponse, now: datetime, method: str | None) -> RateLimitedError:
+    """The limit with its end. Slack counts per method and workspace, so other methods may go on."""
+    wait = read_retry_after(response.headers.get("retry-after"), now)
+    return RateLimitedError(f"Slack limits {method or 'this method'} for now.", retry_at=now + wait, scope=method)
+
+
+def read_retry_after(value: str | None, now: datetime) -> timedelta:
+    """How long to wait: delay-seconds or an HTTP-date (RFC 9110 §10.2.3), else a minute."""
+    if value is None:
+        return DEFAULT_WAIT
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        # Nine digits are 31 years: beyond that the number is not worth reading.
+        seconds = int(text) if len(text) <= 9 else LONGEST_WAIT.total_seconds()  # noqa: PLR2004
+        return min(timedelta(seconds=seconds), LONGEST_WAIT)
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return DEFAULT_WAIT
+    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
+
+
+LIMITS = Limits(read_failure=read_failure, read_throttle=read_throttle, is_unauthorized=is_unauthorized)

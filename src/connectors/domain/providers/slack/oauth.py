@@ -1,0 +1,308 @@
+"""OAuth v2 at Slack: bot tokens on top, user tokens beside them, `ok: false` under status 200.
+
+In our list of scopes a *user* scope is written `user:channels:history`; all others are the bot's. Slack takes the two
+lists in two parameters, separated by commas. PKCE is off on purpose: switching it on makes the app a public client,
+and only Slack's support can undo that.
+Source: docs.slack.dev, "Installing with OAuth", "Using token rotation", `oauth.v2.access`, `auth.test`, `auth.revoke`,
+`apps.uninstall`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import ExternalAccount
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ConnectorsError,
+    ProviderUnavailableError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import Conversation, HttpResponse, form_request, with_query
+from connectors.domain.model.oauth import ClientAuthentication, ProviderApp, TokenEndpointCall, TokenSet
+from connectors.domain.model.secret import Secret
+from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevokeReach, Scope
+from connectors.domain.providers.slack.endpoints import authorize_endpoint, method_url
+from connectors.domain.providers.slack.limits import (
+    GRANT_IS_DEAD,
+    TOKEN_EXPIRED,
+    error_code,
+    rate_limited,
+    read_answer,
+    read_refusal,
+    token_failure,
+)
+from connectors.domain.providers.slack.payloads import (
+    NAME_LIMIT,
+    read_id,
+    read_object,
+    read_text,
+    read_workspace_url,
+)
+
+USER = "user"
+"""The companion that holds the user's token, and Slack's `token_type` of it."""
+USER_PREFIX = "user:"
+"""Marks a user scope in our lists."""
+TOKEN_METHOD = "oauth.v2.access"  # noqa: S105 - a method's name
+TOKEN_LIMIT = 8192
+"""Characters. Slack promises up to 255 for tokens; longer ones have been announced as possible."""
+REUSE_WINDOW = timedelta(seconds=60)
+"""Slack gives a used refresh token a grace time that it does not publish. A wrong guess costs nothing: the answer is
+then the same reauthorization that not trying would end in."""
+LONGEST_LIFETIME = 10 * 365 * 86_400
+"""Seconds. An `expires_in` beyond ten years is damage."""
+
+SCOPES = (
+    Scope("channels:history", "Read messages of public channels that the bot is in; `message.channels` events."),
+    Scope("channels:read", "List public channels; channel and membership events."),
+    Scope("groups:history", "Read messages of private channels that the bot was invited to."),
+    Scope("groups:read", "List the private channels that the bot was invited to."),
+    Scope("reactions:read", "`reaction_added` and `reaction_removed` events."),
+    Scope("users:read", "Names of people, and `team_join` events."),
+    Scope("team:read", "The workspace's name and address."),
+    Scope("channels:join", "Let the bot join public channels by itself (setting JOIN_PUBLIC_CHANNELS).", default=False),
+    Scope("im:history", "Direct messages with the bot. Private talk: only on explicit wish.", default=False),
+    Scope("mpim:history", "Group direct messages with the bot in. Only on explicit wish.", default=False),
+    Scope("users:read.email", "E-mail addresses of people.", default=False),
+    Scope("user:channels:history", "A user token instead of, or beside, the bot's: public channels.", default=False),
+    Scope("user:channels:read", "The same: list public channels.", default=False),
+    Scope("user:groups:history", "The same: the user's private channels.", default=False),
+    Scope("user:groups:read", "The same: list the user's private channels.", default=False),
+    Scope("user:users:read", "The same: names of people.", default=False),
+)
+NEEDED = ("channels:history", "channels:read")
+"""Without these no message of any channel reaches us."""
+
+
+def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
+    """Where to send the user. `scope` and `user_scope` appear only when something is asked in them."""
+    bot, user = split_scopes(params.scopes)
+    query = {
+        "client_id": app.client_id,
+        "scope": ",".join(bot) or None,
+        "user_scope": ",".join(user) or None,
+        "redirect_uri": params.redirect_uri,
+        "state": params.state,
+    }
+    return with_query(authorize_endpoint(app), query)
+
+
+def split_scopes(scopes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The bot's scopes, and the user's without our prefix."""
+    bot = tuple(scope for scope in scopes if not scope.startswith(USER_PREFIX))
+    user = tuple(scope.removeprefix(USER_PREFIX) for scope in scopes if scope.startswith(USER_PREFIX))
+    return bot, user
+
+
+def required_scopes(app: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:
+    """The scopes that messages need, of the bot; or of the user, where no bot was asked for."""
+    del app
+    bot, user = split_scopes(asked)
+    if bot:
+        return frozenset(scope for scope in bot if scope in NEEDED)
+    return frozenset(USER_PREFIX + scope for scope in user if scope in NEEDED)
+
+
+def token_endpoint(app: ProviderApp, context: Mapping[str, str]) -> TokenEndpointCall:
+    """The same for codes and refresh tokens; Slack's documentation prefers HTTP Basic."""
+    del context
+    return TokenEndpointCall(url=method_url(app, TOKEN_METHOD), client_authentication=ClientAuthentication.BASIC)
+
+
+def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None) -> TokenSet:
+    """The token set in an answer of `oauth.v2.access`.
+
+    At the exchange the bot's pair is on top and the user's, if one was asked for, in `authed_user` with its own expiry
+    and refresh token: it becomes the companion `user`. Where only user scopes were asked it is the set itself. At a
+    refresh the pair of either is on top, and what belongs to the other is kept from `previous`.
+    """
+    document = read_token_answer(response, now)
+    top = read_pair(document, now)
+    authed_user = read_object(document.get("authed_user"))
+    user = read_pair({"token_type": USER, **authed_user}, now)
+    extra = read_extra(document)
+    if previous is not None:
+        return refreshed(previous, top, user, extra)
+    only = top or user
+    if only is None:
+        raise UnexpectedResponseError("Slack's token answer holds no token.")
+    if top is None or user is None:
+        return attrs.evolve(only, extra=extra)
+    return attrs.evolve(top, extra=extra, scopes=(*top.scopes, *user.scopes), companions={USER: user})
+
+
+def refreshed(previous: TokenSet, top: TokenSet | None, user: TokenSet | None, extra: Mapping[str, Any]) -> TokenSet:
+    """The set after a refresh. A user's answer never passes for a bot's, nor the other way round.
+
+    Raises:
+        UnexpectedResponseError: the answer has no pair of the kind that was refreshed.
+    """
+    is_user = previous.token_type == USER
+    pair = next((found for found in (top, user) if found and (found.token_type == USER) == is_user), None)
+    if pair is None:
+        raise UnexpectedResponseError("Slack refreshed another kind of token than was sent.")
+    others = () if is_user else tuple(scope for scope in previous.scopes if scope.startswith(USER_PREFIX))
+    return attrs.evolve(
+        pair,
+        refresh_token=pair.refresh_token or previous.refresh_token,
+        scopes=(*pair.scopes, *others) if pair.scopes else previous.scopes,
+        extra={**previous.extra, **extra},
+        companions=previous.companions,
+    )
+
+
+def read_token_answer(response: HttpResponse, now: datetime) -> dict[str, Any]:
+    """The answer's object if it is `ok`; 400 with `invalid_grant` has been seen beside 200 with an error."""
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise rate_limited(response, now, TOKEN_METHOD)
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ProviderUnavailableError(f"Slack's token endpoint answered {response.status}.")
+    document = response.json_object()
+    if document.get("ok") is True and response.status < HTTPStatus.BAD_REQUEST:
+        return document
+    if error_code(document) in {"ratelimited", "rate_limited"}:
+        raise rate_limited(response, now, TOKEN_METHOD)
+    raise token_failure(document)
+
+
+def read_pair(document: Mapping[str, Any], now: datetime) -> TokenSet | None:
+    """The access token with what belongs to it, None if there is none."""
+    access = read_secret(document.get("access_token"))
+    if access is None:
+        return None
+    token_type = USER if document.get("token_type") == USER else "bot"
+    scopes = read_scopes(document.get("scope"))
+    return TokenSet(
+        access_token=access,
+        refresh_token=read_secret(document.get("refresh_token")),
+        token_type=token_type,
+        scopes=tuple(USER_PREFIX + scope for scope in scopes) if token_type == USER else scopes,
+        expires_at=read_expiry(document.get("expires_in"), now),
+    )
+
+
+def read_secret(value: Any) -> Secret | None:
+    """A token, None if the value cannot be one."""
+    usable = isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= TOKEN_LIMIT
+    return Secret(value) if usable and " " not in value else None
+
+
+def read_scopes(value: Any) -> tuple[str, ...]:
+    """The scopes of a comma-separated list."""
+    text = read_text(value) or ""
+    return tuple(scope for scope in (part.strip() for part in text.replace(" ", ",").split(",")) if scope)
+
+
+def read_expiry(value: Any, now: datetime) -> datetime | None:
+    """When a rotating token dies; None for those that never do."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_LIFETIME:
+        return None
+    return now + timedelta(seconds=value)
+
+
+def read_extra(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Who installed what where, as the token answer says it. Only what is there."""
+    team = read_object(document.get("team"))
+    enterprise = read_object(document.get("enterprise"))
+    found = {
+        "app_id": read_id(document.get("app_id")),
+        "team_id": read_id(team.get("id")),
+        "team_name": read_text(team.get("name"), NAME_LIMIT),
+        "enterprise_id": read_id(enterprise.get("id")),
+        "enterprise_name": read_text(enterprise.get("name"), NAME_LIMIT),
+        "is_enterprise_install": True if document.get("is_enterprise_install") is True else None,
+        "bot_user_id": read_id(document.get("bot_user_id")),
+        "user_id": read_id(read_object(document.get("authed_user")).get("id")),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
+    """The workspace, or the organization for an organization-wide install. One call, for the workspace's address.
+
+    Raises:
+        AccessLostError: neither answer names a workspace.
+    """
+    response = yield form_request("POST", method_url(app, "auth.test"), {})
+    whoami = read_answer(response)
+    known = tokens.extra
+    enterprise_wide = known.get("is_enterprise_install") is True or whoami.get("is_enterprise_install") is True
+    team_id = read_id(known.get("team_id")) or read_id(whoami.get("team_id"))
+    enterprise_id = read_id(known.get("enterprise_id")) or read_id(whoami.get("enterprise_id"))
+    account_id = enterprise_id if enterprise_wide else team_id
+    if account_id is None:
+        raise AccessLostError("Slack named no workspace for this consent.")
+    own_name = known.get("enterprise_name") if enterprise_wide else known.get("team_name")
+    name = read_text(own_name, NAME_LIMIT) or read_text(whoami.get("team"), NAME_LIMIT) or account_id
+    is_bot = tokens.token_type != USER
+    metadata = {
+        "app_id": known.get("app_id"),
+        "team_id": None if enterprise_wide else team_id,
+        "enterprise_id": enterprise_id,
+        "is_enterprise_install": enterprise_wide or None,
+        "bot_user_id": (known.get("bot_user_id") or read_id(whoami.get("user_id"))) if is_bot else None,
+        "bot_id": read_id(whoami.get("bot_id")) if is_bot else None,
+        "user_id": known.get("user_id") or (None if is_bot else read_id(whoami.get("user_id"))),
+    }
+    account = ExternalAccount(
+        id=account_id,
+        name=name,
+        url=read_workspace_url(whoami.get("url")),
+        metadata={key: value for key, value in metadata.items() if value is not None},
+    )
+    return (account,)
+
+
+def grant_key(accounts: Sequence[ExternalAccount]) -> str:
+    """`slack:T123`: one install per workspace, whichever of its users consented."""
+    return f"slack:{accounts[0].id}"
+
+
+def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
+    """Leave the workspace: `apps.uninstall`, which ends every token of the app there and its events.
+
+    `auth.revoke` alone would leave events coming where tokens rotate; it is what remains where Slack refuses the
+    uninstallation. The caller does this with the last connection of the workspace only (`RevokeReach.ACCOUNT`).
+    """
+    fields = {"client_id": app.client_id, "client_secret": app.client_secret.reveal()}
+    response = yield form_request("POST", method_url(app, "apps.uninstall"), fields)
+    refusal = revocation_refusal(response)
+    if refusal is None:
+        return
+    for name in (None, *tokens.companions):
+        response = yield form_request("POST", method_url(app, "auth.revoke"), {}, token_name=name)
+        refusal = revocation_refusal(response)
+        if refusal is not None:
+            raise refusal
+
+
+def revocation_refusal(response: HttpResponse) -> ConnectorsError | None:
+    """Why a token still lives; None if it does not. A token that Slack no longer knows is as good as revoked."""
+    refused = read_refusal(response)
+    if refused is None:
+        read_answer(response)
+        return None
+    code = error_code(refused)
+    if code in GRANT_IS_DEAD or code == TOKEN_EXPIRED:
+        return None
+    return token_failure(refused)
+
+
+OAUTH = OAuth(
+    scopes=SCOPES,
+    pkce=False,
+    authorize_url=authorize_url,
+    token_endpoint=token_endpoint,
+    read_tokens=read_tokens,
+    identify=identify,
+    grant_key=grant_key,
+    required_scopes=required_scopes,
+    revoke=revoke,
+    revoke_reach=RevokeReach.ACCOUNT,
+    reuse_window=REUSE_WINDOW,
+    token_names=(USER,),
+)

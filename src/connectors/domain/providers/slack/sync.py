@@ -1,0 +1,341 @@
+"""Backfill and incremental reading: people, then channels, then each channel's history with its threads.
+
+The walk covers one window of time whose upper end is fixed when it starts. Slack lists newest first, so the window's
+lower end moves only when the whole walk is done: a crash between pages resumes at the committed cursor and loses
+nothing. Slack's own cursors can die (`invalid_cursor`); the lowest `ts` seen so far then says where to go on.
+
+Replies are not in the history. They are read of every parent in the window, and of older parents as far as the
+look-back reaches; a reply to a parent older than that comes by webhook only.
+Source: docs.slack.dev, `conversations.list`, `conversations.history`, `conversations.replies`, `conversations.join`,
+`users.list`.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import AccessLostError, InsufficientScopeError, UnexpectedResponseError
+from connectors.domain.model.http import Conversation, HttpRequest, form_request, with_query
+from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage, SyncPlan
+from connectors.domain.providers.contract import Sync, SyncContext
+from connectors.domain.providers.slack.endpoints import method_url
+from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
+from connectors.domain.providers.slack.messages import read_item
+from connectors.domain.providers.slack.oauth import USER_PREFIX
+from connectors.domain.providers.slack.options import join_public_channels, page_size, thread_lookback
+from connectors.domain.providers.slack.payloads import (
+    EPOCH,
+    instant_ts,
+    read_channel,
+    read_message,
+    read_object,
+    read_person,
+    read_text,
+    ts_instant,
+)
+from connectors.domain.providers.slack.signals import channel_created
+from connectors.domain.providers.slack.walk import (
+    CURSOR_LIMIT,
+    Phase,
+    Stop,
+    Walk,
+    has_new_replies,
+    is_within,
+    next_channel,
+    next_thread,
+    page_at,
+    read_walk,
+    write_walk,
+)
+from connectors.domain.providers.slack.workspace import workspace_of
+
+OVERLAP = timedelta(minutes=5)
+"""How far an incremental walk reaches back behind the one before. Slack stamps messages with its clock and we fix the
+window with ours; they may differ by as much as we tolerate in signatures. What is read twice has the same keys."""
+DEFAULT_HISTORY = timedelta(days=30)
+"""What a backfill covers when nobody said since when."""
+LIST_LIMIT = 200
+"""Items per page of channels and people: Slack's advice, its maximum is 1,000."""
+NAMES_KEPT = 1000
+"""People and channels whose names a connection remembers; beyond, ids are shown."""
+POLL_INTERVAL = timedelta(hours=1)
+"""Webhooks carry the news; the walk is the safety net, and it re-reads the look-back of every channel."""
+MICROSECOND = timedelta(microseconds=1)
+"""The distance of two neighbouring `ts`: makes Slack's exclusive `oldest` and `latest` inclusive."""
+
+
+def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
+    """Where the walk begins. Needs no call."""
+    yield from ()
+    return write_walk(first_step(context, plan))
+
+
+def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
+    """The walk before its first page; already done for a baseline, which reads nothing."""
+    last = read_walk(plan.last_cursor)
+    high = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
+    if plan.mode is SyncMode.BACKFILL:
+        low = max(plan.since or plan.started_at - DEFAULT_HISTORY, EPOCH)
+        floor = low
+    elif last is None:
+        now = instant_ts(high)
+        return Walk(phase=Phase.DONE, floor=now, low=now, high=now, lookback=now)
+    else:
+        floor = ts_instant(last.floor)
+        low = max(ts_instant(last.high) - OVERLAP, floor)
+    walk = Walk(
+        phase=Phase.PEOPLE if wants_people(context, plan) else Phase.CHANNELS,
+        floor=instant_ts(floor if last is None else min(floor, ts_instant(last.floor))),
+        low=instant_ts(low),
+        high=instant_ts(high),
+        lookback=instant_ts(max(low - thread_lookback(context.app), EPOCH)),
+    )
+    if low >= high:
+        return attrs.evolve(walk, phase=Phase.DONE)
+    if plan.target is not None:
+        return attrs.evolve(walk, phase=Phase.MESSAGES, queue=(Stop(plan.target, ""),))
+    return walk
+
+
+def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
+    """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
+    walk = read_walk(cursor) or first_step(context, plan)
+    if walk.phase is Phase.PEOPLE:
+        return (yield from read_people(context, plan, walk))
+    if walk.phase is Phase.CHANNELS:
+        return (yield from read_channels(context, plan, walk))
+    if walk.phase is Phase.MESSAGES and walk.queue and walk.threads:
+        return (yield from read_replies(context, plan, walk))
+    if walk.phase is Phase.MESSAGES and walk.queue:
+        return (yield from read_history(context, plan, walk))
+    return page_at(plan, attrs.evolve(walk, phase=Phase.MESSAGES, queue=()))
+
+
+# --- people and channels ---------------------------------------------------------------------------------------------
+
+
+def wants_people(context: SyncContext, plan: SyncPlan) -> bool:
+    """Whether to learn names: with every backfill, and once before; only where the token may."""
+    known = "people_names" in context.connection.metadata
+    return may(context, "users:read") and (plan.mode is SyncMode.BACKFILL or not known)
+
+
+def may(context: SyncContext, scope: str) -> bool:
+    """Whether the connection was granted the scope, of its bot or its user. Unknown scopes are tried."""
+    granted = context.connection.scopes
+    return not granted or scope in granted or USER_PREFIX + scope in granted
+
+
+def read_people(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+    """One page of `users.list`. Names are a comfort: without them the walk goes on."""
+    response = yield call(context, "users.list", limit=str(LIST_LIMIT), cursor=walk.page)
+    try:
+        answer = read_answer(response)
+    except StaleCursorError:
+        if walk.page is None:
+            raise
+        return page_at(plan, attrs.evolve(walk, page=None))
+    except (InsufficientScopeError, AccessLostError, UnexpectedResponseError) as error:
+        skipped = SkippedItem(reference="users.list", reason=error.message)
+        return page_at(plan, attrs.evolve(walk, phase=Phase.CHANNELS, page=None, names={}), skipped=(skipped,))
+    members = read_list(answer.get("members"))
+    people = (person for person in (read_person(read_object(member)) for member in members) if person)
+    names = {**walk.names, **{person.id: person.name for person in people}}
+    page = next_page(answer)
+    if page is not None and len(names) < NAMES_KEPT:
+        return page_at(plan, attrs.evolve(walk, page=page, names=names), items=len(members))
+    forward = attrs.evolve(walk, phase=Phase.CHANNELS, page=None, names={})
+    return page_at(plan, forward, items=len(members), metadata={"people_names": first_names(names)})
+
+
+def read_channels(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+    """One page of `conversations.list`: new channels become signals, those we are in join the queue."""
+    # Without groups:history a private channel's name is of no use, and asking for the type would fail the call.
+    private = may(context, "groups:read") and may(context, "groups:history")
+    response = yield call(
+        context,
+        "conversations.list",
+        types="public_channel,private_channel" if private else "public_channel",
+        exclude_archived="true",
+        limit=str(LIST_LIMIT),
+        cursor=walk.page,
+    )
+    try:
+        answer = read_answer(response)
+    except StaleCursorError:
+        if walk.page is None:
+            raise
+        return page_at(plan, attrs.evolve(walk, page=None, queue=(), names={}))
+    workspace, joins = workspace_of(context.connection), join_public_channels(context.app)
+    documents = [read_object(entry) for entry in read_list(answer.get("channels"))]
+    names, queue = dict(walk.names), list(walk.queue)
+    queued = {stop.id for stop in queue}
+    signals: list[SignalDraft] = []
+    skipped: list[SkippedItem] = []
+    for document in documents:
+        channel = read_channel(document)
+        if channel.id is None:
+            skipped.append(SkippedItem(reference="conversations.list", reason="a channel without an id"))
+            continue
+        names[channel.id] = channel.name or channel.id
+        if channel.is_public and channel.created is not None and is_within(walk, channel.created):
+            signals.append(channel_created(document, document, workspace))
+        if not channel.is_member and not (joins and channel.is_public):
+            skipped.append(SkippedItem(reference=channel.id, reason="the app is not a member of the channel"))
+        elif channel.id not in queued:
+            queued.add(channel.id)
+            queue.append(Stop(channel.id, channel.name or "", join=not channel.is_member))
+    forward = attrs.evolve(walk, page=next_page(answer), queue=tuple(queue), names=names)
+    metadata: dict[str, Any] = {}
+    if forward.page is None:
+        forward = attrs.evolve(forward, phase=Phase.MESSAGES, names={})
+        metadata = {"channel_names": first_names(names)}
+    return page_at(
+        plan, forward, signals=tuple(signals), skipped=tuple(skipped), items=len(documents), metadata=metadata
+    )
+
+
+def first_names(names: Mapping[str, str]) -> dict[str, str]:
+    """As many names as a connection keeps."""
+    return dict(list(names.items())[:NAMES_KEPT])
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def read_history(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+    """One page of a channel's history, newest first, from the window's upper end down to the look-back."""
+    stop = walk.queue[0]
+    try:
+        if stop.join:
+            yield from join(context, stop)
+        response = yield call(
+            context,
+            "conversations.history",
+            channel=stop.id,
+            oldest=just_before(walk.lookback),
+            latest=just_after(walk.high) if walk.page or walk.lowest is None else walk.lowest,
+            limit=str(page_size(context.app)),
+            cursor=walk.page,
+        )
+        answer = read_answer(response)
+    except StaleCursorError:
+        if walk.page is None:
+            raise
+        return page_at(plan, attrs.evolve(walk, page=None))
+    except AccessLostError as error:
+        skipped = SkippedItem(reference=stop.id, reason=error.message)
+        return page_at(plan, next_channel(walk), skipped=(skipped,))
+    items = read_list(answer.get("messages"))
+    signals, skipped_items = read_items(context, walk, stop, items)
+    messages = [read_message(read_object(item), stop.id) for item in items]
+    seen = [message.ts for message in messages if message.ts is not None]
+    page = next_page(answer)
+    forward = attrs.evolve(
+        walk,
+        page=page,
+        queue=(attrs.evolve(stop, join=False), *walk.queue[1:]),
+        lowest=min([*seen, *([walk.lowest] if walk.lowest else [])], key=ts_instant, default=None),
+        exhausted=page is None,
+        threads=tuple(message.ts for message in messages if message.ts and has_new_replies(message, walk)),
+    )
+    if page is None and not forward.threads:
+        forward = next_channel(forward)
+    return page_at(plan, forward, signals=signals, skipped=skipped_items, items=len(items))
+
+
+def join(context: SyncContext, stop: Stop) -> Conversation[None]:
+    """Let the bot into a public channel. "Already in" is `ok` with a warning.
+
+    Raises:
+        AccessLostError: Slack does not let it.
+    """
+    response = yield form_request("POST", method_url(context.app, "conversations.join"), {"channel": stop.id})
+    try:
+        read_answer(response)
+    except (InsufficientScopeError, UnexpectedResponseError) as error:
+        raise AccessLostError(f"could not join: {error.message}") from error
+
+
+def read_replies(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+    """One page of a thread, oldest first. Slack repeats the parent on each."""
+    stop, parent = walk.queue[0], walk.threads[0]
+    oldest = just_before(walk.low) if walk.thread_page or walk.highest is None else walk.highest
+    response = yield call(
+        context,
+        "conversations.replies",
+        channel=stop.id,
+        ts=parent,
+        oldest=oldest,
+        latest=just_after(walk.high),
+        limit=str(page_size(context.app)),
+        cursor=walk.thread_page,
+    )
+    try:
+        answer = read_answer(response)
+    except StaleCursorError:
+        if walk.thread_page is None:
+            raise
+        return page_at(plan, attrs.evolve(walk, thread_page=None))
+    except AccessLostError as error:
+        skipped = SkippedItem(reference=f"{stop.id}/{parent}", reason=error.message)
+        return page_at(plan, next_thread(walk), skipped=(skipped,))
+    items = [item for item in read_list(answer.get("messages")) if read_object(item).get("ts") != parent]
+    signals, skipped_items = read_items(context, walk, stop, items)
+    seen = [ts for ts in (read_message(read_object(item)).ts for item in items) if ts is not None]
+    highest = max([*seen, *([walk.highest] if walk.highest else [])], key=ts_instant, default=None)
+    forward = attrs.evolve(walk, thread_page=next_page(answer), highest=highest)
+    if forward.thread_page is None:
+        forward = next_thread(forward)
+    return page_at(plan, forward, signals=signals, skipped=skipped_items, items=len(items))
+
+
+def read_items(
+    context: SyncContext, walk: Walk, stop: Stop, items: list[Any]
+) -> tuple[tuple[SignalDraft, ...], tuple[SkippedItem, ...]]:
+    """The signals of the window in some messages. A bad one steps aside."""
+    workspace = workspace_of(context.connection)
+    if stop.name:
+        workspace = attrs.evolve(workspace, channels={**workspace.channels, stop.id: stop.name})
+    signals: list[SignalDraft] = []
+    skipped: list[SkippedItem] = []
+    for item in items:
+        try:
+            drafts = read_item({"type": "message", **read_object(item), "channel": stop.id}, workspace)
+        except ValueError as error:
+            reference = f"{stop.id}/{read_message(read_object(item)).ts or '?'}"
+            skipped.append(SkippedItem(reference=reference, reason=str(error)))
+            continue
+        signals.extend(draft for draft in drafts if is_within(walk, draft.occurred_at))
+    return tuple(signals), tuple(skipped)
+
+
+def just_before(ts: str) -> str:
+    """The `oldest` that includes `ts` itself."""
+    return instant_ts(max(ts_instant(ts) - MICROSECOND, EPOCH))
+
+
+def just_after(ts: str) -> str:
+    """The `latest` that includes `ts` itself."""
+    return instant_ts(ts_instant(ts) + MICROSECOND)
+
+
+def call(context: SyncContext, method: str, **params: str | None) -> HttpRequest:
+    """A GET of a method; parameters that are None are left out."""
+    return HttpRequest(method="GET", url=with_query(method_url(context.app, method), params))
+
+
+def read_list(value: Any) -> list[Any]:
+    """A JSON array, empty for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def next_page(answer: Mapping[str, Any]) -> str | None:
+    """Slack's cursor for the next page; an empty text or none at all is the last page."""
+    return read_text(read_object(answer.get("response_metadata")).get("next_cursor"), CURSOR_LIMIT)
+
+
+SYNC = Sync(start=start, read_page=read_page, poll_interval=POLL_INTERVAL)

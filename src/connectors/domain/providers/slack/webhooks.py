@@ -1,0 +1,177 @@
+"""The Events API: one Request URL per app, signed with the app's signing secret.
+
+There is no call that subscribes with a connection's token: installing the app starts delivery, uninstalling ends it.
+Slack wants a 2xx within 3 seconds, and switches the events of *all* workspaces off when too many deliveries fail: an
+unknown team, an unknown event or a shape that nobody expected is therefore never an error of the request.
+Source: docs.slack.dev, "The Events API", "Verifying requests from Slack".
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from datetime import timedelta
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.instant import epoch_seconds
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.webhook import (
+    DeliveryHints,
+    Ignored,
+    Lifecycle,
+    VerifiedDelivery,
+    WebhookEvent,
+    WebhookReply,
+    WebhookRequest,
+)
+from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
+from connectors.domain.providers.slack.payloads import Envelope, read_envelope, read_id, read_object
+from connectors.domain.providers.slack.signals import read_signal
+from connectors.domain.providers.slack.workspace import Workspace, workspace_of
+
+SIGNATURE = "x-slack-signature"
+TIMESTAMP = "x-slack-request-timestamp"
+VERSION = "v0"
+TOLERANCE = timedelta(seconds=300)
+"""How far Slack's clock and ours may differ, either way: Slack's own advice against replays."""
+WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+"""`int()` would also take signs, blanks, underscores and other scripts' digits."""
+
+URL_VERIFICATION = "url_verification"
+RATE_LIMITED = "app_rate_limited"
+EVENT = "event_callback"
+UNINSTALLED = "app_uninstalled"
+TOKENS_REVOKED = "tokens_revoked"
+
+MANUAL_SETUP = """\
+Slack has no API call for this: do it once, in the app's settings at api.slack.com/apps.
+1. Basic Information: copy the Signing Secret into POBLYSH_SLACK_SIGNING_SECRET and restart.
+2. Event Subscriptions: switch events on and set the Request URL to {webhook_url} (Slack sends a signed challenge there
+   at once, so the service must be running).
+3. Subscribe to bot events: message.channels, message.groups, reaction_added, reaction_removed, member_joined_channel,
+   channel_created, channel_archive, channel_rename, team_join, app_uninstalled, tokens_revoked. Save.
+4. Invite the bot to the channels it shall read: Slack sends messages only of channels that it is a member of."""
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """The event's id as claimed; retries have the same."""
+    try:
+        return DeliveryHints(delivery_id=read_envelope(request.body).event_id)
+    except UnexpectedResponseError:
+        return DeliveryHints()
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, proven to come from Slack and to be of the last five minutes.
+
+    Raises:
+        DeliveryRejectedError: no secret here, a header missing or malformed, too old or too new, or no match.
+    """
+    if not material.secrets:
+        raise DeliveryRejectedError(
+            "No signing secret is configured for Slack.", next_step="Set POBLYSH_SLACK_SIGNING_SECRET."
+        )
+    timestamp = request.headers.get(TIMESTAMP, "")
+    if not WHOLE_SECONDS.fullmatch(timestamp):
+        raise DeliveryRejectedError(f"{TIMESTAMP} is missing or not a whole number of seconds.")
+    if abs(epoch_seconds(material.now) - int(timestamp)) > TOLERANCE.total_seconds():
+        raise DeliveryRejectedError(f"{TIMESTAMP} is more than {TOLERANCE.seconds} seconds away from now.")
+    claimed = request.headers.get(SIGNATURE, "").encode(errors="replace")
+    matches = [hmac.compare_digest(sign(secret, timestamp, request.body), claimed) for secret in material.secrets]
+    if not any(matches):
+        raise DeliveryRejectedError(f"{SIGNATURE} is missing or does not match the body.")
+    return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via)
+
+
+def sign(secret: Secret, timestamp: str, body: bytes) -> bytes:
+    """The signature header's value for a body: `v0=` and the lower-case hex of HMAC-SHA256 over `v0:timestamp:body`."""
+    base = f"{VERSION}:{timestamp}:".encode() + body
+    return f"{VERSION}={hmac.new(secret.reveal_bytes(), base, hashlib.sha256).hexdigest()}".encode()
+
+
+def delivery_id(request: WebhookRequest) -> str:
+    """`event_id`, which is unique at Slack and the same on retries; a hash of the body where there is none."""
+    return read_hints(request).delivery_id or hashlib.sha256(request.body).hexdigest()
+
+
+def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
+    """What Slack says happened, and to whose install. The signals follow per connection, in `to_signals`.
+
+    Raises:
+        UnexpectedResponseError: an event of our table without what its row needs.
+    """
+    if delivery.request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        # Buttons and slash commands belong to other URLs; someone entered ours for them, too.
+        return Ignored("interaction", "interactivity and slash commands are not used")
+    envelope = read_envelope(delivery.request.body)
+    if envelope.type == URL_VERIFICATION:
+        return answer_challenge(envelope)
+    ours = context.app.options.get("app_id") if context.app else None
+    if ours and envelope.api_app_id != ours:
+        return Ignored(envelope.name, "sent for another Slack app")
+    if envelope.type not in {EVENT, RATE_LIMITED} or envelope.account_id is None:
+        return Ignored(envelope.name, "not tracked" if envelope.account_id else "names no workspace")
+    found = WebhookEvent(event=envelope.name, account_ids=(envelope.account_id,))
+    if envelope.type == RATE_LIMITED:
+        return attrs.evolve(found, needs_sync=True)
+    if envelope.kind in {UNINSTALLED, TOKENS_REVOKED}:
+        return attrs.evolve(found, lifecycle=Lifecycle.REVOKED)
+    reading = read_signal(envelope.event, Workspace(id=envelope.account_id), envelope.fallback_ts)
+    return reading if isinstance(reading, Ignored) else found
+
+
+def answer_challenge(envelope: Envelope) -> Ignored:
+    """The handshake when the Request URL is saved: signed like every delivery, and it names no tenant."""
+    if envelope.challenge is None:
+        return Ignored(URL_VERIFICATION, "without a challenge")
+    body = json.dumps({"challenge": envelope.challenge}).encode()
+    return Ignored(URL_VERIFICATION, "handshake", reply=WebhookReply(body=body))
+
+
+def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
+    """The event finished for one connection: keys with its workspace, names that it knows, its own bot left out.
+
+    Nothing is said to a connection of another workspace, whatever URL the delivery came by.
+    """
+    if connection.account.id not in event.account_ids:
+        return attrs.evolve(event, signals=(), lifecycle=None, needs_sync=False)
+    envelope = read_envelope(delivery.request.body)
+    if event.lifecycle is not None:
+        return event if ends_connection(envelope, connection) else attrs.evolve(event, lifecycle=None)
+    if envelope.type != EVENT:
+        return event
+    reading = read_signal(envelope.event, workspace_of(connection), envelope.fallback_ts)
+    return attrs.evolve(event, signals=(reading,) if isinstance(reading, SignalDraft) else ())
+
+
+def ends_connection(envelope: Envelope, connection: Connection) -> bool:
+    """Whether the connection's own token is gone.
+
+    `tokens_revoked` names user ids in two lists. One that names only users (`oauth`) leaves a bot alive, and a
+    connection on a user's token ends only with that user's.
+    """
+    if envelope.kind != TOKENS_REVOKED:
+        return True
+    tokens = read_object(envelope.event.get("tokens"))
+    bots, users = tokens.get("bot"), tokens.get("oauth")
+    metadata = connection.account.metadata
+    if "bot_user_id" in metadata:
+        return bool(bots) or not users
+    known_user = read_id(metadata.get("user_id"))
+    return known_user is None or not isinstance(users, list) or not users or known_user in users
+
+
+WEBHOOKS = Webhooks(
+    url_scope=SubscriptionScope.APP,
+    read_hints=read_hints,
+    verify=verify,
+    read_event=read_event,
+    to_signals=to_signals,
+    subscriptions=None,
+    manual_setup=MANUAL_SETUP,
+    secret_headers=frozenset({SIGNATURE}),
+)

@@ -1,0 +1,112 @@
+"""What a connection knows of its workspace, and how names, links and keys are made from it."""
+
+import re
+from collections.abc import Mapping
+from html import unescape
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.signal import Actor, Container, one_line
+from connectors.domain.providers.slack.payloads import Message, read_id, read_object, read_ts
+
+TITLE_TEXT = 2000
+"""Characters of a message that are looked at for its title, which takes the first line."""
+MARKUP = re.compile(r"<(?P<sign>[@#!]?)(?P<target>[^<>|]{1,500})(?:\|(?P<label>[^<>]{0,500}))?>")
+
+Names = Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Workspace:
+    """What a connection knows of its workspace (or organization)."""
+
+    id: str
+    name: str | None = None
+    url: str | None = None
+    bot_user_id: str | None = None
+    bot_id: str | None = None
+    channels: Names = attrs.field(factory=dict, repr=False)
+    people: Names = attrs.field(factory=dict, repr=False)
+
+    def key(self, *parts: str) -> str:
+        """A dedupe key of this workspace."""
+        return ":".join(("slack", self.id, *parts))
+
+    def is_own(self, message: Message) -> bool:
+        """Whether our own bot wrote it: what we say is no news to us."""
+        by_bot = self.bot_id is not None and message.bot_id == self.bot_id
+        return by_bot or (self.bot_user_id is not None and message.user == self.bot_user_id)
+
+    def actor(self, user: str | None, name: str | None = None) -> Actor | None:
+        """The user, named as far as known."""
+        return None if user is None else Actor(user, self.people.get(user) or name or user)
+
+    def container(self, channel: str, name: str | None = None) -> Container:
+        """The channel, named as far as known."""
+        return Container("channel", channel, self.channels.get(channel) or name or channel, self.channel_url(channel))
+
+    def channel_url(self, channel: str) -> str | None:
+        """Where the channel opens."""
+        return None if self.url is None else f"{self.url}archives/{channel}"
+
+    def message_url(self, channel: str, ts: str, thread_ts: str | None = None) -> str | None:
+        """The permalink of a message, as `chat.getPermalink` would give it."""
+        if self.url is None:
+            return None
+        link = f"{self.url}archives/{channel}/p{ts.replace('.', '')}"
+        return link if thread_ts in {None, ts} else f"{link}?thread_ts={thread_ts}&cid={channel}"
+
+
+def workspace_of(connection: Connection) -> Workspace:
+    """What the connection knows: its account, and the names that the last walk found."""
+    account = connection.account
+    return Workspace(
+        id=account.id,
+        name=account.name,
+        url=account.url,
+        bot_user_id=read_id(account.metadata.get("bot_user_id")),
+        bot_id=read_id(account.metadata.get("bot_id")),
+        channels=read_names(connection.metadata.get("channel_names")),
+        people=read_names(connection.metadata.get("people_names")),
+    )
+
+
+def read_names(value: Any) -> Names:
+    """Names by id, as a walk left them."""
+    return {key: name for key, name in read_object(value).items() if isinstance(name, str)}
+
+
+def plain_text(text: str | None, workspace: Workspace) -> str:
+    """The first line as people see it: mentions and links by their names, escapes undone. Empty if there is none."""
+    if text is None:
+        return ""
+
+    def shown(match: re.Match[str]) -> str:
+        sign, target, label = match["sign"], match["target"], match["label"]
+        if sign == "@":
+            return "@" + (label or workspace.people.get(target) or target)
+        if sign == "#":
+            return "#" + (label or workspace.channels.get(target) or target)
+        if sign == "!":
+            return label or "@" + target.partition("^")[0]
+        return label or target
+
+    return one_line(unescape(MARKUP.sub(shown, text[:TITLE_TEXT])))
+
+
+def event_ts(event: Mapping[str, Any], fallback_ts: str | None) -> str:
+    """When it happened, as the text that the key takes."""
+    return needed("event_ts", read_ts(event.get("event_ts")) or fallback_ts)
+
+
+def needed(name: str, value: str | None) -> str:
+    """The value.
+
+    Raises:
+        ValueError: it is missing or of another type.
+    """
+    if value is None:
+        raise ValueError(f"no {name}")
+    return value

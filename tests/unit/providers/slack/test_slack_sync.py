@@ -1,0 +1,316 @@
+"""Reading channels, histories and threads, page by page."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from tests.unit.providers.slack.builders import NOW, TEAM, answer, converse
+from tests.unit.providers.slack.fake_slack import FakeSlack
+from tests.unit.providers.slack.walking import backfill, context_of, incremental, keys_of, now_of, walk
+
+from connectors.domain.model.errors import (
+    InsufficientScopeError,
+    ReauthorizationRequiredError,
+    SettingsError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.providers.slack import SLACK
+from connectors.domain.providers.slack.payloads import ts_instant
+
+
+def key(*parts):
+    return ":".join(("slack", TEAM, *parts))
+
+
+def busy_workspace(**options):
+    """Two channels, a thread of three replies, an edit."""
+    slack = FakeSlack(**options)
+    slack.make_channel("C1")
+    slack.make_channel("C2", private=True)
+    parent = slack.post("C1", "question")
+    first = slack.post("C1", "plain")
+    replies = [slack.post("C1", f"answer {n}", thread=parent) for n in range(3)]
+    slack.edit("C1", first, "plainer")
+    other = slack.post("C2", "secret")
+    edit = slack.messages["C1"][first]["edited"]["ts"]
+    expected = {
+        key("channel", "C1", "created"),
+        *(key("C1", ts, "posted") for ts in (parent, first, *replies)),
+        key("C1", first, "edited", edit),
+        key("C2", other, "posted"),
+    }
+    return slack, expected
+
+
+@pytest.mark.parametrize("options", [{}, {"page": 1}, {"page": 2, "empty_pages": True}])
+def test_a_backfill_reads_channels_messages_threads_and_edits(options):
+    """Short and empty pages with a cursor change nothing."""
+    slack, expected = busy_workspace(**options)
+    assert keys_of(walk(slack, backfill(slack))) == expected
+
+
+def test_every_page_resumes_from_its_cursor_alone():
+    """Killed after any page, the rest of the walk gives the rest of the signals."""
+    slack, expected = busy_workspace(page=1)
+    plan, context = backfill(slack), context_of()
+    pages = walk(slack, plan)
+    for index, page in enumerate(pages[:-1]):
+        again = converse(SLACK.sync.read_page(context, plan, json.loads(json.dumps(page.cursor))), slack.reply)
+        assert again == pages[index + 1]
+    assert keys_of(pages) == expected
+
+
+def test_the_upper_end_is_fixed_when_the_walk_starts():
+    """What is written during the walk belongs to the next one."""
+    slack, expected = busy_workspace()
+    plan = backfill(slack)
+    slack.second += 10
+    late = slack.post("C1", "late")
+    pages = walk(slack, plan)
+    assert keys_of(pages) == expected
+    assert key("C1", late, "posted") in keys_of(walk(slack, incremental(slack, pages[-1].cursor)))
+
+
+def test_nothing_outside_the_asked_window_is_emitted():
+    """Both ends are included; the look-back reads more but emits nothing of it."""
+    slack = FakeSlack()
+    slack.make_channel("C1")
+    times = []
+    for _ in range(5):
+        slack.second += 100
+        times.append(slack.post("C1"))
+    plan = backfill(slack, since=ts_instant(times[1]), until=ts_instant(times[3]))
+    assert keys_of(walk(slack, plan)) == {key("C1", ts, "posted") for ts in times[1:4]}
+
+
+def test_a_baseline_asks_nothing_and_the_next_walk_emits_nothing_older():
+    """Without a stored cursor an incremental walk only notes where it is."""
+    slack, _ = busy_workspace()
+    (page,) = walk(slack, incremental(slack, None))
+    assert (page.done, page.signals, slack.asked) == (True, (), [])
+    slack.second += 5
+    new = slack.post("C1", "new")
+    assert keys_of(walk(slack, incremental(slack, page.cursor))) == {key("C1", new, "posted")}
+
+
+def test_an_incremental_walk_overlaps_the_one_before():
+    """Slack's clock and ours may differ by minutes: what falls between is read by the overlap."""
+    slack, _ = busy_workspace()
+    cursor = walk(slack, backfill(slack, started_at=now_of(slack) + timedelta(minutes=4)))[-1].cursor
+    late = slack.post("C1", "stamped before the end of the window, seen after it")
+    plan = incremental(slack, cursor, started_at=now_of(slack) + timedelta(minutes=8))
+    assert key("C1", late, "posted") in keys_of(walk(slack, plan))
+
+
+def test_a_new_reply_to_an_old_parent_is_found_within_the_look_back():
+    """The parent does not reappear in the history's new part."""
+    slack = FakeSlack()
+    slack.make_channel("C1")
+    parent = slack.post("C1")
+    slack.second += 600
+    cursor = walk(slack, backfill(slack))[-1].cursor
+    slack.second += 3 * 86_400
+    reply = slack.post("C1", thread=parent)
+    assert keys_of(walk(slack, incremental(slack, cursor))) == {key("C1", reply, "posted")}
+    none = context_of(options={"thread_lookback_days": "0"})
+    assert keys_of(walk(slack, incremental(slack, cursor), none)) == set()
+
+
+def test_threads_without_news_are_not_asked():
+    """Every call counts against a limit of fifty, or one, a minute."""
+    slack, _ = busy_workspace()
+    slack.second += 600
+    cursor = walk(slack, backfill(slack))[-1].cursor
+    slack.asked.clear()
+    walk(slack, incremental(slack, cursor))
+    assert "conversations.replies" not in [method for method, _ in slack.asked]
+
+
+def test_a_dead_cursor_falls_back_to_times():
+    """`invalid_cursor` in the middle of a history or thread loses nothing."""
+    slack, expected = busy_workspace(page=1)
+    original, calls = slack.reply, {"n": 0}
+
+    def reply(request):
+        calls["n"] += 1
+        if calls["n"] % 3 == 0 and "cursor=" in request.url:
+            return answer({"ok": False, "error": "invalid_cursor"})
+        return original(request)
+
+    slack.reply = reply
+    assert keys_of(walk(slack, backfill(slack))) == expected
+
+
+def test_an_invalid_cursor_where_none_was_sent_is_an_error():
+    """Otherwise the walk would never end."""
+    slack, _ = busy_workspace()
+    slack.refusals["conversations.history"] = ["invalid_cursor"]
+    with pytest.raises(UnexpectedResponseError):
+        walk(slack, backfill(slack))
+
+
+def test_channels_that_we_are_not_in_are_skipped_and_named():
+    """ "Sync runs but no messages" is nearly always this."""
+    slack, expected = busy_workspace()
+    slack.make_channel("C3", member=False)
+    pages = walk(slack, backfill(slack))
+    assert keys_of(pages) == expected | {key("channel", "C3", "created")}
+    assert [item.reference for page in pages for item in page.skipped] == ["C3"]
+
+
+def test_the_bot_joins_public_channels_where_it_is_told_to():
+    """The option makes a channel readable by itself; private channels never."""
+    slack, expected = busy_workspace()
+    slack.make_channel("C3", member=False)
+    slack.make_channel("C4", member=False, private=True)
+    posted = slack.post("C3")
+    pages = walk(slack, backfill(slack), context_of(options={"join_public_channels": "true"}))
+    assert keys_of(pages) == expected | {key("channel", "C3", "created"), key("C3", posted, "posted")}
+    assert [item.reference for page in pages for item in page.skipped] == ["C4"]
+
+
+@pytest.mark.parametrize("error", ["missing_scope", "is_archived", "some_future_error"])
+def test_a_channel_that_cannot_be_joined_is_skipped(error):
+    """Its refusal is named, the walk goes on."""
+    slack, expected = busy_workspace()
+    slack.make_channel("C0", member=False)
+    slack.refusals["conversations.join"] = [error]
+    pages = walk(slack, backfill(slack), context_of(options={"join_public_channels": "yes"}))
+    assert keys_of(pages) == expected | {key("channel", "C0", "created")}
+
+
+@pytest.mark.parametrize("error", ["not_in_channel", "channel_not_found", "is_archived", "no_permission"])
+def test_a_channel_that_refuses_is_skipped_and_the_walk_goes_on(error):
+    """One channel's trouble is not the job's."""
+    slack, expected = busy_workspace()
+    slack.refusals["conversations.history"] = [error]
+    pages = walk(slack, backfill(slack))
+    assert keys_of(pages) == {k for k in expected if ":C1:" not in k or "channel:C1" in k}
+    assert [item.reference for page in pages for item in page.skipped] == ["C1"]
+
+
+def test_a_thread_that_is_gone_is_skipped():
+    """It may be deleted between the history's page and its replies."""
+    slack, expected = busy_workspace()
+    slack.refusals["conversations.replies"] = ["thread_not_found"]
+    found = keys_of(walk(slack, backfill(slack)))
+    assert found < expected
+    assert len(expected - found) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [("token_revoked", ReauthorizationRequiredError), ("missing_scope", InsufficientScopeError)],
+)
+def test_a_dead_token_ends_the_walk(error, raised):
+    """Only the user can mend it."""
+    slack, _ = busy_workspace()
+    slack.refusals["conversations.list"] = [error]
+    with pytest.raises(raised):
+        walk(slack, backfill(slack))
+
+
+def test_one_bad_message_steps_aside():
+    """It is named and the page's others are kept."""
+    slack, expected = busy_workspace()
+    slack.messages["C1"]["bad"] = {"type": "message", "ts": "1777896000.5", "text": None, "user": {"id": 1}}
+    slack.on_conversations_history, original = None, slack.on_conversations_history
+
+    def history(params):
+        page = original(params)
+        page["messages"] += [None, "x", {"ts": 7}, {"type": "message", "user": "U1"}]
+        return page
+
+    slack.on_conversations_history = history
+    pages = walk(slack, backfill(slack))
+    assert expected <= keys_of(pages)
+    assert {item.reference for page in pages for item in page.skipped} == {"C1/?", "C2/?"}
+
+
+def test_names_are_learnt_on_the_way():
+    """People and channels by id, for webhooks to come."""
+    slack, _ = busy_workspace(page=1)
+    slack.people = [{"id": "U1", "profile": {"display_name": "ada"}}, {"id": "U2", "name": "bob"}, {"name": "no id"}]
+    metadata = {}
+    for page in walk(slack, backfill(slack)):
+        metadata.update(page.connection_metadata)
+    assert metadata == {"people_names": {"U1": "ada", "U2": "bob"}, "channel_names": {"C1": "c1", "C2": "c2"}}
+
+
+@pytest.mark.parametrize("error", ["missing_scope", "unknown_method", "access_denied"])
+def test_a_walk_goes_on_without_names(error):
+    """They are a comfort."""
+    slack, expected = busy_workspace()
+    slack.refusals["users.list"] = [error]
+    assert keys_of(walk(slack, backfill(slack))) == expected
+
+
+def test_only_what_was_granted_is_asked():
+    """Asking for private channels without their scopes would fail the whole call."""
+    slack, _ = busy_workspace()
+    walk(slack, backfill(slack), context_of(scopes=("channels:read", "channels:history")))
+    methods = dict(slack.asked)
+    assert methods["conversations.list"]["types"] == "public_channel"
+    assert "users.list" not in methods
+    slack.asked.clear()
+    walk(slack, backfill(slack), context_of(scopes=("user:groups:read", "user:groups:history")))
+    assert dict(slack.asked)["conversations.list"]["types"] == "public_channel,private_channel"
+
+
+def test_one_channel_can_be_read_alone_and_claims_nothing_for_the_others():
+    """A targeted walk leaves the stored position as it was."""
+    slack, _ = busy_workspace()
+    full = walk(slack, backfill(slack))[-1].cursor
+    pages = walk(slack, incremental(slack, full, target="C2"))
+    assert {params.get("channel") for method, params in slack.asked[-1:]} == {"C2"}
+    assert pages[-1].cursor["high"] == full["high"]
+
+
+def test_a_backfill_of_the_past_does_not_move_the_incremental_position():
+    """Or what lies between would never be read."""
+    slack, _ = busy_workspace()
+    last = walk(slack, incremental(slack, None))[-1].cursor
+    old = backfill(slack, since=NOW - timedelta(days=40), until=NOW - timedelta(days=30), last_cursor=last)
+    assert walk(slack, old)[-1].cursor["high"] == last["high"]
+
+
+def test_the_page_size_is_a_setting_and_fifteen_are_accepted():
+    """Outside the Marketplace Slack gives 15 whatever is asked."""
+    slack = FakeSlack(page=15)
+    slack.make_channel("C1")
+    posts = [slack.post("C1") for _ in range(40)]
+    found = keys_of(walk(slack, backfill(slack), context_of(options={"page_size": "500"})))
+    assert {key("C1", ts, "posted") for ts in posts} <= found
+    assert dict(slack.asked)["conversations.history"]["limit"] == "500"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"page_size": "0"}, {"page_size": "1000"}, {"page_size": "ten"}, {"page_size": "9" * 6000},
+     {"thread_lookback_days": "-1"}, {"join_public_channels": "perhaps"}],
+)  # fmt: skip
+def test_a_wrong_setting_names_its_variable(options):
+    """With what was found and what is expected."""
+    slack, _ = busy_workspace()
+    with pytest.raises(SettingsError, match="POBLYSH_SLACK_"):
+        walk(slack, backfill(slack), context_of(options=options))
+
+
+@pytest.mark.parametrize("cursor", [{}, {"phase": "messages"}, {"phase": "x", "low": 7}, {"phase": ["done"]}])
+def test_a_cursor_of_another_version_begins_again(cursor):
+    """Nothing is lost by it: the keys are the same."""
+    slack, _ = busy_workspace()
+    page = converse(SLACK.sync.read_page(context_of(), backfill(slack), cursor), slack.reply)
+    assert not page.done
+    assert slack.asked[0][0] == "users.list"
+
+
+def test_an_empty_window_is_done_at_once():
+    """Two walks started in the same instant, or a clock that went back."""
+    slack, _ = busy_workspace()
+    cursor = walk(slack, incremental(slack, None))[-1].cursor
+    plan = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack) - timedelta(hours=1), last_cursor=cursor)
+    (page,) = walk(slack, plan)
+    assert page.done
+    assert page.cursor["high"] == cursor["high"]
