@@ -1,0 +1,29 @@
+"""Jira Cloud: issues, their history, comments, sprints and releases. `README.md` says what this room knows."""
+
+from connectors.domain.providers.contract import Limits, Provider
+from connectors.domain.providers.jira.endpoints import SLUG, allowed_origins
+from connectors.domain.providers.jira.limits import BACKOFF_BASE, BACKOFF_CAP, is_unauthorized, read_failure
+from connectors.domain.providers.jira.oauth import OAUTH
+from connectors.domain.providers.jira.signals import KINDS
+from connectors.domain.providers.jira.sync import SYNC
+from connectors.domain.providers.jira.webhooks import WEBHOOKS
+
+JIRA = Provider(
+    slug=SLUG,
+    name="Jira",
+    description="Issues, their history and comments, sprints and releases of Jira Cloud sites.",
+    homepage="https://www.atlassian.com/software/jira",
+    kinds=KINDS,
+    oauth=OAUTH,
+    allowed_origins=allowed_origins,
+    limits=Limits(
+        read_failure=read_failure,
+        is_unauthorized=is_unauthorized,
+        backoff_base=BACKOFF_BASE,
+        backoff_cap=BACKOFF_CAP,
+    ),
+    webhooks=WEBHOOKS,
+    sync=SYNC,
+)
+
+__all__ = ["JIRA"]

@@ -1,0 +1,149 @@
+"""How Jira says no: rate limits with reasons, and errors of two services (the site and the gateway before it).
+
+Source: Rate limiting; OAuth 2.0 (3LO) apps; REST v3 status codes.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ConnectorsError,
+    InsufficientScopeError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.instant import read_instant
+from connectors.domain.providers.jira.payloads import as_list, as_object, read_text
+
+BACKOFF_BASE = timedelta(seconds=2)
+"""First pause after a refusal that names no time (Atlassian's advice)."""
+BACKOFF_CAP = timedelta(seconds=60)
+"""Longest pause between tries that nobody asked for."""
+MAX_WAIT = timedelta(hours=24)
+"""A named instant further off is not believed: quotas reset every hour."""
+
+GLOBAL_QUOTA = "jira-quota-global-based"
+TENANT_QUOTA = "jira-quota-tenant-based"
+
+CLOUD_PATH = re.compile(r"/ex/jira/([A-Za-z0-9-]{1,64})/(.*)")
+SHORT_ISO = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(Z|[+-]\d{2}:?\d{2})")
+RESET_AFTER = re.compile(r"(?:^|;)\s*t=(\d{1,6})\b")
+
+
+def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
+    """The error that an answer of 400 or above means.
+
+    Args:
+        request: what was asked; names the site and endpoint in the error.
+        response: the answer.
+        now: aware UTC instant of arrival.
+    """
+    status = response.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and "retry-after" in response.headers
+    ):
+        return read_rate_limit(request, response, now)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ProviderUnavailableError(f"Jira answered {status}.")
+    match status:
+        case HTTPStatus.UNAUTHORIZED if is_scope_mismatch(response):
+            return InsufficientScopeError(
+                "Jira refused the call: the connection was not granted the scope for it.",
+                next_step="Connect the account again and allow every scope that is asked for.",
+            )
+        case HTTPStatus.UNAUTHORIZED:
+            return ReauthorizationRequiredError(
+                "Jira no longer accepts the connection's tokens.", next_step="Connect the account again."
+            )
+        case HTTPStatus.FORBIDDEN:
+            return AccessLostError(
+                "Jira forbids this to the connected user.",
+                next_step="Ask the site's administrator for the permission, and whether the app or our addresses "
+                "are blocked.",
+            )
+        case HTTPStatus.NOT_FOUND:
+            return AccessLostError("Jira does not have it, or does not show it to the connected user.")
+        case HTTPStatus.GONE:
+            return UnexpectedResponseError("Jira has removed the API that was called.")
+    return UnexpectedResponseError(f"Jira answered {status}{_reason(response)}.")
+
+
+def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime) -> RateLimitedError:
+    """When Jira will take another request, and what is limited.
+
+    `scope` is `app` (all sites wait), `site:<cloud id>`, or `endpoint:<method> <path>`; None where it gives no reason.
+    The body is not read: Atlassian says that it may change.
+    """
+    reason = response.headers.get("ratelimit-reason", "")
+    asked = read_retry_at(response.headers, now)
+    if asked is None:
+        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        asked = hour if reason in {GLOBAL_QUOTA, TENANT_QUOTA} else now + BACKOFF_BASE
+    retry_at = min(max(asked, now), now + MAX_WAIT)
+    return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=_limited(request, reason))
+
+
+def read_retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
+    """The instant that the headers name, None if they name none that can be read.
+
+    In this order: `Retry-After` (seconds or an HTTP-date), `X-RateLimit-Reset` (ISO 8601, seconds optional), `t=` of
+    `RateLimit`. Headers that begin with `Beta-` are announcements, not limits.
+    """
+    after = headers.get("retry-after", "").strip()
+    if after.isascii() and after.isdigit():
+        return now + min(timedelta(seconds=int(after[:9])), MAX_WAIT)
+    try:
+        date = parsedate_to_datetime(after)
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        pass  # not a date either: look further
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    found = read_instant(_with_seconds(reset))
+    if found is not None:
+        return found
+    rest = RESET_AFTER.search(headers.get("ratelimit", ""))
+    return None if rest is None else now + timedelta(seconds=int(rest.group(1)))
+
+
+def is_unauthorized(response: HttpResponse) -> bool:
+    """Whether a refresh may help: a 401, except the gateway's refusal of a scope."""
+    return response.status == HTTPStatus.UNAUTHORIZED and not is_scope_mismatch(response)
+
+
+def is_scope_mismatch(response: HttpResponse) -> bool:
+    """Whether a 401 is about scopes. Only the wording tells; it is looked at nowhere else."""
+    return b"scope does not match" in response.body[:2000].lower()
+
+
+def _with_seconds(value: str) -> str:
+    """`2026-10-04T22:00Z` as every ISO reader takes it."""
+    found = SHORT_ISO.fullmatch(value)
+    return value if found is None else f"{value[:16]}:00{found.group(1)}"
+
+
+def _limited(request: HttpRequest, reason: str) -> str | None:
+    found = CLOUD_PATH.search(request.url.partition("?")[0])
+    if reason == GLOBAL_QUOTA:
+        return "app"
+    if found is None or not reason:
+        return None
+    cloud_id, path = found.groups()
+    return f"site:{cloud_id}" if reason == TENANT_QUOTA else f"endpoint:{request.method} {path}"
+
+
+def _reason(response: HttpResponse) -> str:
+    """The site's own first sentence, for the operator; empty where the body has none (HTML, the gateway)."""
+    try:
+        document = as_object(response.json())
+    except UnexpectedResponseError:
+        return ""
+    texts = [*as_list(document.get("errorMessages")), *as_object(document.get("errors")).values()]
+    first = next((text for text in map(read_text, texts) if text), None)
+    return "" if first is None else f": {first}"

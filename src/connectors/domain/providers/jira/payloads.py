@@ -1,0 +1,265 @@
+"""The fields of Jira's objects that we read, and no others.
+
+Webhooks and REST show the same objects, so one set of classes serves both. All of it is foreign data: a reader gives
+None (or an empty tuple) for what is missing, of another type or absurdly large, and never raises.
+
+Source: Jira platform webhooks; REST v3 (issues, comments, changelogs).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.instant import from_epoch_seconds, read_instant
+from connectors.domain.model.signal import one_line
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9:._@-]{1,128}")
+"""Ids and keys: issues have digits, keys look like `OPS-12`, account ids like `712020:6f1c…`."""
+MAX_NUMBER = 2**63
+"""Ids that are numbers fit 64 bits; larger ones are not Jira's."""
+EPOCH_MS_FROM = 100_000_000_000
+"""An epoch number from here up is milliseconds: as seconds it would be the year 5138."""
+MAX_ITEMS = 1000
+"""Changed fields read of one history entry; an issue has a few hundred fields at the most."""
+EXCERPT = 120
+"""Characters of a comment that go into a title."""
+MAX_NODES = 500
+"""Nodes of a rich-text document looked at for an excerpt."""
+
+Categories = Mapping[str, str]
+"""Status id → category key: `new`, `indeterminate`, `done`, `undefined`."""
+
+
+def as_object(value: Any) -> Mapping[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def read_id(value: Any) -> str | None:
+    """An id or key as text. Numbers become text: the same id is a number here and a string there."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value) if 0 <= value < MAX_NUMBER else None
+    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None
+
+
+def read_text(value: Any) -> str | None:
+    """One printable line, or None. Lone surrogates, which JSON can carry and UTF-8 cannot, become `?`."""
+    if not isinstance(value, str):
+        return None
+    return one_line(value.encode(errors="replace").decode()) or None
+
+
+def read_time(value: Any) -> datetime | None:
+    """The instant of an ISO 8601 text or an epoch number (milliseconds, or seconds in bulk changelogs)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return read_instant(value)
+    try:
+        return from_epoch_seconds(value / 1000 if abs(value) >= EPOCH_MS_FROM else value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def excerpt_of(body: Any) -> str | None:
+    """The first words of a comment: wiki markup (a string) as it stands, a rich-text document (ADF) as its text."""
+    text = read_text(body if isinstance(body, str) else "".join(_adf_texts(body)))
+    return None if text is None else one_line(text, EXCERPT)
+
+
+def _adf_texts(document: Any) -> Iterator[str]:
+    """The document's texts in reading order. Iterative: the sender chooses the depth."""
+    stack, looked_at = [document], 0
+    while stack and looked_at < MAX_NODES:
+        looked_at += 1
+        node = as_object(stack.pop())
+        text = node.get("text") if node.get("type") == "text" else as_object(node.get("attrs")).get("text")
+        if isinstance(text, str):
+            yield text
+        stack.extend(reversed(as_list(node.get("content"))[:MAX_NODES]))
+        if node.get("type") in {"paragraph", "heading", "hardBreak", "listItem"}:
+            yield "" if text else " "
+
+
+@attrs.frozen
+class Person:
+    """A user. `emailAddress` is usually hidden and never read."""
+
+    id: str
+    name: str
+
+    @classmethod
+    def read(cls, value: Any) -> "Person | None":
+        """Who it is. A documentation example spells the id `accoundId`, so that is understood too."""
+        source = as_object(value)
+        account_id = read_id(source.get("accountId")) or read_id(source.get("accoundId"))
+        return None if account_id is None else cls(account_id, read_text(source.get("displayName")) or account_id)
+
+
+@attrs.frozen
+class Project:
+    """A project; an id only where the source gave one."""
+
+    id: str | None
+    key: str
+    name: str
+
+    @classmethod
+    def read(cls, value: Any) -> "Project | None":
+        """The project, or None without a key."""
+        source = as_object(value)
+        key = read_id(source.get("key"))
+        return None if key is None else cls(read_id(source.get("id")), key, read_text(source.get("name")) or key)
+
+
+@attrs.frozen
+class Issue:
+    """An issue. Comment events carry a trimmed one."""
+
+    id: str
+    key: str | None
+    summary: str | None
+    created: datetime | None
+    updated: datetime | None
+    creator: Person | None
+    project: Project | None
+    status_id: str | None
+    status_category: str | None
+
+    @classmethod
+    def read(cls, value: Any) -> "Issue | None":
+        """The issue, or None without an id."""
+        source = as_object(value)
+        issue_id, key, fields = read_id(source.get("id")), read_id(source.get("key")), as_object(source.get("fields"))
+        if issue_id is None:
+            return None
+        status = as_object(fields.get("status"))
+        project = Project.read(fields.get("project"))
+        if project is None and key is not None and "-" in key:
+            prefix = key.rpartition("-")[0]
+            project = Project(None, prefix, prefix)
+        return cls(
+            id=issue_id,
+            key=key,
+            summary=read_text(fields.get("summary")),
+            created=read_time(fields.get("created")),
+            updated=read_time(fields.get("updated")),
+            creator=Person.read(fields.get("creator")) or Person.read(fields.get("reporter")),
+            project=project,
+            status_id=read_id(status.get("id")),
+            status_category=read_id(as_object(status.get("statusCategory")).get("key")),
+        )
+
+    @property
+    def label(self) -> str:
+        """`OPS-12`, or the id where the key is missing."""
+        return self.key or self.id
+
+
+@attrs.frozen
+class Comment:
+    """A comment on an issue."""
+
+    id: str
+    author: Person | None
+    editor: Person | None
+    created: datetime | None
+    updated: datetime | None
+    excerpt: str | None
+
+    @classmethod
+    def read(cls, value: Any) -> "Comment | None":
+        """The comment, or None without an id."""
+        source = as_object(value)
+        comment_id = read_id(source.get("id"))
+        if comment_id is None:
+            return None
+        return cls(
+            id=comment_id,
+            author=Person.read(source.get("author")),
+            editor=Person.read(source.get("updateAuthor")),
+            created=read_time(source.get("created")),
+            updated=read_time(source.get("updated")),
+            excerpt=excerpt_of(source.get("body")),
+        )
+
+
+@attrs.frozen
+class ChangeItem:
+    """One changed field. The same field may occur twice in one change."""
+
+    field: str
+    from_id: str | None
+    to_id: str | None
+    from_text: str | None
+    to_text: str | None
+
+    @classmethod
+    def read(cls, value: Any) -> "ChangeItem | None":
+        """The change of a field, or None without the field's name. `fieldId` is the name that is not translated."""
+        source = as_object(value)
+        field = read_text(source.get("fieldId")) or read_text(source.get("field"))
+        if field is None:
+            return None
+        return cls(
+            field=field,
+            from_id=read_id(source.get("from")),
+            to_id=read_id(source.get("to")),
+            from_text=read_text(source.get("fromString")),
+            to_text=read_text(source.get("toString")),
+        )
+
+
+@attrs.frozen
+class Change:
+    """One entry of an issue's history: what one edit changed."""
+
+    id: str
+    items: tuple[ChangeItem, ...]
+    author: Person | None
+    created: datetime | None
+
+    @classmethod
+    def read(cls, value: Any) -> "Change | None":
+        """The change, or None without an id or without any readable item."""
+        source = as_object(value)
+        change_id = read_id(source.get("id"))
+        found = (ChangeItem.read(item) for item in as_list(source.get("items"))[:MAX_ITEMS])
+        items = tuple(item for item in found if item is not None)
+        if change_id is None or not items:
+            return None
+        return cls(change_id, items, Person.read(source.get("author")), read_time(source.get("created")))
+
+
+@attrs.frozen
+class Thing:
+    """A sprint, version or worklog: an id, a name, and what it belongs to."""
+
+    id: str
+    name: str
+    owner_id: str | None
+    started: datetime | None
+    author: Person | None
+
+    @classmethod
+    def read(cls, value: Any) -> "Thing | None":
+        """The thing, or None without an id."""
+        source = as_object(value)
+        thing_id = read_id(source.get("id"))
+        if thing_id is None:
+            return None
+        return cls(
+            id=thing_id,
+            name=read_text(source.get("name")) or thing_id,
+            owner_id=read_id(source.get("projectId")) or read_id(source.get("issueId")),
+            started=read_time(source.get("started")),
+            author=Person.read(source.get("author")),
+        )

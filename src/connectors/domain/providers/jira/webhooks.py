@@ -1,0 +1,270 @@
+"""Deliveries: who sent them, which site they speak of, and for which connection they are.
+
+Two kinds of webhook reach us, and the request itself says which one it is:
+
+- *dynamic*, registered by us: a JWT in `Authorization`, signed with the client secret, on the app-level URL. It proves
+  "Atlassian, to our app" but does not cover the body. So the site that the body names must be the connection's, and
+  `matchedWebhookIds` must name a webhook that this connection has.
+- *admin*, made by a site's administrator on a tenant's URL: `X-Hub-Signature` over the raw body.
+
+Source: Webhooks (Jira platform); RFC 7519; WebSub §8 (X-Hub-Signature).
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import jwt
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.webhook import (
+    DeliveryHints,
+    Ignored,
+    VerifiedDelivery,
+    WebhookEvent,
+    WebhookRequest,
+)
+from connectors.domain.providers.contract import (
+    ReadContext,
+    SubscriptionScope,
+    VerificationMaterial,
+    Webhooks,
+)
+from connectors.domain.providers.jira.endpoints import host_of
+from connectors.domain.providers.jira.limits import CLOUD_PATH
+from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_time
+from connectors.domain.providers.jira.signals import (
+    IGNORED_ON_PURPOSE,
+    TRACKED,
+    Site,
+    event_name,
+    find_normalizers,
+    normalize,
+)
+from connectors.domain.providers.jira.subscriptions import SUBSCRIPTIONS, WEBHOOK_IDS
+
+LEEWAY = timedelta(seconds=120)
+"""How far the two clocks may differ when a JWT's times are checked."""
+MAX_JWT = 8192
+"""Characters. Atlassian's have a few hundred; nothing longer is worth parsing."""
+TOLERANCE = timedelta(hours=24)
+"""Age of an admin delivery's own `timestamp` at the most. Jira's retries end within some hours, and the signature
+covers no other time."""
+SELF_SOURCES = ("issue", "comment", "user", "sprint", "version", "project", "worklog")
+"""Objects whose `self` link names the site, in the order of trust."""
+
+MANUAL_SETUP = """\
+In the Atlassian developer console, open the app:
+1. Permissions: add the Jira API with read:jira-work, read:jira-user and manage:jira-webhook.
+2. Authorization: set the callback URL to the redirect URI that Core uses.
+3. Distribution: enable sharing. While the app is private Jira registers webhooks and then delivers to nobody but the
+   app's owner.
+The webhook itself is registered and renewed automatically, with the URL {webhook_url} for all sites.
+For events that only an administrator's webhook has (worklogs, new projects), or where the app must not register one:
+in Jira open Settings, System, WebHooks; create one with the URL {webhook_url}/<tenant id> and a secret, and set the
+same secret here as POBLYSH_JIRA_WEBHOOK_SECRET. A webhook without a secret is refused."""
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """The delivery's id, which is the same on every retry. Webhook ids repeat across sites, so none is a hint."""
+    return DeliveryHints(delivery_id=delivery_id_of(request))
+
+
+def delivery_id_of(request: WebhookRequest) -> str:
+    """Site and `X-Atlassian-Webhook-Identifier` (unique within a site), or a hash of the body without that header."""
+    identifier = read_id(request.headers.get("x-atlassian-webhook-identifier"))
+    if identifier is None:
+        return f"sha256:{hashlib.sha256(request.body).hexdigest()}"
+    try:
+        site = find_site(read_envelope(request.body))
+    except UnexpectedResponseError:
+        site = None
+    return identifier if site is None else f"{site}:{identifier}"
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, once its sender is proven.
+
+    Raises:
+        DeliveryRejectedError: neither a valid JWT of ours nor, on a tenant's URL, a valid signature over the body.
+    """
+    claims: Mapping[str, Any] = {}
+    via = material.via
+    if request.tenant_id is not None and "x-hub-signature" in request.headers:
+        verify_signature(request, material)
+    else:
+        claims = verify_jwt(request, material)
+        via = "app"
+    return VerifiedDelivery(request=request, delivery_id=delivery_id_of(request), via=via, claims=claims)
+
+
+def verify_signature(request: WebhookRequest, material: VerificationMaterial) -> None:
+    """Check `X-Hub-Signature: sha256=<hex>` over the raw body.
+
+    Raises:
+        DeliveryRejectedError: no secret to check with, another method, mismatch, or a body that is too old or new.
+    """
+    claimed = request.headers.get("x-hub-signature", "").encode(errors="replace")
+    secrets = [secret.reveal_bytes() for secret in material.secrets if secret.reveal()]
+    if not secrets:
+        raise DeliveryRejectedError("There is no secret to check this delivery with.")
+    matches = [hmac.compare_digest(_signature(secret, request.body), claimed) for secret in secrets]
+    if not any(matches):
+        raise DeliveryRejectedError("The signature does not match.")
+    try:
+        sent_at = read_time(read_envelope(request.body).get("timestamp"))
+    except UnexpectedResponseError:
+        return  # authentic but not readable: it is kept as failed, not refused
+    if sent_at is not None and abs(material.now - sent_at) > TOLERANCE:
+        raise DeliveryRejectedError("The delivery is too old or from the future.")
+
+
+def verify_jwt(request: WebhookRequest, material: VerificationMaterial) -> Mapping[str, Any]:
+    """The claims of `Authorization: Bearer <JWT>`: HS256 with the client secret, our client id as issuer, in time.
+
+    Times are checked here against the given instant; PyJWT would read the clock.
+
+    Raises:
+        DeliveryRejectedError: missing, malformed, another algorithm or key, expired, or issued for another app.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if material.app is None or not material.app.client_secret.reveal():
+        raise DeliveryRejectedError("There is no client secret to check this delivery with.")
+    if scheme.lower() != "bearer" or not token or len(token) > MAX_JWT:
+        raise DeliveryRejectedError("The delivery carries no bearer token.")
+    try:
+        claims = jwt.decode(
+            token,
+            material.app.client_secret.reveal_bytes(),
+            algorithms=["HS256"],
+            options={
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+                "verify_aud": False,
+                "verify_sub": False,
+                "verify_jti": False,
+                "require": ["exp", "iss"],
+            },
+        )
+    # A header of brackets nested thousands deep ends in RecursionError, wrong UTF-8 in ValueError.
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        raise DeliveryRejectedError("The bearer token is not valid.") from None
+    issuer = claims.get("iss")
+    ours = material.app.client_id.encode()
+    if not isinstance(issuer, str) or not hmac.compare_digest(issuer.encode(errors="replace"), ours):
+        raise DeliveryRejectedError("The bearer token was issued for another app.")
+    earliest, latest = (material.now - LEEWAY).timestamp(), (material.now + LEEWAY).timestamp()
+    if not _is_number(claims["exp"]) or claims["exp"] < earliest:
+        raise DeliveryRejectedError("The bearer token has expired.")
+    starts = [claims[name] for name in ("iat", "nbf") if name in claims]
+    if not all(_is_number(start) and start <= latest for start in starts):
+        raise DeliveryRejectedError("The bearer token is from the future.")
+    return dict(claims)
+
+
+def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
+    """Which event it is and which site it names; `to_signals` finishes it for each connection.
+
+    Raises:
+        UnexpectedResponseError: not a JSON object, or a dynamic delivery that names no site.
+    """
+    del context
+    envelope = read_envelope(delivery.request.body)
+    name = event_name(envelope)
+    if name not in TRACKED:
+        reason = "not tracked" if name in IGNORED_ON_PURPOSE else "not an event that we know"
+        return Ignored(name, reason)
+    if not find_normalizers(envelope):
+        return Ignored(name, "an update without a readable change or comment")
+    site = find_site(envelope)
+    if site is None and _is_dynamic(delivery, envelope):
+        raise UnexpectedResponseError("The delivery names no site.")
+    return WebhookEvent(event=name, account_ids=() if site is None else (site,))
+
+
+def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
+    """The event with the signals that it means for this connection.
+
+    Raises:
+        DeliveryRejectedError: it is of another site, or of a webhook that this connection does not have.
+        UnexpectedResponseError: it lacks what identifies the thing or the moment.
+    """
+    envelope = read_envelope(delivery.request.body)
+    site = find_site(envelope)
+    of_connection = {connection.account.id, f"host:{host_of(connection.account.url)}"}
+    is_dynamic = _is_dynamic(delivery, envelope)
+    if site not in of_connection and (site is not None or is_dynamic):
+        raise DeliveryRejectedError("The delivery is of another site than the connection's.")
+    if is_dynamic and not matched_ids(envelope) & own_ids(connection):
+        raise DeliveryRejectedError("The delivery is of a webhook that the connection does not have.")
+    return attrs.evolve(event, signals=normalize(envelope, Site.of(connection)))
+
+
+def read_envelope(body: bytes) -> Mapping[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        UnexpectedResponseError: it is something else.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedResponseError("The delivery's body is not JSON.") from error
+    if not isinstance(document, dict):
+        raise UnexpectedResponseError("The delivery's body is JSON that is not an object.")
+    return document
+
+
+def find_site(envelope: Mapping[str, Any]) -> str | None:
+    """The site that the first `self` link names: `host:acme.atlassian.net`, or a cloud id where the link has one."""
+    for source in SELF_SOURCES:
+        link = as_object(envelope.get(source)).get("self")
+        if isinstance(link, str) and (host := host_of(link)) is not None:
+            through_gateway = CLOUD_PATH.search(link)
+            return through_gateway.group(1) if through_gateway else f"host:{host}"
+    return None
+
+
+def matched_ids(envelope: Mapping[str, Any]) -> frozenset[str]:
+    """The webhooks that this delivery is for. Small numbers, unique only within a site."""
+    found = (read_id(item) for item in as_list(envelope.get("matchedWebhookIds")))
+    return frozenset(item for item in found if item is not None)
+
+
+def own_ids(connection: Connection) -> frozenset[str]:
+    """The webhooks that the connection has or recently had."""
+    found = (read_id(item) for item in as_list(connection.metadata.get(WEBHOOK_IDS)))
+    return frozenset(item for item in found if item is not None)
+
+
+def _is_dynamic(delivery: VerifiedDelivery, envelope: Mapping[str, Any]) -> bool:
+    """Whether a webhook of ours sent it. A replay has no JWT any more, but still the ids that only those carry."""
+    return bool(delivery.claims) or "matchedWebhookIds" in envelope
+
+
+def _signature(secret: bytes, body: bytes) -> bytes:
+    return b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode()
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it can be compared with an instant: NaN, which JSON readers let in, is neither early nor late."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124
+
+
+WEBHOOKS = Webhooks(
+    url_scope=SubscriptionScope.APP,
+    read_hints=read_hints,
+    verify=verify,
+    read_event=read_event,
+    to_signals=to_signals,
+    subscriptions=SUBSCRIPTIONS,
+    manual_setup=MANUAL_SETUP,
+    secret_headers=frozenset({"authorization", "x-hub-signature"}),
+)

@@ -1,0 +1,147 @@
+"""What Atlassian keeps: people, sites, projects, issues with their history and comments, webhooks."""
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+CATEGORY_NAMES = {"new": "To Do", "indeterminate": "In Progress", "done": "Done", "undefined": "No Category"}
+
+
+@attrs.frozen
+class Status:
+    """A workflow status; Jira sorts all of them into four categories."""
+
+    id: str
+    name: str
+    category: str
+
+
+STATUSES = {
+    one.id: one
+    for one in (
+        Status("10000", "To Do", "new"),
+        Status("10001", "In Progress", "indeterminate"),
+        Status("10002", "Done", "done"),
+        Status("10003", "Won't Do", "done"),
+        Status("10004", "In Review", "indeterminate"),
+    )
+}
+
+
+@attrs.define(eq=False)
+class User:
+    """An Atlassian account."""
+
+    account_id: str
+    name: str
+    time_zone: str = "Etc/UTC"
+    site_ids: list[str] = attrs.field(factory=list)
+    """Sites that it can open, in the order that `accessible-resources` lists them."""
+
+
+@attrs.define(eq=False)
+class Project:
+    """A project of a site."""
+
+    id: str
+    key: str
+    name: str
+
+
+@attrs.define(eq=False)
+class History:
+    """One entry of an issue's changelog."""
+
+    id: str
+    author: User
+    created: datetime
+    items: list[dict[str, Any]]
+
+
+@attrs.define(eq=False)
+class Comment:
+    """A comment; its text is plain and rendered as wiki text or as a document."""
+
+    id: str
+    author: User
+    text: str
+    created: datetime
+    updated: datetime
+    editor: User
+
+
+@attrs.define(eq=False)
+class Issue:
+    """An issue as it is now."""
+
+    id: str
+    number: int
+    project: Project
+    summary: str
+    creator: User
+    created: datetime
+    updated: datetime
+    status: Status = STATUSES["10000"]
+    priority: str = "Medium"
+    assignee: User | None = None
+    histories: list[History] = attrs.field(factory=list)
+    comments: list[Comment] = attrs.field(factory=list)
+
+    @property
+    def key(self) -> str:
+        """`OPS-12`."""
+        return f"{self.project.key}-{self.number}"
+
+
+@attrs.define(eq=False)
+class Hook:
+    """A dynamic webhook. Ids are small and repeat across sites."""
+
+    id: int
+    client_id: str
+    account_id: str
+    url: str
+    jql: str
+    events: tuple[str, ...]
+    expires_at: datetime
+
+
+@attrs.define(eq=False)
+class AdminHook:
+    """A webhook that a site's administrator made."""
+
+    url: str
+    secret: str | None = attrs.field(repr=False)
+    events: tuple[str, ...]
+
+
+@attrs.define(eq=False)
+class Site:
+    """A Jira site, or the Confluence of one."""
+
+    id: str
+    name: str
+    is_jira: bool = True
+    is_gone: bool = False
+    comment_style: str = "comment"
+    """`comment` sends `comment_*`, `issue` sends `jira:issue_updated` instead, `both` sends both."""
+    body_style: str = "wiki"
+    """What descriptions and comments look like in webhooks: `wiki` text or an `adf` document."""
+    projects: dict[str, Project] = attrs.field(factory=dict)
+    issues: dict[str, Issue] = attrs.field(factory=dict)
+    hooks: dict[int, Hook] = attrs.field(factory=dict)
+    admin_hooks: list[AdminHook] = attrs.field(factory=list)
+    last_hook_id: int = 0
+    last_id: int = 10_000
+    deliveries: int = 0
+
+    @property
+    def url(self) -> str:
+        """The site's own address, for links only."""
+        return f"https://{self.name}.atlassian.net"
+
+    def next_id(self) -> str:
+        """A fresh id of anything but webhooks."""
+        self.last_id += 1
+        return str(self.last_id)

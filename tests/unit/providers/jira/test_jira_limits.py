@@ -1,0 +1,95 @@
+"""How Jira says no."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.jira import CLOUD, NOW, reply
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    InsufficientScopeError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import HttpRequest
+from connectors.domain.providers.jira.limits import is_unauthorized, read_failure
+
+REQUEST = HttpRequest(method="POST", url=f"https://api.atlassian.com/ex/jira/{CLOUD}/rest/api/3/search/jql?x=secret")
+SCOPE = {"code": 401, "message": "Unauthorized; scope does not match"}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "headers", "error"),
+    [
+        (400, {"errorMessages": ["bad JQL"], "errors": {}}, {}, UnexpectedResponseError),
+        (400, {"errorMessages": [], "errors": {"jql": "bad"}}, {}, UnexpectedResponseError),
+        (401, {"code": 401, "message": "Unauthorized"}, {}, ReauthorizationRequiredError),
+        (401, SCOPE, {}, InsufficientScopeError),
+        (403, b"<html>", {}, AccessLostError),
+        (404, {}, {}, AccessLostError),
+        (410, {"errorMessages": ["removed"]}, {}, UnexpectedResponseError),
+        (500, b"<html>", {}, ProviderUnavailableError),
+        (503, b"", {}, ProviderUnavailableError),
+        (503, b"", {"Retry-After": "9"}, RateLimitedError),
+        (429, b"anything", {}, RateLimitedError),
+    ],
+)
+def test_each_refusal_has_its_error(status, document, headers, error):
+    """Every row of the sheet's table of errors."""
+    response = reply(document, status, **{name.replace("-", "_"): value for name, value in headers.items()})
+    found = read_failure(REQUEST, response, NOW)
+    assert type(found) is error
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("headers", "retry_at"),
+    [
+        ({"retry-after": "30"}, NOW + timedelta(seconds=30)),
+        ({"retry-after": "30", "x-ratelimit-reset": "2026-03-02T13:00Z"}, NOW + timedelta(seconds=30)),
+        ({"retry-after": "Mon, 02 Mar 2026 12:05:00 GMT"}, NOW + timedelta(minutes=5)),
+        ({"x-ratelimit-reset": "2026-03-02T13:00Z"}, datetime(2026, 3, 2, 13, tzinfo=UTC)),
+        ({"x-ratelimit-reset": "2026-03-02T14:00+0100"}, datetime(2026, 3, 2, 13, tzinfo=UTC)),
+        ({"x-ratelimit-reset": "2026-03-02T13:00:30.5Z"}, datetime(2026, 3, 2, 13, 0, 30, 500000, tzinfo=UTC)),
+        ({"ratelimit": '"global-app-quota";r=0;t=120'}, NOW + timedelta(seconds=120)),
+        ({"beta-ratelimit": '"global-app-quota";r=0;t=120'}, NOW + timedelta(seconds=2)),
+        ({}, NOW + timedelta(seconds=2)),
+        ({"retry-after": "soon", "x-ratelimit-reset": "later"}, NOW + timedelta(seconds=2)),
+        ({"retry-after": "-5"}, NOW + timedelta(seconds=2)),
+        ({"retry-after": "9" * 5000}, NOW + timedelta(hours=24)),
+        ({"x-ratelimit-reset": "2020-01-01T00:00Z"}, NOW),
+        ({"ratelimit-reason": "jira-quota-global-based"}, datetime(2026, 3, 2, 13, tzinfo=UTC)),
+        ({"ratelimit-reason": "jira-quota-tenant-based"}, datetime(2026, 3, 2, 13, tzinfo=UTC)),
+        ({"ratelimit-reason": "jira-burst-based"}, NOW + timedelta(seconds=2)),
+    ],
+)
+def test_retry_at(headers, retry_at):
+    """The instant comes from the first header that can be read, else from what the reason implies."""
+    error = read_failure(REQUEST, reply(b"", 429, **{k.replace("-", "_"): v for k, v in headers.items()}), NOW)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_at == retry_at
+
+
+@pytest.mark.parametrize(
+    ("reason", "scope"),
+    [
+        ("jira-quota-global-based", "app"),
+        ("jira-quota-tenant-based", f"site:{CLOUD}"),
+        ("jira-burst-based", "endpoint:POST rest/api/3/search/jql"),
+        ("", None),
+    ],
+)
+def test_what_is_limited(reason, scope):
+    """Each reason names what has to wait."""
+    error = read_failure(REQUEST, reply(b"", 429, RateLimit_Reason=reason), NOW)
+    assert isinstance(error, RateLimitedError)
+    assert error.scope == scope
+
+
+def test_refresh_is_tried_only_where_it_may_help():
+    """A 401 about scopes is no reason to refresh."""
+    assert is_unauthorized(reply({"code": 401, "message": "Unauthorized"}, 401))
+    assert not is_unauthorized(reply(SCOPE, 401))
+    assert not is_unauthorized(reply({}, 403))

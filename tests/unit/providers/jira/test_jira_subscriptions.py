@@ -1,0 +1,252 @@
+"""The webhook of a site: made, found again, renewed, removed."""
+
+import json
+import re
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+from tests.support.jira import APP, CLOUD, NOW, SLUG, TENANT, hold, make_connection, ms, replies, reply, stamp
+
+from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
+from connectors.domain.model.ids import ConnectionId, SubscriptionId
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.webhook import Subscription
+from connectors.domain.providers.contract import SubscriptionRequest, SubscriptionScope
+from connectors.domain.providers.jira import JIRA
+from connectors.domain.providers.jira.subscriptions import (
+    EVENTS,
+    Hook,
+    probe,
+    renew,
+    shared_key,
+    subscribe,
+    targets,
+    unsubscribe,
+)
+
+URL = "https://connectors.example/webhooks/jira"
+
+
+def make_subscription(external_id="1000", **metadata):
+    return Subscription(
+        id=SubscriptionId(UUID(int=3)),
+        tenant_id=TENANT,
+        connection_id=ConnectionId(UUID(int=8)),
+        provider=SLUG,
+        target="site",
+        external_id=external_id,
+        metadata={"url": URL, **metadata},
+        created_at=NOW,
+        updated_at=NOW,
+    )
+
+
+REQUEST = SubscriptionRequest(subscription=make_subscription(None), secret=Secret("unused"), callback_url=URL)
+
+
+class HookServer:
+    """Jira's side: small ids, 200 with errors inside, five at the most, refresh that ignores what it does not know."""
+
+    def __init__(self, projects=(10001, 10000)):
+        self.projects = list(projects)
+        self.hooks = {}
+        self.page_size = 2
+        self.last_id = 999
+        self.asked = []
+        self.loses_new_ones = False
+        self.epoch_expiry = False
+
+    def put(self, url=URL, jql="project in (10000, 10001)", events=EVENTS):
+        self.last_id += 1
+        at = NOW + timedelta(days=30)
+        expiry = ms(at) if self.epoch_expiry else stamp(at)
+        if not self.loses_new_ones:
+            hook = {"id": self.last_id, "url": url, "jqlFilter": jql, "events": list(events), "expirationDate": expiry}
+            self.hooks[self.last_id] = hook
+        return self.last_id
+
+    def answer(self, request):
+        parts = urlsplit(request.url)
+        path = parts.path.partition(f"/ex/jira/{CLOUD}/rest/api/3/")[2]
+        self.asked.append(f"{request.method} {path}")
+        body = json.loads(request.body) if request.body else {}
+        match request.method, path:
+            case "GET", "webhook":
+                return self._page(list(self.hooks.values()), parts.query)
+            case "GET", "project/search":
+                return self._page([{"id": str(one), "key": f"P{one}"} for one in self.projects], parts.query)
+            case "POST", "webhook":
+                (wanted,) = body["webhooks"]
+                if len(self.hooks) >= 5:
+                    return reply({"webhookRegistrationResult": [{"errors": ["too many"]}]})
+                assert re.fullmatch(r"project in \(\d+(, \d+)*\)", wanted["jqlFilter"])
+                hook_id = self.put(body["url"], wanted["jqlFilter"], wanted["events"])
+                return reply({"webhookRegistrationResult": [{"createdWebhookId": hook_id}]})
+            case "PUT", "webhook/refresh":
+                return reply({"expirationDate": stamp(NOW + timedelta(days=30))})
+            case "DELETE", "webhook":
+                for one in body["webhookIds"]:
+                    self.hooks.pop(one, None)
+                return reply(b"", 202)
+        return reply({}, 404)
+
+    def _page(self, values, query):
+        start = int(parse_qs(query)["startAt"][0])
+        page = values[start : start + self.page_size]
+        return reply({"values": page, "startAt": start, "isLast": start + self.page_size >= len(values)})
+
+
+@pytest.fixture
+def server():
+    return HookServer()
+
+
+def test_first_subscription_registers_one_webhook(server):
+    """One webhook over all visible projects, its expiry read from the list, its id put on the connection."""
+    receipt = hold(subscribe(APP, make_connection(metadata={}), REQUEST), server.answer)
+    assert receipt.external_id == "1000"
+    assert receipt.expires_at == NOW + timedelta(days=30)
+    assert receipt.connection_metadata == {"webhook_ids": ["1000"]}
+    assert server.hooks[1000]["jqlFilter"] == "project in (10000, 10001)"
+    assert set(server.hooks[1000]["events"]) == set(EVENTS)
+
+
+def test_subscribing_again_takes_over_what_is_there(server):
+    """A second subscribe finds the webhook, renews it, removes the doubles and registers none."""
+    server.put()
+    server.put()
+    receipt = hold(subscribe(APP, make_connection(metadata={}), REQUEST), server.answer)
+    assert receipt.external_id == "1000"
+    assert list(server.hooks) == [1000]
+    assert "POST webhook" not in server.asked
+
+
+def test_foreign_webhooks_are_left_alone(server):
+    """Webhooks with other URLs belong to another deployment of the app."""
+    server.put(url="https://staging.example/webhooks/jira")
+    hold(subscribe(APP, make_connection(metadata={}), REQUEST), server.answer)
+    assert set(server.hooks) == {1000, 1001}
+
+
+def test_error_inside_200_is_an_error(server):
+    """A registration that failed per item is not taken for a success, and the reason is shown."""
+    for _ in range(5):
+        server.put(url="https://staging.example/")
+    with pytest.raises(UnexpectedResponseError, match="too many"):
+        hold(subscribe(APP, make_connection(), REQUEST), server.answer)
+
+
+def test_registered_but_not_listed_is_an_error(server):
+    """What Jira confirms and then does not list is not there."""
+    server.loses_new_ones = True
+    with pytest.raises(UnexpectedResponseError):
+        hold(subscribe(APP, make_connection(), REQUEST), server.answer)
+
+
+def test_site_without_projects_is_not_a_target(server):
+    """There is no filter over no project."""
+    server.projects = []
+    assert hold(targets(APP, make_connection()), server.answer) == ()
+    with pytest.raises(AccessLostError):
+        hold(subscribe(APP, make_connection(), REQUEST), server.answer)
+    server.projects = [1]
+    assert hold(targets(APP, make_connection()), server.answer) == ("site",)
+
+
+@pytest.mark.parametrize("epoch", [False, True])
+def test_renewal_refreshes_and_verifies(server, epoch):
+    """Renewal refreshes, then reads the new expiry, text or number, from the list."""
+    server.epoch_expiry = epoch
+    server.put()
+    receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
+    assert receipt.external_id == "1000"
+    assert receipt.expires_at == NOW + timedelta(days=30)
+    assert server.asked.index("PUT webhook/refresh") < len(server.asked) - 1
+    assert server.asked[-1] == "GET webhook"
+
+
+def test_renewal_of_a_vanished_webhook_makes_a_new_one(server):
+    """An id that Jira silently forgot is replaced; the old id is remembered for late deliveries."""
+    server.last_id = 1000
+    receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
+    assert receipt.external_id == "1001"
+    assert receipt.connection_metadata == {"webhook_ids": ["1001", "1000"]}
+
+
+def test_new_project_gets_a_new_webhook_before_the_old_goes(server):
+    """When the visible projects change, the successor is registered first and the old one removed after."""
+    server.put()
+    server.projects.append(10002)
+    receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
+    assert receipt.external_id == "1001"
+    assert list(server.hooks) == [1001]
+    assert server.hooks[1001]["jqlFilter"] == "project in (10000, 10001, 10002)"
+    assert server.asked.index("POST webhook") < server.asked.index("DELETE webhook")
+
+
+def test_moved_public_url_gets_a_new_webhook(server):
+    """Our own webhook with an old URL is replaced."""
+    server.put(url="https://old.example/webhooks/jira")
+    receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
+    assert server.hooks[int(receipt.external_id)]["url"] == URL
+    assert 1000 not in server.hooks
+
+
+def test_remembered_ids_are_few(server):
+    """The list of ids does not grow for ever."""
+    connection = make_connection(metadata={"webhook_ids": [str(number) for number in range(50)]})
+    receipt = hold(subscribe(APP, connection, REQUEST), server.answer)
+    assert receipt.connection_metadata["webhook_ids"] == ["1000", "0", "1", "2", "3"]
+
+
+def test_unsubscribe_deletes_with_a_body(server):
+    """Removal names the id in a JSON body; doing it twice is no error."""
+    server.put()
+    for _ in range(2):
+        hold(unsubscribe(APP, make_connection(), make_subscription()), server.answer)
+    assert server.hooks == {}
+    answer, asked = replies(reply({}, 404))
+    hold(unsubscribe(APP, make_connection(), make_subscription()), answer)
+    assert json.loads(asked[0].body or b"") == {"webhookIds": [1000]}
+
+
+def test_probe_believes_only_the_list(server):
+    """A webhook that is not listed is gone."""
+    assert hold(probe(APP, make_connection(), make_subscription()), server.answer) is False
+    server.put()
+    assert hold(probe(APP, make_connection(), make_subscription()), server.answer) is True
+
+
+def test_list_that_never_ends_is_left():
+    """A server that always has another page does not hold us for ever."""
+
+    def answer(request):
+        return reply({"values": [{"id": 1}]})
+
+    assert hold(probe(APP, make_connection(), make_subscription()), answer) is False
+
+
+@pytest.mark.parametrize("value", [None, [], 7, {}, {"id": "x"}, {"id": None}, {"id": -1}, {"id": True}])
+def test_unreadable_hooks_are_passed_over(value):
+    """A list entry without a numeric id is not a webhook."""
+    assert Hook.read(value) is None
+
+
+@pytest.mark.parametrize(
+    "answer", [[], {}, {"webhookRegistrationResult": None}, {"webhookRegistrationResult": [{"createdWebhookId": "x"}]}]
+)
+def test_odd_registration_answers_are_errors(answer):
+    """Without a created id there is no subscription."""
+    script, _ = replies({"values": []}, {"values": [{"id": 1}], "isLast": True}, answer)
+    with pytest.raises(UnexpectedResponseError):
+        hold(subscribe(APP, make_connection(), REQUEST), script)
+
+
+def test_users_of_one_site_share_by_account():
+    """Two tenants' connections of one user to one site share the arrangement; another site is another."""
+    assert shared_key(make_connection()) == f"{CLOUD}:712020:lee"
+    assert JIRA.webhooks is not None
+    assert JIRA.webhooks.url_scope is SubscriptionScope.APP
+    assert "{webhook_url}" in (JIRA.webhooks.manual_setup or "")
