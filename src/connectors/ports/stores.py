@@ -2,7 +2,8 @@
 
 Methods that look across tenants say so; they serve app-level webhooks and maintenance, never a caller's request.
 A store lives inside a unit of work (`unit_of_work.py`): what it writes becomes visible, all or nothing, when that ends.
-All of them raise InfrastructureError when the database cannot be reached.
+All of them raise InfrastructureError when the database cannot be reached, and TenantNotFoundError when something is to be
+kept for a tenant that is not known.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -204,7 +205,7 @@ class SubscriptionStore(Protocol):
         ...
 
     def list_by_external_id(self, provider: ProviderSlug, external_id: str) -> Sequence[Subscription]:
-        """Across tenants: every live subscription that a provider calls so."""
+        """Across tenants: every subscription that a provider calls so, the ended ones left out."""
         ...
 
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:
@@ -220,7 +221,11 @@ class DeliveryLog(Protocol):
         ...
 
     def settle(self, delivery: WebhookDelivery) -> None:
-        """Replace connection, event, status, error and signal count of the delivery with this id."""
+        """Replace connection, event, status, error and signal count of the delivery with this id.
+
+        Raises:
+            NotFoundError: there is none with this id.
+        """
         ...
 
     def is_recorded(self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str) -> bool:
@@ -306,7 +311,12 @@ class JobStore(Protocol):
         ...
 
     def save(self, job: SyncJob) -> None:
-        """Replace the job with this id."""
+        """Replace the job with this id.
+
+        Raises:
+            NotFoundError: there is none with this id.
+            ConflictError: it would be the second queued one of its connection, type and target.
+        """
         ...
 
     def list_page(

@@ -1,0 +1,41 @@
+"""`connectors connect`."""
+
+from urllib.parse import parse_qsl, urlsplit
+
+import click
+
+from connectors.domain.model.ids import TenantId
+from connectors.entrypoints.cli.output import Output, output_option, show_rows
+from connectors.entrypoints.cli.system import open_connectors, tenant_option
+from connectors.entrypoints.flask.representing import show_connection
+
+
+@click.command(name="connect")
+@tenant_option
+@click.argument("provider")
+@click.option("--repository", "repositories", multiple=True, help="GitHub: only this one, owner/name. Repeatable.")
+@click.option("--organization", "organizations", multiple=True, help="GitHub: this organization. Repeatable.")
+@output_option
+def command(
+    tenant_id: TenantId,
+    provider: str,
+    repositories: tuple[str, ...],
+    organizations: tuple[str, ...],
+    output: Output,
+) -> None:
+    """Connect an account: open the printed URL, consent, and paste the address that you end up at."""
+    options = {"repositories": list(repositories), "organizations": list(organizations)}
+    with open_connectors() as connectors:
+        start = connectors.connect.start_authorization(
+            tenant_id, provider, options={name: value for name, value in options.items() if value}
+        )
+        click.echo(f"Open this in a browser:\n\n  {start.authorize_url}\n", err=True)
+        # Hidden: the address holds a code that is still worth something.
+        landed = click.prompt("The address that you were sent to", hide_input=True, err=True)
+        query = dict(parse_qsl(urlsplit(landed.strip()).query))
+        connected = connectors.connect.complete_authorization(provider, query)
+    show_rows(
+        [show_connection(one) for one in connected],
+        output,
+        {"id": lambda one: one.id, "account": lambda one: one.account.name, "status": lambda one: one.status},
+    )

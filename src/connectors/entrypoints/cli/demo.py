@@ -1,0 +1,77 @@
+"""`connectors demo`."""
+
+import threading
+from pathlib import Path
+
+import click
+import platformdirs
+
+from connectors.adapters.system.logs import configure_logs
+from connectors.entrypoints.cli.output import print_json, print_table
+
+TABLE_ROWS = 20
+"""Signals in the table; the rest is counted."""
+
+
+@click.command(name="demo")
+@click.option("--once", is_flag=True, help="End when it is done, instead of staying up.")
+@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The API's port; a free one if left out.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where its database lives; a folder of its own in the platform's data folder if left out.",
+)
+def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> None:
+    """Connect, receive and read in one go, with a database of its own and the built-in sandbox.
+
+    No account, no credentials and no network are needed. It stays up with the API explorer until Ctrl-C.
+    """
+    # Imported here: everything of the service is in these modules.
+    from connectors.entrypoints.demo.run import Result, play  # noqa: PLC0415
+    from connectors.entrypoints.demo.scenes import SCENES  # noqa: PLC0415
+    from connectors.entrypoints.demo.stage import open_stage  # noqa: PLC0415
+
+    configure_logs("error")
+    folder = data_dir or platformdirs.user_data_path("poblysh-connectors", appauthor=False) / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    as_json = output == "json"
+
+    def show(result: Result) -> None:
+        if as_json:
+            print_json(result.summary())
+            return
+        for connection in result.connections:
+            click.echo(f"Connected {connection['provider']} as {connection['account']['name']}.")
+        counts = result.deliveries
+        click.echo(
+            f"Webhooks: {counts['accepted']} accepted, {counts['duplicate']} recognised as duplicates, "
+            f"{counts['rejected']} rejected for a bad signature."
+        )
+        click.echo(f"GET /signals gave {len(result.signals)} signals:\n")
+        print_table(
+            ["occurred", "provider", "kind", "title", "actor"],
+            [
+                [one["occurred_at"], one["provider"], one["kind"], one["title"], (one["actor"] or {}).get("name")]
+                for one in result.signals[:TABLE_ROWS]
+            ],
+        )
+        if len(result.signals) > TABLE_ROWS:
+            click.echo(f"… and {len(result.signals) - TABLE_ROWS} more.")
+
+    if not as_json:
+        click.echo("Starting a database, the API and a sandbox that plays the providers …", err=True)
+    with open_stage(SCENES, folder, port) as stage:
+        result = play(stage, SCENES)
+        show(result)
+        if once:
+            return
+        click.echo(f"\nAPI explorer:   {stage.api_url}/docs", err=True)
+        click.echo(f"Operator token: {stage.operator_token}   (under Authorize)", err=True)
+        click.echo(f"X-Tenant-Id:    {result.tenant_id}", err=True)
+        click.echo(f"Sandbox:        {stage.sandbox.url}/_sandbox", err=True)
+        click.echo("Ctrl-C ends it.", err=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)

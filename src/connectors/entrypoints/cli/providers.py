@@ -1,0 +1,55 @@
+"""`connectors providers`."""
+
+import click
+
+from connectors.domain.providers.registry import installed_providers
+from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
+from connectors.entrypoints.cli.system import load_settings
+from connectors.entrypoints.flask.representing import show_provider
+
+
+@click.group(name="providers")
+def command() -> None:
+    """Show the providers and how to set them up."""
+
+
+@command.command(name="list")
+@output_option
+def list_command(output: Output) -> None:
+    """List the providers, and whether they are configured here."""
+    settings = load_settings()
+    rows = [
+        show_provider(one, configured=one.slug in settings.apps, public_url=settings.service.public_url)
+        for one in installed_providers()
+    ]
+    show_rows(
+        rows,
+        output,
+        {
+            "provider": lambda one: one.slug,
+            "name": lambda one: one.name,
+            "configured": lambda one: "yes" if one.configured else "no",
+            "webhooks": lambda one: _webhooks(one.webhook),
+            "kinds": lambda one: len(one.signal_kinds),
+        },
+    )
+
+
+def _webhooks(webhook: object) -> str:
+    if webhook is None:
+        return "none"
+    return "automatic" if getattr(webhook, "automatic", False) else "set up by hand"
+
+
+@command.command(name="show")
+@click.argument("provider")
+@output_option
+def show_command(provider: str, output: Output) -> None:
+    """Show one provider: scopes and why they are asked, kinds of signals, what to set up by hand."""
+    settings = load_settings()
+    found = installed_providers().get(provider)
+    configured = found.slug in settings.apps
+    show_one(show_provider(found, configured=configured, public_url=settings.service.public_url), output)
+    if output is Output.TABLE and not configured:
+        name = found.slug.upper().replace("-", "_")
+        click.echo(f"\nTo use it, set POBLYSH_{name}_CLIENT_ID and POBLYSH_{name}_CLIENT_SECRET.")

@@ -1,0 +1,21 @@
+"""`connectors sandbox`."""
+
+import threading
+
+import click
+
+from connectors.entrypoints.sandbox.server import SandboxServer
+
+
+@click.command(name="sandbox")
+@click.option("--port", default=9100, show_default=True, help="0 picks a free one.")
+def command(port: int) -> None:
+    """Play the providers on loopback until Ctrl-C, for developing against them without any provider's app."""
+    with SandboxServer(port=port, deliver=True) as server:
+        click.echo(f"The sandbox listens on {server.url}; its control page is {server.url}/_sandbox")
+        for provider in server.sandbox.worlds:
+            click.echo(f"  {provider}: {server.base_url(provider)}")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            click.echo("Bye.")

@@ -1,0 +1,25 @@
+"""`connectors vault`."""
+
+import secrets
+
+import click
+
+from connectors.adapters.aesgcm import generate_key
+
+
+@click.group(name="vault")
+def command() -> None:
+    """Make keys for the vault."""
+
+
+@command.command(name="keygen")
+@click.option("--id", "key_id", help="The key's id; stored beside every secret that it seals.")
+def keygen_command(key_id: str | None) -> None:
+    """Print a fresh key for POBLYSH_VAULT_KEYS.
+
+    To rotate, put it in front of the present ones, separated by a comma: the first seals, all open.
+    """
+    try:
+        click.echo(generate_key(key_id or f"k{secrets.token_hex(3)}"))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--id") from error

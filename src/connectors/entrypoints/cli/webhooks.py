@@ -1,0 +1,110 @@
+"""`connectors webhooks`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from connectors.domain.model.errors import DeliveryRejectedError
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.webhook import WebhookRequest
+from connectors.domain.providers.contract import VerificationMaterial
+from connectors.domain.providers.registry import installed_providers
+from connectors.entrypoints.cli.system import load_settings
+
+
+@click.group(name="webhooks")
+def command() -> None:
+    """Find out why a signature fails."""
+
+
+@command.command(name="verify")
+@click.argument("provider")
+@click.option("--header", "-H", "headers", multiple=True, help="`Name: value`, as it came. Repeatable.")
+@click.option(
+    "--body",
+    "-d",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    default=Path("-"),
+    help="A file with the exact bytes; standard input if left out.",
+)
+@click.option(
+    "--http",
+    "http_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with headers, a blank line and the exact body, instead of --header and --body.",
+)
+@click.option(
+    "--secret",
+    envvar="WEBHOOK_SECRET",
+    help="The secret to check with (better in the environment, WEBHOOK_SECRET); else the configured ones.",
+)
+@click.pass_context
+def verify_command(
+    context: click.Context,
+    provider: str,
+    headers: tuple[str, ...],
+    body: Path,
+    http_file: Path | None,
+    secret: str | None,
+) -> None:
+    """Check one delivery's signature, and say why it fails. Exit code 1 if it does."""
+    webhooks = installed_providers().get(provider).webhooks
+    if webhooks is None:
+        raise click.UsageError(f"{provider} sends no webhooks.")
+    settings = load_settings()
+    app = next((app for slug, app in settings.apps.items() if slug == provider), None)
+    if http_file is not None:
+        lines, content = _read_http(http_file.read_bytes())
+    else:
+        lines = headers
+        content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
+    from connectors.adapters.system.clock import SystemClock  # noqa: PLC0415 - the only command that needs it
+
+    now = SystemClock().now()
+    request = WebhookRequest(
+        provider=installed_providers().get(provider).slug,
+        tenant_id=None,
+        headers=dict(_header(line) for line in lines),
+        body=content,
+        received_at=now,
+    )
+    secrets = (Secret(secret),) if secret else app.webhook_secrets if app else ()
+    click.echo(f"Body: {len(content)} bytes. Secrets to try: {len(secrets)}.")
+    try:
+        delivery = webhooks.verify(request, VerificationMaterial(app=app, secrets=secrets, now=now))
+    except DeliveryRejectedError as error:
+        click.echo(f"Refused: {error.message}")
+        for hint in _hints(content, secrets):
+            click.echo(f"  {hint}")
+        context.exit(1)
+    click.echo(f"The signature is good. Delivery id: {delivery.delivery_id}")
+
+
+def _read_http(text: bytes) -> tuple[tuple[str, ...], bytes]:
+    for separator in (b"\r\n\r\n", b"\n\n"):
+        head, found, content = text.partition(separator)
+        if found:
+            return tuple(head.decode("latin-1").splitlines()), content
+    raise click.UsageError("The file has no blank line between headers and body.")
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"expected `Name: value`, found {line!r}", param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _hints(content: bytes, secrets: tuple[Secret, ...]) -> list[str]:
+    """What most often goes wrong, where we can see it."""
+    hints = []
+    if not secrets:
+        hints.append("No secret is configured here; give one with --secret or WEBHOOK_SECRET.")
+    if content.endswith(b"\n"):
+        hints.append("The body ends with a line break: editors add one, and the signature does not cover it.")
+    if b"\r\n" in content:
+        hints.append("The body has CRLF line breaks: was it copied through a tool that changes them?")
+    if any(secret.reveal() != secret.reveal().strip() for secret in secrets):
+        hints.append("The secret begins or ends with white space.")
+    return hints

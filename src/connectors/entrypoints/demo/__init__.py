@@ -1,0 +1,1 @@
+"""The demonstration: Core's whole journey, over HTTP, against the sandbox."""

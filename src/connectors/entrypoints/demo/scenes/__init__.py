@@ -1,0 +1,11 @@
+"""What happens at each provider in the demonstration. A scene is the provider's side only: people and their doings."""
+
+from connectors.entrypoints.demo.scenes.github import GITHUB
+from connectors.entrypoints.demo.scenes.google import GMAIL, GOOGLE_CALENDAR, GOOGLE_DRIVE
+from connectors.entrypoints.demo.scenes.jira import JIRA
+from connectors.entrypoints.demo.scenes.scene import Scene
+from connectors.entrypoints.demo.scenes.slack import SLACK
+
+SCENES: tuple[Scene, ...] = (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL)
+
+__all__ = ["SCENES", "Scene"]

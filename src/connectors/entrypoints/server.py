@@ -1,0 +1,73 @@
+"""Serves the API with gunicorn: one parent that owns the embedded database, worker processes with threads."""
+
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from connectors.adapters.system.operators import OperatorTokens
+from connectors.adapters.system.settings import Settings
+from connectors.entrypoints.flask.app import create_app
+from connectors.entrypoints.flask.settings import ApiSettings
+from connectors.entrypoints.library import Connectors
+from connectors.entrypoints.production import Database, build
+
+THREADS = 16
+"""Per worker process. Requests wait for the database most of their time; its pool has 20 connections a process."""
+
+GRACE_SECONDS = 20
+"""How long a worker may finish its requests after SIGTERM: GitHub itself gives up on a delivery after 10 s."""
+
+
+def api_settings(settings: Settings) -> ApiSettings:
+    """What the API needs to know of the settings."""
+    service = settings.service
+    limit = service.webhook_rate_limit
+    return ApiSettings(
+        max_body_bytes=service.webhook_max_bytes,
+        webhook_rate_limit=f"{limit}/minute" if limit else None,
+        version=version("poblysh-connectors"),
+    )
+
+
+def create_api(connectors: Connectors, operators: OperatorTokens, settings: Settings) -> Flask:
+    """The API over this system."""
+    return create_app(connectors, operators, api_settings(settings))
+
+
+class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
+    """The API as a gunicorn application, configured by our settings alone."""
+
+    def __init__(self, settings: Settings, database: Database, configure_worker: Callable[[], None]) -> None:
+        self._settings = settings
+        self._database = database
+        self._configure_worker = configure_worker
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand our settings to gunicorn."""
+        service = self._settings.service
+        options: dict[str, Any] = {
+            "bind": str(service.bind),
+            "workers": service.workers,
+            "threads": THREADS,
+            "worker_class": "gthread",
+            "graceful_timeout": GRACE_SECONDS,
+            "control_socket_disable": True,
+            "accesslog": None,
+            "proc_name": "connectors",
+            "limit_request_line": 8190,
+            "keepalive": 5,
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108, PTH112 - gunicorn's heartbeat
+        }
+        for name, value in options.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The API, built in the worker process."""
+        self._configure_worker()
+        return create_api(build(self._database, self._settings), self._settings.operators, self._settings)
