@@ -23,9 +23,10 @@ from connectors.domain.model.errors import (
     ProviderNotConfiguredError,
     ReauthorizationRequiredError,
     StateUnknownError,
+    TenantNotFoundError,
     ValidationError,
 )
-from connectors.domain.model.ids import ConnectionId, GrantId, JobId, ProviderSlug, TenantId
+from connectors.domain.model.ids import UNROUTED, ConnectionId, GrantId, JobId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import AuthorizationRequest, CodeExchange, Grant, ProviderApp, TokenSet
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
 from connectors.domain.model.sync import JobType, SyncJob
@@ -104,8 +105,11 @@ class ConnectFlow:
         Raises:
             ProviderNotSupportedError: there is no such provider.
             ProviderNotConfiguredError: its client or our redirect URI is not set here.
+            TenantNotFoundError: the nil UUID, which is no tenant.
             ValidationError: that redirect URI is not allowed.
         """
+        if tenant_id == UNROUTED:
+            raise TenantNotFoundError("The nil UUID is not a tenant.")
         provider, app = self._provider(provider_slug)
         target = self._redirect_uri(provider, redirect_uri)
         state = self.entropy.token()
@@ -176,7 +180,11 @@ class ConnectFlow:
         token_set = self._exchange(provider, app, request, code, query)
         self._require_scopes(provider, app, request, token_set)
         accounts = self.converser.run(provider, app, provider.oauth.identify(app, token_set), FixedTokens(token_set))
-        connections = self._store(provider, request, token_set, accounts)
+        try:
+            connections = self._store(provider, request, token_set, accounts)
+        except ConflictError:
+            # Another consent of this user was stored between our look and our write. By now it is there to be replaced.
+            connections = self._store(provider, request, token_set, accounts)
         return tuple(self._subscribe(provider, app, connection) for connection in connections)
 
     def _consume(
@@ -251,7 +259,13 @@ class ConnectFlow:
             if grant.id != grant_id:
                 # Two consents of one user at the same instant: the other one's grant won, and our tokens are not in it.
                 raise ConflictError("The same account is being connected twice at once.", next_step=CONNECT_AGAIN)
-            return tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
+            former = [uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts]
+            stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
+            for grant_id in {one.grant_id for one in former if one is not None and one.grant_id is not None}:
+                # Somebody else's consent served an account before: without a connection its secrets have no purpose.
+                if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
+                    uow.grants.delete(grant.tenant_id, grant_id)
+            return stored
 
     def _store_connection(
         self,
@@ -356,6 +370,8 @@ class ConnectFlow:
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id)
+        if connection.grant_id is None and connection.status is ConnectionStatus.REVOKED:
+            return connection
         provider = self.providers.get(connection.provider)
         app = self.apps.get(provider.slug)
         troubles: tuple[str, ...] = ()
@@ -365,6 +381,7 @@ class ConnectFlow:
         self.subscriber.forget(tenant_id, connection_id)
         now = self.clock.now()
         with self.unit_of_work() as uow:
+            self._lock_grant(uow, tenant_id, connection_id)
             present = uow.connections.get(tenant_id, connection_id, lock=True)
             grant_id = present.grant_id
             ended = attrs.evolve(
@@ -380,6 +397,13 @@ class ConnectFlow:
         log.info("disconnected", extra={"tenant_id": str(tenant_id), "connection_id": str(connection_id)})
         return ended
 
+    def _lock_grant(self, uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> None:
+        # Whoever holds both takes the grant first, then its connections: a refresh does, too.
+        grant_id = uow.connections.get(tenant_id, connection_id).grant_id
+        grant = None if grant_id is None else uow.grants.get(tenant_id, grant_id)
+        if grant is not None:
+            uow.grants.find_by_key(tenant_id, grant.provider, grant.grant_key, lock=True)
+
     def _revoke(self, provider: Provider, app: ProviderApp, connection: Connection) -> tuple[str, ...]:
         """Withdraw the grant at the provider, unless somebody else still lives on it; what went wrong, in words."""
         if provider.oauth.revoke is None or connection.grant_id is None:
@@ -394,8 +418,8 @@ class ConnectFlow:
             shared = grant is not None and uow.grants.count_by_key(grant.grant_key) > 1
         if grant is None or others or (shared and provider.oauth.revoke_reach is RevokeReach.ACCOUNT):
             return ()
-        token_set = self.keeper.open(grant)
         try:
+            token_set = self.keeper.open(grant)
             conversation = provider.oauth.revoke(app, token_set)
             self.converser.run(provider, app, conversation, FixedTokens(token_set))
         except ConnectorsError as error:

@@ -80,6 +80,14 @@ class FixedTokens:
         raise ReauthorizationRequiredError("The provider refused a token that it has just issued.")
 
 
+@attrs.define
+class Reserve:
+    """Background reading's promise to leave the rest of a quota to others, kept over several conversations."""
+
+    reached: RateLimitedError | None = None
+    """Why nothing more may be asked for now."""
+
+
 @attrs.frozen(kw_only=True)
 class Converser:
     """Runs conversations with providers."""
@@ -94,7 +102,7 @@ class Converser:
         conversation: Conversation[T],
         tokens: TokenSource | None = None,
         *,
-        keep_reserve: bool = False,
+        reserve: Reserve | None = None,
     ) -> T:
         """What the conversation returns.
 
@@ -105,13 +113,14 @@ class Converser:
             app: our registration there.
             conversation: what to run.
             tokens: None for conversations that need no access token.
-            keep_reserve: stop, by RateLimitedError, when only the quota's reserve is left: for background reading.
+            reserve: stop, by RateLimitedError, when only the quota's reserve is left: for background reading, which
+                passes the same object to each of its conversations.
 
         Raises:
             ForbiddenHostError: it asked for a URL outside the provider's allow-list. Nothing was sent.
             ConnectorsError: what went wrong and the conversation did not handle.
         """
-        exchange = _Exchange(self.api, self.clock, provider, app, tokens, keep_reserve)
+        exchange = _Exchange(self.api, self.clock, provider, app, tokens, reserve)
         try:
             request = next(conversation)
             while True:
@@ -137,20 +146,22 @@ class _Exchange:
     provider: Provider
     app: ProviderApp
     tokens: TokenSource | None
-    keep_reserve: bool
+    reserve: Reserve | None
     token_set: TokenSet | None = None
     was_refreshed: bool = False
-    throttled: RateLimitedError | None = None
+    token_trouble: ProviderUnavailableError | None = None
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        if self.throttled is not None:
-            raise self.throttled
+        if self.reserve is not None and self.reserve.reached is not None:
+            raise self.reserve.reached
         if request.method != "GET":
             return self._attempt(request)
         for pause in RETRY_PAUSES:
             try:
                 return self._attempt(request)
-            except ProviderUnavailableError:
+            except ProviderUnavailableError as error:
+                if error is self.token_trouble:
+                    raise  # the authorization server's: sending a refresh token again is not for us to decide
                 self.clock.sleep(pause)
         return self._attempt(request)
 
@@ -167,7 +178,7 @@ class _Exchange:
         ):
             # Once: a second refusal of a brand-new token is not the token's fault.
             self.was_refreshed = True
-            self.token_set = self.tokens.refreshed(self._current_tokens())
+            self.token_set = self._renewed(self.tokens, self._current_tokens())
             response = self._follow(request)
             expected = response.status in request.expects
         now = self.clock.now()
@@ -176,8 +187,8 @@ class _Exchange:
         throttle = limits.read_throttle(response, now)
         if throttle is not None and throttle.scope != RESERVE:
             raise throttle
-        if throttle is not None and self.keep_reserve:
-            self.throttled = throttle  # this answer is good; the next request would eat the reserve
+        if throttle is not None and self.reserve is not None:
+            self.reserve.reached = throttle  # this answer is good; the next request would eat the reserve
         return response
 
     def _follow(self, request: HttpRequest) -> HttpResponse:
@@ -186,7 +197,10 @@ class _Exchange:
             location = response.headers.get("location")
             if response.status not in REDIRECTS or location is None or request.method not in {"GET", "HEAD"}:
                 return response
-            request = attrs.evolve(request, url=urljoin(request.url, location))
+            try:
+                request = attrs.evolve(request, url=urljoin(request.url, location))
+            except ValueError as error:
+                raise ForbiddenHostError(f"{self.provider.name} redirects to a malformed URL.") from error
         raise UnexpectedResponseError(f"{self.provider.name} redirects in circles.")
 
     def _authorized(self, request: HttpRequest) -> HttpRequest:
@@ -220,5 +234,16 @@ class _Exchange:
         if self.token_set is None:
             if self.tokens is None:
                 raise ReauthorizationRequiredError("This conversation was started without a token.")
-            self.token_set = self.tokens.current()
+            try:
+                self.token_set = self.tokens.current()
+            except ProviderUnavailableError as error:
+                self.token_trouble = error
+                raise
         return self.token_set
+
+    def _renewed(self, tokens: TokenSource, stale: TokenSet) -> TokenSet:
+        try:
+            return tokens.refreshed(stale)
+        except ProviderUnavailableError as error:
+            self.token_trouble = error
+            raise

@@ -59,6 +59,9 @@ SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization",
 
 NO_CONNECTION = "no connection"
 
+REPLAY = "replay"
+"""What proves a delivery that is run again: it was proven when it came."""
+
 log = logging.getLogger(__name__)
 
 
@@ -95,7 +98,6 @@ class _Outcome:
     """What one delivery means for one tenant: the row to keep and what follows from it."""
 
     row: WebhookDelivery
-    event: WebhookEvent | None = None
     connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
 
 
@@ -126,7 +128,7 @@ class IngestFlow:
         if webhooks is None:
             raise NotFoundError(f"{provider.name} sends no webhooks.")
         hints = webhooks.read_hints(request)
-        keys = self._keys(provider, webhooks)
+        keys = None if trust is Trust.OPERATOR else self._keys(provider, webhooks)
         try:
             return self._accept(provider, webhooks, request, hints, trust, keys)
         except DeliveryRejectedError as error:
@@ -167,6 +169,10 @@ class IngestFlow:
     def replay(self, tenant_id: TenantId, delivery_id: DeliveryId) -> WebhookDelivery:
         """The delivery, run again from its stored bytes. Running it twice changes nothing more.
 
+        What it does to its connection, and the sync that it asks for, follow only if it was not processed before: an
+        old "access withdrawn" must not end a connection that the user has made anew. One that found no owner is kept
+        for every tenant that has connected its account by now.
+
         Raises:
             NotFoundError: the tenant has no such delivery.
         """
@@ -179,20 +185,33 @@ class IngestFlow:
             connection = _find_connection(uow, tenant_id, row)
             request = WebhookRequest(
                 provider=row.provider,
-                tenant_id=tenant_id,
+                tenant_id=None if tenant_id == UNROUTED else tenant_id,
                 connection_id=row.connection_id,
                 headers=row.headers,
                 body=row.body,
                 received_at=row.received_at,
             )
-            delivery = VerifiedDelivery(request=request, delivery_id=row.delivery_id, via="replay")
+            delivery = VerifiedDelivery(request=request, delivery_id=row.delivery_id, via=REPLAY)
             sender = _Sender(delivery=delivery)
             reading = self._read(provider, webhooks, sender, connection)
-            outcome = self._outcome(uow, provider, webhooks, sender, reading, tenant_id, connection)
-            added = self._record_signals(uow, outcome)
-            settled = attrs.evolve(outcome.row, id=row.id, headers=row.headers, signal_count=row.signal_count + added)
+            outcomes = self._outcomes(uow, provider, webhooks, sender, reading, connection)
+            added = 0
+            for outcome in outcomes:
+                if outcome.row.tenant_id != tenant_id:
+                    self._keep(uow, outcome)
+                    continue
+                added += self._record_signals(uow, outcome)
+                if row.status is not DeliveryStatus.PROCESSED:
+                    self._follow_up(uow, outcome)
+            settled = attrs.evolve(
+                outcomes[0].row,
+                id=row.id,
+                tenant_id=tenant_id,
+                connection_id=outcomes[0].row.connection_id if tenant_id != UNROUTED else None,
+                headers=row.headers,
+                signal_count=row.signal_count + added,
+            )
             uow.deliveries.settle(settled)
-            self._follow_up(uow, outcome)
             return settled
 
     # --- who is it -----------------------------------------------------------------------------------------------
@@ -214,7 +233,7 @@ class IngestFlow:
     ) -> bool:
         """Keep the secret that the vendor announces for this connection, if it is the first; whether it was."""
         handshake = None if webhooks.read_handshake is None else webhooks.read_handshake(request)
-        if handshake is None:
+        if handshake is None or connection.status is ConnectionStatus.REVOKED:
             return False
         uow.connections.get(connection.tenant_id, connection.id, lock=True)  # of two at once, one comes first
         if self._connection_secrets(uow, connection):
@@ -281,6 +300,8 @@ class IngestFlow:
             return ()
         external_id = hints.subscription_external_id
         candidates = uow.subscriptions.list_candidates(request.tenant_id, request.provider, external_id)
+        if request.connection_id is not None:
+            candidates = [one for one in candidates if one.connection_id == request.connection_id]
         named = [one for one in candidates if one.external_id is not None]
         return named or candidates
 
@@ -352,6 +373,9 @@ class IngestFlow:
         path_connection: Connection | None,
     ) -> _Outcome:
         row = self._row(sender.delivery, webhooks, tenant_id)
+        if sender.subscription is not None:
+            # A replay has no other way to know it.
+            row = attrs.evolve(row, connection_id=sender.subscription.connection_id)
         if isinstance(reading, str):
             return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=reading))
         if isinstance(reading, Ignored):
@@ -374,10 +398,12 @@ class IngestFlow:
             except Exception as error:
                 log.exception("normalization_crashed", extra={"provider": provider.slug})
                 refused = f"internal error: {type(error).__name__}"
-        if not finished:
-            return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=refused))
-        row = attrs.evolve(row, connection_id=finished[0][0].id)
-        return _Outcome(row=row, event=reading, connections=tuple(finished))
+        if refused is not None:
+            # What the others got is kept; a replay, for all of them, completes it.
+            row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=refused)
+        else:
+            row = attrs.evolve(row, connection_id=finished[0][0].id)
+        return _Outcome(row=row, connections=tuple(finished))
 
     def _connections(
         self,
@@ -389,10 +415,11 @@ class IngestFlow:
         path_connection: Connection | None,
     ) -> Sequence[Connection]:
         """Whose event it is: the path's, the subscription's, the accounts' that it names, or the only one there is."""
+        if path_connection is None and sender.subscription is not None:
+            path_connection = uow.connections.get(tenant_id, sender.subscription.connection_id)
         if path_connection is not None:
-            return (path_connection,)
-        if sender.subscription is not None:
-            return (uow.connections.get(tenant_id, sender.subscription.connection_id),)
+            ended = path_connection.status is ConnectionStatus.REVOKED and sender.delivery.via != REPLAY
+            return () if ended else (path_connection,)
         named = [
             one
             for one in uow.connections.list_by_accounts(provider.slug, event.account_ids)
@@ -487,15 +514,19 @@ class IngestFlow:
 
     def _learn_external_id(self, uow: UnitOfWork, sender: _Sender, hints: DeliveryHints) -> None:
         """A pending subscription's first delivery tells its id, even if the provider's answer to us was lost."""
-        subscription = sender.subscription
-        if subscription is None or hints.subscription_external_id is None:
+        seen = sender.subscription
+        if seen is None or hints.subscription_external_id is None or seen.status is not SubscriptionStatus.PENDING:
             return
-        if subscription.status is SubscriptionStatus.PENDING:
+        # Under its connection's lock, and read again: the provider's answer may be arriving at this moment.
+        uow.connections.get(seen.tenant_id, seen.connection_id, lock=True)
+        present = uow.subscriptions.get(seen.tenant_id, seen.id)
+        if present is not None and present.status is SubscriptionStatus.PENDING:
             uow.subscriptions.save(
                 attrs.evolve(
-                    subscription,
+                    present,
                     status=SubscriptionStatus.ACTIVE,
                     external_id=hints.subscription_external_id,
+                    error=None,
                     updated_at=self.clock.now(),
                 )
             )

@@ -7,7 +7,7 @@ import attrs
 
 from connectors.domain.flows.converse import Converser, TokenSource
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.errors import ConnectorsError, ProviderFailedError
+from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, ProviderUnavailableError
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
@@ -21,7 +21,7 @@ from connectors.domain.providers.contract import (
 )
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
-from connectors.ports.unit_of_work import UnitOfWorkFactory
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,12 @@ class Subscriber:
         targets = self.converser.run(provider, app, subscriptions.targets(app, connection), tokens)
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-        covered = {one.target for one in existing if one.status is SubscriptionStatus.ACTIVE}
+        now = self.clock.now()
+        covered = {
+            one.target
+            for one in existing
+            if one.status is SubscriptionStatus.ACTIVE and (one.expires_at is None or one.expires_at > now)
+        }
         return tuple(
             self._subscribe(provider, app, connection, subscriptions, target, tokens)
             for target in targets
@@ -101,12 +106,21 @@ class Subscriber:
             conversation = subscriptions.subscribe(app, connection, request)
             receipt = self.converser.run(provider, app, conversation, tokens)
         except ProviderFailedError as error:
-            outcome = attrs.evolve(pending, status=SubscriptionStatus.FAILED, error=error.message)
-            log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
-            with self.unit_of_work() as uow:
-                uow.subscriptions.save(attrs.evolve(outcome, updated_at=self.clock.now()))
-            return outcome
+            return self._note_failure(connection, pending, error)
         return self._confirm(connection, pending, receipt)
+
+    def _note_failure(self, connection: Connection, pending: Subscription, error: ProviderFailedError) -> Subscription:
+        log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
+        # No answer is no refusal: the provider may have made it, and its deliveries have to verify.
+        unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
+        status = SubscriptionStatus.PENDING if unknown else SubscriptionStatus.FAILED
+        with self.unit_of_work() as uow:
+            present = self._locked(uow, connection, pending)
+            if present.status is not SubscriptionStatus.PENDING:
+                return present  # a delivery has proven it meanwhile, or the connection has ended
+            outcome = attrs.evolve(present, status=status, error=error.message, updated_at=self.clock.now())
+            uow.subscriptions.save(outcome)
+            return outcome
 
     def _put_on_record(self, connection: Connection, target: str) -> tuple[Subscription, Secret]:
         # First the row, then the call: the provider's first delivery can come before its answer.
@@ -124,6 +138,9 @@ class Subscriber:
             updated_at=now,
         )
         with self.unit_of_work() as uow:
+            for earlier in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
+                if earlier.target == target and earlier.status is SubscriptionStatus.FAILED:
+                    uow.subscriptions.delete(connection.tenant_id, earlier.id)
             uow.subscriptions.save(pending)
         return pending, secret
 
@@ -146,21 +163,29 @@ class Subscriber:
 
     def _confirm(self, connection: Connection, pending: Subscription, receipt: SubscriptionReceipt) -> Subscription:
         now = self.clock.now()
-        active = attrs.evolve(
-            pending,
-            status=SubscriptionStatus.ACTIVE,
-            external_id=receipt.external_id,
-            expires_at=receipt.expires_at,
-            metadata={**pending.metadata, **receipt.metadata},
-            updated_at=now,
-        )
         with self.unit_of_work() as uow:
-            uow.subscriptions.save(active)
+            present = self._locked(uow, connection, pending)
+            # Disconnected while we asked: its secret stays destroyed.
+            ended = present.status is SubscriptionStatus.ENDED
+            confirmed = attrs.evolve(
+                present,
+                status=SubscriptionStatus.ENDED if ended else SubscriptionStatus.ACTIVE,
+                external_id=receipt.external_id,
+                expires_at=receipt.expires_at,
+                metadata={**present.metadata, **receipt.metadata},
+                updated_at=now,
+            )
+            uow.subscriptions.save(confirmed)
             if receipt.connection_metadata:
-                present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
-                metadata = {**present.metadata, **receipt.connection_metadata}
-                uow.connections.save(attrs.evolve(present, metadata=metadata, updated_at=now))
-        return active
+                owner = uow.connections.get(connection.tenant_id, connection.id)
+                metadata = {**owner.metadata, **receipt.connection_metadata}
+                uow.connections.save(attrs.evolve(owner, metadata=metadata, updated_at=now))
+        return confirmed
+
+    def _locked(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
+        """The subscription as it is now, nobody else changing it: its connection's lock stands for it."""
+        uow.connections.get(connection.tenant_id, connection.id, lock=True)
+        return uow.subscriptions.get(connection.tenant_id, pending.id) or pending
 
     def unsubscribe_all(
         self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
@@ -217,6 +242,7 @@ class Subscriber:
     def forget(self, tenant_id: TenantId, connection_id: ConnectionId) -> None:
         """End the connection's subscriptions here, and destroy their secrets."""
         with self.unit_of_work() as uow:
+            uow.connections.get(tenant_id, connection_id, lock=True)
             for subscription in uow.subscriptions.list_of_connection(tenant_id, connection_id):
                 ended = attrs.evolve(
                     subscription, status=SubscriptionStatus.ENDED, secret=None, updated_at=self.clock.now()

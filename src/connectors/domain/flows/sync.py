@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from connectors.domain.flows.converse import Converser
+from connectors.domain.flows.converse import Converser, Reserve
 from connectors.domain.flows.recording import make_signal
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper
 from connectors.domain.model.connection import Connection, ConnectionStatus
@@ -14,6 +14,7 @@ from connectors.domain.model.errors import (
     ConflictError,
     ConnectorsError,
     ProviderNotConfiguredError,
+    RateLimitedError,
     ReauthorizationRequiredError,
 )
 from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, SignalId, TenantId
@@ -89,7 +90,7 @@ class SyncFlow:
             )
 
     def run(self, tenant_id: TenantId, job_id: JobId, *, on_page: Callable[[SyncJob], None] = _no_report) -> SyncJob:
-        """The job, run to its end, from the last committed page if it was begun before.
+        """The job, run to its end, from the last committed page if it was begun before. One that has ended stays so.
 
         Args:
             tenant_id: whose job.
@@ -103,13 +104,23 @@ class SyncFlow:
         """
         with self.unit_of_work() as uow:
             job = uow.jobs.get(tenant_id, job_id)
+            if job.status in {JobStatus.SUCCEEDED, JobStatus.CANCELLED}:
+                return job  # its cursor is where the next walk begins, not a page of this one
             connection = uow.connections.get(tenant_id, job.connection_id)
             last_cursor = uow.sync_states.load(tenant_id, connection.id, job.target or "")
         provider = self.providers.get(job.provider)
         sync = _readable(provider, connection)
         started_at = job.started_at or self.clock.now()
         job = self._save(
-            attrs.evolve(job, status=JobStatus.RUNNING, attempts=job.attempts + 1, started_at=started_at, error=None)
+            attrs.evolve(
+                job,
+                status=JobStatus.RUNNING,
+                attempts=job.attempts + 1,
+                started_at=started_at,
+                finished_at=None,
+                retry_after=None,
+                error=None,
+            )
         )
         plan = SyncPlan(
             mode=SyncMode.BACKFILL if job.type is JobType.BACKFILL else SyncMode.INCREMENTAL,
@@ -140,25 +151,27 @@ class SyncFlow:
         if connection.grant_id is None:
             raise ReauthorizationRequiredError("The connection's tokens are gone.")
         tokens = GrantTokens(self.keeper, connection.tenant_id, connection.grant_id)
+        reserve = Reserve()
         cursor = job.cursor
         if cursor is None:
             context = SyncContext(app=app, connection=connection)
-            cursor = self.converser.run(provider, app, sync.start(context, plan), tokens, keep_reserve=True)
+            cursor = self.converser.run(provider, app, sync.start(context, plan), tokens, reserve=reserve)
         while True:
             context = SyncContext(app=app, connection=connection)
-            page = self.converser.run(provider, app, sync.read_page(context, plan, cursor), tokens, keep_reserve=True)
+            page = self.converser.run(provider, app, sync.read_page(context, plan, cursor), tokens, reserve=reserve)
             with self.unit_of_work() as uow:
-                connection, job = self._commit(uow, sync, context, plan, page, job)
+                connection, job = self._commit(uow, provider, context, plan, page, job)
             on_page(job)
             if page.done:
                 return job
             cursor = page.cursor
 
     def _commit(
-        self, uow: UnitOfWork, sync: Sync, context: SyncContext, plan: SyncPlan, page: SyncPage, job: SyncJob
+        self, uow: UnitOfWork, provider: Provider, context: SyncContext, plan: SyncPlan, page: SyncPage, job: SyncJob
     ) -> tuple[Connection, SyncJob]:
         now = self.clock.now()
         connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
+        sync = _readable(provider, connection)  # it may have been disconnected while the page was on its way
         drafts = [*page.signals, *self._interpret(uow, sync, context, plan, page)]
         origin = Origin.BACKFILL if plan.mode is SyncMode.BACKFILL else Origin.SYNC
         signals = [
@@ -223,7 +236,12 @@ class SyncFlow:
         now = self.clock.now()
         with self.unit_of_work() as uow:
             present = uow.jobs.get(job.tenant_id, job.id)
-            uow.jobs.save(attrs.evolve(present, status=JobStatus.FAILED, error=error.message, finished_at=now))
+            retry_after = error.retry_at if isinstance(error, RateLimitedError) else None
+            uow.jobs.save(
+                attrs.evolve(
+                    present, status=JobStatus.FAILED, error=error.message, finished_at=now, retry_after=retry_after
+                )
+            )
             connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
             uow.connections.save(attrs.evolve(connection, last_error=error.message, updated_at=now))
 

@@ -2,16 +2,16 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
-from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
     ClientRejectedError,
-    ProviderFailedError,
+    ConnectorsError,
     ProviderNotConfiguredError,
     ProviderUnavailableError,
     ReauthorizationRequiredError,
@@ -79,6 +79,10 @@ def earliest_expiry(token_set: TokenSet) -> datetime | None:
     return min((at for at in expiries if at is not None), default=None)
 
 
+class _UnknownOutcomeError(ReauthorizationRequiredError):
+    """A refresh token went out, no answer came, and it is too late to send it once more."""
+
+
 @attrs.frozen(kw_only=True)
 class TokenKeeper:
     """Opens, refreshes and ends grants."""
@@ -111,7 +115,8 @@ class TokenKeeper:
         """
         grant = self._get(tenant_id, grant_id)
         token_set = self.open(grant)
-        if self._is_fresh(token_set):
+        provider = self.providers.get(grant.provider)
+        if token_set.is_fresh(self.clock.now()) and not self._stale_companions(provider, token_set):
             return token_set
         return self.refresh(tenant_id, grant_id, seen_version=grant.version)
 
@@ -123,6 +128,20 @@ class TokenKeeper:
 
         Raises: like `fresh_tokens`.
         """
+        token_set, version, provider = self._refresh_one_pair(tenant_id, grant_id, seen_version)
+        for _ in provider.oauth.token_names:
+            if not self._stale_companions(provider, token_set):
+                break
+            token_set, version, provider = self._refresh_one_pair(tenant_id, grant_id, version)
+        return token_set
+
+    def _refresh_one_pair(
+        self, tenant_id: TenantId, grant_id: GrantId, seen_version: int
+    ) -> tuple[TokenSet, int, Provider]:
+        """The set with one more of its pairs refreshed.
+
+        One for each lease: what one call gave is stored before the next one can fail.
+        """
         give_up_at = self.clock.now() + 2 * LEASE_LIFETIME
         while True:
             now = self.clock.now()
@@ -131,7 +150,7 @@ class TokenKeeper:
                 if grant is None:
                     raise _gone()
                 if grant.version > seen_version:
-                    return self.open(grant)
+                    return self.open(grant), grant.version, self.providers.get(grant.provider)
                 lease = uow.grants.claim_refresh(tenant_id, grant_id, now=now, until=now + LEASE_LIFETIME)
             if lease is not None:
                 break
@@ -140,69 +159,86 @@ class TokenKeeper:
             self.clock.sleep(POLL_INTERVAL)
         return self._refresh_under(lease, tenant_id, seen_version)
 
-    def _refresh_under(self, lease: RefreshLease, tenant_id: TenantId, seen_version: int) -> TokenSet:
+    def _refresh_under(
+        self, lease: RefreshLease, tenant_id: TenantId, seen_version: int
+    ) -> tuple[TokenSet, int, Provider]:
         # The holder before us may have finished between our look and our lease: look again, now that nobody else can.
         grant = self._get(tenant_id, lease.grant_id)
         provider = self.providers.get(grant.provider)
-        settled = True
+        # An earlier attempt stays on record until the provider has answered with tokens or with "dead": a refusal for
+        # now says nothing about what became of it.
+        settled = grant.refresh_attempted_at is None
         try:
             token_set = self.open(grant)
             if grant.version > seen_version:
-                with self.unit_of_work() as uow:
-                    uow.grants.release(tenant_id, lease, attempt_settled=grant.refresh_attempted_at is None)
-                return token_set
+                self._release(tenant_id, lease, settled=settled)
+                return token_set, grant.version, provider
             self._refuse_unknown_outcome(provider, grant)
             app = self._app(provider)
-            with self.unit_of_work() as uow:
-                if not uow.grants.record_attempt(tenant_id, lease, at=self.clock.now()):
-                    raise ProviderUnavailableError("The refresh took too long and was given to somebody else.")
-            settled = False
+            self._record_attempt(tenant_id, lease, grant)
             renewed = self._call(provider, app, token_set)
-            with self.unit_of_work() as uow:
-                stored = uow.grants.record_refreshed(
-                    tenant_id,
-                    lease,
-                    self.seal(tenant_id, grant.id, renewed),
-                    expires_at=earliest_expiry(renewed),
-                    refresh_expires_at=renewed.refresh_expires_at,
-                    at=self.clock.now(),
-                )
-                if stored is not None:
-                    self._spread_expiry(uow, stored)
-            if stored is None:
-                raise ProviderUnavailableError("The refresh took too long and was given to somebody else.")
-        except ReauthorizationRequiredError as error:
-            with self.unit_of_work() as uow:
-                uow.grants.release(tenant_id, lease, attempt_settled=True)
-                self._mark_dead(uow, grant, error.message)
-            log.warning("reauthorization_required", extra={"tenant_id": str(tenant_id), "reason": error.message})
+            stored = self._store(tenant_id, lease, renewed)
+        except _UnknownOutcomeError as error:
+            # It stays unknown: the token must not go out the next time either.
+            self._release(tenant_id, lease, settled=False)
+            self._mark_dead(grant, error.message)
             raise
-        except ProviderFailedError as error:
-            settled = settled or not (isinstance(error, ProviderUnavailableError) and error.outcome_unknown)
-            with self.unit_of_work() as uow:
-                uow.grants.release(tenant_id, lease, attempt_settled=settled)
+        except ReauthorizationRequiredError as error:
+            self._release(tenant_id, lease, settled=True)
+            newer = self._mark_dead(grant, error.message)
+            if newer is None:
+                raise
+            # The user has connected again while we asked for the old tokens.
+            return self.open(newer), newer.version, provider
+        except ConnectorsError as error:
+            unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
+            self._release(tenant_id, lease, settled=settled and not unknown)
             if isinstance(error, ClientRejectedError):
                 log.error(  # noqa: TRY400 - the operator's mistake, not ours: a traceback says nothing
                     "client_rejected", extra={"provider": provider.slug, "reason": error.message}
                 )
             raise
+        self._spread_expiry(stored)
         log.info("grant_refreshed", extra={"tenant_id": str(tenant_id), "provider": provider.slug})
-        return renewed
+        return renewed, stored.version, provider
+
+    def _record_attempt(self, tenant_id: TenantId, lease: RefreshLease, grant: Grant) -> None:
+        now = self.clock.now()
+        # The provider's reuse window opens with the first use, so a second one does not move it.
+        first = grant.refresh_attempted_at or now
+        with self.unit_of_work() as uow:
+            if lease.expires_at <= now or not uow.grants.record_attempt(tenant_id, lease, at=first):
+                raise _lease_lost()
+
+    def _store(self, tenant_id: TenantId, lease: RefreshLease, renewed: TokenSet) -> Grant:
+        # By itself: nothing that follows from new tokens may take them back.
+        with self.unit_of_work() as uow:
+            stored = uow.grants.record_refreshed(
+                tenant_id,
+                lease,
+                self.seal(tenant_id, lease.grant_id, renewed),
+                expires_at=earliest_expiry(renewed),
+                refresh_expires_at=renewed.refresh_expires_at,
+                at=self.clock.now(),
+            )
+        if stored is None:
+            raise _lease_lost()
+        return stored
+
+    def _release(self, tenant_id: TenantId, lease: RefreshLease, *, settled: bool) -> None:
+        with self.unit_of_work() as uow:
+            uow.grants.release(tenant_id, lease, attempt_settled=settled)
 
     def _call(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> TokenSet:
-        """Refresh the set and those of its companions that have refresh tokens of their own."""
-        now = self.clock.now()
-        renewed = token_set
-        if token_set.refresh_token is not None and self._wants_refresh(token_set):
-            renewed = self._refresh_one(provider, app, token_set)
-        elif not token_set.companions:
+        """The set with one pair refreshed: its own, or, while that is fresh, a companion that is not."""
+        stale = self._stale_companions(provider, token_set)
+        if stale and (token_set.refresh_token is None or token_set.is_fresh(self.clock.now())):
+            renewed = self._refresh_one(provider, app, token_set.companions[stale[0]])
+            return attrs.evolve(token_set, companions={**token_set.companions, stale[0]: renewed})
+        if token_set.refresh_token is None:
             raise ReauthorizationRequiredError("The provider refused the access token, and there is no refresh token.")
-        companions = dict(renewed.companions) or dict(token_set.companions)
-        for name in provider.oauth.token_names:
-            companion = token_set.companions.get(name)
-            if companion is not None and companion.refresh_token is not None and not companion.is_fresh(now):
-                companions[name] = self._refresh_one(provider, app, companion)
-        return attrs.evolve(renewed, companions=companions)
+        renewed = self._refresh_one(provider, app, token_set)
+        return attrs.evolve(renewed, companions={**token_set.companions, **renewed.companions})
 
     def _refresh_one(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> TokenSet:
         if token_set.refresh_token is None:
@@ -222,17 +258,17 @@ class TokenKeeper:
         # An earlier refresh token went out and nobody knows what came of it. Sent again later than the provider
         # tolerates, it would look stolen, and the whole family of tokens would be revoked.
         if self.clock.now() > grant.refresh_attempted_at + window:
-            raise ReauthorizationRequiredError("A refresh was interrupted, and its tokens are lost.")
+            raise _UnknownOutcomeError("A refresh was interrupted, and its tokens are lost.")
 
-    def _wants_refresh(self, token_set: TokenSet) -> bool:
-        """Whether the set itself is refreshed: always, unless only a companion has gone stale."""
+    def _stale_companions(self, provider: Provider, token_set: TokenSet) -> list[str]:
+        """Names of the companions that a refresh would help."""
         now = self.clock.now()
-        stale_companion = any(not companion.is_fresh(now) for companion in token_set.companions.values())
-        return not (stale_companion and token_set.is_fresh(now))
-
-    def _is_fresh(self, token_set: TokenSet) -> bool:
-        now = self.clock.now()
-        return token_set.is_fresh(now) and all(one.is_fresh(now) for one in token_set.companions.values())
+        companions = ((name, token_set.companions.get(name)) for name in provider.oauth.token_names)
+        return [
+            name
+            for name, one in companions
+            if one is not None and one.refresh_token is not None and not one.is_fresh(now)
+        ]
 
     def _get(self, tenant_id: TenantId, grant_id: GrantId) -> Grant:
         with self.unit_of_work() as uow:
@@ -247,21 +283,36 @@ class TokenKeeper:
             raise ProviderNotConfiguredError(f"{provider.name} is not configured here.")
         return app
 
-    def _mark_dead(self, uow: UnitOfWork, grant: Grant, reason: str) -> None:
+    def _mark_dead(self, grant: Grant, reason: str) -> Grant | None:
+        """Say on the grant's connections that it is dead, unless it has new tokens by now: then that grant."""
         now = self.clock.now()
-        for connection in uow.connections.list_by_grant(grant.tenant_id, grant.id):
-            if connection.status is ConnectionStatus.ACTIVE:
-                status = ConnectionStatus.REAUTHORIZATION_REQUIRED
-                uow.connections.save(connection.moved_to(status, at=now, reason=reason))
+        with self.unit_of_work() as uow:
+            present = uow.grants.find_by_key(grant.tenant_id, grant.provider, grant.grant_key, lock=True)
+            if present is not None and present.id == grant.id and present.version > grant.version:
+                return present
+            for connection in self._connections(uow, grant):
+                if connection.status is ConnectionStatus.ACTIVE:
+                    status = ConnectionStatus.REAUTHORIZATION_REQUIRED
+                    uow.connections.save(connection.moved_to(status, at=now, reason=reason))
+        log.warning("reauthorization_required", extra={"tenant_id": str(grant.tenant_id), "reason": reason})
+        return None
 
-    def _spread_expiry(self, uow: UnitOfWork, grant: Grant) -> None:
+    def _spread_expiry(self, grant: Grant) -> None:
         now = self.clock.now()
-        for connection in uow.connections.list_by_grant(grant.tenant_id, grant.id):
-            renewed = attrs.evolve(connection, expires_at=grant.expires_at, updated_at=now)
-            if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
-                renewed = renewed.moved_to(ConnectionStatus.ACTIVE, at=now)
-                log.info("connection_recovered", extra={"connection_id": str(connection.id)})
-            uow.connections.save(renewed)
+        with self.unit_of_work() as uow:
+            for connection in self._connections(uow, grant):
+                renewed = attrs.evolve(connection, expires_at=grant.expires_at, updated_at=now)
+                if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
+                    renewed = renewed.moved_to(ConnectionStatus.ACTIVE, at=now)
+                    log.info("connection_recovered", extra={"connection_id": str(connection.id)})
+                uow.connections.save(renewed)
+
+    def _connections(self, uow: UnitOfWork, grant: Grant) -> Iterator[Connection]:
+        """The grant's connections, each locked and read again: it may be disconnecting at this moment."""
+        for one in uow.connections.list_by_grant(grant.tenant_id, grant.id):
+            connection = uow.connections.get(grant.tenant_id, one.id, lock=True)
+            if connection.grant_id == grant.id:
+                yield connection
 
 
 @attrs.frozen
@@ -290,6 +341,10 @@ class GrantTokens:
 
 def _context(tenant_id: TenantId, grant_id: GrantId) -> SecretContext:
     return SecretContext(tenant_id, grant_id, SecretPurpose.TOKEN_SET)
+
+
+def _lease_lost() -> ProviderUnavailableError:
+    return ProviderUnavailableError("The refresh took too long and was given to somebody else.")
 
 
 def _gone() -> ReauthorizationRequiredError:

@@ -1,0 +1,80 @@
+"""The races that only a real database can lose: consents, refreshes and disconnections at once."""
+
+import threading
+from functools import partial
+
+import pytest
+
+from connectors.adapters.postgres.unit_of_work import postgres_unit_of_work
+from connectors.domain.model.connection import ConnectionStatus
+from tests.support.builders import NOW, TENANT
+from tests.support.world import StillClock, World, created, item
+
+
+@pytest.fixture
+def world(clean_engine, monkeypatch):
+    """The system in memory, except that what is kept is kept in PostgreSQL."""
+    monkeypatch.setattr(
+        "connectors.entrypoints.in_memory.memory_unit_of_work", lambda database: postgres_unit_of_work(clean_engine)
+    )
+    world = World(clock=StillClock(NOW))
+    world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
+    return world
+
+
+def at_once(*calls):
+    """Run them together; what each returned or raised."""
+    gate, results = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(place, call):
+        gate.wait()
+        try:
+            results[place] = call()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            results[place] = error
+
+    threads = [threading.Thread(target=run, args=one) for one in enumerate(calls)]
+    [one.start() for one in threads]
+    [one.join(30) for one in threads]
+    return results
+
+
+def test_the_journey(world):
+    """Connect, deliver, replay, sync, disconnect."""
+    connection = world.connect()
+    hook = world.hook(connection)
+    world.deliver(created(), secret=hook["secret"], hook=hook["id"])
+    world.vendor.add_items(item(1), item(2))
+    for job in world.jobs():
+        world.connectors.sync.run(TENANT, job.id)
+    (row,) = world.deliveries()
+    assert world.connectors.ingest.replay(TENANT, row.id).signal_count == 1
+    assert len(world.signals()) == 2
+    assert world.connectors.connect.disconnect(TENANT, connection.id).status is ConnectionStatus.REVOKED
+
+
+def test_consents_racing_give_one_connection(world):
+    """Consents of one user at once all succeed: one grant, its tokens readable, one connection for each account."""
+    queries = [world.vendor.consent(world.start().authorize_url) for _ in range(4)]
+    results = at_once(*(partial(world.finish, query) for query in queries))
+    assert [repr(one) for one in results if not isinstance(one, tuple)] == []
+    connections = world.connectors.browse.list_connections(TENANT).items
+    assert (len(connections), len(world.grants())) == (2, 1)
+    assert world.tokens(connections[0]).access_token.reveal() in {one.access for one in world.vendor.families}
+
+
+def test_refreshing_and_disconnecting_at_once(world):
+    """However they meet, nothing deadlocks, one call refreshes, and what was disconnected stays so."""
+    for _ in range(5):
+        one, two = world.finish(world.vendor.consent(world.start().authorize_url))
+        world.later(hours=1)
+        world.vendor.log.clear()
+        results = at_once(
+            *[partial(world.keeper.fresh_tokens, TENANT, two.grant_id)] * 4,
+            partial(world.connectors.connect.disconnect, TENANT, one.id),
+        )
+        assert [repr(error) for error in results if isinstance(error, Exception)] == []
+        ended = world.reload(one)
+        assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
+        assert world.reload(two).status is ConnectionStatus.ACTIVE
+        assert world.vendor.count("POST /oauth/token") == 1

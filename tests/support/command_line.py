@@ -1,0 +1,89 @@
+"""Runs our commands as a shell would: in this process, or in one of their own where that matters."""
+
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import attrs
+
+from connectors.entrypoints.cli import main
+from tests.support.service import COMMAND, clean_environment
+
+TIMEOUT = 90
+
+
+@attrs.frozen
+class Finished:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CommandLine:
+    """Runs commands in this process, with an environment of their own."""
+
+    def __init__(self, monkeypatch, capsys, folder):
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        self._folder = folder
+
+    def run(self, *arguments, environment=None, given=""):
+        """What `connectors` with these arguments leaves."""
+        # Each command sends the logs to the standard error of its time.
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        with self._monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("POBLYSH_")]:
+                patch.delenv(name)
+            for name, text in {"NO_COLOR": "1", **(environment or {})}.items():
+                patch.setenv(name, text)
+            patch.chdir(self._folder)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+            patch.setattr(sys, "argv", ["connectors", *map(str, arguments)])
+            self._capsys.readouterr()
+            try:
+                main()
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            finally:
+                root.handlers[:], root.level = handlers, level
+        captured = self._capsys.readouterr()
+        return Finished(code, captured.out, captured.err)
+
+
+def run_process(*arguments, environment, folder, given=b""):
+    """What `connectors` leaves as a process of its own."""
+    finished = subprocess.run(
+        [str(COMMAND), *map(str, arguments)],
+        env=clean_environment(**environment),
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return Finished(finished.returncode, finished.stdout.decode(), finished.stderr.decode())
+
+
+def start_process(*arguments, environment, folder, **options):
+    """`connectors` as a process that goes on."""
+    return subprocess.Popen(
+        [str(COMMAND), *map(str, arguments)],
+        env=clean_environment(**environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def press_ctrl_c(process):
+    """What a terminal does: SIGINT to the whole foreground group."""
+    os.killpg(process.pid, signal.SIGINT)

@@ -1,0 +1,74 @@
+"""The parts of the documentation that are made from the code. `python -m tests.support.reference` writes them anew."""
+
+from pathlib import Path
+
+from connectors.domain.model.kinds import MEANINGS
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.registry import BUILT_IN
+
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN = "<!-- made from the code: `python -m tests.support.reference` -->"
+END = "<!-- end -->"
+
+
+def kinds():
+    """The table of signal kinds."""
+    rows = ["| kind | what happened | from |", "|---|---|---|"]
+    for kind in SignalKind:
+        names = ", ".join(provider.name for provider in BUILT_IN if kind in provider.kinds)
+        rows.append(f"| `{kind}` | {MEANINGS[kind]} | {names or '(none yet)'} |")
+    return "\n".join(rows)
+
+
+def provider_settings():
+    """A table of settings for each provider."""
+    return "\n\n".join(_settings_of(provider) for provider in BUILT_IN)
+
+
+def _settings_of(provider):
+    def variable(name):
+        return f"POBLYSH_{provider.slug.upper().replace('-', '_')}_{name.upper()}"
+
+    scopes = " ".join(sorted(scope.name for scope in provider.oauth.scopes if scope.default))
+    secret = provider.webhook_secret_option
+    rows = [
+        ("client_id", "our registration's client id", "not configured"),
+        ("client_secret", "our registration's client secret", "not configured"),
+        ("scopes", "what to ask consent for, separated by spaces or commas", f"`{scopes}`" if scopes else "none"),
+        (secret, "what its webhooks are checked with; commas between two while one replaces the other", "none"),
+    ]
+    if secret != "webhook_secret":
+        rows.append(("webhook_secret", f"the same as `{variable(secret)}`, which wins", "none"))
+    rows.append(("base_url", "sends every call elsewhere: a sandbox, a server of your own", "the vendor's hosts"))
+    rows += [
+        (name, meaning.replace("<", "&lt;"), "unset") for name, meaning in provider.options.items() if name != secret
+    ]
+    lines = [f"### {provider.name}", ""]
+    if provider.settings_prefixes:
+        shared = " and ".join(f"`POBLYSH_{prefix}_…`" for prefix in provider.settings_prefixes)
+        lines += [f"Each falls back to {shared}.", ""]
+    lines += ["| name | meaning | default |", "|---|---|---|"]
+    lines += [f"| `{variable(name)}` | {meaning} | {default} |" for name, meaning, default in rows]
+    return "\n".join(lines)
+
+
+GENERATED = {"signals.md": kinds, "settings.md": provider_settings}
+
+
+def between_marks(text):
+    """The generated part of a page, and what stands before and after it."""
+    before, _, rest = text.partition(BEGIN)
+    inside, _, after = rest.partition(END)
+    return before, inside.strip(), after
+
+
+def write():
+    """Bring the pages up to date."""
+    for name, make in GENERATED.items():
+        page = DOCS / name
+        before, _, after = between_marks(page.read_text())
+        page.write_text(f"{before}{BEGIN}\n\n{make()}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,125 @@
+"""A whole system in memory with Acme in it, and short words for what tests do with it."""
+
+import json
+import time
+from datetime import timedelta
+from itertools import count
+
+from connectors.adapters.memory.clock import ManualClock
+from connectors.domain.model.ids import UNROUTED, TenantId
+from connectors.domain.model.paging import PageRequest
+from connectors.domain.model.webhook import DeliveryFilter, WebhookRequest
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.entrypoints.library import Connectors
+from tests.support.builders import NOW, TENANT
+from tests.support.provider import ACME, SLUG, sign
+from tests.support.vendor import Vendor
+
+
+class StillClock(ManualClock):
+    """A clock that sleepers do not move: they wait for others, who need real time."""
+
+    def sleep(self, duration):
+        time.sleep(0.0005)
+
+
+class World:
+    """One system, one vendor, one clock."""
+
+    def __init__(self, acme=ACME, *, clock=None, **changes):
+        self.clock = clock or ManualClock(NOW)
+        self.vendor = Vendor(self.clock)
+        self.acme = acme
+        self.connectors = Connectors.in_memory(
+            respond=self.vendor, registry=ProviderRegistry([acme]), clock=self.clock, **changes
+        )
+        self.uow = self.connectors.connect.unit_of_work
+        self.keeper = self.connectors.connect.keeper
+        self.app = self.connectors.apps[SLUG]
+        self._deliveries = count(1)
+
+    def start(self, tenant=TENANT, **changes):
+        return self.connectors.connect.start_authorization(tenant, "acme", **changes)
+
+    def finish(self, query, **changes):
+        return self.connectors.connect.complete_authorization("acme", query, **changes)
+
+    def connect(self, tenant=TENANT, user="ada", **changes):
+        """The whole consent; the first connection it gave."""
+        return self.finish(self.vendor.consent(self.start(tenant, **changes).authorize_url, user))[0]
+
+    def known(self, tenant=TENANT):
+        """The tenant, made known."""
+        return self.connectors.browse.ensure_tenant(TenantId(tenant))[0].id
+
+    def reload(self, connection):
+        with self.uow() as uow:
+            return uow.connections.get(connection.tenant_id, connection.id)
+
+    def grant(self, connection):
+        with self.uow() as uow:
+            return uow.grants.get(connection.tenant_id, connection.grant_id)
+
+    def tokens(self, connection):
+        return self.keeper.open(self.grant(connection))
+
+    def grants(self):
+        with self.uow() as uow:
+            return uow.grants.list_sealed()
+
+    def subscriptions(self, connection):
+        with self.uow() as uow:
+            return uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+
+    def jobs(self, tenant=TENANT):
+        with self.uow() as uow:
+            return uow.jobs.list_page(tenant, PageRequest(limit=100)).items
+
+    def signals(self, tenant=TENANT):
+        return self.connectors.browse.list_signals(tenant, limit=100).items
+
+    def deliveries(self, tenant=TENANT):
+        return self.connectors.browse.list_deliveries(tenant, limit=100).items
+
+    def unrouted(self):
+        with self.uow() as uow:
+            return uow.deliveries.list_page(UNROUTED, PageRequest(limit=100), DeliveryFilter()).items
+
+    def hook(self, connection):
+        """The vendor's side of the connection's one hook."""
+        return next(one for one in self.vendor.hooks.values() if connection.account.id in one["accounts"])
+
+    def request(self, document, *, secret="webhook-secret", tenant=TENANT, connection=None, hook=None, **headers):
+        """A delivery as Acme sends it."""
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        sent = {"x-acme-delivery": f"delivery-{next(self._deliveries)}", "Content-Type": "application/json"}
+        if hook is not None:
+            sent["x-acme-hook"] = hook
+        if secret is not None:
+            sent["X-Acme-Signature"] = sign(secret, body)
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return WebhookRequest(
+            provider=SLUG,
+            tenant_id=tenant,
+            connection_id=None if connection is None else connection.id,
+            headers=sent,
+            body=body,
+            received_at=self.clock.now(),
+        )
+
+    def deliver(self, document, **changes):
+        return self.connectors.ingest.accept_delivery(self.request(document, **changes))
+
+    def later(self, **duration):
+        self.clock.advance(timedelta(**duration))
+
+
+def item(number=1, **changes):
+    """One item of Acme's."""
+    created_at = "2026-03-01T08:00:00Z"
+    return {"id": str(number), "title": f"Item {number}", "created_at": created_at, **changes}
+
+
+def created(number=1, **changes):
+    """The event that announces it."""
+    return {"event": "item.created", "item": item(number), **changes}

@@ -1,0 +1,12 @@
+"""Unit tests reach nothing: their sockets are closed."""
+
+import pytest
+from pytest_socket import disable_socket, enable_socket
+
+
+@pytest.fixture(autouse=True)
+def closed_sockets():
+    """Every attempt to open a socket is an error."""
+    disable_socket()
+    yield
+    enable_socket()

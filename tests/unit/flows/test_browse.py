@@ -1,0 +1,168 @@
+"""Reading back what is kept, always within one tenant."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.errors import (
+    ConnectionNotFoundError,
+    NotFoundError,
+    TenantNotFoundError,
+    ValidationError,
+)
+from connectors.domain.model.ids import UNROUTED, ConnectionId, DeliveryId, ProviderSlug, SignalId
+from connectors.domain.model.signal import SignalFilter, SignalKind
+from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, Recorded
+from tests.support.builders import NOW, OTHER_TENANT, TENANT
+from tests.support.world import World, created
+
+
+@pytest.fixture
+def world():
+    """Two tenants with the same history: one connection, five signals."""
+    world = World()
+    for tenant in (TENANT, OTHER_TENANT):
+        connection = world.connect(tenant)
+        for number in range(5):
+            world.deliver(created(number), tenant=tenant)
+        assert connection.tenant_id == tenant
+    return world
+
+
+@pytest.fixture
+def browse(world):
+    return world.connectors.browse
+
+
+LISTS = {
+    "signals": lambda browse, tenant, **options: browse.list_signals(tenant, **options),
+    "deliveries": lambda browse, tenant, **options: browse.list_deliveries(tenant, **options),
+    "connections": lambda browse, tenant, **options: browse.list_connections(tenant, **options),
+}
+
+
+@pytest.mark.parametrize("kind", ["signals", "deliveries"])
+@pytest.mark.parametrize("limit", [1, 2, 4, 5, 6])
+def test_pages_cover_the_list(browse, kind, limit):
+    """Page after page gives every item once, and the last page says so."""
+    seen, cursor = [], None
+    while True:
+        page = LISTS[kind](browse, TENANT, limit=limit, cursor=cursor)
+        seen += page.items
+        assert page.has_more is (page.next_cursor is not None) is (len(seen) < 5)
+        if not page.has_more:
+            break
+        cursor = page.next_cursor
+    assert len({one.id for one in seen}) == len(seen) == 5
+
+
+def test_a_page_stays_where_it_is(world, browse):
+    """What arrives between two pages does not move the second."""
+    expected = [one.id for one in browse.list_deliveries(TENANT).items]
+    first = browse.list_deliveries(TENANT, limit=2)
+    world.later(seconds=1)
+    world.deliver(created(9))
+    second = browse.list_deliveries(TENANT, limit=10, cursor=first.next_cursor)
+    assert [one.id for one in (*first.items, *second.items)] == expected
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SignalFilter(provider=ProviderSlug("acme")),
+        SignalFilter(kind=SignalKind.ISSUE_CREATED),
+        SignalFilter(occurred_after=NOW - timedelta(days=9)),
+        SignalFilter(occurred_before=NOW),
+    ],
+)
+def test_a_cursor_is_for_its_filters(browse, other):
+    """With other filters it is refused, in both directions."""
+    plain = browse.list_signals(TENANT, limit=1).next_cursor
+    filtered = browse.list_signals(TENANT, other, limit=1).next_cursor
+    assert browse.list_signals(TENANT, other, limit=1, cursor=filtered).items
+    for where, cursor in ((other, plain), (None, filtered)):
+        with pytest.raises(ValidationError):
+            browse.list_signals(TENANT, where, cursor=cursor)
+
+
+def test_a_cursor_is_for_its_tenant_and_list(browse):
+    """Another tenant, or another list, refuses it."""
+    cursor = browse.list_signals(TENANT, limit=1).next_cursor
+    with pytest.raises(ValidationError) as caught:
+        browse.list_signals(OTHER_TENANT, cursor=cursor)
+    assert caught.value.details[0]["field"] == "cursor"
+    with pytest.raises(ValidationError):
+        browse.list_deliveries(TENANT, cursor=cursor)
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("tenant", [UNROUTED, uuid4()])
+def test_unknown_tenants_have_no_lists(world, browse, kind, tenant):
+    """Neither the nil UUID, which owns what belongs to nobody, nor one that was never made known."""
+    world.deliver(created(accounts=["stranger"]), tenant=None)
+    with pytest.raises(TenantNotFoundError):
+        LISTS[kind](browse, tenant)
+
+
+def test_nothing_of_another_tenant_is_shown(world, browse):
+    """Connections, signals and deliveries are found by their own tenant only."""
+    connection = browse.list_connections(TENANT).items[0]
+    signal, delivery = world.signals()[0], world.deliveries()[0]
+    assert browse.get_signal(TENANT, signal.id).payload["id"] == signal.subject.id
+    assert browse.get_delivery(TENANT, delivery.id).body
+    assert len(browse.list_subscriptions(TENANT, connection.id)) == 1
+    with pytest.raises(ConnectionNotFoundError):
+        browse.get_connection(OTHER_TENANT, connection.id)
+    with pytest.raises(ConnectionNotFoundError):
+        browse.list_subscriptions(OTHER_TENANT, connection.id)
+    with pytest.raises(ConnectionNotFoundError):
+        browse.list_signals(OTHER_TENANT, SignalFilter(connection_id=connection.id))
+    with pytest.raises(NotFoundError):
+        browse.get_signal(OTHER_TENANT, signal.id)
+    with pytest.raises(NotFoundError):
+        browse.get_delivery(OTHER_TENANT, delivery.id)
+
+
+def test_what_never_was_is_not_found(browse):
+    """Each kind of thing has its error."""
+    with pytest.raises(ConnectionNotFoundError):
+        browse.get_connection(TENANT, ConnectionId(uuid4()))
+    with pytest.raises(NotFoundError):
+        browse.get_signal(TENANT, SignalId(uuid4()))
+    with pytest.raises(NotFoundError):
+        browse.get_delivery(TENANT, DeliveryId(uuid4()))
+
+
+def test_filters_narrow(world, browse):
+    """Lists give what the filters say, and nothing for filters that contradict each other."""
+    connection = browse.list_connections(TENANT).items[0]
+    assert browse.list_connections(TENANT, status=ConnectionStatus.REVOKED).items == ()
+    assert browse.list_connections(TENANT, provider=ProviderSlug("acme")).items == (connection,)
+    assert browse.list_deliveries(TENANT, DeliveryFilter(status=DeliveryStatus.FAILED)).items == ()
+    assert len(browse.list_signals(TENANT, SignalFilter(connection_id=connection.id)).items) == 5
+    contradiction = SignalFilter(connection_id=connection.id, provider=ProviderSlug("github"))
+    assert browse.list_signals(TENANT, contradiction).items == ()
+
+
+def test_lists_are_light(browse):
+    """Bodies and payloads stay behind unless payloads are asked for."""
+    assert {one.body for one in browse.list_deliveries(TENANT).items} == {b""}
+    assert {one.payload for one in browse.list_signals(TENANT).items} == {None}
+    assert all(one.payload for one in browse.list_signals(TENANT, with_payload=True).items)
+
+
+def test_tenants_come_and_go(world, browse):
+    """Made known once, erased with all they have, and the nil one never."""
+    fresh = uuid4()
+    assert browse.ensure_tenant(fresh)[1] is Recorded.NEW
+    assert browse.ensure_tenant(fresh)[1] is Recorded.DUPLICATE
+    browse.delete_tenant(TENANT)
+    with pytest.raises(TenantNotFoundError):
+        browse.get_tenant(TENANT)
+    assert {one.tenant_id for one in world.grants()} == {OTHER_TENANT}
+    assert len(browse.list_signals(OTHER_TENANT).items) == 5
+    for verb in (browse.ensure_tenant, browse.get_tenant, browse.delete_tenant):
+        with pytest.raises(TenantNotFoundError):
+            verb(UNROUTED)
