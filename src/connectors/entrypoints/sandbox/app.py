@@ -8,13 +8,17 @@ import attrs
 from flask import Blueprint, Flask
 from werkzeug.wrappers import Request
 
-from connectors.entrypoints.sandbox import github
+from connectors.entrypoints.sandbox import github, google, jira, slack, zoho
 from connectors.entrypoints.sandbox.clock import SandboxClock
 from connectors.entrypoints.sandbox.control import create_control_blueprint
 from connectors.entrypoints.sandbox.core import LoggedRequest, SandboxCore, World
 from connectors.entrypoints.sandbox.delivery import DeliveryService, Outgoing
 from connectors.entrypoints.sandbox.faults import FaultBook, FaultMiddleware
 from connectors.entrypoints.sandbox.github.world import GitHubWorld
+from connectors.entrypoints.sandbox.google.world import GoogleWorld
+from connectors.entrypoints.sandbox.jira import JiraWorld
+from connectors.entrypoints.sandbox.slack.world import SlackWorld
+from connectors.entrypoints.sandbox.zoho.world import ZohoWorld
 
 DEFAULT_URL: Final = "http://localhost"
 """Where werkzeug's test client believes to be; a server replaces it when it starts."""
@@ -30,7 +34,13 @@ class ProviderPackage(Protocol):
         """The HTTP side of that world."""
 
 
-PROVIDERS: Final[tuple[tuple[str, ProviderPackage], ...]] = (("github", github),)
+PROVIDERS: Final[tuple[tuple[str, ProviderPackage], ...]] = (
+    ("github", github),
+    ("google", google),
+    ("jira", jira),
+    ("slack", slack),
+    ("zoho", zoho),
+)
 """Every provider by the path segment that it is mounted at."""
 
 
@@ -46,6 +56,26 @@ class Sandbox:
     def github(self) -> GitHubWorld:
         """GitHub's world."""
         return cast("GitHubWorld", self.worlds["github"])
+
+    @property
+    def jira(self) -> JiraWorld:
+        """Jira's world."""
+        return cast("JiraWorld", self.worlds["jira"])
+
+    @property
+    def google(self) -> GoogleWorld:
+        """Google's world: Drive, Calendar and Gmail."""
+        return cast("GoogleWorld", self.worlds["google"])
+
+    @property
+    def slack(self) -> SlackWorld:
+        """Slack's world."""
+        return cast("SlackWorld", self.worlds["slack"])
+
+    @property
+    def zoho(self) -> ZohoWorld:
+        """Zoho's world: Mail and Cliq in two data centres."""
+        return cast("ZohoWorld", self.worlds["zoho"])
 
     @property
     def clock(self) -> SandboxClock:

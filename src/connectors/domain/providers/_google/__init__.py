@@ -1,0 +1,1 @@
+"""What Google Drive, Google Calendar and Gmail share: hosts, OAuth, errors, push channels, signed push tokens."""

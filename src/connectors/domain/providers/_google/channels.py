@@ -1,0 +1,132 @@
+"""Push channels, as Drive and Calendar have them: a bare "something changed", proven by the token that we chose.
+
+A channel's id is our subscription's id, so that the `sync` message, which can outrun the answer that creates the
+channel, already finds its secret. Bodies are empty or ignored: what changed is always read through the API.
+
+Source: developers.google.com/workspace/drive/api/guides/push and …/calendar/api/guides/push.
+"""
+
+import hmac
+from collections.abc import Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+from connectors.domain.model.errors import AccessLostError, DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.http import Conversation, json_request
+from connectors.domain.model.instant import epoch_seconds
+from connectors.domain.model.webhook import DeliveryHints, Subscription, VerifiedDelivery, WebhookRequest
+from connectors.domain.providers._google.limits import reason_of
+from connectors.domain.providers._google.reading import read_id, read_millis
+from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, VerificationMaterial
+
+LIFETIME = timedelta(days=7)
+"""The longest that Drive gives a changes channel, and what Calendar gives by default."""
+
+CHANNEL_HEADER = "x-goog-channel-id"
+TOKEN_HEADER = "x-goog-channel-token"  # noqa: S105 - a header's name
+STATE_HEADER = "x-goog-resource-state"
+RESOURCE_URI_HEADER = "x-goog-resource-uri"
+RESOURCE_HEADER = "x-goog-resource-id"
+NUMBER_HEADER = "x-goog-message-number"
+
+SECRET_HEADERS = frozenset({TOKEN_HEADER})
+
+SYNC_STATE = "sync"
+"""The first message of a channel: it exists. Nothing has changed."""
+
+NOT_UNIQUE = "channelIdNotUnique"
+NO_PUSH = "pushNotSupportedForRequestedResource"
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """Channel and message number: together they name a delivery, the number alone counts per channel."""
+    channel = read_id(request.headers.get(CHANNEL_HEADER))
+    number = read_id(request.headers.get(NUMBER_HEADER))
+    delivery_id = f"{channel}:{number}" if channel is not None and number is not None else None
+    return DeliveryHints(delivery_id=delivery_id, subscription_external_id=channel)
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, if it shows the token that we gave the channel. Google signs nothing.
+
+    Raises:
+        DeliveryRejectedError: no token is known here, none was sent, or another one.
+    """
+    hints = read_hints(request)
+    if hints.delivery_id is None:
+        raise DeliveryRejectedError("The notification names no channel and message number.")
+    if not material.secrets:
+        raise DeliveryRejectedError("No channel with this id is known here.")
+    claimed = request.headers.get(TOKEN_HEADER, "").encode(errors="replace")
+    # Every candidate is compared, so that the time taken does not tell which one was nearly right.
+    matches = [hmac.compare_digest(secret.reveal_bytes(), claimed) for secret in material.secrets]
+    if not claimed or not any(matches):
+        raise DeliveryRejectedError("The channel token is missing or does not match.")
+    return VerifiedDelivery(request=request, delivery_id=hints.delivery_id, via=material.via)
+
+
+def is_of_resource(request: WebhookRequest, subscription: Subscription) -> bool:
+    """Whether the notification is about the resource that the channel was made for, as far as both say."""
+    known = subscription.metadata.get("resource_id")
+    claimed = request.headers.get(RESOURCE_HEADER)
+    return known is None or claimed is None or known == claimed
+
+
+def watch(
+    url: str, request: SubscriptionRequest, parameters: Mapping[str, Any] | None = None
+) -> Conversation[SubscriptionReceipt]:
+    """Open a channel on the collection at `url`.
+
+    Args:
+        url: of the collection's `watch` method, with its query.
+        request: what to open. Asking twice with one subscription gives the same channel.
+        parameters: what the room needs to make the same channel again, kept with the subscription.
+
+    Raises:
+        AccessLostError: the resource is gone, or of a kind that never notifies (reason `NO_PUSH`): it is polled.
+    """
+    channel = str(request.subscription.id)
+    document: dict[str, Any] = {
+        "id": channel,
+        "type": "web_hook",
+        "address": request.callback_url,
+        "token": request.secret.reveal(),
+    }
+    if request.expires_at is not None:
+        document["expiration"] = str(epoch_seconds(request.expires_at) * 1000)
+    else:
+        document["params"] = {"ttl": str(int(LIFETIME.total_seconds()))}
+    metadata = dict(parameters or {})
+    try:
+        response = yield json_request("POST", url, document)
+    except UnexpectedResponseError as error:
+        if reason_of(error) == NO_PUSH:
+            raise AccessLostError(
+                "Google does not push changes of this resource; it is polled.", details=error.details
+            ) from error
+        if reason_of(error) != NOT_UNIQUE:
+            raise
+        # We asked before and lost the answer. The channel is ours and alive; how Google calls its resource, and so how
+        # to stop it, went with the answer, but it cannot outlive a lifetime counted from the first attempt.
+        ends_at = request.subscription.created_at + LIFETIME
+        return SubscriptionReceipt(external_id=channel, expires_at=ends_at, metadata=metadata)
+    answer = response.json_object()
+    if (resource := read_id(answer.get("resourceId"))) is not None:
+        metadata["resource_id"] = resource
+    return SubscriptionReceipt(
+        external_id=channel,
+        # Whatever was asked for: what Google grants is what counts.
+        expires_at=read_millis(answer.get("expiration")) or request.expires_at,
+        metadata=metadata,
+    )
+
+
+def stop(url: str, subscription: Subscription) -> Conversation[None]:
+    """Close the channel. One that is unknown to Google, or has lapsed, is as good as closed."""
+    resource = subscription.metadata.get("resource_id")
+    channel = subscription.external_id
+    if channel is None or not isinstance(resource, str):
+        return  # Google closes only what is named by both; without them it lapses by itself within `LIFETIME`
+    document = {"id": channel, "resourceId": resource}
+    yield json_request("POST", url, document, expects=frozenset({HTTPStatus.NOT_FOUND}))

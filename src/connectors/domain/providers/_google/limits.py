@@ -1,0 +1,149 @@
+"""How Google says no: one error envelope for its APIs, told apart by reason and not by status alone.
+
+Source: developers.google.com/workspace/drive/api/guides/handle-errors, …/calendar/api/guides/errors,
+…/gmail/api/guides/handle-errors.
+"""
+
+import re
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ClientRejectedError,
+    ConnectorsError,
+    InsufficientScopeError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.instant import read_instant
+from connectors.domain.providers._google.reading import read_http_date, read_object, read_objects, read_text
+from connectors.domain.providers.contract import Limits
+
+RATE_PAUSE = timedelta(seconds=64)
+"""When Google does not say: its quotas count per minute, and its advice caps a pause at 64 s."""
+QUOTA_PAUSE = timedelta(hours=2)
+"""A day's quota is used up: hours, and a few tries until it is filled again."""
+LONGEST_PAUSE = timedelta(days=1)
+"""Nothing that Google sends may park a connection for longer."""
+
+RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
+QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
+SCOPE_REASONS = frozenset({"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"})
+OPERATOR_REASONS = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
+
+REASON = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
+"""What a reason looks like; anything else in its place is not repeated in our messages."""
+RETRY_TEXT = re.compile(r"[Rr]etry after ([0-9T:.+Z-]{20,40})")
+"""Gmail puts the instant into the message. Wording unconfirmed: a text that does not match only costs the hint."""
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """What an error answer says."""
+
+    status: int
+    reason: str
+    """Google's word for it, empty where it gave none."""
+    location: str = ""
+    """Which parameter is meant, where it says."""
+    message: str = attrs.field(default="", repr=False)
+    """Free text of theirs: searched for a time, never shown."""
+
+    @property
+    def details(self) -> list[dict[str, Any]]:
+        """What goes with our error, for rooms and operators to branch on."""
+        return [{"reason": self.reason, "status": self.status, "location": self.location}]
+
+
+def read_refusal(response: HttpResponse) -> Refusal:
+    """The error envelope, or just the status where the body is something else (a gateway's HTML)."""
+    try:
+        error = read_object(read_object(response.json()).get("error"))
+    except UnexpectedResponseError:
+        error = {}
+    first = next(iter(read_objects(error.get("errors"))), {})
+    detail = next((each for each in read_objects(error.get("details")) if "reason" in each), {})
+    candidates = [first.get("reason"), detail.get("reason"), error.get("status")]
+    # A scope's absence is only told by the detail on newer surfaces: it outranks a general `forbidden`.
+    if _reason(detail.get("reason")) in SCOPE_REASONS | OPERATOR_REASONS:
+        candidates.insert(0, detail.get("reason"))
+    return Refusal(
+        status=response.status,
+        reason=next((reason for value in candidates if (reason := _reason(value))), ""),
+        location=_reason(first.get("location")),
+        message=read_text(error.get("message")) or "",
+    )
+
+
+def _reason(value: Any) -> str:
+    return value if isinstance(value, str) and REASON.fullmatch(value) else ""
+
+
+def read_retry_at(response: HttpResponse, refusal: Refusal, now: datetime, otherwise: timedelta) -> datetime:
+    """When Google will take another request: its header, else its text, else `otherwise` from now."""
+    header = response.headers.get("retry-after", "").strip()
+    told = now + timedelta(seconds=int(header)) if re.fullmatch("[0-9]{1,6}", header) else read_http_date(header)
+    if told is None and (found := RETRY_TEXT.search(refusal.message)):
+        told = read_instant(found.group(1))
+    if told is None:
+        told = now + otherwise
+    return min(max(told, now), now + LONGEST_PAUSE)
+
+
+def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:  # noqa: ARG001
+    """The error that an answer of 400 or above means. Its `details` carry Google's reason."""
+    refusal = read_refusal(response)
+    said = f"Google answered {refusal.status}" + (f" ({refusal.reason})" if refusal.reason else "")
+    match refusal.status:
+        case HTTPStatus.UNAUTHORIZED:
+            return ReauthorizationRequiredError(f"{said}: the access token is not accepted.", details=refusal.details)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            pause = QUOTA_PAUSE if refusal.reason in QUOTA_REASONS else RATE_PAUSE
+            return RateLimitedError(said, retry_at=read_retry_at(response, refusal, now, pause), scope=refusal.reason)
+        case HTTPStatus.FORBIDDEN:
+            return _read_forbidden(response, refusal, said, now)
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
+            return AccessLostError(f"{said}: gone, or not visible to this account.", details=refusal.details)
+        case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.PRECONDITION_FAILED:
+            # 412 has been reported for plain reads of calendars, without a cause; a repetition helps.
+            return ProviderUnavailableError(said)
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return ProviderUnavailableError(said)
+        case _:
+            return UnexpectedResponseError(f"{said}.", details=refusal.details)
+
+
+def _read_forbidden(response: HttpResponse, refusal: Refusal, said: str, now: datetime) -> ConnectorsError:
+    if refusal.reason in RATE_REASONS:
+        return RateLimitedError(said, retry_at=read_retry_at(response, refusal, now, RATE_PAUSE), scope=refusal.reason)
+    if refusal.reason in QUOTA_REASONS:
+        return RateLimitedError(said, retry_at=read_retry_at(response, refusal, now, QUOTA_PAUSE), scope=refusal.reason)
+    if refusal.reason in SCOPE_REASONS:
+        return InsufficientScopeError(
+            f"{said}: the user granted fewer permissions than this needs.",
+            details=refusal.details,
+            next_step="Connect the account again and leave every permission ticked.",
+        )
+    if refusal.reason in OPERATOR_REASONS:
+        return ClientRejectedError(
+            f"{said}: the API is not enabled in our Google Cloud project.",
+            details=refusal.details,
+            next_step="Enable the API in the Google Cloud console, in the project of the OAuth client.",
+        )
+    return AccessLostError(f"{said}: not permitted for this resource.", details=refusal.details)
+
+
+def reason_of(error: ConnectorsError) -> str:
+    """Google's reason in an error made here, or an empty text."""
+    return next((str(detail["reason"]) for detail in error.details if "reason" in detail), "")
+
+
+LIMITS = Limits(read_failure=read_failure, backoff_base=timedelta(seconds=1), backoff_cap=timedelta(seconds=64))
+"""Google's advice for all three APIs: exponential from one second, no pause above 64 s."""

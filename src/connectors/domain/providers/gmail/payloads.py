@@ -1,0 +1,144 @@
+"""The fields of Gmail's objects that we read, and no others.
+
+Source: Gmail v1 reference, resources `users.messages` and `users.history`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parseaddr
+from typing import Any
+
+import attrs
+
+from connectors.domain.providers._google.reading import (
+    read_id,
+    read_millis,
+    read_object,
+    read_objects,
+    read_text,
+    read_texts,
+)
+
+HEADERS = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To")
+"""What `format=metadata` is asked for. Contents are never fetched."""
+
+ADDRESS_LIMIT = 2000
+"""Characters of a From header that are parsed; the rest cannot be the first address."""
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """A message's envelope."""
+
+    id: str
+    thread_id: str | None
+    labels: frozenset[str]
+    received_at: datetime
+    """When Gmail took it in; the Date header is the sender's to choose."""
+    subject: str | None
+    sender_name: str
+    sender_address: str
+
+
+def read_message(document: Any) -> Message | str:
+    """The message, or a sentence on why it cannot be read."""
+    data = read_object(document)
+    identifier = read_id(data.get("id"))
+    if identifier is None:
+        return "has no id"
+    received_at = read_millis(data.get("internalDate"))
+    if received_at is None:
+        return "does not say when it was received"
+    headers = read_headers(data.get("payload"))
+    name, address = parseaddr(headers.get("from", "")[:ADDRESS_LIMIT])
+    return Message(
+        id=identifier,
+        thread_id=read_id(data.get("threadId")),
+        labels=frozenset(read_texts(data.get("labelIds"))),
+        received_at=received_at,
+        subject=headers.get("subject"),
+        sender_name=name or address,
+        sender_address=address.lower(),
+    )
+
+
+def read_headers(payload: Any) -> dict[str, str]:
+    """The headers by lower-case name; of a repeated one the first, as mail readers show it."""
+    found: dict[str, str] = {}
+    for header in read_objects(read_object(payload).get("headers")):
+        name, value = read_id(header.get("name")), read_text(header.get("value"))
+        if name is not None and value is not None:
+            found.setdefault(name.lower(), value)
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class LabelEvent:
+    """Labels put on a message, or taken off, in one history record."""
+
+    history_id: str
+    was_added: bool
+    labels: tuple[str, ...]
+    document: Mapping[str, Any] = attrs.field(repr=False)
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "history_id": self.history_id,
+            "was_added": self.was_added,
+            "labels": list(self.labels),
+            "document": dict(self.document),
+        }
+
+
+@attrs.define(kw_only=True)
+class MessageHistory:
+    """What a page of history says of one message."""
+
+    id: str
+    was_added: bool = False
+    deletion: Mapping[str, Any] | None = None
+    label_events: list[LabelEvent] = attrs.field(factory=list)
+
+
+def read_history(records: list[Mapping[str, Any]]) -> dict[str, MessageHistory]:
+    """The records by message, in the order of first mention. `messages` only repeats the others: it is not read."""
+    found: dict[str, MessageHistory] = {}
+    for record in records:
+        history_id = read_id(record.get("id")) or "0"
+        for entry in read_objects(record.get("messagesAdded")):
+            if (message := _history_of(entry, found)) is not None:
+                message.was_added = True
+        for key, was_added in (("labelsAdded", True), ("labelsRemoved", False)):
+            for entry in read_objects(record.get(key)):
+                if (message := _history_of(entry, found)) is not None:
+                    event = LabelEvent(
+                        history_id=history_id,
+                        was_added=was_added,
+                        labels=tuple(read_texts(entry.get("labelIds"))),
+                        document=entry,
+                    )
+                    message.label_events.append(event)
+        for entry in read_objects(record.get("messagesDeleted")):
+            if (message := _history_of(entry, found)) is not None:
+                message.deletion = entry
+    return found
+
+
+def _history_of(entry: Mapping[str, Any], found: dict[str, MessageHistory]) -> MessageHistory | None:
+    identifier = read_id(read_object(entry.get("message")).get("id"))
+    return None if identifier is None else found.setdefault(identifier, MessageHistory(id=identifier))
+
+
+def labels_at_arrival(message: Message, history: MessageHistory) -> frozenset[str]:
+    """The labels that the message came with: its present ones, less what the page shows was changed since.
+
+    A message that was trashed before we looked was received all the same.
+    """
+    labels = set(message.labels)
+    for event in reversed(history.label_events):
+        if event.was_added:
+            labels.difference_update(event.labels)
+        else:
+            labels.update(event.labels)
+    return frozenset(labels)

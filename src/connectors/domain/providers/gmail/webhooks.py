@@ -1,0 +1,227 @@
+"""Gmail's notifications: through Cloud Pub/Sub, to one URL for all tenants, proven by a token that Google signs.
+
+A push names a mailbox and a history id, nothing else. Its connections, in whatever tenants, read their own history.
+
+Source: developers.google.com/workspace/gmail/api/guides/push; docs.cloud.google.com/pubsub/docs/push.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.http import Conversation, json_request
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.webhook import (
+    DeliveryHints,
+    Ignored,
+    Subscription,
+    VerifiedDelivery,
+    WebhookEvent,
+    WebhookRequest,
+)
+from connectors.domain.providers._google.channels import LIFETIME
+from connectors.domain.providers._google.limits import reason_of
+from connectors.domain.providers._google.reading import read_count, read_id, read_millis, read_object
+from connectors.domain.providers._google.signing_keys import Expected, fetch_signing_keys, verify_push_token
+from connectors.domain.providers.contract import (
+    ReadContext,
+    SubscriptionReceipt,
+    SubscriptionRequest,
+    Subscriptions,
+    SubscriptionScope,
+    VerificationMaterial,
+    Webhooks,
+)
+from connectors.domain.providers.gmail.oauth import mailbox_of, mailbox_url
+
+TOPIC_OPTION = "pubsub_topic"
+AUDIENCE_OPTION = "push_audience"
+ACCOUNT_OPTION = "push_service_account"
+SUBSCRIPTION_OPTION = "pubsub_subscription"
+
+EVENT = "mailbox.changed"
+EMAIL_ACCOUNT = "email:"
+"""Before the mailbox's address, where an event names its account by that and not by Google's `sub`."""
+DATA_LIMIT = 4096
+"""Characters. The data of a push is some 60 bytes."""
+
+MANUAL_SETUP = """\
+1. In the Google Cloud project of the OAuth client, create a Pub/Sub topic and let
+   gmail-api-push@system.gserviceaccount.com publish to it (role Pub/Sub Publisher).
+2. Create a service account for pushes, and a push subscription of the topic: endpoint {webhook_url}, authentication
+   with that service account, an audience of your choice, expiration "never", acknowledgement deadline 60 s or more.
+   Leave "payload unwrapping" off.
+3. Set POBLYSH_GMAIL_PUBSUB_TOPIC (projects/…/topics/…), POBLYSH_GMAIL_PUSH_SERVICE_ACCOUNT (its e-mail address),
+   POBLYSH_GMAIL_PUSH_AUDIENCE (left out: the endpoint), and POBLYSH_GMAIL_PUBSUB_SUBSCRIPTION
+   (projects/…/subscriptions/…).
+Without these, mailboxes are read on schedule only."""
+
+
+@attrs.frozen(kw_only=True)
+class Notification:
+    """What the data of a push says."""
+
+    mailbox: str
+    """Lower-case address."""
+    history_id: int | None
+
+
+def _read_envelope(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_notification(body: bytes) -> Notification | None:
+    """The notification, or None for whatever else was published to the topic."""
+    data = read_object(read_object(_read_envelope(body)).get("message")).get("data")
+    if not isinstance(data, str) or len(data) > DATA_LIMIT or not data.isascii():
+        return None
+    # The alphabets of base64 and base64url are both seen, with and without padding.
+    text = data.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    content = read_object(_read_envelope(decoded))
+    address = read_id(content.get("emailAddress"))
+    if address is None:
+        return None
+    return Notification(mailbox=address.strip().lower(), history_id=read_count(content.get("historyId")))
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """The message's id, which a redelivery keeps."""
+    message = read_object(read_object(_read_envelope(request.body)).get("message"))
+    return DeliveryHints(delivery_id=read_id(message.get("messageId")) or read_id(message.get("message_id")))
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, if its bearer token proves that our Pub/Sub subscription sent it.
+
+    Raises:
+        DeliveryRejectedError: it does not, or the settings do not say who would.
+    """
+    account = "" if material.app is None else material.app.options.get(ACCOUNT_OPTION, "").strip()
+    if material.app is None or not account:
+        raise DeliveryRejectedError(
+            "Nobody may push here yet.", next_step="Set POBLYSH_GMAIL_PUSH_SERVICE_ACCOUNT to the push service account."
+        )
+    # A push subscription without an audience of its own uses its endpoint.
+    audience = material.app.options.get(AUDIENCE_OPTION, "").strip() or request.url.partition("?")[0]
+    claims = verify_push_token(
+        request.headers.get("authorization", ""),
+        material.keys,
+        Expected(audience=audience, email=account),
+        material.now,
+    )
+    delivery_id = read_hints(request).delivery_id or hashlib.sha256(request.body).hexdigest()
+    return VerifiedDelivery(request=request, delivery_id=delivery_id, via=material.via, claims=claims)
+
+
+def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:
+    """A mailbox has changed.
+
+    What cannot be read is ignored, and so acknowledged: Pub/Sub would send a poisonous message for a week.
+    """
+    body = delivery.request.body
+    pinned = "" if ctx.app is None else ctx.app.options.get(SUBSCRIPTION_OPTION, "").strip()
+    if pinned and read_object(_read_envelope(body)).get("subscription") != pinned:
+        return Ignored(EVENT, "of another Pub/Sub subscription")
+    notification = read_notification(body)
+    if notification is None:
+        return Ignored(EVENT, "malformed data")
+    return WebhookEvent(event=EVENT, account_ids=(EMAIL_ACCOUNT + notification.mailbox,), needs_sync=True)
+
+
+def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
+    """The event without its read, if this connection's history is already past it."""
+    notification = read_notification(delivery.request.body)
+    read_up_to = read_count(connection.metadata.get("history_id"))
+    if notification is None or notification.history_id is None or read_up_to is None:
+        return event
+    return attrs.evolve(event, needs_sync=False) if notification.history_id <= read_up_to else event
+
+
+# --- the watch -----------------------------------------------------------------------------------------------------
+
+
+def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
+    """The mailbox, if there is a topic to publish to."""
+    yield from ()
+    return (mailbox_of(connection),) if app.options.get(TOPIC_OPTION) else ()
+
+
+def subscribe(
+    app: ProviderApp, connection: Connection, request: SubscriptionRequest
+) -> Conversation[SubscriptionReceipt]:
+    """Watch the mailbox. Asked again, it is the same watch with a later end."""
+    return (yield from _watch(app, connection, request.subscription))
+
+
+def renew(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
+    """The same call again."""
+    return (yield from _watch(app, connection, subscription))
+
+
+def _watch(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
+    topic = app.options.get(TOPIC_OPTION) or str(subscription.metadata.get("topic", ""))
+    document = {"topicName": topic, "labelIds": ["INBOX", "SENT"], "labelFilterBehavior": "include"}
+    try:
+        response = yield json_request("POST", mailbox_url(app) + "/watch", document)
+    except UnexpectedResponseError as error:
+        if reason_of(error) not in {"failedPrecondition", "FAILED_PRECONDITION"}:
+            raise
+        raise UnexpectedResponseError(
+            "Gmail does not watch this mailbox: another topic of the same Cloud project already does, or its mail "
+            "service is off.",
+            details=error.details,
+            next_step="Use one Pub/Sub topic for all environments of a Cloud project, or stop the other watch.",
+        ) from error
+    answer = response.json_object()
+    return SubscriptionReceipt(
+        external_id=mailbox_of(connection),
+        expires_at=read_millis(answer.get("expiration")),
+        metadata={"topic": topic},
+    )
+
+
+def unsubscribe(
+    app: ProviderApp,
+    connection: Connection,  # noqa: ARG001 - the token says whose mailbox it is
+    subscription: Subscription,  # noqa: ARG001 - a mailbox has one watch
+) -> Conversation[None]:
+    """End the watch. A mailbox without one takes this as well."""
+    yield json_request("POST", mailbox_url(app) + "/stop", {}, expects=frozenset({404}))
+
+
+def shared_key(connection: Connection) -> str:
+    """One watch per mailbox and Cloud project, and this service is one project: the mailbox."""
+    return f"gmail:{mailbox_of(connection)}"
+
+
+WEBHOOKS = Webhooks(
+    url_scope=SubscriptionScope.APP,
+    read_hints=read_hints,
+    verify=verify,
+    read_event=read_event,
+    to_signals=to_signals,
+    subscriptions=Subscriptions(
+        targets=targets,
+        subscribe=subscribe,
+        unsubscribe=unsubscribe,
+        renew=renew,
+        lifetime=LIFETIME,
+        shared_key=shared_key,
+    ),
+    manual_setup=MANUAL_SETUP,
+    signing_keys=fetch_signing_keys,
+    secret_headers=frozenset({"authorization"}),
+)

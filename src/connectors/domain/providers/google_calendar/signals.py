@@ -1,0 +1,198 @@
+"""What an event's present state means. The kind depends on the item alone, never on whether we had seen it.
+
+    status is `cancelled`                         calendar_event_cancelled
+    `updated` within 5 s of `created`             calendar_event_created
+    otherwise                                     calendar_event_updated
+
+The identity is calendar, event and `updated`: a push's read, a scheduled one, a full pass after a lost token and a
+backfill all meet the same item and make the same key. What we remember of an event only fills in what a bare
+cancellation leaves out, and adds attributes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.instant import read_instant, rfc3339
+from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
+from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.providers._google.reading import read_id, read_object, read_text, read_url
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.google_calendar.payloads import NO_TITLE, Calendar, Event, Person, read_event_item
+
+KINDS = frozenset(
+    {
+        SignalKind.CALENDAR_EVENT_CREATED,
+        SignalKind.CALENDAR_EVENT_UPDATED,
+        SignalKind.CALENDAR_EVENT_CANCELLED,
+    }
+)
+
+CREATION_SPREAD = timedelta(seconds=5)
+"""`created` has whole seconds and `updated` milliseconds; the two of a new event are never further apart."""
+
+UNTRACKED_TYPES = frozenset({"workingLocation", "focusTime", "birthday", "fromGmail"})
+"""Entries that calendars make by themselves, or that are no meetings."""
+
+
+@attrs.frozen(kw_only=True)
+class Window:
+    """Which updates a pass reports; the others are only remembered."""
+
+    since: datetime | None
+    until: datetime | None
+    known_from: datetime
+    """From here on everything is reported, whatever `until` says: the pass's cursor will not show it again."""
+    is_full: bool
+    """A pass without a sync token: it meets old cancellations that do not say when they happened."""
+
+    def has(self, at: datetime) -> bool:
+        """Whether an update of that instant is reported."""
+        if self.since is not None and at < self.since:
+            return False
+        return self.until is None or at <= self.until or at >= self.known_from
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "since": self.since and rfc3339(self.since),
+            "until": self.until and rfc3339(self.until),
+            "known_from": rfc3339(self.known_from),
+            "is_full": self.is_full,
+        }
+
+
+def read_window(state: Any, plan: SyncPlan) -> Window:
+    """The window of a stored cursor or observation."""
+    data = read_object(state)
+    return Window(
+        since=read_instant(data.get("since")),
+        until=read_instant(data.get("until")),
+        known_from=read_instant(data.get("known_from")) or plan.started_at,
+        is_full=data.get("is_full") is True,
+    )
+
+
+def observe(calendar: Calendar, event: Event, document: Mapping[str, Any], window: Window) -> Observation:
+    """What a pass shows of an event."""
+    state = {
+        "item": dict(document),
+        "calendar": [calendar.id, calendar.name],
+        "window": window.to_state(),
+    }
+    return Observation(key=f"event:{calendar.id}:{event.id}", state=state)
+
+
+def interpret(
+    ctx: SyncContext,  # noqa: ARG001 - the form's signature
+    plan: SyncPlan,
+    observation: Observation,
+    previous: Mapping[str, Any] | None,
+) -> Interpretation:
+    """The signal that an observation stands for, and what to remember."""
+    event = read_event_item(observation.state.get("item"))
+    names = observation.state.get("calendar")
+    if isinstance(event, str) or not isinstance(names, list) or len(names) != 2:  # noqa: PLR2004 - id and name
+        return Interpretation(snapshot=previous)
+    window = read_window(observation.state.get("window"), plan)
+    known = read_object(previous)
+    if not _is_reported(event, window, known if previous is not None else None):
+        # A bare cancellation that is not reported is not remembered either: the token's pass still has to tell of it.
+        is_bare = event.updated_at is None
+        return Interpretation(snapshot=previous if is_bare else _snapshot(event, known))
+    calendar = Calendar(id=str(names[0]), name=str(names[1]))
+    draft = _draft(calendar, event, read_object(observation.state.get("item")), previous, plan.started_at)
+    return Interpretation(signals=(draft,), snapshot=_snapshot(event, known))
+
+
+def _is_reported(event: Event, window: Window, known: Mapping[str, Any] | None) -> bool:
+    event_type = event.event_type or read_id((known or {}).get("event_type"))
+    if event_type in UNTRACKED_TYPES:
+        return False
+    was_cancelled = known is not None and known.get("is_cancelled") is True
+    if event.updated_at is not None:
+        # Once told in full, once as a stub: one cancellation.
+        is_told = event.is_cancelled and was_cancelled and known is not None and known.get("updated") is None
+        return window.has(event.updated_at) and not is_told
+    if was_cancelled:
+        return False
+    return known is not None or not window.is_full
+
+
+def _snapshot(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What to remember: of a bare cancellation, what was known before."""
+    return {
+        "title": event.title or known.get("title"),
+        "url": event.url or known.get("url"),
+        "start": event.start or known.get("start"),
+        "end": event.end or known.get("end"),
+        "person": [event.person.id, event.person.name] if event.person else known.get("person"),
+        "event_type": event.event_type or known.get("event_type"),
+        "responses": _digest(event) if not event.is_cancelled else known.get("responses"),
+        "is_cancelled": event.is_cancelled,
+        "updated": event.updated,
+    }
+
+
+def _digest(event: Event) -> str:
+    return hashlib.sha256(json.dumps(event.responses).encode()).hexdigest()[:16]
+
+
+def _kind(event: Event) -> SignalKind:
+    if event.is_cancelled:
+        return SignalKind.CALENDAR_EVENT_CANCELLED
+    if event.created_at and event.updated_at and abs(event.updated_at - event.created_at) < CREATION_SPREAD:
+        return SignalKind.CALENDAR_EVENT_CREATED
+    return SignalKind.CALENDAR_EVENT_UPDATED
+
+
+def _draft(
+    calendar: Calendar,
+    event: Event,
+    document: Mapping[str, Any],
+    previous: Mapping[str, Any] | None,
+    read_at: datetime,
+) -> SignalDraft:
+    known = read_object(previous)
+    kind = _kind(event)
+    title = one_line(event.title or read_text(known.get("title")) or NO_TITLE) or NO_TITLE
+    url = event.url or read_url(known.get("url"))
+    is_created = kind is SignalKind.CALENDAR_EVENT_CREATED
+    person = event.person or _known_person(known)
+    state = event.updated or f"cancelled:{event.etag or '-'}"
+    derived = {} if is_created or event.is_cancelled else _derive(event, previous)
+    return SignalDraft(
+        kind=kind,
+        occurred_at=(event.created_at if is_created else event.updated_at) or read_at,
+        title=title,
+        url=url,
+        actor=None if person is None else Actor(id=person.id, name=one_line(person.name) or person.id),
+        subject=Subject("calendar_event", event.id, title, url),
+        container=Container("calendar", calendar.id, one_line(calendar.name) or calendar.id),
+        dedupe_key=f"gcal:{calendar.id}:{event.id}:{state}",
+        payload={**document, **({"derived": derived} if derived else {})},
+    )
+
+
+def _known_person(known: Mapping[str, Any]) -> Person | None:
+    person = known.get("person")
+    if not isinstance(person, list) or len(person) != 2:  # noqa: PLR2004 - id and name
+        return None
+    identifier = read_id(person[0])
+    return None if identifier is None else Person(id=identifier, name=read_text(person[1]) or identifier)
+
+
+def _derive(event: Event, previous: Mapping[str, Any] | None) -> dict[str, bool]:
+    """What the update was about, as far as the last known state tells. One change stays one signal."""
+    if previous is None:
+        return {"first_seen": True} if event.is_awaiting_answer else {}
+    is_moved = (event.start, event.end) != (previous.get("start"), previous.get("end"))
+    has_answers = previous.get("responses") not in {None, _digest(event)}
+    if is_moved:
+        return {"rescheduled": True}
+    is_only_answers = has_answers and event.title == previous.get("title")
+    return {"rsvp_changed": True} if is_only_answers else {}

@@ -1,0 +1,258 @@
+"""What a file's present state means against the last known one. The first row that matches wins.
+
+    change                                          signal          identity
+    removed                                         file_deleted    deleted:{change.time}
+    in the trash, was not                           file_trashed    trashed:{occurred_at}
+    was in the trash, is not                        file_restored   restored:{change.time}
+    never seen, created since the baseline          file_created    created
+    never seen, older: newly visible                file_shared     visible:{occurred_at}
+    other parents                                   file_moved      moved:{parents}:{change.time}
+    another name                                    file_renamed    renamed:{sha(name)}:{change.time}
+    another modifiedTime                            file_updated    updated:{modifiedTime}
+    anything else: views, permissions, stars        none            -
+
+Every key comes from Drive's data alone, so that a read after a push, a scheduled read and a backfill agree.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.instant import read_instant, rfc3339
+from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
+from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.providers._google.reading import read_object, read_text, read_texts, read_url
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.google_drive.payloads import (
+    FOLDER,
+    Change,
+    File,
+    User,
+    file_url,
+    read_change,
+    read_file,
+)
+
+KINDS = frozenset(
+    {
+        SignalKind.FILE_CREATED,
+        SignalKind.FILE_UPDATED,
+        SignalKind.FILE_RENAMED,
+        SignalKind.FILE_MOVED,
+        SignalKind.FILE_SHARED,
+        SignalKind.FILE_TRASHED,
+        SignalKind.FILE_RESTORED,
+        SignalKind.FILE_DELETED,
+    }
+)
+
+DELETED_OR_LOST = "deleted_or_access_lost"
+"""Drive does not say which of the two a removal is, and neither do we."""
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """What we remember of a file."""
+
+    name: str
+    parents: tuple[str, ...]
+    trashed: bool
+    modified_time: str
+    version: str
+    mime_type: str
+    url: str | None
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**attrs.asdict(self), "parents": list(self.parents)}
+
+
+def snapshot_of(file: File) -> Snapshot:
+    """What to remember of a file."""
+    return Snapshot(
+        name=file.name,
+        parents=file.parents,
+        trashed=file.trashed,
+        modified_time=file.modified_time,
+        version=file.version,
+        mime_type=file.mime_type,
+        url=file.url,
+    )
+
+
+def read_snapshot(state: Mapping[str, Any] | None) -> Snapshot | None:
+    """What we remembered."""
+    if state is None:
+        return None
+    return Snapshot(
+        name=read_text(state.get("name")) or "",
+        parents=tuple(sorted(read_texts(state.get("parents")))),
+        trashed=state.get("trashed") is True,
+        modified_time=read_text(state.get("modified_time")) or "",
+        version=read_text(state.get("version")) or "",
+        mime_type=read_text(state.get("mime_type")) or "",
+        url=read_url(state.get("url")),
+    )
+
+
+def observe_change(change: Change, baseline: datetime) -> Observation:
+    """What a change log shows of a file."""
+    state = {"change": dict(change.document), "baseline": rfc3339(baseline)}
+    return Observation(key=f"file:{change.file_id}", state=state)
+
+
+def observe_file(
+    file: File, document: Mapping[str, Any], since: datetime | None, until: datetime | None, *, is_in_window: bool
+) -> Observation:
+    """What a listing shows of a file.
+
+    Args:
+        file: the file.
+        document: as Drive sent it.
+        since: the window's start, None if it has none.
+        until: the window's end, None if it has none.
+        is_in_window: False for a file that is only remembered.
+    """
+    window = [since and rfc3339(since), until and rfc3339(until)] if is_in_window else None
+    return Observation(key=f"file:{file.id}", state={"file": dict(document), "window": window})
+
+
+def interpret(
+    ctx: SyncContext,
+    plan: SyncPlan,  # noqa: ARG001 - the form's signature
+    observation: Observation,
+    previous: Mapping[str, Any] | None,
+) -> Interpretation:
+    """The signal that an observation stands for, and what to remember."""
+    known = read_snapshot(previous)
+    account = ctx.connection.account.id
+    if "change" not in observation.state:
+        return _interpret_listed(account, observation.state, previous)
+    change = read_change(read_object(observation.state["change"]))
+    if isinstance(change, str):
+        return Interpretation(snapshot=previous)
+    if change.file is None:
+        return Interpretation(signals=(_removal(account, change, known),))
+    baseline = read_instant(observation.state.get("baseline"))
+    draft = _judge(account, change, change.file, known, baseline)
+    return Interpretation(signals=() if draft is None else (draft,), snapshot=snapshot_of(change.file).to_state())
+
+
+def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[str, Any] | None) -> Interpretation:
+    """A listing tells of creations and updates by their own times, whatever we knew.
+
+    What we knew stays: the change log has yet to be compared with it, and would find nothing new.
+    """
+    file = read_file(state.get("file"))
+    if file is None:
+        return Interpretation(snapshot=previous)
+    snapshot = previous if previous is not None else snapshot_of(file).to_state()
+    window = state.get("window")
+    if not isinstance(window, list) or file.trashed:
+        return Interpretation(snapshot=snapshot)
+    since, until = (read_instant(bound) for bound in (*window, None, None)[:2])
+    drafts = []
+    if file.created_at is not None and _is_within(file.created_at, since, until):
+        drafts.append(_draft(account, file, SignalKind.FILE_CREATED, file.created_at, "created", state["file"]))
+    is_edited = file.modified_at is not None and (file.created_at is None or file.modified_at > file.created_at)
+    if is_edited and file.modified_at is not None and _is_within(file.modified_at, since, until):
+        suffix = f"updated:{file.modified_time}"
+        drafts.append(_draft(account, file, SignalKind.FILE_UPDATED, file.modified_at, suffix, state["file"]))
+    return Interpretation(signals=tuple(drafts), snapshot=snapshot)
+
+
+def _is_within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or at >= since) and (until is None or at <= until)
+
+
+def _judge(
+    account: str, change: Change, file: File, known: Snapshot | None, baseline: datetime | None
+) -> SignalDraft | None:
+    kind, at, suffix = _verdict(change, file, known, baseline)
+    if kind is None:
+        return None
+    actor = (file.trasher or file.last_editor) if kind is SignalKind.FILE_TRASHED else file.last_editor
+    return _draft(account, file, kind, at, suffix, read_object(change.document.get("file")), actor=actor)
+
+
+def _verdict(
+    change: Change, file: File, known: Snapshot | None, baseline: datetime | None
+) -> tuple[SignalKind | None, datetime, str]:
+    """Kind, instant and identity, row by row of the table above."""
+    if file.trashed and (known is None or not known.trashed):
+        at = file.trashed_at or change.at
+        return SignalKind.FILE_TRASHED, at, f"trashed:{rfc3339(at)}"
+    if known is not None and known.trashed and not file.trashed:
+        return SignalKind.FILE_RESTORED, change.at, f"restored:{change.time}"
+    if known is None and file.created_at is not None and (baseline is None or file.created_at >= baseline):
+        return SignalKind.FILE_CREATED, file.created_at, "created"
+    if known is None:
+        at = file.shared_at or change.at
+        return SignalKind.FILE_SHARED, at, f"visible:{rfc3339(at)}"
+    if file.parents != known.parents:
+        return SignalKind.FILE_MOVED, change.at, f"moved:{','.join(file.parents)}:{change.time}"
+    if file.name != known.name:
+        digest = hashlib.sha256(file.name.encode()).hexdigest()[:16]
+        return SignalKind.FILE_RENAMED, change.at, f"renamed:{digest}:{change.time}"
+    if file.modified_at is not None and file.modified_time != known.modified_time:
+        return SignalKind.FILE_UPDATED, file.modified_at, f"updated:{file.modified_time}"
+    return None, change.at, ""
+
+
+def _draft(
+    account: str,
+    file: File,
+    kind: SignalKind,
+    at: datetime,
+    suffix: str,
+    document: Mapping[str, Any],
+    *,
+    actor: User | None = None,
+) -> SignalDraft:
+    derived: dict[str, Any] = {"is_folder": True} if file.is_folder else {}
+    if file.shortcut_target is not None:
+        derived["shortcut_target"] = file.shortcut_target
+    who = actor or file.last_editor
+    return SignalDraft(
+        kind=kind,
+        occurred_at=at,
+        title=one_line(file.name) or file.id,
+        url=file.url,
+        actor=None if who is None else Actor(id=who.id, name=one_line(who.name) or who.id),
+        subject=Subject("folder" if file.is_folder else "file", file.id, one_line(file.name) or file.id, file.url),
+        container=_container(file),
+        dedupe_key=f"gdrive:{account}:{file.id}:{suffix}",
+        payload={**document, **({"derived": derived} if derived else {})},
+    )
+
+
+def _container(file: File) -> Container | None:
+    """Where the file is; Drive names neither, an id is all that there is."""
+    if file.drive_id is not None:
+        return Container("shared_drive", file.drive_id, file.drive_id, _folder_url(file.drive_id))
+    if file.parents:
+        return Container("folder", file.parents[0], file.parents[0], _folder_url(file.parents[0]))
+    return None
+
+
+def _folder_url(identifier: str) -> str:
+    return f"https://drive.google.com/drive/folders/{identifier}"
+
+
+def _removal(account: str, change: Change, known: Snapshot | None) -> SignalDraft:
+    name = (known and one_line(known.name)) or change.file_id
+    url = (known and known.url) or file_url(change.file_id)
+    is_folder = known is not None and known.mime_type == FOLDER
+    derived = {"reason": DELETED_OR_LOST, **({"is_folder": True} if is_folder else {})}
+    return SignalDraft(
+        kind=SignalKind.FILE_DELETED,
+        occurred_at=change.at,
+        title=name,
+        url=url,
+        subject=Subject("folder" if is_folder else "file", change.file_id, name, url),
+        dedupe_key=f"gdrive:{account}:{change.file_id}:deleted:{change.time}",
+        payload={**change.document, "derived": derived},
+    )

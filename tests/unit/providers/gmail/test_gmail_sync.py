@@ -1,0 +1,123 @@
+"""How mailboxes are read."""
+
+from datetime import timedelta
+
+import pytest
+from tests.support.google import (
+    DANA,
+    LEE,
+    NOW,
+    Google,
+    converse,
+    error_reply,
+    make_app,
+    make_connection,
+    query_of,
+    reply,
+    script,
+)
+
+from connectors.domain.model.errors import RateLimitedError, UnexpectedResponseError
+from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.gmail import GMAIL
+from connectors.domain.providers.gmail.oauth import METADATA_SCOPE
+
+CONTEXT = SyncContext(app=make_app(GMAIL), connection=make_connection(GMAIL))
+PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
+CURSOR = {"history_id": "1230", "seen_at": "2026-11-19T10:00:00Z", "follow": True}
+
+
+def read(cursor, *responses):
+    answer = script(*responses)
+    page = converse(GMAIL, GMAIL.sync.read_page(CONTEXT, PLAN, cursor), answer)
+    return page, answer.asked
+
+
+def test_a_first_read_only_takes_the_history_id():
+    """Nothing old is told; the next walk starts from here, and so does the judgement of pushes."""
+    google = Google.new()
+    google.world.receive_email(DANA, sender=LEE, subject="Old", age_days=1)
+    walker = google.connect(GMAIL)
+    assert walker.sync() == []
+    assert walker.connection.metadata["history_id"] == walker.cursors[""]["history_id"]
+
+
+def test_nothing_new_is_an_answer_without_history():
+    """The array is absent then; the cursor takes the answer's id."""
+    page, asked = read(CURSOR, reply({"historyId": "1250"}))
+    assert (page.done, page.cursor["history_id"]) == (True, "1250")
+    query = query_of(asked[0])
+    assert query["startHistoryId"] == "1230"
+    assert query["historyTypes"] == ["messageAdded", "labelAdded", "messageDeleted"]
+
+
+@pytest.mark.parametrize("history_id", ["1200", None, "x", -5])
+def test_the_cursor_never_goes_back(history_id):
+    """An older or senseless id leaves it where it is; 999 is less than 1230 although it sorts later as text."""
+    assert read(CURSOR, reply({"historyId": history_id}))[0].cursor["history_id"] == "1230"
+    assert read(CURSOR, reply({"historyId": "999"}))[0].cursor["history_id"] == "1230"
+
+
+def test_pages_keep_the_id_that_the_walk_began_with():
+    """The page token belongs to that start."""
+    page, _ = read(CURSOR, reply({"historyId": "1300", "nextPageToken": "p2"}))
+    assert (page.done, page.cursor["history_id"], page.cursor["page"]) == (False, "1230", "p2")
+    with pytest.raises(UnexpectedResponseError):
+        read(page.cursor, reply({"historyId": "1300", "nextPageToken": "p2"}))
+
+
+def test_lapsed_history_is_a_bounded_new_listing():
+    """404 is no fault of the connection: mail since the last one seen is listed, and the gap is reported."""
+    google = Google.new()
+    google.world.receive_email(DANA, sender=LEE, subject="Ancient", age_days=60)
+    walker = google.connect(GMAIL)
+    walker.backfill(since=NOW - timedelta(days=5))
+    google.pass_time(days=10)
+    google.world.receive_email(DANA, sender=LEE, subject="While away")
+    google.world.expire_history(DANA)
+    walker.pages.clear()
+    walker.sync()
+    assert walker.kinds() == [("email_received", "While away")]
+    assert [bool(page.gap) for page in walker.pages] == [True, False, False]
+    assert walker.sync() == []
+
+
+def test_a_metadata_grant_lists_by_label():
+    """Without the right to search, inbox and sent mail are walked until they leave the window."""
+    google = Google.new()
+    google.world.receive_email(DANA, sender=LEE, subject="Recent", age_days=2)
+    google.world.receive_email(DANA, sender=LEE, subject="Ancient", age_days=60)
+    google.world.send_email(DANA, to=LEE, subject="Sent")
+    walker = google.connect(GMAIL, scopes=(METADATA_SCOPE,))
+    walker.backfill(since=NOW - timedelta(days=30))
+    assert sorted(walker.kinds()) == [("email_received", "Recent"), ("email_sent", "Sent")]
+
+
+def test_a_large_mailbox_is_read_page_by_page():
+    """Every page is one list and its messages; a walk that dies goes on at the last page."""
+    google = Google.new()
+    for number in range(130):
+        google.world.receive_email(DANA, sender=LEE, subject=f"Mail {number}", age_days=1 + number / 100)
+    walker = google.connect(GMAIL)
+    walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), crash_after=1)
+    assert len(walker.signals) == 130
+    assert [page.items for page in walker.pages] == [100, 30, 0]
+
+
+def test_a_limit_in_mid_page_ends_the_page():
+    """The page is asked for again later, as a whole."""
+    listing = {**CURSOR, "listing": {"since": None, "until": None, "labels": [], "page": None}}
+    with pytest.raises(RateLimitedError):
+        read(listing, reply({"messages": [{"id": "1"}]}), error_reply(429, "rateLimitExceeded"))
+
+
+def test_arrival_needs_no_history_to_be_the_same():
+    """Backfill and history give one message one key."""
+    google = Google.new()
+    walker = google.connect(GMAIL)
+    walker.sync()
+    google.world.receive_email(DANA, sender=LEE, subject="Once")
+    walker.sync()
+    assert walker.backfill(since=NOW - timedelta(days=1)) == []
+    assert walker.kinds() == [("email_received", "Once")]

@@ -1,0 +1,87 @@
+"""What Calendar's events mean."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.google import NOW, converse, make_app, make_connection, reply, script
+from tests.support.google_fixtures import assert_expected, load_fixtures
+
+from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
+from connectors.domain.providers.google_calendar.payloads import Calendar, Event, read_event_item
+from connectors.domain.providers.google_calendar.signals import Window, observe
+
+FIXTURES = load_fixtures(Path(__file__).parent / "fixtures")
+CONTEXT = SyncContext(app=make_app(GOOGLE_CALENDAR), connection=make_connection(GOOGLE_CALENDAR))
+PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
+CALENDAR = Calendar(id="dana@x.com", name="dana@x.com")
+WHOLE = FIXTURES["event__updated"]["item"]
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def interpret(item, known, *, is_full=False):
+    event = read_event_item(item)
+    assert isinstance(event, Event)
+    window = Window(since=None, until=None, known_from=NOW, is_full=is_full)
+    return GOOGLE_CALENDAR.sync.interpret(CONTEXT, PLAN, observe(CALENDAR, event, item, window), known)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_each_row_of_the_table(name):
+    """An item gives the signal that its own fields say; what was known only fills in and adds attributes."""
+    fixture = FIXTURES[name]
+    meaning = interpret(fixture["item"], fixture["known"], is_full=fixture["is_full"])
+    if fixture["expected"] is None:
+        assert meaning.signals == ()
+        return
+    (draft,) = meaning.signals
+    assert_expected(draft, fixture["expected"])
+
+
+def test_each_kind_has_a_fixture():
+    """No row is left untried."""
+    assert {one["expected"]["kind"] for one in FIXTURES.values() if one["expected"]} == set(GOOGLE_CALENDAR.kinds)
+
+
+@pytest.mark.parametrize("name", [name for name in FIXTURES if FIXTURES[name]["expected"]])
+def test_kind_and_key_do_not_depend_on_what_was_known(name):
+    """A pass after a lost token agrees with the push that came first."""
+    item = FIXTURES[name]["item"]
+    known = FIXTURES["event__rescheduled"]["known"]
+    (with_memory,) = interpret(item, known).signals
+    (without,) = interpret(item, None).signals
+    assert (with_memory.kind, with_memory.dedupe_key) == (without.kind, without.dedupe_key)
+
+
+def test_a_stub_that_is_not_told_is_not_remembered():
+    """A full pass meets an undated cancellation: the token's own pass still has to tell of it."""
+    stub = FIXTURES["event__cancelled_stub"]["item"]
+    assert interpret(stub, None, is_full=True).snapshot is None
+    assert interpret(stub, None).signals
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(["", *WHOLE, "new"]), ANY)
+def test_no_foreign_value_breaks_a_page(name, value):
+    """Any field of any type: the item is read or steps aside, and the cursor moves on."""
+    items = [{**WHOLE, name: value}, value, {"id": "x", "status": "cancelled", name: value}]
+    answer = script(reply({"items": items, "nextSyncToken": "t2", "summary": value}))
+    work = {"id": "dana@x.com", "name": "d", "token": "t1", "window": {"known_from": "2026-11-20T10:00:00Z"}}
+    page = converse(
+        GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.read_page(CONTEXT, PLAN, {"calendars": {}, "work": [work]}), answer
+    )
+    assert page.done
+    assert page.cursor["calendars"]["dana@x.com"]["token"] == "t2"
+    for observation in page.observations:
+        for known in (None, {"title": value, "url": value, "person": value, "event_type": value}):
+            for draft in GOOGLE_CALENDAR.sync.interpret(CONTEXT, PLAN, observation, known).signals:
+                assert draft.kind in GOOGLE_CALENDAR.kinds
+                draft.dedupe_key.encode()
+                draft.title.encode()

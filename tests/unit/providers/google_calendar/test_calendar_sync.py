@@ -1,0 +1,159 @@
+"""How calendars are read."""
+
+from datetime import timedelta
+
+import pytest
+from tests.support.google import (
+    DANA,
+    NOW,
+    Google,
+    converse,
+    error_reply,
+    make_app,
+    make_connection,
+    query_of,
+    reply,
+    script,
+)
+
+from connectors.domain.model.errors import RateLimitedError, UnexpectedResponseError
+from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
+from connectors.domain.providers.google_calendar.sync import PARAMETERS_HASH
+
+CONTEXT = SyncContext(app=make_app(GOOGLE_CALENDAR), connection=make_connection(GOOGLE_CALENDAR))
+PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
+STATE = {"token": "t1", "parameters": PARAMETERS_HASH, "read_at": "2026-11-20T09:00:00Z"}
+WORK = {"id": "a", "name": "A", "token": "t1", "page": None, "window": {"known_from": "2026-11-20T10:00:00Z"}}
+CURSOR = {"calendars": {"a": STATE, "b": STATE}, "work": [WORK, {**WORK, "id": "b"}]}
+
+
+def read(cursor, *responses):
+    answer = script(*responses)
+    page = converse(GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.read_page(CONTEXT, PLAN, cursor), answer)
+    return page, answer.asked
+
+
+def start(last, *, mode=SyncMode.INCREMENTAL, target=None):
+    plan = SyncPlan(mode=mode, started_at=NOW, last_cursor=last, target=target)
+    answer = script(reply({"items": [{"id": "a"}, {"id": "b"}]}))
+    return converse(GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.start(CONTEXT, plan), answer)
+
+
+def test_a_first_read_tells_nothing_old():
+    """What was there before the account was connected is only remembered."""
+    google = Google.new()
+    google.world.create_event("Old", by=DANA, age_days=3)
+    walker = google.connect(GOOGLE_CALENDAR)
+    assert walker.sync() == []
+    assert len(walker.snapshots) == 1
+
+
+def test_empty_pages_are_followed():
+    """A page without items and with a token is not the last."""
+    google = Google.new()
+    google.world.calendars.sends_empty_pages = True
+    for number in range(1100):
+        google.world.create_event(f"Event {number}", by=DANA)
+    walker = google.connect(GOOGLE_CALENDAR)
+    walker.backfill(since=NOW - timedelta(days=1))
+    assert len(walker.signals) == 1100
+    assert 0 in [page.items for page in walker.pages]
+
+
+@pytest.mark.parametrize("with_reason", [True, False])
+def test_a_lapsed_token_reads_all_again_without_doubling(with_reason):
+    """410 of either form: a full pass, a reported gap, and only what is really new."""
+    google = Google.new()
+    kept = google.world.create_event("Kept", by=DANA)
+    walker = google.connect(GOOGLE_CALENDAR)
+    walker.backfill(since=NOW - timedelta(days=1))
+    google.pass_time(hours=1)
+    google.world.update_event(kept, calendar_id=DANA, summary="Changed")
+    google.world.expire_sync_tokens(DANA, with_reason=with_reason)
+    walker.pages.clear()
+    assert len(walker.sync()) == 1
+    assert [bool(page.gap) for page in walker.pages] == [True, False]
+    assert walker.sync() == []
+
+
+def test_a_cancelled_stub_gets_the_title_that_was_known():
+    """A bare id is filled in from memory."""
+    google = Google.new()
+    google.world.calendars.stub_share = 1.0
+    event = google.world.create_event("Standup", by=DANA)
+    walker = google.connect(GOOGLE_CALENDAR)
+    walker.backfill(since=NOW - timedelta(days=1))
+    google.world.cancel_event(event, calendar_id=DANA)
+    walker.sync()
+    assert walker.kinds()[-1] == ("calendar_event_cancelled", "Standup")
+
+
+def test_a_targeted_read_before_any_other_tells_what_came_since_the_connection():
+    """A push for one calendar may be its first read: what it announces is not lost in a silent baseline."""
+    google = Google.new()
+    google.world.create_event("Old", by=DANA, age_days=3)
+    walker = google.connect(GOOGLE_CALENDAR)
+    google.pass_time(minutes=1)
+    google.world.create_event("New", by=DANA)
+    walker.sync(target=DANA)
+    assert walker.kinds() == [("calendar_event_created", "New")]
+
+
+def test_a_calendar_that_is_gone_is_dropped():
+    """Its cursor closes, the others are read."""
+    page, _ = read(CURSOR, error_reply(404, "notFound"))
+    assert set(page.cursor["calendars"]) == {"b"}
+    assert [work["id"] for work in page.cursor["work"]] == ["b"]
+
+
+def test_a_limit_is_no_lost_calendar():
+    """403 for the rate ends the page, not the calendar."""
+    with pytest.raises(RateLimitedError):
+        read(CURSOR, error_reply(403, "rateLimitExceeded"))
+
+
+def test_the_frozen_parameters_go_with_every_request():
+    """Whatever the pass, the same parameters; none of those that a token forbids."""
+    _, asked = read(CURSOR, reply({"nextPageToken": "p2"}))
+    query = query_of(asked[0])
+    assert query == {"singleEvents": "false", "showDeleted": "true", "maxResults": "500", "syncToken": "t1"}
+
+
+def test_a_token_of_other_parameters_is_not_used():
+    """After a change of the parameters the calendar is read in full."""
+    cursor = start({"calendars": {"a": STATE, "b": {**STATE, "parameters": "other"}}})
+    assert [work["token"] for work in cursor["work"]] == ["t1", None]
+
+
+def test_a_backfill_is_a_full_pass():
+    """Stored tokens are left alone; a target narrows the work."""
+    last = {"calendars": {"a": STATE, "gone": STATE}}
+    assert [work["token"] for work in start(last, mode=SyncMode.BACKFILL)["work"]] == [None, None]
+    assert set(start(last)["calendars"]) == {"a"}
+    assert [work["id"] for work in start(last, target="b")["work"]] == ["b"]
+
+
+@pytest.mark.parametrize("document", [{}, {"items": []}, {"nextSyncToken": 7}])
+def test_a_last_page_without_token_is_an_error(document):
+    """Without a token there would be no cursor."""
+    with pytest.raises(UnexpectedResponseError):
+        read(CURSOR, reply(document))
+
+
+def test_a_list_that_repeats_its_token_is_an_error():
+    """It would never end."""
+    with pytest.raises(UnexpectedResponseError):
+        read({**CURSOR, "work": [{**WORK, "page": "p"}]}, reply({"nextPageToken": "p"}))
+
+
+def test_an_explicit_end_bounds_a_backfill():
+    """Nothing outside the window that was asked for."""
+    google = Google.new()
+    google.world.create_event("Before", by=DANA, age_days=20)
+    google.world.create_event("Within", by=DANA, age_days=10)
+    google.world.create_event("After", by=DANA, age_days=2)
+    walker = google.connect(GOOGLE_CALENDAR)
+    walker.backfill(since=NOW - timedelta(days=15), until=NOW - timedelta(days=5))
+    assert [title for _, title in walker.kinds()] == ["Within"]

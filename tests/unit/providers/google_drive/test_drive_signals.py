@@ -1,0 +1,85 @@
+"""What Drive's changes mean."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.google import NOW, converse, make_app, make_connection, reply, script
+from tests.support.google_fixtures import assert_expected, load_fixtures
+
+from connectors.domain.model.instant import read_instant
+from connectors.domain.model.sync import Interpretation, SyncMode, SyncPlan
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.google_drive import GOOGLE_DRIVE
+from connectors.domain.providers.google_drive.payloads import Change, read_change, read_file
+from connectors.domain.providers.google_drive.signals import observe_change, observe_file
+
+FIXTURES = load_fixtures(Path(__file__).parent / "fixtures")
+CONTEXT = SyncContext(app=make_app(GOOGLE_DRIVE), connection=make_connection(GOOGLE_DRIVE))
+PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+WHOLE = FIXTURES["file__trashed_in_shared_drive"]["change"]
+
+
+def interpret(change, baseline, known):
+    return GOOGLE_DRIVE.sync.interpret(CONTEXT, PLAN, observe_change(change, baseline), known)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_each_row_of_the_table(name):
+    """A change against what was known gives the signal of its row, or none."""
+    fixture = FIXTURES[name]
+    change = read_change(fixture["change"])
+    assert isinstance(change, Change)
+    meaning = interpret(change, read_instant(fixture["baseline"]), fixture["known"])
+    if fixture["expected"] is None:
+        assert meaning.signals == ()
+    else:
+        (draft,) = meaning.signals
+        assert_expected(draft, fixture["expected"])
+    assert (meaning.snapshot is None) is change.removed
+    if change.file is not None:
+        # Seen once more, it is no news.
+        again = interpret(change, read_instant(fixture["baseline"]), meaning.snapshot)
+        assert again == Interpretation(snapshot=meaning.snapshot)
+
+
+def test_each_kind_has_a_fixture():
+    """No row is left untried."""
+    assert {one["expected"]["kind"] for one in FIXTURES.values() if one["expected"]} == set(GOOGLE_DRIVE.kinds)
+
+
+def test_a_listing_leaves_what_was_known():
+    """A backfill tells of creations and updates by their times, and does not hide a rename from the change log."""
+    document = FIXTURES["file__updated"]["change"]["file"]
+    known = FIXTURES["file__renamed"]["known"]
+    observation = observe_file(read_file(document), document, None, None, is_in_window=True)
+    meaning = GOOGLE_DRIVE.sync.interpret(CONTEXT, PLAN, observation, known)
+    assert [draft.dedupe_key for draft in meaning.signals] == [
+        "gdrive:1098:1AbC:created",
+        "gdrive:1098:1AbC:updated:2026-11-20T10:15:30.900Z",
+    ]
+    assert meaning.snapshot == known
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(["", *WHOLE, *(f"file.{name}" for name in WHOLE["file"])]), ANY)
+def test_no_foreign_value_breaks_a_page(path, value):
+    """Any field of any type: the item is read or steps aside, and a page of it is still a page."""
+    outer, _, inner = path.partition(".")
+    document = {**WHOLE, outer: value} if not inner else {**WHOLE, "file": {**WHOLE["file"], inner: value}}
+    answer = script(reply({"changes": [document, value], "newStartPageToken": "9"}))
+    cursor = {"tokens": {"user": "8"}, "baseline": "2026-11-10T00:00:00Z", "work": [{"pass": "changes", "log": "user"}]}
+    page = converse(GOOGLE_DRIVE, GOOGLE_DRIVE.sync.read_page(CONTEXT, PLAN, cursor), answer)
+    assert page.done
+    for observation in page.observations:
+        for known in (None, FIXTURES["file__updated"]["known"], {"name": value, "parents": value}):
+            for draft in GOOGLE_DRIVE.sync.interpret(CONTEXT, PLAN, observation, known).signals:
+                assert draft.kind in GOOGLE_DRIVE.kinds
+                draft.dedupe_key.encode()
+                draft.title.encode()

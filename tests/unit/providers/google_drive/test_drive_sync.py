@@ -1,0 +1,167 @@
+"""How Drive is read."""
+
+from datetime import timedelta
+
+import pytest
+from tests.support.google import (
+    DANA,
+    LEE,
+    NOW,
+    Google,
+    converse,
+    error_reply,
+    make_app,
+    make_connection,
+    query_of,
+    reply,
+    script,
+)
+
+from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
+from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.google_drive import GOOGLE_DRIVE
+from connectors.domain.providers.google_drive.oauth import READ_SCOPE
+
+CONTEXT = SyncContext(app=make_app(GOOGLE_DRIVE), connection=make_connection(GOOGLE_DRIVE))
+PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW, last_cursor={"tokens": {"user": "8"}})
+CHANGES = {"tokens": {"user": "8"}, "work": [{"pass": "changes", "log": "user"}], "read_at": "2026-11-19T10:00:00Z"}
+
+
+def read(cursor, *responses):
+    answer = script(*responses)
+    page = converse(GOOGLE_DRIVE, GOOGLE_DRIVE.sync.read_page(CONTEXT, PLAN, cursor), answer)
+    return page, answer.asked
+
+
+def test_a_backfill_takes_its_token_before_it_lists():
+    """What happens during the listing is in the changes after it."""
+    google = Google.new()
+    google.world.create_file("Recent", by=DANA, age_days=3)
+    google.world.create_file("Old", by=DANA, age_days=300)
+    walker = google.connect(GOOGLE_DRIVE)
+    walker.backfill(since=NOW - timedelta(days=30))
+    asked = [request.path for request in google.sandbox.core.requests if "/drive/v3/" in request.path]
+    assert asked[-4:] == ["/drive/v3/changes/startPageToken", "/drive/v3/files", "/drive/v3/files", "/drive/v3/changes"]
+    assert walker.kinds() == [("file_created", "Recent")]
+    assert len(walker.snapshots) == 2
+
+
+def test_the_first_read_is_silent_and_remembers():
+    """Without a stored token nothing old is told, and a later edit of an old file is an edit."""
+    google = Google.new()
+    old = google.world.create_file("Old", by=DANA, age_days=300)
+    walker = google.connect(GOOGLE_DRIVE)
+    assert walker.sync() == []
+    google.pass_time(minutes=1)
+    google.world.edit_file(old, by=DANA)
+    walker.sync()
+    assert walker.kinds() == [("file_updated", "Old")]
+
+
+def test_pages_are_followed_and_resumed():
+    """The walk dies in mid-page and goes on where it was: nothing is lost or doubled."""
+    google = Google.new()
+    walker = google.connect(GOOGLE_DRIVE)
+    walker.sync()
+    google.pass_time(minutes=1)
+    for number in range(1200):
+        google.world.create_file(f"File {number}", by=DANA)
+    walker.pages.clear()
+    walker.walk(SyncMode.INCREMENTAL, crash_after=1)
+    assert len(walker.signals) == 1200
+    assert [page.items for page in walker.pages] == [500, 500, 200]
+
+
+def test_shared_drives_have_cursors_of_their_own():
+    """Each log is read from its own token; one that is lost closes without disturbing the others."""
+    google = Google.new()
+    team = google.world.add_shared_drive("Team", [DANA, LEE])
+    walker = google.connect(GOOGLE_DRIVE, scopes=(READ_SCOPE,))
+    walker.sync()
+    assert set(walker.cursors[""]["tokens"]) == {"user", team}
+    google.pass_time(minutes=1)
+    google.world.create_file("In team", by=LEE, shared_drive=team)
+    walker.sync()
+    assert walker.kinds() == [("file_created", "In team")]
+    google.world.leave_shared_drive(team, DANA)
+    google.world.create_file("Mine", by=DANA)
+    walker.sync()
+    assert walker.kinds()[-1] == ("file_created", "Mine")
+    assert set(walker.cursors[""]["tokens"]) == {"user"}
+
+
+def test_a_drive_lost_in_the_middle_of_a_walk_is_dropped():
+    """404 on a shared drive's log ends that log's work; on the user's own log it is an error."""
+    cursor = {"tokens": {"user": "8", "0A": "9"}, "work": [{"pass": "changes", "log": "0A"}]}
+    page, _ = read(cursor, error_reply(404, "notFound", location="driveId"))
+    assert (page.done, page.cursor["tokens"]) == (True, {"user": "8"})
+    with pytest.raises(AccessLostError):
+        read(CHANGES, error_reply(404, "notFound"))
+
+
+def test_a_lost_token_lists_again_and_says_so():
+    """A new token first, then files since shortly before the last good read, then changes; the gap is reported."""
+    page, asked = read(CHANGES, error_reply(400, "invalid", location="pageToken"), reply({"startPageToken": "99"}))
+    assert page.gap
+    assert not page.done
+    assert [work["pass"] for work in page.cursor["work"]] == ["resync", "changes"]
+    assert page.cursor["tokens"] == {"user": "99"}
+    assert "2026-11-18T10:00:00Z" in page.cursor["work"][0]["filter"]
+    assert asked[1].url.partition("?")[0].endswith("/changes/startPageToken")
+
+
+def test_a_wrong_parameter_is_a_bug_and_no_lost_token():
+    """`invalidParameter` is ours to mend."""
+    with pytest.raises(UnexpectedResponseError):
+        read(CHANGES, error_reply(400, "invalidParameter", location="fields"))
+
+
+def test_a_lapsed_listing_goes_on_from_the_last_file():
+    """Listing tokens live for hours: the walk restarts at the last time it saw."""
+    item = {
+        "pass": "files",
+        "log": "user",
+        "filter": "trashed = false",
+        "page": "p2",
+        "seen": "2026-11-19T00:00:00.000Z",
+    }
+    page, _ = read({"tokens": {"user": "8"}, "work": [item]}, error_reply(400, "invalid", location="pageToken"))
+    _, asked = read(page.cursor, reply({"files": []}))
+    query = query_of(asked[0])
+    assert "pageToken" not in query
+    assert query["q"] == "modifiedTime <= '2026-11-19T00:00:00.000Z' and (trashed = false)"
+
+
+def test_an_empty_page_with_a_token_goes_on():
+    """Pages without rows are legal in the middle."""
+    page, asked = read(CHANGES, reply({"changes": [], "nextPageToken": "10"}))
+    assert (page.done, page.cursor["tokens"]) == (False, {"user": "10"})
+    query = query_of(asked[0])
+    assert query["includeRemoved"] == query["supportsAllDrives"] == query["includeItemsFromAllDrives"] == "true"
+    assert "newStartPageToken" in query["fields"]
+
+
+@pytest.mark.parametrize("document", [{}, {"nextPageToken": "8"}, {"newStartPageToken": 7}, {"nextPageToken": ""}])
+def test_a_list_that_leads_nowhere_is_an_error(document):
+    """No token, or the same one again, would loop or lose the cursor."""
+    with pytest.raises(UnexpectedResponseError):
+        read(CHANGES, reply(document))
+
+
+def test_own_and_others_removals_are_told_alike():
+    """Un-sharing and deleting look the same, and are worded so."""
+    google = Google.new()
+    theirs = google.world.create_file("Theirs", by=LEE, age_days=9)
+    google.world.share_file(theirs, by=LEE, to=DANA)
+    walker = google.connect(GOOGLE_DRIVE)
+    walker.sync()
+    google.pass_time(minutes=1)
+    google.world.unshare_file(theirs, by=LEE, to=DANA)
+    walker.sync()
+    (draft,) = walker.signals.values()
+    assert (draft.kind, draft.title, draft.payload["derived"]["reason"]) == (
+        "file_deleted",
+        "Theirs",
+        "deleted_or_access_lost",
+    )
