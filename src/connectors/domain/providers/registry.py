@@ -10,10 +10,15 @@ from connectors.domain.model.errors import ProviderNotSupportedError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.github import GITHUB
+from connectors.domain.providers.gmail import GMAIL
+from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
+from connectors.domain.providers.google_drive import GOOGLE_DRIVE
+from connectors.domain.providers.jira import JIRA
+from connectors.domain.providers.slack import SLACK
 
 ENTRY_POINT_GROUP = "connectors.providers"
 
-BUILT_IN: tuple[Provider, ...] = (GITHUB,)
+BUILT_IN: tuple[Provider, ...] = (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL)
 
 
 class ProviderRegistry:

@@ -1,7 +1,9 @@
 """`connectors demo`."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import platformdirs
@@ -9,13 +11,20 @@ import platformdirs
 from connectors.adapters.system.logs import configure_logs
 from connectors.entrypoints.cli.output import print_json, print_table
 
-TABLE_ROWS = 20
+TABLE_ROWS = 50
 """Signals in the table; the rest is counted."""
 
 
 @click.command(name="demo")
 @click.option("--once", is_flag=True, help="End when it is done, instead of staying up.")
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or one JSON object for programs.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The API's port; a free one if left out.")
 @click.option(
     "--data-dir",
@@ -41,7 +50,7 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
         if as_json:
             print_json(result.summary())
             return
-        for connection in result.connections:
+        for connection in reversed(result.connections):  # the oldest first, as it happened
             click.echo(f"Connected {connection['provider']} as {connection['account']['name']}.")
         counts = result.deliveries
         click.echo(
@@ -50,11 +59,7 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
         )
         click.echo(f"GET /signals gave {len(result.signals)} signals:\n")
         print_table(
-            ["occurred", "provider", "kind", "title", "actor"],
-            [
-                [one["occurred_at"], one["provider"], one["kind"], one["title"], (one["actor"] or {}).get("name")]
-                for one in result.signals[:TABLE_ROWS]
-            ],
+            ["occurred", "provider", "kind", "title", "actor"], [_row(one) for one in result.signals[:TABLE_ROWS]]
         )
         if len(result.signals) > TABLE_ROWS:
             click.echo(f"… and {len(result.signals) - TABLE_ROWS} more.")
@@ -75,3 +80,9 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
             threading.Event().wait()
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
+
+
+def _row(signal: Mapping[str, Any]) -> list[str | None]:
+    # All of it happens now, so the time of day is enough: RFC 3339 has it from the twelfth character on.
+    time_of_day = signal["occurred_at"][11:19] + "Z"
+    return [time_of_day, signal["provider"], signal["kind"], signal["title"], (signal["actor"] or {}).get("name")]

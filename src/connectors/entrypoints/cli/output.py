@@ -4,11 +4,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import attrs
 import click
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+GAP = 2
+"""Characters between two columns."""
+
+LEAST_WORDS = 16
+"""Characters that a column of words keeps: two or three words a line can still be read."""
+
+FEWEST_COLUMNS = 2
+"""A name and what belongs to it."""
+
+PIPE_WIDTH = 10_000
+"""Characters: where nobody looks, nothing wraps. A title has 300."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,17 +90,54 @@ def show_one(thing: Any, output: Output) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, headings_shown: bool = True) -> None:
-    """A table on standard output, as wide as the terminal; piped, as wide as it needs to be."""
+    """A table on standard output, as wide as the terminal; piped, as wide as it needs to be.
+
+    Columns of words wrap. Ids, times and kinds never do, because one that is broken or cut cannot be copied: a terminal
+    that is too narrow goes without the last columns, and is told so.
+    """
+    # Text, not markup: a title may contain brackets, and must not colour our terminal.
+    columns = [
+        _Column(heading, [Text(_printable("" if cell is None else str(cell))) for cell in cells])
+        for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
+    ]
     console = Console()
+    shown = columns
     if not console.is_terminal:
-        console = Console(width=200)
+        console.width = PIPE_WIDTH
+    else:
+        while len(shown) > FEWEST_COLUMNS and _least_width(shown) > console.width:
+            shown = shown[:-1]
+        console.width = max(console.width, _least_width(shown))
     table = Table(box=None, show_header=headings_shown, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        # Text, not markup: a title may contain brackets, and must not colour our terminal.
-        table.add_row(*(Text(_printable("" if cell is None else str(cell))) for cell in row))
-    console.print(table)
+    for column in shown:
+        table.add_column(column.heading, overflow="fold", no_wrap=not column.wraps)
+    for row in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*row)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+    if missing := ", ".join(column.heading for column in columns[len(shown) :]):
+        click.echo(f"(This terminal is too narrow to show: {missing}.)", err=True)
+
+
+@attrs.frozen
+class _Column:
+    heading: str
+    cells: Sequence[Text]
+
+    @property
+    def wraps(self) -> bool:
+        return any(" " in cell.plain for cell in self.cells)
+
+    @property
+    def least_width(self) -> int:
+        width = max(cell_len(line) for cell in (self.heading, *map(str, self.cells)) for line in cell.split("\n"))
+        return min(width, LEAST_WORDS) if self.wraps else width
+
+
+def _least_width(columns: Sequence[_Column]) -> int:
+    return sum(column.least_width for column in columns) + GAP * (len(columns) - 1)
 
 
 def _plain(value: Any) -> str:

@@ -8,7 +8,7 @@ from connectors.entrypoints.sandbox.server import SandboxServer
 
 
 @click.command(name="sandbox")
-@click.option("--port", default=9100, show_default=True, help="0 picks a free one.")
+@click.option("--port", default=9100, show_default=True, help="Where it listens; 0 picks a free one.")
 def command(port: int) -> None:
     """Play the providers on loopback until Ctrl-C, for developing against them without any provider's app."""
     with SandboxServer(port=port, deliver=True) as server:

@@ -1,8 +1,13 @@
 """`connectors serve`."""
 
+import os
+import socket
+
 import click
 
 from connectors.adapters.system.logs import configure_logs
+from connectors.adapters.system.values import Bind
+from connectors.domain.model.errors import SettingsError
 from connectors.entrypoints.cli.system import load_settings
 from connectors.entrypoints.production import prepare
 
@@ -17,6 +22,7 @@ def command() -> None:
 
     settings = load_settings()
     _ = settings.operators  # no operator token, no service: say so before anything is started
+    _check_free(settings.service.bind)
     database = prepare(settings)
 
     def configure_worker() -> None:
@@ -27,3 +33,21 @@ def command() -> None:
         ConnectorsServer(settings, database, configure_worker).run()
     finally:
         database.stop()
+
+
+def _check_free(bind: Bind) -> None:
+    """Find out before anything is started, and without gunicorn's seconds of trying again.
+
+    Raises:
+        SettingsError: nobody can listen there.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+        raise SettingsError(
+            f"POBLYSH_BIND is {bind} ({reason.lower()}), expected an address of this machine and a port that is free"
+        ) from None

@@ -25,7 +25,7 @@ def command() -> None:
     "--body",
     "-d",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    default=Path("-"),
+    default="-",
     help="A file with the exact bytes; standard input if left out.",
 )
 @click.option(

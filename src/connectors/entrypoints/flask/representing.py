@@ -4,6 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 from msgspec import UNSET, UnsetType
 
 from connectors.domain.flows.subscribing import webhook_url
@@ -12,6 +13,7 @@ from connectors.domain.model.signal import Container, Signal, Subject
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Subscription, WebhookDelivery
 from connectors.domain.providers.contract import Provider
+from connectors.entrypoints.flask.inputs import ConnectOptions
 from connectors.entrypoints.flask.views import (
     AccountView,
     ActorView,
@@ -43,7 +45,7 @@ def show_connection(
         status_reason=connection.status_reason,
         scopes=connection.scopes,
         expires_at=connection.expires_at,
-        metadata=connection.metadata,
+        metadata=_options_of(connection),
         last_synced_at=connection.last_synced_at,
         last_error=connection.last_error,
         created_at=connection.created_at,
@@ -57,6 +59,12 @@ def show_connection(
             for one in subscriptions
         ],
     )
+
+
+def _options_of(connection: Connection) -> dict[str, Any]:
+    """What the caller chose for the connection; what its room remembers besides is nobody else's business."""
+    names = {field.name for field in attrs.fields(ConnectOptions)}
+    return {name: value for name, value in connection.metadata.items() if name in names}
 
 
 def show_signal(signal: Signal, *, with_payload: bool) -> SignalView:

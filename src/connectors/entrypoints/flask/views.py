@@ -143,9 +143,7 @@ class ConnectionView:
     status_reason: Annotated[str | None, Meta(description="Why it is not active.")]
     scopes: Annotated[Sequence[str], Meta(description="What was granted.")]
     expires_at: Annotated[datetime, Meta(tz=True, description="When the access token ends.")] | None
-    metadata: Annotated[
-        Mapping[str, Any], Meta(description="What the connection covers: chosen repositories and such.")
-    ]
+    metadata: Annotated[Mapping[str, Any], Meta(description="What was chosen at connecting: repositories and such.")]
     last_synced_at: Instant | None
     last_error: str | None
     created_at: Instant

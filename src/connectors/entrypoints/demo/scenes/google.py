@@ -1,13 +1,14 @@
 """Google: a file, a meeting and a message."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from connectors.entrypoints.demo.scenes.scene import Scene
 from connectors.entrypoints.sandbox import Sandbox, SandboxServer
+from connectors.entrypoints.sandbox.google.pubsub import TOPIC
 
 APP, APP_SECRET = "demo-google-app", "demo-google-app-secret"
 ADA = "ada@acme.example"
-TOPIC = "projects/demo/topics/gmail"
 PUSH_ACCOUNT = "push@demo.iam.gserviceaccount.example"
 
 
@@ -41,11 +42,13 @@ def _play_calendar(sandbox: Sandbox) -> None:
 
 def _finish_gmail(sandbox: Sandbox, webhook_url: str) -> None:
     """In the Cloud console: a push subscription of the topic that Gmail publishes to."""
-    sandbox.google.add_push_subscription(webhook_url, audience=webhook_url, service_account=PUSH_ACCOUNT)
+    sandbox.google.add_push_subscription(webhook_url, service_account=PUSH_ACCOUNT)
 
 
 def _play_gmail(sandbox: Sandbox) -> None:
     google = sandbox.google
+    # Gmail notifies once a second at the most, and the new watch has just been announced.
+    sandbox.clock.advance(timedelta(seconds=2))
     google.receive_email(ADA, sender="Lee Okafor <lee@acme.example>", subject="Go for launch?")
     google.send_email(ADA, to="lee@acme.example", subject="Re: Go for launch?")
 
