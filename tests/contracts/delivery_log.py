@@ -30,8 +30,8 @@ class DeliveryLogContract(Hole):
             assert work.deliveries.record(make_delivery(delivery_id="d", provider=SLACK)) is Recorded.NEW
             assert work.deliveries.record(make_delivery(delivery_id="d", tenant_id=OTHER_TENANT)) is Recorded.NEW
             assert work.deliveries.get(TENANT, first.id) == first
-            assert work.deliveries.is_recorded(TENANT, GITHUB, "d")
-            assert not work.deliveries.is_recorded(TENANT, GITHUB, "e")
+            assert work.deliveries.find_by_delivery_id(TENANT, GITHUB, "d") is not None
+            assert work.deliveries.find_by_delivery_id(TENANT, GITHUB, "e") is None
 
     def test_racing_redeliveries_are_recorded_once(self, unit_of_work):
         """Of one delivery that arrives many times at once, exactly one is NEW."""
@@ -64,7 +64,7 @@ class DeliveryLogContract(Hole):
         with unit_of_work() as work:
             assert work.deliveries.record(delivery) is Recorded.NEW
             assert work.deliveries.record(make_delivery(delivery_id=identity)) is Recorded.DUPLICATE
-            assert work.deliveries.is_recorded(TENANT, GITHUB, identity)
+            assert work.deliveries.find_by_delivery_id(TENANT, GITHUB, identity) is not None
             kept = work.deliveries.get(TENANT, delivery.id)
             assert (kept.event, kept.headers, kept.error) == ("e\ufffd", {"x\ufffd": "\ufffd"}, "\ufffd")
 

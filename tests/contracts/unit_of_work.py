@@ -96,7 +96,7 @@ class UnitOfWorkContract(Hole):
                     work.grants.get(tenant_id, grant.id) is not None,
                     work.authorization_requests.consume(request.state_hash, now=request.created_at) is not None,
                     len(work.subscriptions.list_of_connection(tenant_id, connection.id)) == 1,
-                    work.deliveries.is_recorded(tenant_id, delivery.provider, delivery.delivery_id),
+                    work.deliveries.find_by_delivery_id(tenant_id, delivery.provider, delivery.delivery_id) is not None,
                     bool(work.snapshots.load(tenant_id, connection.id, ["file"])),
                     work.sync_states.load(tenant_id, connection.id) is not None,
                 ]

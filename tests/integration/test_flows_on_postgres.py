@@ -50,7 +50,7 @@ def test_the_journey(world):
     (row,) = world.deliveries()
     assert world.connectors.ingest.replay(TENANT, row.id).signal_count == 1
     assert len(world.signals()) == 2
-    assert world.connectors.connect.disconnect(TENANT, connection.id).status is ConnectionStatus.REVOKED
+    assert world.connectors.disconnect.end_connection(TENANT, connection.id).status is ConnectionStatus.REVOKED
 
 
 def test_consents_racing_give_one_connection(world):
@@ -71,7 +71,7 @@ def test_refreshing_and_disconnecting_at_once(world):
         world.vendor.log.clear()
         results = at_once(
             *[partial(world.keeper.fresh_tokens, TENANT, two.grant_id)] * 4,
-            partial(world.connectors.connect.disconnect, TENANT, one.id),
+            partial(world.connectors.disconnect.end_connection, TENANT, one.id),
         )
         assert [repr(error) for error in results if isinstance(error, Exception)] == []
         ended = world.reload(one)

@@ -7,6 +7,7 @@ from dependency_injector import containers, providers
 from connectors.domain.flows.browse import BrowseFlow
 from connectors.domain.flows.connect import ConnectFlow, ConnectSettings
 from connectors.domain.flows.converse import Converser
+from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
 from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import Subscriber
@@ -59,8 +60,19 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         public_url=public_url,
     )
+    disconnect = providers.Singleton(
+        DisconnectFlow,
+        unit_of_work=unit_of_work,
+        converser=converser,
+        keeper=keeper,
+        subscriber=subscriber,
+        clock=clock,
+        providers=registry,
+        apps=apps,
+    )
     connect = providers.Singleton(
         ConnectFlow,
+        disconnect=disconnect,
         unit_of_work=unit_of_work,
         vault=vault,
         token_endpoint=token_endpoint,
@@ -100,6 +112,7 @@ class Container(containers.DeclarativeContainer):
         providers=registry,
         apps=apps,
         connect=connect,
+        disconnect=disconnect,
         ingest=ingest,
         browse=browse,
         sync=sync,

@@ -8,6 +8,7 @@ import attrs
 
 from connectors.domain.flows.browse import BrowseFlow
 from connectors.domain.flows.connect import ConnectFlow
+from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
 from connectors.domain.flows.sync import SyncFlow
 from connectors.domain.model.ids import ProviderSlug
@@ -40,7 +41,9 @@ class Connectors:
     apps: Mapping[ProviderSlug, ProviderApp]
     """The providers that are configured here."""
     connect: ConnectFlow
-    """Authorize, complete, refresh, disconnect."""
+    """Authorize, complete, refresh."""
+    disconnect: DisconnectFlow
+    """End connections, erase tenants."""
     ingest: IngestFlow
     """Accept and replay webhooks."""
     browse: BrowseFlow

@@ -228,8 +228,10 @@ class DeliveryLog(Protocol):
         """
         ...
 
-    def is_recorded(self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str) -> bool:
-        """Whether the tenant's inbox has it."""
+    def find_by_delivery_id(
+        self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str, *, lock: bool = False
+    ) -> WebhookDelivery | None:
+        """The tenant's delivery by the provider's id, or None. `lock` as in `ConnectionStore.get`."""
         ...
 
     def get(self, tenant_id: TenantId, delivery_id: DeliveryId, *, lock: bool = False) -> WebhookDelivery:

@@ -158,11 +158,11 @@ def test_tenants_come_and_go(world, browse):
     fresh = uuid4()
     assert browse.ensure_tenant(fresh)[1] is Recorded.NEW
     assert browse.ensure_tenant(fresh)[1] is Recorded.DUPLICATE
-    browse.delete_tenant(TENANT)
+    world.connectors.disconnect.erase_tenant(TENANT)
     with pytest.raises(TenantNotFoundError):
         browse.get_tenant(TENANT)
     assert {one.tenant_id for one in world.grants()} == {OTHER_TENANT}
     assert len(browse.list_signals(OTHER_TENANT).items) == 5
-    for verb in (browse.ensure_tenant, browse.get_tenant, browse.delete_tenant):
+    for verb in (browse.ensure_tenant, browse.get_tenant, world.connectors.disconnect.erase_tenant):
         with pytest.raises(TenantNotFoundError):
             verb(UNROUTED)

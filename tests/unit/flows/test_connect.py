@@ -307,7 +307,7 @@ def test_no_secret_is_ever_shown(world, caplog):
     (job,) = world.jobs()
     world.connectors.sync.run(TENANT, job.id)
     world.vendor.before = lambda request: answer(status=503) if request.url.endswith("/revoke") else None
-    seen += [world.connectors.connect.disconnect(TENANT, connection.id), world.vendor.requests, world.connectors]
+    seen += [world.connectors.disconnect.end_connection(TENANT, connection.id), world.vendor.requests, world.connectors]
     with pytest.raises(StateUnknownError) as caught:
         world.finish(query)
     shown = caplog.text + repr([vars(one) for one in caplog.records]) + repr(seen) + repr(caught.value)
@@ -323,7 +323,7 @@ def test_disconnecting_ends_everything(world):
     hook = world.hook(connection)
     world.deliver(created(), secret=hook["secret"], hook=hook["id"])
     world.vendor.log.clear()
-    ended = world.connectors.connect.disconnect(TENANT, connection.id)
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
     assert world.vendor.log == [f"DELETE /api/hooks/{hook['id']}", "POST /oauth/revoke"]
     assert (ended.status, ended.grant_id, ended.last_error) == (ConnectionStatus.REVOKED, None, None)
     assert world.grants() == []
@@ -336,9 +336,9 @@ def test_disconnecting_twice_is_harmless(world):
     """The second time nothing is asked of the vendor, and what went wrong the first time can still be read."""
     connection = world.connect()
     world.vendor.before = lambda request: answer(status=503)
-    first = world.connectors.connect.disconnect(TENANT, connection.id)
+    first = world.connectors.disconnect.end_connection(TENANT, connection.id)
     calls = len(world.vendor.log)
-    assert world.connectors.connect.disconnect(TENANT, connection.id) == first
+    assert world.connectors.disconnect.end_connection(TENANT, connection.id) == first
     assert len(world.vendor.log) == calls
     assert "revocation" in first.last_error
 
@@ -354,7 +354,7 @@ def test_a_vendor_that_is_down_keeps_no_secret_here(world, down):
         return answer(status=down)
 
     world.vendor.before = refuse
-    ended = world.connectors.connect.disconnect(TENANT, connection.id)
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
     assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
     assert "box:ada:" in ended.last_error
     assert "revocation:" in ended.last_error
@@ -370,7 +370,7 @@ def test_a_grant_that_does_not_open_can_be_disconnected(world, monkeypatch):
         raise VaultError("The key is gone.")
 
     monkeypatch.setattr(type(world.keeper.vault), "open", lambda self, sealed, context: refuse(sealed, context))
-    ended = world.connectors.connect.disconnect(TENANT, connection.id)
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
     assert (ended.status, world.grants()) == (ConnectionStatus.REVOKED, [])
 
 
@@ -378,10 +378,10 @@ def test_a_shared_grant_is_revoked_with_its_last_connection(world):
     """While another connection lives on the grant it is neither revoked nor destroyed."""
     world.vendor.accounts["lee"] = TWO_SITES
     one, two = world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
-    world.connectors.connect.disconnect(TENANT, one.id)
+    world.connectors.disconnect.end_connection(TENANT, one.id)
     assert world.vendor.count("POST /oauth/revoke") == 0
     assert world.connectors.connect.refresh(TENANT, two.id).status is ConnectionStatus.ACTIVE
-    world.connectors.connect.disconnect(TENANT, two.id)
+    world.connectors.disconnect.end_connection(TENANT, two.id)
     assert (world.vendor.count("POST /oauth/revoke"), world.grants()) == (1, [])
 
 
@@ -390,16 +390,16 @@ def test_a_revocation_that_reaches_other_tenants_waits(reach, revoked):
     """Where a revocation ends all of a user's grants, only the last tenant's disconnecting revokes."""
     world = World(make_acme(oauth={"revoke_reach": reach}))
     mine, theirs = world.connect(TENANT), world.connect(OTHER_TENANT)
-    world.connectors.connect.disconnect(TENANT, mine.id)
+    world.connectors.disconnect.end_connection(TENANT, mine.id)
     assert world.vendor.count("POST /oauth/revoke") == revoked
-    world.connectors.connect.disconnect(OTHER_TENANT, theirs.id)
+    world.connectors.disconnect.end_connection(OTHER_TENANT, theirs.id)
     assert world.vendor.count("POST /oauth/revoke") == revoked + 1
 
 
 def test_foreign_connections_cannot_be_touched(world):
     """Another tenant's connection is not found, for refreshing and for disconnecting."""
     connection = world.connect()
-    for verb in (world.connectors.connect.refresh, world.connectors.connect.disconnect):
+    for verb in (world.connectors.connect.refresh, world.connectors.disconnect.end_connection):
         with pytest.raises(ConnectionNotFoundError):
             verb(OTHER_TENANT, connection.id)
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
@@ -421,6 +421,6 @@ def test_a_token_without_expiry_is_checked_instead(world):
 def test_a_disconnected_connection_cannot_be_refreshed(world):
     """Its tokens are gone."""
     connection = world.connect()
-    world.connectors.connect.disconnect(TENANT, connection.id)
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
     with pytest.raises(ReauthorizationRequiredError):
         world.connectors.connect.refresh(TENANT, connection.id)

@@ -114,7 +114,7 @@ def test_an_ended_subscription_proves_nothing(world):
     """After disconnecting, the hook's old secret is refused."""
     connection = world.connect()
     about = signed(world, connection)
-    world.connectors.connect.disconnect(TENANT, connection.id)
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
     with pytest.raises(DeliveryRejectedError):
         world.deliver(created(), **about)
 
@@ -209,7 +209,7 @@ def test_a_handshake_of_an_ended_connection_is_refused():
     """A disconnected connection keeps no secret, also no new one."""
     world = handshaking()
     connection = world.connect()
-    world.connectors.connect.disconnect(TENANT, connection.id)
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
     with pytest.raises(DeliveryRejectedError):
         world.deliver(b"", connection=connection, secret=None, x_acme_handshake="theirs")
     assert world.subscriptions(connection) == []
@@ -286,7 +286,7 @@ def test_then_the_only_active_one(world):
 def test_an_ended_connection_gets_nothing_more(world, by):
     """After disconnecting nothing is added, whichever way the delivery finds the connection."""
     connection = world.connect()
-    world.connectors.connect.disconnect(TENANT, connection.id)
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
     changes = {"path": {"connection": connection}}.get(by, {})
     world.deliver(created(accounts=["a-1"] if by == "account" else []), **changes)
     assert (only(world).error, world.signals()) == (NO_CONNECTION, ())
@@ -296,7 +296,7 @@ def test_an_app_level_event_reaches_every_tenant(world):
     """One delivery on the app's URL is kept for each tenant that has connected the account."""
     owners = (TENANT, OTHER_TENANT, THIRD_TENANT)
     connections = [world.connect(tenant) for tenant in owners]
-    world.connectors.connect.disconnect(THIRD_TENANT, connections[2].id)
+    world.connectors.disconnect.end_connection(THIRD_TENANT, connections[2].id)
     acceptance = world.deliver(created(accounts=["a-1"]), tenant=None)
     assert len(acceptance.deliveries) == 2
     assert [len(world.signals(tenant)) for tenant in owners] == [1, 1, 0]
@@ -469,6 +469,27 @@ def test_a_delivery_without_connection_waits_for_one(world):
     connection = world.connect()
     settled = world.connectors.ingest.replay(TENANT, row.id)
     assert (settled.status, settled.connection_id, len(world.signals())) == ("processed", connection.id, 1)
+
+
+def test_a_redelivery_heals_what_failed():
+    """A delivery that failed and is sent again after the room was mended is processed, once, in its own row."""
+    broken = True
+
+    def crash(*arguments):
+        if broken:
+            raise KeyError
+        return provider.read_event(*arguments)
+
+    world = World(make_acme(webhooks={"read_event": crash}))
+    connection = world.connect()
+    request = world.request(created(needs_sync=True), **signed(world, connection))
+    world.connectors.ingest.accept_delivery(request)
+    assert only(world).status is DeliveryStatus.FAILED
+    broken = False
+    again = [world.connectors.ingest.accept_delivery(request).recorded for _ in range(2)]
+    assert again == [Recorded.DUPLICATE, Recorded.DUPLICATE]
+    assert (only(world).status, only(world).signal_count) == (DeliveryStatus.PROCESSED, 1)
+    assert len(world.signals()) == 1
 
 
 def test_another_tenants_delivery_cannot_be_replayed(world):

@@ -181,7 +181,7 @@ def test_a_hook_that_is_gone_is_no_trouble(world):
     """Unsubscribing what the vendor has forgotten is success."""
     connection = world.connect()
     world.vendor.hooks.clear()
-    assert world.connectors.connect.disconnect(TENANT, connection.id).last_error is None
+    assert world.connectors.disconnect.end_connection(TENANT, connection.id).last_error is None
 
 
 def test_one_hook_for_two_connections(world):
@@ -189,11 +189,11 @@ def test_one_hook_for_two_connections(world):
     world.vendor.targets = ["common"]
     first, second = world.connect(), world.connect(user="bob")
     assert [one["accounts"] for one in world.vendor.hooks.values()] == [["a-1", "b-1"]]
-    world.connectors.connect.disconnect(TENANT, first.id)
+    world.connectors.disconnect.end_connection(TENANT, first.id)
     assert len(world.vendor.hooks) == 1
     world.deliver(created(), secret=world.hook(second)["secret"], hook=world.hook(second)["id"])
     assert world.signals()[0].connection_id == second.id
-    world.connectors.connect.disconnect(TENANT, second.id)
+    world.connectors.disconnect.end_connection(TENANT, second.id)
     assert world.vendor.hooks == {}
 
 
@@ -210,9 +210,9 @@ def test_a_shared_arrangement_stays_for_the_others():
     """Where the vendor has one arrangement for all tenants, only the last connection's end removes it."""
     world = World(make_acme(subscriptions={"shared_key": lambda connection: connection.account.id}))
     mine, theirs = world.connect(TENANT), world.connect(OTHER_TENANT)
-    world.connectors.connect.disconnect(TENANT, mine.id)
+    world.connectors.disconnect.end_connection(TENANT, mine.id)
     assert len(world.vendor.hooks) == 2
-    world.connectors.connect.disconnect(OTHER_TENANT, theirs.id)
+    world.connectors.disconnect.end_connection(OTHER_TENANT, theirs.id)
     assert len(world.vendor.hooks) == 1
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import (
     ConflictError,
@@ -217,6 +218,15 @@ def test_a_failure_is_recorded_and_overcome(world):
     assert world.reload(walk.connection).last_error is None
 
 
+def test_reading_says_nothing_of_webhooks(world):
+    """A finished walk does not hide that the connection is not told of events."""
+    walk = Walk(world)
+    with world.uow() as uow:
+        uow.connections.save(attrs.evolve(walk.connection, last_error=f"{WEBHOOK_TROUBLE}no right"))
+    walk.run(walk.request())
+    assert world.reload(walk.connection).last_error == f"{WEBHOOK_TROUBLE}no right"
+
+
 def test_a_rate_limit_says_until_when(world):
     """The instant that the vendor named is on the job."""
     walk = Walk(world)
@@ -273,7 +283,7 @@ def test_a_disconnected_connection_gets_no_more_pages(world):
         if walk.pages < 2:
             return None
         world.vendor.before = lambda request: None
-        world.connectors.connect.disconnect(TENANT, walk.connection.id)
+        world.connectors.disconnect.end_connection(TENANT, walk.connection.id)
         return answer({"items": [item(2), item(3)], "end": 4, "more": True})
 
     world.vendor.before = end
@@ -339,7 +349,7 @@ def test_what_cannot_be_read_is_refused(world):
         world.connectors.sync.request(OTHER_TENANT, walk.connection.id, JobType.BACKFILL)
     with pytest.raises(NotFoundError):
         world.connectors.sync.run(OTHER_TENANT, job.id)
-    world.connectors.connect.disconnect(TENANT, walk.connection.id)
+    world.connectors.disconnect.end_connection(TENANT, walk.connection.id)
     with pytest.raises(ConflictError):
         walk.request()
     mute = World(make_acme(sync=None))

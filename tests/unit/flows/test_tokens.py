@@ -344,7 +344,7 @@ def test_a_refresh_does_not_revive_what_is_disconnected_meanwhile(world):
 def test_new_tokens_are_kept_whatever_follows(world, monkeypatch):
     """A database that fails after the pair was stored does not take it back."""
     connection = stale(world)
-    monkeypatch.setattr(type(world.keeper), "_spread_expiry", fail)
+    monkeypatch.setattr(type(world.keeper), "record_working", fail)
     with pytest.raises(InfrastructureError):
         fresh(world, connection)
     assert text(world.tokens(connection)) == world.vendor.families[0].access

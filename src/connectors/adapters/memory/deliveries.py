@@ -19,7 +19,7 @@ class MemoryDeliveryLog:
 
     def record(self, delivery: WebhookDelivery) -> Recorded:
         """See `DeliveryLog.record`."""
-        if self.is_recorded(delivery.tenant_id, delivery.provider, delivery.delivery_id):
+        if self.find_by_delivery_id(delivery.tenant_id, delivery.provider, delivery.delivery_id) is not None:
             return Recorded.DUPLICATE
         self._database.require_tenant(delivery.tenant_id)
         if self._rows.get((delivery.tenant_id, delivery.id)) is not None:
@@ -44,9 +44,16 @@ class MemoryDeliveryLog:
         )
         self._rows.put((changed.tenant_id, changed.id), changed)
 
-    def is_recorded(self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str) -> bool:
-        """See `DeliveryLog.is_recorded`."""
-        return bool(self._rows.find("delivery", (tenant_id, provider, key_text(delivery_id))))
+    def find_by_delivery_id(
+        self,
+        tenant_id: TenantId,
+        provider: ProviderSlug,
+        delivery_id: str,
+        *,
+        lock: bool = False,  # noqa: ARG002 - the unit of work holds the lock
+    ) -> WebhookDelivery | None:
+        """See `DeliveryLog.find_by_delivery_id`."""
+        return next(iter(self._rows.find("delivery", (tenant_id, provider, key_text(delivery_id)))), None)
 
     def get(self, tenant_id: TenantId, delivery_id: DeliveryId, *, lock: bool = False) -> WebhookDelivery:  # noqa: ARG002 - the unit of work holds the lock
         """See `DeliveryLog.get`."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 
@@ -16,12 +16,10 @@ from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, Reco
 
 _T = deliveries.c
 _INSERT = insert(deliveries).on_conflict_do_nothing(index_elements=[_T.tenant_id, _T.provider, _T.delivery_id])
-_IS_RECORDED = select(
-    exists().where(
-        _T.tenant_id == bindparam("tenant"),
-        _T.provider == bindparam("of_provider"),
-        _T.delivery_id == bindparam("delivery"),
-    )
+_BY_DELIVERY_ID = select(deliveries).where(
+    _T.tenant_id == bindparam("tenant"),
+    _T.provider == bindparam("of_provider"),
+    _T.delivery_id == bindparam("delivery"),
 )
 _WITHOUT_BODY = select(*[column for column in _T if column.name != "body"])
 
@@ -70,10 +68,14 @@ class PostgresDeliveryLog:
         if not settled:
             raise NotFoundError("The tenant has no such delivery.")
 
-    def is_recorded(self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str) -> bool:
-        """See `DeliveryLog.is_recorded`."""
+    def find_by_delivery_id(
+        self, tenant_id: TenantId, provider: ProviderSlug, delivery_id: str, *, lock: bool = False
+    ) -> WebhookDelivery | None:
+        """See `DeliveryLog.find_by_delivery_id`."""
+        statement = _BY_DELIVERY_ID.with_for_update() if lock else _BY_DELIVERY_ID
         values = {"tenant": tenant_id, "of_provider": provider, "delivery": delivery_id}
-        return bool(self._transaction.run(_IS_RECORDED, values).scalar_one())
+        row = self._transaction.first(statement, values)
+        return None if row is None else _read(row, bytes(row.body))
 
     def get(self, tenant_id: TenantId, delivery_id: DeliveryId, *, lock: bool = False) -> WebhookDelivery:
         """See `DeliveryLog.get`."""

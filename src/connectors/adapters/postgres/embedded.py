@@ -21,6 +21,7 @@ from typing import IO, Self
 from urllib.parse import quote
 
 from connectors.adapters.postgres.embedded_files import (
+    SOCKET_NAME,
     FileLock,
     binaries,
     check_version,
@@ -145,6 +146,9 @@ def _ensure_running(folder: Path) -> str:
     server = _await_settled(folder)
     if server is None:
         sockets = socket_folder(folder, owner)
+        # A killed server's. PostgreSQL refuses to start while any process has the number in it: one that nobody has
+        # reaped yet, or a new one of another program.
+        (sockets / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
         _start_server(folder, sockets, owner)
     else:
         sockets = server.socket_folder

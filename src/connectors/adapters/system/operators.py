@@ -23,9 +23,9 @@ class Permission(StrEnum):
     READ = "read"
     """Look at connections, signals, jobs and deliveries."""
     WRITE = "write"
-    """Connect, disconnect, refresh, sync, replay."""
+    """Make tenants known, connect, disconnect, refresh, sync, replay."""
     ADMIN = "admin"
-    """Create and erase tenants."""
+    """Erase tenants."""
 
 
 ALL_PERMISSIONS = frozenset(Permission)

@@ -68,16 +68,6 @@ class BrowseFlow:
         with self.unit_of_work() as uow:
             return _tenant(uow, tenant_id)
 
-    def delete_tenant(self, tenant_id: TenantId) -> None:
-        """Erase the tenant and all that it has here.
-
-        Raises:
-            TenantNotFoundError: not known here.
-        """
-        with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
-            uow.tenants.delete(tenant_id)
-
     # --- connections ---------------------------------------------------------------------------------------------
 
     def get_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:

@@ -1,4 +1,4 @@
-"""The life of a connection: consent asked, code exchanged, account connected, and in the end disconnected."""
+"""How a connection begins and stays alive: consent asked, code exchanged, account connected, tokens refreshed."""
 
 import base64
 import hashlib
@@ -11,7 +11,8 @@ from uuid import UUID
 import attrs
 
 from connectors.domain.flows.converse import Converser, FixedTokens
-from connectors.domain.flows.subscribing import Subscriber
+from connectors.domain.flows.disconnect import DisconnectFlow
+from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE, Subscriber
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper, earliest_expiry
 from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount
 from connectors.domain.model.errors import (
@@ -19,7 +20,6 @@ from connectors.domain.model.errors import (
     ConflictError,
     ConnectorsError,
     InsufficientScopeError,
-    ProviderFailedError,
     ProviderNotConfiguredError,
     ReauthorizationRequiredError,
     StateUnknownError,
@@ -31,7 +31,7 @@ from connectors.domain.model.oauth import AuthorizationRequest, CodeExchange, Gr
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.tenant import Tenant
-from connectors.domain.providers.contract import AuthorizationParams, Provider, RevokeReach
+from connectors.domain.providers.contract import AuthorizationParams, Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
@@ -68,7 +68,7 @@ class AuthorizationStart:
 
 @attrs.frozen(kw_only=True)
 class ConnectFlow:
-    """Connects and disconnects accounts."""
+    """Connects accounts."""
 
     unit_of_work: UnitOfWorkFactory
     vault: Vault
@@ -76,6 +76,7 @@ class ConnectFlow:
     converser: Converser
     keeper: TokenKeeper
     subscriber: Subscriber
+    disconnect: DisconnectFlow
     clock: Clock
     entropy: Entropy
     providers: ProviderRegistry
@@ -178,8 +179,13 @@ class ConnectFlow:
                 "The redirect brought no code.", details=[{"field": "code", "message": "is required"}]
             )
         token_set = self._exchange(provider, app, request, code, query)
-        self._require_scopes(provider, app, request, token_set)
-        accounts = self.converser.run(provider, app, provider.oauth.identify(app, token_set), FixedTokens(token_set))
+        try:
+            self._require_scopes(provider, app, request, token_set)
+            conversation = provider.oauth.identify(app, token_set)
+            accounts = self.converser.run(provider, app, conversation, FixedTokens(token_set))
+        except ConnectorsError:
+            self.disconnect.withdraw(provider, app, token_set)
+            raise
         try:
             connections = self._store(provider, request, token_set, accounts)
         except ConflictError:
@@ -322,14 +328,15 @@ class ConnectFlow:
         try:
             made = self.subscriber.subscribe_all(provider, app, connection, tokens)
             error = next((one.error for one in made if one.error is not None), None)
-        except ProviderFailedError as failure:
+        except ConnectorsError as failure:
+            # Whatever it is, the account is connected: a wrong option or a vendor's mood costs the webhooks only.
             error = failure.message
         with self.unit_of_work() as uow:
             present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
             if error is None:
                 return present
             return uow.connections.save(
-                attrs.evolve(present, last_error=f"Webhooks: {error}", updated_at=self.clock.now())
+                attrs.evolve(present, last_error=f"{WEBHOOK_TROUBLE}{error}", updated_at=self.clock.now())
             )
 
     # --- afterwards ----------------------------------------------------------------------------------------------
@@ -354,78 +361,11 @@ class ConnectFlow:
         token_set = self.keeper.open(grant)
         if token_set.refresh_token is None and not any(one.refresh_token for one in token_set.companions.values()):
             self.converser.run(provider, app, provider.oauth.identify(app, token_set), self._tokens(connection))
+            self.keeper.record_working(grant)
         else:
             self.keeper.refresh(tenant_id, grant.id, seen_version=grant.version)
         with self.unit_of_work() as uow:
             return uow.connections.get(tenant_id, connection_id)
-
-    def disconnect(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
-        """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
-
-        What the provider refuses is noted in `last_error`; the secrets are destroyed all the same. Repeating it is
-        harmless.
-
-        Raises:
-            ConnectionNotFoundError: the tenant has none with this id.
-        """
-        with self.unit_of_work() as uow:
-            connection = uow.connections.get(tenant_id, connection_id)
-        if connection.grant_id is None and connection.status is ConnectionStatus.REVOKED:
-            return connection
-        provider = self.providers.get(connection.provider)
-        app = self.apps.get(provider.slug)
-        troubles: tuple[str, ...] = ()
-        if app is not None and connection.grant_id is not None:
-            troubles = self.subscriber.unsubscribe_all(provider, app, connection, self._tokens(connection))
-            troubles += self._revoke(provider, app, connection)
-        self.subscriber.forget(tenant_id, connection_id)
-        now = self.clock.now()
-        with self.unit_of_work() as uow:
-            self._lock_grant(uow, tenant_id, connection_id)
-            present = uow.connections.get(tenant_id, connection_id, lock=True)
-            grant_id = present.grant_id
-            ended = attrs.evolve(
-                present.moved_to(ConnectionStatus.REVOKED, at=now, reason="disconnected here"),
-                grant_id=None,
-                expires_at=None,
-                last_error="; ".join(troubles) or None,
-                updated_at=now,
-            )
-            ended = uow.connections.save(ended)
-            if grant_id is not None and not uow.connections.list_by_grant(tenant_id, grant_id):
-                uow.grants.delete(tenant_id, grant_id)
-        log.info("disconnected", extra={"tenant_id": str(tenant_id), "connection_id": str(connection_id)})
-        return ended
-
-    def _lock_grant(self, uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> None:
-        # Whoever holds both takes the grant first, then its connections: a refresh does, too.
-        grant_id = uow.connections.get(tenant_id, connection_id).grant_id
-        grant = None if grant_id is None else uow.grants.get(tenant_id, grant_id)
-        if grant is not None:
-            uow.grants.find_by_key(tenant_id, grant.provider, grant.grant_key, lock=True)
-
-    def _revoke(self, provider: Provider, app: ProviderApp, connection: Connection) -> tuple[str, ...]:
-        """Withdraw the grant at the provider, unless somebody else still lives on it; what went wrong, in words."""
-        if provider.oauth.revoke is None or connection.grant_id is None:
-            return ()
-        with self.unit_of_work() as uow:
-            grant = uow.grants.get(connection.tenant_id, connection.grant_id)
-            others = [
-                one
-                for one in uow.connections.list_by_grant(connection.tenant_id, connection.grant_id)
-                if one.id != connection.id
-            ]
-            shared = grant is not None and uow.grants.count_by_key(grant.grant_key) > 1
-        if grant is None or others or (shared and provider.oauth.revoke_reach is RevokeReach.ACCOUNT):
-            return ()
-        try:
-            token_set = self.keeper.open(grant)
-            conversation = provider.oauth.revoke(app, token_set)
-            self.converser.run(provider, app, conversation, FixedTokens(token_set))
-        except ConnectorsError as error:
-            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
-            return (f"revocation: {error.message}",)
-        return ()
 
     # --- small things --------------------------------------------------------------------------------------------
 

@@ -460,11 +460,30 @@ class IngestFlow:
 
     def _keep(self, uow: UnitOfWork, outcome: _Outcome) -> Recorded:
         """Write the signals, the delivery, and, unless the delivery was there already, what follows from it."""
+        self._lock_changed(uow, outcome)
         added = self._record_signals(uow, outcome)
-        recorded = uow.deliveries.record(attrs.evolve(outcome.row, signal_count=added))
+        row = attrs.evolve(outcome.row, signal_count=added)
+        recorded = uow.deliveries.record(row)
         if recorded is Recorded.NEW:
             self._follow_up(uow, outcome)
+        elif row.status is DeliveryStatus.PROCESSED:
+            self._heal(uow, outcome, row)
         return recorded
+
+    def _lock_changed(self, uow: UnitOfWork, outcome: _Outcome) -> None:
+        # A sync locks the connection and then writes signals. In the other order, the two could wait for each other.
+        for connection, event in outcome.connections:
+            if event.lifecycle is not None or event.connection_metadata:
+                uow.connections.get(connection.tenant_id, connection.id, lock=True)
+
+    def _heal(self, uow: UnitOfWork, outcome: _Outcome, row: WebhookDelivery) -> None:
+        """A redelivery of what failed the first time, and does not any more, settles it."""
+        present = uow.deliveries.find_by_delivery_id(row.tenant_id, row.provider, row.delivery_id, lock=True)
+        if present is not None and present.status is DeliveryStatus.FAILED:
+            uow.deliveries.settle(
+                attrs.evolve(row, id=present.id, signal_count=present.signal_count + row.signal_count)
+            )
+            self._follow_up(uow, outcome)
 
     def _record_signals(self, uow: UnitOfWork, outcome: _Outcome) -> int:
         signals = [

@@ -24,6 +24,9 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
+WEBHOOK_TROUBLE = "Webhooks: "
+"""Begins a connection's `last_error` when it works but is not told of events."""
+
 log = logging.getLogger(__name__)
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from connectors.domain.flows.converse import Converser, Reserve
 from connectors.domain.flows.recording import make_signal
+from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
@@ -16,6 +17,7 @@ from connectors.domain.model.errors import (
     ProviderNotConfiguredError,
     RateLimitedError,
     ReauthorizationRequiredError,
+    UnexpectedResponseError,
 )
 from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.oauth import ProviderApp
@@ -109,7 +111,6 @@ class SyncFlow:
             connection = uow.connections.get(tenant_id, job.connection_id)
             last_cursor = uow.sync_states.load(tenant_id, connection.id, job.target or "")
         provider = self.providers.get(job.provider)
-        sync = _readable(provider, connection)
         started_at = job.started_at or self.clock.now()
         job = self._save(
             attrs.evolve(
@@ -131,9 +132,13 @@ class SyncFlow:
             target=job.target,
         )
         try:
-            return self._walk(provider, sync, connection, plan, job, on_page)
+            return self._walk(provider, _readable(provider, connection), connection, plan, job, on_page)
         except ConnectorsError as error:
-            self._fail(job, error)
+            self._fail(job, error.message, error.retry_at if isinstance(error, RateLimitedError) else None)
+            raise
+        except Exception as error:
+            # A bug, of ours or of a room. It shall be seen on the job, not as a job that runs for ever.
+            self._fail(job, f"internal error: {type(error).__name__}", None)
             raise
 
     def _walk(
@@ -164,6 +169,8 @@ class SyncFlow:
             on_page(job)
             if page.done:
                 return job
+            if page.cursor == cursor:
+                raise UnexpectedResponseError(f"Reading {provider.name} does not get on: its cursor stands still.")
             cursor = page.cursor
 
     def _commit(
@@ -230,20 +237,21 @@ class SyncFlow:
         # A backfill's end is where incremental reading begins, unless that has begun already.
         if plan.mode is SyncMode.INCREMENTAL or plan.last_cursor is None:
             uow.sync_states.save(connection.tenant_id, connection.id, cursor, target)
-        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, last_error=None, updated_at=now))
+        error = connection.last_error
+        if error is not None and not error.startswith(WEBHOOK_TROUBLE):
+            error = None  # reading works again; whether we are told of events is another matter
+        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, last_error=error, updated_at=now))
 
-    def _fail(self, job: SyncJob, error: ConnectorsError) -> None:
+    def _fail(self, job: SyncJob, error: str, retry_after: datetime | None) -> None:
         now = self.clock.now()
         with self.unit_of_work() as uow:
             present = uow.jobs.get(job.tenant_id, job.id)
-            retry_after = error.retry_at if isinstance(error, RateLimitedError) else None
-            uow.jobs.save(
-                attrs.evolve(
-                    present, status=JobStatus.FAILED, error=error.message, finished_at=now, retry_after=retry_after
-                )
+            failed = attrs.evolve(
+                present, status=JobStatus.FAILED, error=error, finished_at=now, retry_after=retry_after
             )
+            uow.jobs.save(failed)
             connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
-            uow.connections.save(attrs.evolve(connection, last_error=error.message, updated_at=now))
+            uow.connections.save(attrs.evolve(connection, last_error=error, updated_at=now))
 
     def _save(self, job: SyncJob) -> SyncJob:
         with self.unit_of_work() as uow:

@@ -198,7 +198,7 @@ class TokenKeeper:
                     "client_rejected", extra={"provider": provider.slug, "reason": error.message}
                 )
             raise
-        self._spread_expiry(stored)
+        self.record_working(stored)
         log.info("grant_refreshed", extra={"tenant_id": str(tenant_id), "provider": provider.slug})
         return renewed, stored.version, provider
 
@@ -297,7 +297,8 @@ class TokenKeeper:
         log.warning("reauthorization_required", extra={"tenant_id": str(grant.tenant_id), "reason": reason})
         return None
 
-    def _spread_expiry(self, grant: Grant) -> None:
+    def record_working(self, grant: Grant) -> None:
+        """Note on the grant's connections that it works, and until when; one that needed its user has recovered."""
         now = self.clock.now()
         with self.unit_of_work() as uow:
             for connection in self._connections(uow, grant):

@@ -80,7 +80,7 @@ def refresh_command(tenant_id: TenantId, connection_id: UUID, output: Output) ->
 def delete_command(tenant_id: TenantId, connection_id: UUID) -> None:
     """End a connection: unsubscribe, revoke at the provider, destroy the tokens. Its signals stay."""
     with open_connectors() as connectors:
-        ended = connectors.connect.disconnect(tenant_id, ConnectionId(connection_id))
+        ended = connectors.disconnect.end_connection(tenant_id, ConnectionId(connection_id))
     click.echo(f"Ended {ended.provider} connection of {ended.account.name}.")
     if ended.last_error:
         click.echo(f"The provider did not do all of it: {ended.last_error}", err=True)

@@ -11,11 +11,11 @@ from connectors.entrypoints.sandbox.server import SandboxServer
 @click.option("--port", default=9100, show_default=True, help="Where it listens; 0 picks a free one.")
 def command(port: int) -> None:
     """Play the providers on loopback until Ctrl-C, for developing against them without any provider's app."""
-    with SandboxServer(port=port, deliver=True) as server:
-        click.echo(f"The sandbox listens on {server.url}; its control page is {server.url}/_sandbox")
-        for provider in server.sandbox.worlds:
-            click.echo(f"  {provider}: {server.base_url(provider)}")
-        try:
+    try:
+        with SandboxServer(port=port, deliver=True) as server:
+            click.echo(f"The sandbox listens on {server.url}; its control page is {server.url}/_sandbox")
+            for provider in server.sandbox.worlds:
+                click.echo(f"  {provider}: {server.base_url(provider)}")
             threading.Event().wait()
-        except KeyboardInterrupt:
-            click.echo("Bye.")
+    except KeyboardInterrupt:
+        click.echo("Bye.")

@@ -69,7 +69,7 @@ def show_one_connection(call: Call) -> Answer:
 )
 def disconnect(call: Call) -> Answer:
     """Unsubscribe, revoke the tokens at the provider, destroy them here. The signals stay; repeating is harmless."""
-    call.service.connectors.connect.disconnect(call.tenant, ConnectionId(path_id(call, "connection_id")))
+    call.service.connectors.disconnect.end_connection(call.tenant, ConnectionId(path_id(call, "connection_id")))
     return Answer(None, HTTPStatus.NO_CONTENT)
 
 

@@ -50,7 +50,7 @@ def show_one_tenant(call: Call) -> Answer:
 )
 def erase_tenant(call: Call) -> Answer:
     """Erase the tenant with its connections, tokens, signals, deliveries and jobs. There is no way back."""
-    call.service.connectors.browse.delete_tenant(TenantId(path_id(call, "tenant_id")))
+    call.service.connectors.disconnect.erase_tenant(TenantId(path_id(call, "tenant_id")))
     return Answer(None, HTTPStatus.NO_CONTENT)
 
 
