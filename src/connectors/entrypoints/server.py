@@ -1,6 +1,7 @@
 """Serves the API with gunicorn: one parent that owns the embedded database, worker processes with threads."""
 
 import os
+import signal
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -38,6 +39,13 @@ def create_api(connectors: Connectors, operators: OperatorTokens, settings: Sett
     return create_app(connectors, operators, api_settings(settings))
 
 
+def _leave_ctrl_c_to_the_parent(_worker: Any) -> None:
+    # A terminal sends SIGINT to parent and workers alike, and the parent at once tells its workers to quit. gunicorn's
+    # worker waits for itself when the second signal comes while it handles the first, until it is killed at the end of
+    # the grace period.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
     """The API as a gunicorn application, configured by our settings alone."""
 
@@ -57,6 +65,7 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
             "worker_class": "gthread",
             "graceful_timeout": GRACE_SECONDS,
             "control_socket_disable": True,
+            "post_worker_init": _leave_ctrl_c_to_the_parent,
             "accesslog": None,
             "proc_name": "connectors",
             "limit_request_line": 8190,

@@ -173,6 +173,7 @@ def test_too_few_scopes_keep_nothing(world):
         world.finish(world.vendor.consent(world.start().authorize_url, scope="admin"))
     assert world.grants() == []
     assert world.connectors.browse.list_connections(TENANT).items == ()
+    assert world.vendor.count("POST /oauth/revoke") == 1  # nobody will ever use these tokens
 
 
 def test_a_dead_code_needs_another_consent(world):

@@ -278,7 +278,9 @@ class IngestFlow:
                 continue
             context = subscription_context(subscription.tenant_id, subscription.id)
             secret = self.vault.open(subscription.secret, context)
-            material = VerificationMaterial(app=app, secrets=(secret,), keys=keys, now=now, via="subscription")
+            material = VerificationMaterial(
+                app=app, secrets=(secret,), subscription=subscription, keys=keys, now=now, via="subscription"
+            )
             try:
                 delivery = webhooks.verify(request, material)
             except DeliveryRejectedError as error:

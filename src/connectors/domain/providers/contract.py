@@ -173,6 +173,8 @@ class VerificationMaterial:
     """None where the provider is not configured here."""
     secrets: Sequence[Secret] = ()
     """Subscription's own, or else the app's; any may match (two while one rotates). Empty: fail closed."""
+    subscription: Subscription | None = None
+    """Whose secret it is, where it is a subscription's."""
     keys: SigningKeys | None = None
     now: datetime
     via: str = "app"

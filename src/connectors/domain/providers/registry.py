@@ -15,10 +15,21 @@ from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
 from connectors.domain.providers.jira import JIRA
 from connectors.domain.providers.slack import SLACK
+from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
+from connectors.domain.providers.zoho_mail import ZOHO_MAIL
 
 ENTRY_POINT_GROUP = "connectors.providers"
 
-BUILT_IN: tuple[Provider, ...] = (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL)
+BUILT_IN: tuple[Provider, ...] = (
+    GITHUB,
+    SLACK,
+    JIRA,
+    GOOGLE_DRIVE,
+    GOOGLE_CALENDAR,
+    GMAIL,
+    ZOHO_CLIQ,
+    ZOHO_MAIL,
+)
 
 
 class ProviderRegistry:

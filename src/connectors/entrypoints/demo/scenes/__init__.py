@@ -5,7 +5,8 @@ from connectors.entrypoints.demo.scenes.google import GMAIL, GOOGLE_CALENDAR, GO
 from connectors.entrypoints.demo.scenes.jira import JIRA
 from connectors.entrypoints.demo.scenes.scene import Scene
 from connectors.entrypoints.demo.scenes.slack import SLACK
+from connectors.entrypoints.demo.scenes.zoho import ZOHO_CLIQ, ZOHO_MAIL
 
-SCENES: tuple[Scene, ...] = (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL)
+SCENES: tuple[Scene, ...] = (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, ZOHO_CLIQ, ZOHO_MAIL, GMAIL)
 
 __all__ = ["SCENES", "Scene"]

@@ -1,0 +1,168 @@
+"""How Zoho says no: two shapes of JSON, a blank 401, and throttling under several statuses.
+
+A throttle starts a lock during which every call is refused, and calling may prolong it: the whole lock is waited out.
+Zoho promises no `Retry-After`. The wording of throttles is not documented; only `is_throttle` knows it.
+
+Source: zoho.com/mail/help/api/response-codes, zoho.com/cliq/help/restapi/v2/errors.
+"""
+
+import re
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ConnectorsError,
+    InsufficientScopeError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.providers._zoho.reading import read_count, read_object, read_retry_after, read_text
+from connectors.domain.providers.contract import Limits
+
+LONGEST_WAIT = timedelta(days=1)
+"""Nothing that Zoho sends may park a connection for longer."""
+TOKEN_WINDOW = timedelta(minutes=10)
+"""Zoho counts access tokens per refresh token in windows of this length and refuses for the rest of one."""
+SCANNED = 500
+"""Characters of a refusal's text that are searched."""
+
+SCOPE_CODES = frozenset({"INVALID_OAUTHSCOPE", "OAUTHTOKEN_SCOPE_INVALID", "OAUTH_SCOPE_MISMATCH"})
+TOKEN_CODES = frozenset({"INVALID_OAUTHTOKEN", "OAUTHTOKEN_EXPIRED", "OAUTHTOKEN_INVALID", "INVALID_TOKEN"})
+RULE_CODE = "URL_RULE_NOT_CONFIGURED"
+"""Documented for a wrong path, and seen where only a scope is missing; our paths are tested."""
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+"""What a code looks like; anything else in its place is not repeated in our messages."""
+THROTTLE = re.compile(
+    r"throttl|too many|rate[ _-]?limit|limits? (?:is |was )?(?:exceeded|reached)|exceeded the", re.IGNORECASE
+)
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """What an answer that is no success says."""
+
+    status: int
+    code: str = ""
+    text: str = attrs.field(default="", repr=False)
+    """Zoho's own words: searched, never shown."""
+    is_json: bool = True
+
+
+def is_throttle(text: str) -> bool:
+    """Whether these words of Zoho mean "too fast"."""
+    return THROTTLE.search(text) is not None
+
+
+def read_refusal(response: HttpResponse) -> Refusal | None:
+    """The refusal in an answer, None if it is a success. Mail may mirror a failing status in the body only."""
+    try:
+        document: Any = response.json() if response.body.strip() else {}
+    except UnexpectedResponseError:
+        return None if response.status < HTTPStatus.BAD_REQUEST else Refusal(status=response.status, is_json=False)
+    body = read_object(document)
+    told, data = read_object(body.get("status")), read_object(body.get("data"))
+    status = response.status
+    if status < HTTPStatus.BAD_REQUEST:
+        status = read_count(told.get("code")) or 0
+        if not HTTPStatus.BAD_REQUEST <= status <= 599:  # noqa: PLR2004 - the last status of HTTP
+            return None
+    inner = read_object(body.get("error"))
+    codes = (data.get("errorCode"), body.get("code"), inner.get("code"), body.get("errorCode"), body.get("error"))
+    words = (told.get("description"), data.get("moreInfo"), body.get("message"), inner.get("message"), *codes)
+    return Refusal(
+        status=status,
+        code=next((code for code in codes if isinstance(code, str) and CODE.fullmatch(code)), ""),
+        text=" ".join(word for word in map(read_text, words) if word)[:SCANNED],
+    )
+
+
+def limited(name: str, response: HttpResponse, now: datetime, lock: timedelta) -> RateLimitedError:
+    """The throttle with its end: `Retry-After` where it is sent, else the whole lock."""
+    told = read_retry_after(response.headers.get("retry-after"), now)
+    retry_at = now + lock if told is None else min(max(told, now), now + LONGEST_WAIT)
+    return RateLimitedError(f"{name} limits this user for now.", retry_at=retry_at, scope="user")
+
+
+def is_unauthorized(response: HttpResponse) -> bool:
+    """Whether one refresh is worth a try: the token is refused, and not for a missing scope."""
+    refusal = read_refusal(response)
+    if refusal is None or refusal.code.upper() in SCOPE_CODES or is_throttle(refusal.text):
+        return False
+    return refusal.status == HTTPStatus.UNAUTHORIZED or refusal.code.upper() in TOKEN_CODES
+
+
+def zoho_limits(name: str, lock: timedelta) -> Limits:
+    """The limits of one product.
+
+    Args:
+        name: of the product, for messages.
+        lock: how long it refuses everything after a throttle.
+    """
+
+    def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:  # noqa: ARG001
+        refusal = read_refusal(response) or Refusal(status=response.status)
+        if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or is_throttle(refusal.text):
+            return limited(name, response, now, lock)
+        return _failure(name, refusal)
+
+    def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
+        # A page of mail is large and is parsed by its reader anyway: look first whether it can be a refusal.
+        if b'"errorCode"' not in response.body and b'"code"' not in response.body:
+            return None
+        refusal = read_refusal(response)
+        if refusal is None or not (refusal.status == HTTPStatus.TOO_MANY_REQUESTS or is_throttle(refusal.text)):
+            return None
+        return limited(name, response, now, lock)
+
+    return Limits(
+        read_failure=read_failure,
+        read_throttle=read_throttle,
+        is_unauthorized=is_unauthorized,
+        backoff_base=timedelta(seconds=1),
+        backoff_cap=timedelta(seconds=64),
+    )
+
+
+def read_answer(name: str, response: HttpResponse) -> Any:
+    """The JSON of a success; None for an answer without content.
+
+    Raises:
+        ConnectorsError: the body says that it is no success, whatever the status said.
+    """
+    refusal = read_refusal(response)
+    if refusal is not None:
+        raise _failure(name, refusal)
+    if response.status == HTTPStatus.NO_CONTENT or not response.body.strip():
+        return None
+    return response.json()
+
+
+def _failure(name: str, refusal: Refusal) -> ConnectorsError:
+    code, said = refusal.code.upper(), f"{name} answered {refusal.status}" + (f" ({refusal.code})" * bool(refusal.code))
+    details = [{"status": refusal.status, "reason": refusal.code}]
+    if code in SCOPE_CODES or code == RULE_CODE:
+        return InsufficientScopeError(
+            f"{said}: a permission is missing.", details=details, next_step="Connect the account again."
+        )
+    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR or refusal.status == HTTPStatus.REQUEST_TIMEOUT:
+        return ProviderUnavailableError(said)
+    if refusal.status == HTTPStatus.UNAUTHORIZED or code in TOKEN_CODES:
+        return ReauthorizationRequiredError(f"{said}: the access token is not accepted.", details=details)
+    if not refusal.is_json:
+        # Zoho's API answers JSON; a page in its place comes from a host of another data centre.
+        return UnexpectedResponseError(f"{said} with a page instead of JSON.", details=details)
+    if refusal.status in {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }:
+        return AccessLostError(f"{said}: not there, or not visible to this user.", details=details)
+    return UnexpectedResponseError(f"{said}.", details=details)

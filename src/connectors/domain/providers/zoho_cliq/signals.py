@@ -1,0 +1,177 @@
+"""What happened in a chat.
+
+    message_sent, message_handler, a row of the REST API    message_posted
+    mention_handler                                         message_posted, marked `mentioned`; see `webhooks`
+    message_edited                                          message_edited
+    message_deleted                                         message_deleted
+    thread_closed, thread_reopened                          the same
+
+    cliq:{data centre}:{chat}:{message}                     posted, by webhook and by reading alike
+    …:edited:{time}                                         one per edit
+    …:deleted
+    cliq:{data centre}:{chat}:{user}:{time}                 in place of a message id that Cliq did not send
+
+The key has the data centre and not the organization: the REST API never tells the organization, and a webhook may.
+Chat ids are unique in a data centre.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
+from connectors.domain.providers._zoho.data_centres import DATA_CENTRES, location_of
+from connectors.domain.providers._zoho.reading import millis_instant, read_id
+from connectors.domain.providers.zoho_cliq.payloads import Person, Push, Row
+
+KINDS = frozenset(
+    {
+        SignalKind.MESSAGE_POSTED,
+        SignalKind.MESSAGE_EDITED,
+        SignalKind.MESSAGE_DELETED,
+        SignalKind.THREAD_CLOSED,
+        SignalKind.THREAD_REOPENED,
+    }
+)
+NO_TEXT = "(no text)"
+ORGANIZATION = "organization_id"
+"""Where the connection's metadata keeps the organization, once a webhook has told it."""
+BOT_OPTION = "bot_id"
+
+
+def is_own_bot(app: ProviderApp | None, person: Person | None) -> bool:
+    """Whether our own bot posted it: nothing in a message says that a bot did, so the operator names the id."""
+    own = app.options.get(BOT_OPTION, "").split(",") if app else []
+    return person is not None and not person.ids.isdisjoint(one.strip() for one in own if one.strip())
+
+
+def chat_url(location: str, organization: str | None, chat_id: str) -> str | None:
+    """A link to the chat. Not a documented contract: kept in this one place."""
+    host = DATA_CENTRES[location].cliq
+    if host is None or organization is None:
+        return None
+    return f"{host}/company/{quote(organization, safe='')}/chats/{quote(chat_id, safe='')}"
+
+
+def message_key(connection: Connection, chat_id: str, message_id: str) -> str:
+    """The identity of a message, and the root of the keys of what happens to it."""
+    return f"cliq:{location_of(connection)}:{chat_id}:{message_id}"
+
+
+def posted_row(
+    connection: Connection, chat_id: str, chat_name: str | None, row: Row, document: Mapping[str, Any]
+) -> SignalDraft:
+    """The signal of a message that was read."""
+    return _draft(
+        connection,
+        SignalKind.MESSAGE_POSTED,
+        key=message_key(connection, chat_id, row.id),
+        time=row.time,
+        message_id=row.id,
+        text=row.content.text,
+        actor=row.sender,
+        chat_id=chat_id,
+        chat_name=chat_name,
+        payload=document,
+    )
+
+
+SUFFIXED = {
+    SignalKind.MESSAGE_EDITED: "edited:{time}",
+    SignalKind.MESSAGE_DELETED: "deleted",
+}
+
+
+def pushed_message(
+    connection: Connection,
+    kind: SignalKind,
+    push: Push,
+    document: Mapping[str, Any],
+    derived: Mapping[str, Any],
+) -> SignalDraft | None:
+    """The signal of a message that a webhook tells of; None if it does not say where or when.
+
+    Without a message id the key is made of chat, sender and time. That is marked: reading would find the same message
+    under another key.
+    """
+    if push.chat_id is None or push.time is None:
+        return None
+    notes = dict(derived)
+    if push.message_id is not None:
+        key = message_key(connection, push.chat_id, push.message_id)
+    else:
+        sender = "unknown" if push.user is None else push.user.id
+        key = f"cliq:{location_of(connection)}:{push.chat_id}:{sender}:{push.time}"
+        notes["low_confidence"] = True
+    if kind in SUFFIXED:
+        key += ":" + SUFFIXED[kind].format(time=push.time)
+    return _draft(
+        connection,
+        kind,
+        key=key,
+        time=push.time,
+        message_id=push.message_id or str(push.time),
+        text=push.content.text,
+        actor=push.user,
+        chat_id=push.chat_id,
+        chat_name=push.chat_name,
+        payload={**document, "derived": notes} if notes else document,
+        organization=push.organization,
+    )
+
+
+def pushed_thread(
+    connection: Connection, kind: SignalKind, push: Push, document: Mapping[str, Any]
+) -> SignalDraft | None:
+    """The signal of a thread that was closed or reopened; None if it does not say which or when."""
+    thread = push.thread_id or push.chat_id
+    if thread is None or push.time is None:
+        return None
+    place = push.chat_id or thread
+    location = location_of(connection)
+    organization = push.organization or read_id(connection.metadata.get(ORGANIZATION))
+    name = push.chat_name or place
+    url = chat_url(location, organization, place)
+    return SignalDraft(
+        kind=kind,
+        occurred_at=millis_instant(push.time),
+        title=f"Thread {'closed' if kind is SignalKind.THREAD_CLOSED else 'reopened'} in {name}",
+        url=url,
+        actor=None if push.user is None else Actor(push.user.id, push.user.name),
+        subject=Subject("thread", thread, name, url),
+        container=Container("chat", place, name, url),
+        dedupe_key=f"cliq:{location}:{thread}:{kind.value}:{push.time}",
+        payload=document,
+    )
+
+
+def _draft(
+    connection: Connection,
+    kind: SignalKind,
+    *,
+    key: str,
+    time: int,
+    message_id: str,
+    text: str | None,
+    actor: Person | None,
+    chat_id: str,
+    chat_name: str | None,
+    payload: Mapping[str, Any],
+    organization: str | None = None,
+) -> SignalDraft:
+    title = one_line(text or NO_TEXT) or NO_TEXT
+    organization = organization or read_id(connection.metadata.get(ORGANIZATION))
+    url = chat_url(location_of(connection), organization, chat_id)
+    return SignalDraft(
+        kind=kind,
+        occurred_at=millis_instant(time),
+        title=title,
+        url=url,
+        actor=None if actor is None else Actor(actor.id, actor.name),
+        subject=Subject("message", message_id, title, url),
+        container=Container("chat", chat_id, chat_name or chat_id, url),
+        dedupe_key=key,
+        payload=payload,
+    )

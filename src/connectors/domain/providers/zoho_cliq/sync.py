@@ -1,0 +1,296 @@
+"""Reading chats: the joined channels, which of them have news, then the messages of each, window by window.
+
+The messages API has neither paging token nor documented order: it takes a window of time and gives up to 100 messages.
+A full page therefore leaves two windows open, above its newest and below its oldest message, both ends shared with it.
+The first time that one of them turns out to be empty says from which end Cliq fills its pages, and halves the calls.
+
+Each chat has a mark of its own: the upper end of the last window that was read to its end. A chat that is idle, or that
+moves in the list while the list is read, loses nothing: it is read from its own mark when it next shows up.
+
+Edits keep id and time of a message and deletions leave nothing behind: only webhooks tell of them.
+Source: zoho.com/cliq/help/restapi/v2: channels, chats, messages.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from connectors.domain.model.errors import AccessLostError, InsufficientScopeError, UnexpectedResponseError
+from connectors.domain.model.http import Conversation, HttpRequest, with_query
+from connectors.domain.model.instant import read_instant
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage, SyncPlan
+from connectors.domain.providers._zoho.limits import read_answer
+from connectors.domain.providers._zoho.reading import (
+    instant_millis,
+    read_id,
+    read_list,
+    read_millis,
+    read_name,
+    read_object,
+    read_objects,
+    read_text,
+)
+from connectors.domain.providers.contract import Sync, SyncContext
+from connectors.domain.providers.zoho_cliq.oauth import NAME, cliq_url
+from connectors.domain.providers.zoho_cliq.payloads import read_row
+from connectors.domain.providers.zoho_cliq.signals import is_own_bot, posted_row
+from connectors.domain.providers.zoho_cliq.walk import (
+    ABOVE,
+    BELOW,
+    NEWEST_FIRST,
+    OLDEST_FIRST,
+    Stop,
+    Walk,
+    Window,
+    read_walk,
+)
+from connectors.domain.providers.zoho_cliq.webhooks import CHATS
+
+LIMIT = 100
+"""Items of a page: the most that Cliq gives, for it counts calls (15 reads of messages a minute, then a lock)."""
+OVERLAP = timedelta(minutes=5)
+"""How far a chat is read behind its mark: the mark is of our clock, the messages of Zoho's."""
+DEFAULT_HISTORY = timedelta(days=30)
+"""What a backfill covers when nobody said since when."""
+TARGET_HISTORY = timedelta(hours=1)
+"""How far back a single chat is read that a webhook named and that was not named before."""
+CHATS_KEPT = 2000
+"""Chats whose names a connection remembers."""
+POLL_INTERVAL = timedelta(minutes=15)
+DIRECT_OPTION = "direct_messages"
+
+OVERFULL = "More than 100 messages of one chat are of the same millisecond; Cliq shows 100 of them."
+LAWLESS = "Cliq answered with a full page of messages outside the window that was asked for."
+
+
+def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
+    """Where the walk begins. Needs no call."""
+    yield from ()
+    return first_step(context, plan).to_cursor()
+
+
+def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
+    """The walk before its first page; at rest already for a baseline, which reads nothing."""
+    last = read_walk(plan.last_cursor)
+    upper = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
+    ceiling = instant_millis(upper)
+    if plan.mode is SyncMode.BACKFILL:
+        floor = max(instant_millis(plan.since or plan.started_at - DEFAULT_HISTORY), 0)
+        walk = Walk(floor=floor, listed_from=floor, ceiling=ceiling, phase="channels" if floor <= ceiling else "rest")
+    elif last is not None:
+        listed_from = max(last.ceiling - OVERLAP // timedelta(milliseconds=1), 0)
+        walk = Walk(floor=last.floor, listed_from=listed_from, ceiling=ceiling, marks=last.marks, order=last.order)
+    elif plan.target is not None:
+        floor = instant_millis(upper - TARGET_HISTORY)
+        walk = Walk(floor=floor, listed_from=floor, ceiling=ceiling)
+    else:
+        return Walk(floor=ceiling, listed_from=ceiling, ceiling=ceiling, phase="rest")
+    if plan.target is None or walk.phase == "rest":
+        return walk
+    name = read_name(read_object(context.connection.metadata.get(CHATS)).get(plan.target))
+    return attrs.evolve(walk, phase="messages", queue=(Stop(plan.target, name or plan.target),))
+
+
+def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
+    """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
+    walk = read_walk(cursor) or first_step(context, plan)
+    if walk.phase == "channels":
+        return (yield from read_channels(context, walk))
+    if walk.phase == "chats":
+        return (yield from read_chats(context, walk))
+    if walk.phase == "messages" and walk.queue:
+        return (yield from read_messages(context, walk))
+    return page_at(attrs.evolve(walk, phase="rest"))
+
+
+def page_at(walk: Walk, **found: Any) -> SyncPage:
+    """A page that leaves the walk there."""
+    at_rest = walk.phase == "rest" or (walk.phase == "messages" and not walk.queue)
+    if at_rest:
+        walk = attrs.evolve(walk, phase="rest", page=None, queue=(), windows=())
+    return SyncPage(cursor=walk.to_cursor(), done=at_rest, **found)
+
+
+# --- which chats -----------------------------------------------------------------------------------------------------
+
+
+def read_channels(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+    """One page of the channels that the user has joined."""
+    params = {"joined": "true", "status": "created", "limit": str(LIMIT), "next_token": walk.page}
+    response = yield call(context, "/channels", params)
+    answer = read_object(read_answer(NAME, response))
+    entries = read_objects(answer.get("channels"))
+    queue = {stop.id: stop for stop in walk.queue}
+    skipped = []
+    for entry in entries:
+        chat_id = read_id(entry.get("chat_id"))
+        if chat_id is None:
+            skipped.append(SkippedItem(reference="channels", reason="a channel without a chat"))
+            continue
+        name = read_name(entry.get("name")) or read_name(entry.get("unique_name")) or chat_id
+        queue[chat_id] = Stop(chat_id, name.removeprefix("#") or chat_id)
+    page = read_text(answer.get("next_token")) if answer.get("has_more") is True else None
+    if page is not None and page == walk.page:
+        raise UnexpectedResponseError("Cliq's list of channels does not go on.")
+    ahead = attrs.evolve(walk, page=page, queue=tuple(queue.values()))
+    if page is None:
+        ahead = attrs.evolve(ahead, phase="chats")
+    return page_at(ahead, items=len(entries), skipped=tuple(skipped))
+
+
+def read_chats(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+    """Leave out the channels without news since the last walk. Without that knowledge, all are read."""
+    known = {stop.id: stop for stop in walk.queue}
+    skipped: tuple[SkippedItem, ...] = ()
+    entries: list[Mapping[str, Any]] = []
+    is_whole = False
+    try:
+        params = {"limit": str(LIMIT), "modified_after": str(walk.listed_from)}
+        response = yield call(context, "/chats", params)
+        listed = read_object(read_answer(NAME, response)).get("chats")
+        entries = read_objects(listed)
+        # A full page may have left some out, and no page of Cliq's says in which order it lists.
+        is_whole = isinstance(listed, list) and len(listed) < LIMIT
+    except (InsufficientScopeError, AccessLostError) as error:
+        skipped = (SkippedItem(reference="chats", reason=error.message),)
+    active: dict[str, tuple[int, Stop]] = {}
+    for entry in entries:
+        chat_id = read_id(entry.get("chat_id"))
+        if chat_id is None or (chat_id not in known and not wants_direct(context.app)):
+            continue
+        stop = known.get(chat_id) or Stop(chat_id, read_name(entry.get("name")) or chat_id)
+        active[chat_id] = (read_modified(entry.get("last_modified_time")), stop)
+    # The busiest first: a walk that is cut short has told the most.
+    queue = [stop for _, stop in sorted(active.values(), key=lambda one: -one[0])]
+    if not is_whole:
+        queue += [stop for stop in walk.queue if stop.id not in active]
+    names = {stop.id: stop.name for stop in [*walk.queue, *queue]}
+    return page_at(
+        attrs.evolve(walk, phase="messages", queue=tuple(queue)),
+        items=len(entries),
+        skipped=skipped,
+        connection_metadata={CHATS: dict(list(names.items())[:CHATS_KEPT])},
+    )
+
+
+def wants_direct(app: ProviderApp) -> bool:
+    """Whether the operator asked for chats that are no channels."""
+    return app.options.get(DIRECT_OPTION, "").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def read_modified(value: Any) -> int:
+    """Milliseconds of a chat's last change; 0 if it does not say."""
+    instant = read_instant(value)
+    return (read_millis(value) or 0) if instant is None else instant_millis(instant)
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def read_messages(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+    """One window of one chat."""
+    stop = walk.queue[0]
+    windows = walk.windows or first_windows(walk, stop)
+    if not windows:
+        return page_at(next_chat(walk, is_through=False))
+    window = windows[0]
+    params = {"fromtime": str(window.low), "totime": str(window.high), "limit": str(LIMIT)}
+    try:
+        response = yield call(context, f"/chats/{quote(stop.id, safe='')}/messages", params)
+        entries = read_list(read_object(read_answer(NAME, response)).get("data"))
+    except AccessLostError as error:
+        # The user has left the chat, or it is gone. Its mark stays where it is.
+        return page_at(
+            next_chat(walk, is_through=False), skipped=(SkippedItem(reference=stop.id, reason=error.message),)
+        )
+    signals, skipped, times = read_rows(context, stop, window, entries)
+    is_full = len(entries) >= LIMIT
+    order = walk.order if walk.order or is_full else learnt_order(window, times)
+    rest, gap = open_windows(window, times, order, is_full=is_full)
+    ahead = attrs.evolve(walk, windows=(*rest, *windows[1:]), order=order)
+    if not ahead.windows:
+        ahead = next_chat(ahead, is_through=True)
+    return page_at(ahead, signals=signals, skipped=skipped, items=len(entries), gap=gap)
+
+
+def first_windows(walk: Walk, stop: Stop) -> tuple[Window, ...]:
+    """What is to be read of a chat: from behind its mark to the walk's upper bound."""
+    mark = walk.marks.get(stop.id)
+    low = walk.floor if mark is None else max(mark - OVERLAP // timedelta(milliseconds=1), walk.floor)
+    return (Window(low, walk.ceiling),) if low <= walk.ceiling else ()
+
+
+def read_rows(
+    context: SyncContext, stop: Stop, window: Window, entries: list[Any]
+) -> tuple[tuple[SignalDraft, ...], tuple[SkippedItem, ...], list[int]]:
+    """The messages of the window in a page; rows that cannot be read; the times of all that lie in the window."""
+    signals: list[SignalDraft] = []
+    skipped: list[SkippedItem] = []
+    times: list[int] = []
+    for entry in entries:
+        document = read_object(entry)
+        row = read_row(document)
+        if isinstance(row, str):
+            skipped.append(SkippedItem(reference=f"{stop.id}/{read_id(document.get('id')) or '?'}", reason=row))
+            continue
+        if not window.low <= row.time <= window.high:
+            continue
+        times.append(row.time)
+        if row.content.is_message and not is_own_bot(context.app, row.sender):
+            signals.append(posted_row(context.connection, stop.id, stop.name, row, document))
+    return tuple(signals), tuple(skipped), times
+
+
+def open_windows(
+    window: Window, times: list[int], order: str | None, *, is_full: bool
+) -> tuple[tuple[Window, ...], str | None]:
+    """What a page left open of its window, and what cannot be had at all, in words.
+
+    The parts share their end with the page, so that a millisecond that the page cut in two is read again; each is
+    smaller than the window, so that this comes to an end.
+    """
+    if not is_full:
+        return (), None
+    if not times:
+        return (), LAWLESS
+    lowest, highest = min(times), max(times)
+    if lowest == highest:
+        around = (Window(highest + 1, window.high), Window(window.low, max(lowest - 1, 0)))
+        return tuple(part for part in around if part.low <= part.high), OVERFULL
+    parts = []
+    if order != NEWEST_FIRST and highest < window.high:
+        parts.append(Window(highest, window.high, ABOVE))
+    if order != OLDEST_FIRST and lowest > window.low:
+        parts.append(Window(window.low, lowest, BELOW))
+    return tuple(parts), None
+
+
+def learnt_order(window: Window, times: list[int]) -> str | None:
+    """From which end Cliq fills a page, if this window shows it: what a full page left open at one side is empty."""
+    if window.side == ABOVE and all(time == window.low for time in times):
+        return NEWEST_FIRST
+    if window.side == BELOW and all(time == window.high for time in times):
+        return OLDEST_FIRST
+    return None
+
+
+def next_chat(walk: Walk, *, is_through: bool) -> Walk:
+    """The walk at the next chat; the mark of this one moves if it was read to the end."""
+    marks = dict(walk.marks)
+    if is_through:
+        chat_id = walk.queue[0].id
+        marks[chat_id] = max(walk.ceiling, marks.get(chat_id, 0))
+    return attrs.evolve(walk, queue=walk.queue[1:], windows=(), marks=marks)
+
+
+def call(context: SyncContext, path: str, params: Mapping[str, str | None]) -> HttpRequest:
+    """A read of the REST API."""
+    return HttpRequest(method="GET", url=with_query(cliq_url(context.app, context.connection) + path, params))
+
+
+SYNC = Sync(start=start, read_page=read_page, poll_interval=POLL_INTERVAL)

@@ -1,0 +1,199 @@
+"""Who sent it: Zoho (RSA), or the script that the operator pasted into a bot (a shared secret in a header).
+
+1. `X-Cliq-Signature` is base64 of an RSA signature (PKCS #1 v1.5, SHA-256) over the body, made with the key of the bot
+   or extension. Cliq shows the public key as base64 without PEM lines. The raw bytes count; where they do not match,
+   the compact form of the same JSON is tried, because that is what Zoho's own sample verifies.
+2. A signed body says when it was made. More than a day ago, and it is a replay.
+3. Without that header the request carries our secret as `Authorization: Bearer` or `X-Webhook-Token`. Never in the URL.
+
+Source: zoho.com/cliq/help/platform/build-url-invoke-type-extensions.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from datetime import datetime, timedelta
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.webhook import DeliveryHints, VerifiedDelivery, WebhookRequest
+from connectors.domain.providers._zoho.reading import millis_instant
+from connectors.domain.providers.contract import VerificationMaterial
+from connectors.domain.providers.zoho_cliq.payloads import read_body, read_push
+
+SIGNATURE_HEADER = "x-cliq-signature"
+TOKEN_HEADER = "x-webhook-token"  # noqa: S105 - a header's name
+AUTHORIZATION_HEADER = "authorization"
+PUBLIC_KEY_OPTION = "public_key"
+REPLAY_WINDOW = timedelta(days=1)
+"""Cliq sends no timestamp header; deliveries may be late, and repeated ones are known by their hash within that day."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far Zoho's clock may be ahead of ours."""
+SIGNATURE_LIMIT = 1024
+"""Characters; a 4096-bit signature has 684."""
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """The body's hash: Cliq sends no id, and nothing again."""
+    return DeliveryHints(delivery_id=delivery_id(request))
+
+
+def delivery_id(request: WebhookRequest) -> str:
+    """SHA-256 of the body."""
+    return hashlib.sha256(request.body).hexdigest()
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, its sender proven by Zoho's signature or by our secret. See `Webhooks.verify`."""
+    if SIGNATURE_HEADER in request.headers:
+        verify_signature(request, material)
+        return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via="app")
+    verify_token(request, material)
+    return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via)
+
+
+# --- Zoho's signature ------------------------------------------------------------------------------------------------
+
+
+def verify_signature(request: WebhookRequest, material: VerificationMaterial) -> None:
+    """Check signature and age.
+
+    Raises:
+        DeliveryRejectedError: no key is configured, the signature is not the body's, or the body is too old or too new.
+    """
+    keys = public_keys(material.app.options.get(PUBLIC_KEY_OPTION, "") if material.app else "")
+    if not keys:
+        raise DeliveryRejectedError(
+            "There is no public key to check Cliq's signature with.",
+            next_step="Set POBLYSH_ZOHO_CLIQ_PUBLIC_KEY to the key that Cliq shows for the bot.",
+        )
+    signature = read_signature(request.headers[SIGNATURE_HEADER])
+    if signature is None or not is_signed(request.body, signature, keys):
+        raise DeliveryRejectedError("X-Cliq-Signature does not match the body.")
+    check_age(request, material.now)
+
+
+def public_keys(text: str) -> tuple[RSAPublicKey, ...]:
+    """The keys of the setting: base64 of SPKI, with or without PEM lines, several separated by commas.
+
+    Raises:
+        DeliveryRejectedError: one of them is no RSA public key.
+    """
+    return tuple(read_public_key(part) for part in text.split(",") if part.strip())
+
+
+def read_public_key(text: str) -> RSAPublicKey:
+    """One key.
+
+    Raises:
+        DeliveryRejectedError: it is none.
+    """
+    lines = [line.strip() for line in text.replace("\\n", "\n").splitlines()]
+    bare = "".join(line for line in lines if not line.startswith("-----"))
+    try:
+        key = load_der_public_key(base64.b64decode(bare, validate=True))
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPublicKey):
+        raise DeliveryRejectedError(
+            "POBLYSH_ZOHO_CLIQ_PUBLIC_KEY is not an RSA public key.",
+            next_step="Copy it from the bot's page in Cliq: base64 without PEM lines.",
+        )
+    return key
+
+
+def read_signature(text: str) -> bytes | None:
+    """The signature's bytes, None if the header cannot be one."""
+    if len(text) > SIGNATURE_LIMIT:
+        return None
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True) or None
+    except (ValueError, binascii.Error):
+        return None
+
+
+def is_signed(body: bytes, signature: bytes, keys: tuple[RSAPublicKey, ...]) -> bool:
+    """Whether one of the keys signed these bytes, or the compact form of the JSON that they are."""
+    forms = [body]
+    compact = compact_form(body)
+    if compact is not None and compact != body:
+        forms.append(compact)
+    return any(_matches(key, signature, form) for form in forms for key in keys)
+
+
+def _matches(key: RSAPublicKey, signature: bytes, form: bytes) -> bool:
+    try:
+        key.verify(signature, form, PKCS1v15(), SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def compact_form(body: bytes) -> bytes | None:
+    """The JSON without blanks, as JavaScript writes it; None if it is no JSON."""
+    try:
+        return json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def check_age(request: WebhookRequest, now: datetime) -> None:
+    """Make sure that the signed body is not a recording.
+
+    Raises:
+        DeliveryRejectedError: it does not say when it was made, or that was too long ago, or is still to come.
+    """
+    try:
+        sent_at = read_push(read_body(request.body)).sent_at
+    except UnexpectedResponseError:
+        sent_at = None
+    if sent_at is None:
+        raise DeliveryRejectedError("The signed body has no timestamp.")
+    age = now - millis_instant(sent_at)
+    if age > REPLAY_WINDOW or age < -CLOCK_SKEW:
+        raise DeliveryRejectedError("The signed body is not of the last day.")
+
+
+# --- our secret ------------------------------------------------------------------------------------------------------
+
+
+def verify_token(request: WebhookRequest, material: VerificationMaterial) -> None:
+    """Check the secret that the request carries.
+
+    Raises:
+        DeliveryRejectedError: no secret is configured, the request has none, or it is another.
+    """
+    if not material.secrets:
+        raise DeliveryRejectedError(
+            "There is no webhook secret to check this delivery with.",
+            next_step="Set POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET, and let the bot's script send it.",
+        )
+    claimed = read_claimed(request)
+    if claimed is None:
+        raise DeliveryRejectedError("Neither X-Cliq-Signature nor our secret is in the headers.")
+    # Bytes: compare_digest raises TypeError for text that is not ASCII, and the sender chose this one. Hashed, so that
+    # its time does not tell the secret's length.
+    digest = hashlib.sha256(claimed.encode(errors="replace")).digest()
+    # Every secret is tried, so that the time taken does not tell which one matched.
+    matches = [
+        hmac.compare_digest(hashlib.sha256(secret.reveal_bytes()).digest(), digest)
+        for secret in material.secrets
+        if secret.reveal()
+    ]
+    if not any(matches):
+        raise DeliveryRejectedError("The secret in the headers is not ours.")
+
+
+def read_claimed(request: WebhookRequest) -> str | None:
+    """The secret in the headers."""
+    scheme, _, token = request.headers.get(AUTHORIZATION_HEADER, "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get(TOKEN_HEADER, "").strip() or None

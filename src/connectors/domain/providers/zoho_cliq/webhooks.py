@@ -1,0 +1,188 @@
+"""What bots of Cliq tell us. There is no subscription: a bot's handlers call us, and only for chats that it is in.
+
+Cliq shows the answer to a webhook in the chat as the bot's reply: it is always `{}`. It sends nothing twice, so reading
+is the safety net; edits and deletions, which reading cannot see, come this way only.
+
+A message whose id Cliq did not send is read through the API, where the connection reads that chat anyway; only where it
+does not, the signal gets a key of its own.
+Source: zoho.com/cliq/help/platform/bot-participation-handler, platform/bothandlers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import UnexpectedResponseError
+from connectors.domain.model.signal import SignalDraft, SignalKind
+from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookReply, WebhookRequest
+from connectors.domain.providers._zoho.reading import read_id, read_list, read_object
+from connectors.domain.providers.contract import ReadContext, SubscriptionScope, Webhooks
+from connectors.domain.providers.zoho_cliq.oauth import MESSAGES_SCOPE
+from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS, Push, read_body, read_push, read_time
+from connectors.domain.providers.zoho_cliq.signals import (
+    ORGANIZATION,
+    is_own_bot,
+    pushed_message,
+    pushed_thread,
+)
+from connectors.domain.providers.zoho_cliq.verification import (
+    AUTHORIZATION_HEADER,
+    SIGNATURE_HEADER,
+    TOKEN_HEADER,
+    read_hints,
+    verify,
+)
+
+REPLY = WebhookReply(body=b"{}")
+"""Anything else might be posted to the chat."""
+
+CHATS = "chats"
+"""Where the connection's metadata keeps the chats that reading covers, with their names."""
+BOT_CHATS = "bot_chats"
+"""Where the connection's metadata keeps the chats that the bot was added to."""
+BOT_CHATS_KEPT = 1000
+
+OPERATIONS: Mapping[str, SignalKind] = {
+    "message_sent": SignalKind.MESSAGE_POSTED,
+    "message_edited": SignalKind.MESSAGE_EDITED,
+    "message_deleted": SignalKind.MESSAGE_DELETED,
+    "thread_closed": SignalKind.THREAD_CLOSED,
+    "thread_reopened": SignalKind.THREAD_REOPENED,
+}
+THREADS = frozenset({SignalKind.THREAD_CLOSED, SignalKind.THREAD_REOPENED})
+MEMBERSHIP = frozenset({"added", "removed"})
+"""Of the bot: which chats it hears."""
+IGNORED_OPERATIONS = frozenset({"auto_followed_thread", "added_in_thread", "removed_from_thread"})
+IGNORED_HANDLERS = frozenset(
+    {
+        *("welcome_handler", "context_handler", "incomingwebhook_handler", "action_handler", "alert_handler"),
+        *("menu_handler", "call_handler", "voice_alert_handler"),
+    }
+)
+MENTION = "mention_handler"
+
+MANUAL_SETUP = """\
+Cliq has no subscription: a bot forwards what it hears. Do one of the two, for each connection.
+A. A script of your own. Set POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET to a long random text and restart. In Cliq create a bot,
+   and put this into its participation handler (and, without `operation` and `data`, into its message handler):
+     payload = {"handler":"participation_handler","operation":operation,"data":data,"chat":chat,"user":user,
+       "access":access,"time":zoho.currenttime.toLong()};
+     response = invokeurl [ url: "{webhook_url}" type: POST body: payload.toString()
+       headers: {"Content-Type":"application/json","X-Webhook-Token":"<the secret>"} ];
+B. A webhook bot. Create a bot with the execution type Webhook and {webhook_url} as its execution URL, with its
+   participation and message handlers; copy the public key that Cliq shows into POBLYSH_ZOHO_CLIQ_PUBLIC_KEY; restart.
+Then add the bot to the channels that it shall hear, with the permission to listen to messages. The URL names the tenant
+and the connection (GET /connections). Direct messages between people are never pushed.
+Set POBLYSH_ZOHO_CLIQ_BOT_ID to the bot's id to leave its own messages out."""
+
+
+def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
+    """What the delivery says. The signals follow per connection, in `to_signals`.
+
+    Raises:
+        UnexpectedResponseError: not JSON, or neither a handler nor an operation; a message without chat or time.
+    """
+    document = read_document(delivery.request)
+    push = read_push(document)
+    if push.handler in IGNORED_HANDLERS:
+        return Ignored(push.event, "not tracked", reply=REPLY)
+    if push.operation is None and push.handler not in MESSAGE_HANDLERS:
+        raise UnexpectedResponseError("Cliq's payload is not as documented: it names no operation.")
+    found = WebhookEvent(event=push.event, reply=REPLY)
+    if push.operation in MEMBERSHIP:
+        return found
+    if push.operation in IGNORED_OPERATIONS:
+        return Ignored(push.event, "not tracked", reply=REPLY)
+    kind = kind_of(push)
+    if kind is None:
+        return Ignored(push.event, "unknown", reply=REPLY)
+    if is_own_bot(context.app, push.user):
+        return Ignored(push.event, "our own bot's", reply=REPLY)
+    if kind not in THREADS and not push.content.is_message:
+        return Ignored(push.event, "a service message", reply=REPLY)
+    if push.chat_id is None and (kind not in THREADS or push.thread_id is None):
+        raise UnexpectedResponseError("Cliq's payload is not as documented: it names no chat.")
+    if timed(push).time is None:
+        raise UnexpectedResponseError("Cliq's payload is not as documented: it says no time.")
+    return found
+
+
+def kind_of(push: Push) -> SignalKind | None:
+    """What the operation, or the handler's run alone, means."""
+    if push.operation is not None:
+        return OPERATIONS.get(push.operation)
+    return SignalKind.MESSAGE_POSTED if push.handler in MESSAGE_HANDLERS else None
+
+
+def timed(push: Push) -> Push:
+    """The push with a time: a message's id begins with it."""
+    if push.time is not None or push.message_id is None:
+        return push
+    return attrs.evolve(push, time=read_time(push.message_id.partition("_")[0]))
+
+
+def read_document(request: WebhookRequest) -> dict[str, Any]:
+    """The body of a request."""
+    return read_body(request.body, request.headers.get("content-type", ""))
+
+
+def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
+    """The event finished for one connection."""
+    document = read_document(delivery.request)
+    push = timed(read_push(document))
+    if push.operation in MEMBERSHIP:
+        return attrs.evolve(event, connection_metadata=membership(push, connection))
+    if push.organization is not None and connection.metadata.get(ORGANIZATION) != push.organization:
+        event = attrs.evolve(event, connection_metadata={ORGANIZATION: push.organization})
+    kind = kind_of(push)
+    if kind is None:
+        return event
+    if kind in THREADS:
+        return with_signal(event, pushed_thread(connection, kind, push, document))
+    is_mention = push.handler == MENTION
+    if kind is SignalKind.MESSAGE_POSTED and push.message_id is None:
+        if is_read_anyway(connection, push.chat_id):
+            return attrs.evolve(event, needs_sync=True, sync_target=push.chat_id)
+        if is_mention and push.chat_id in read_bot_chats(connection):
+            return event  # the participation handler tells of the same message
+    derived = {"mentioned": True} if is_mention else {}
+    return with_signal(event, pushed_message(connection, kind, push, document, derived))
+
+
+def with_signal(event: WebhookEvent, draft: SignalDraft | None) -> WebhookEvent:
+    """The event with its one signal, if it has one."""
+    return event if draft is None else attrs.evolve(event, signals=(draft,))
+
+
+def is_read_anyway(connection: Connection, chat_id: str | None) -> bool:
+    """Whether the last walk read this chat, so that it can read the message, too."""
+    may_read = not connection.scopes or MESSAGES_SCOPE in connection.scopes
+    return may_read and chat_id in read_object(connection.metadata.get(CHATS))
+
+
+def read_bot_chats(connection: Connection) -> list[str]:
+    """The chats that the bot was added to."""
+    chats = map(read_id, read_list(connection.metadata.get(BOT_CHATS)))
+    return [chat_id for chat_id in chats if chat_id is not None]
+
+
+def membership(push: Push, connection: Connection) -> dict[str, Any]:
+    """The bot's chats after it was added or removed."""
+    if push.chat_id is None:
+        return {}
+    others = [chat_id for chat_id in read_bot_chats(connection) if chat_id != push.chat_id]
+    return {BOT_CHATS: ([*others, push.chat_id] if push.operation == "added" else others)[-BOT_CHATS_KEPT:]}
+
+
+WEBHOOKS = Webhooks(
+    url_scope=SubscriptionScope.CONNECTION,
+    read_hints=read_hints,
+    verify=verify,
+    read_event=read_event,
+    to_signals=to_signals,
+    manual_setup=MANUAL_SETUP,
+    success_status=200,
+    secret_headers=frozenset({SIGNATURE_HEADER, TOKEN_HEADER, AUTHORIZATION_HEADER}),
+)

@@ -1,0 +1,33 @@
+"""Zoho Mail: mail that arrives and is sent. README.md says what it rests on."""
+
+from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins
+from connectors.domain.providers._zoho.limits import zoho_limits
+from connectors.domain.providers._zoho.oauth import authorization_header
+from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.zoho_mail.oauth import NAME, OAUTH
+from connectors.domain.providers.zoho_mail.payloads import LOCK
+from connectors.domain.providers.zoho_mail.signals import CHANGES_OPTION, KINDS
+from connectors.domain.providers.zoho_mail.sync import SYNC
+from connectors.domain.providers.zoho_mail.webhooks import WEBHOOKS
+
+__all__ = ["ZOHO_MAIL"]
+
+ZOHO_MAIL = Provider(
+    slug=ProviderSlug("zoho-mail"),
+    name=NAME,
+    description="Mail that is received and sent. Bodies are never read.",
+    homepage="https://www.zoho.com/mail",
+    kinds=KINDS,
+    oauth=OAUTH,
+    allowed_origins=allowed_origins(Product.MAIL),
+    limits=zoho_limits(NAME, LOCK),
+    webhooks=WEBHOOKS,
+    sync=SYNC,
+    authorization_header=authorization_header,
+    settings_prefixes=("ZOHO",),
+    options={
+        **OPTIONS,
+        CHANGES_OPTION: "`true` adds signals for mail that was read, trashed or marked as spam in the last two days",
+    },
+)

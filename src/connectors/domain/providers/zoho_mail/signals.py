@@ -1,0 +1,155 @@
+"""What happened to a message.
+
+    in Sent                                           email_sent
+    in Spam, Trash, Drafts, Templates, Outbox         none
+    in any other folder, or told by the webhook       email_received
+    only with the option `track_changes`, of recent mail:
+    read / unread since it was last seen              email_read / email_unread
+    now in Trash / Spam, and known from elsewhere     email_trashed / email_marked_spam
+
+One arrival per message id and mailbox, whichever folder it lies in by now: webhook, polling and backfill agree.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
+from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.providers._zoho.reading import read_id, read_name, read_object
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_row
+
+KINDS = frozenset(
+    {
+        SignalKind.EMAIL_RECEIVED,
+        SignalKind.EMAIL_SENT,
+        SignalKind.EMAIL_READ,
+        SignalKind.EMAIL_UNREAD,
+        SignalKind.EMAIL_TRASHED,
+        SignalKind.EMAIL_MARKED_SPAM,
+    }
+)
+ARRIVALS = {FolderKind.RECEIVED: SignalKind.EMAIL_RECEIVED, FolderKind.SENT: SignalKind.EMAIL_SENT}
+REMOVALS = {
+    FolderKind.TRASH: (SignalKind.EMAIL_TRASHED, "trashed"),
+    FolderKind.SPAM: (SignalKind.EMAIL_MARKED_SPAM, "spam"),
+}
+NO_SUBJECT = "(no subject)"
+CHANGES_OPTION = "track_changes"
+
+
+def tracks_changes(app: ProviderApp) -> bool:
+    """Whether the operator asked for the optional kinds."""
+    return app.options.get(CHANGES_OPTION, "").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def mailbox_of(connection: Connection) -> str:
+    """The mailbox's address, or its id where no address is known."""
+    return read_name(connection.account.metadata.get("email")) or connection.account.id
+
+
+def known_folder(connection: Connection, folder_id: str | None) -> Folder | None:
+    """The folder as the last walk saw it."""
+    entry = read_object(connection.metadata.get("folders")).get(folder_id or "")
+    data = read_object(entry)
+    if folder_id is None or data.get("kind") not in set(FolderKind):
+        return None
+    return Folder(id=folder_id, name=read_name(data.get("name")) or folder_id, kind=FolderKind(data["kind"]))
+
+
+def message_key(connection: Connection, message_id: str) -> str:
+    """`zmail:{accountId}:{messageId}`: no folder, for mail moves, and no time."""
+    return f"zmail:{connection.account.id}:{message_id}"
+
+
+def arrival(
+    connection: Connection, message: Message, folder: Folder | None, document: Mapping[str, Any]
+) -> SignalDraft | None:
+    """The signal of a message that lies in a folder; None where mail of that folder is nobody's news.
+
+    Args:
+        connection: whose mailbox.
+        message: what was read.
+        folder: None where only a webhook told of it, which fires for incoming mail only.
+        document: the provider's own object, which becomes the payload.
+    """
+    kind = SignalKind.EMAIL_RECEIVED if folder is None else ARRIVALS.get(folder.kind)
+    if kind is None:
+        return None
+    return _draft(connection, message, folder, kind, message_key(connection, message.id), document)
+
+
+def _draft(
+    connection: Connection,
+    message: Message,
+    folder: Folder | None,
+    kind: SignalKind,
+    key: str,
+    document: Mapping[str, Any],
+) -> SignalDraft:
+    title = one_line(message.subject or NO_SUBJECT) or NO_SUBJECT
+    mailbox = mailbox_of(connection)
+    if kind is SignalKind.EMAIL_RECEIVED:
+        sender = message.sender_address or one_line(message.sender_name)
+        actor = Actor(sender, one_line(message.sender_name) or sender) if sender else None
+    else:
+        actor = Actor(mailbox, mailbox)
+    if folder is not None:
+        container = Container("folder", folder.id, folder.name)
+    elif message.folder_id is not None:
+        container = Container("folder", message.folder_id, message.folder_id)
+    else:
+        container = Container("mailbox", connection.account.id, mailbox)
+    return SignalDraft(
+        kind=kind,
+        occurred_at=message.received_at,
+        title=title,
+        # Zoho documents no link to a message.
+        url=None,
+        actor=actor,
+        subject=Subject("email", message.id, title),
+        container=container,
+        dedupe_key=key,
+        payload=document,
+    )
+
+
+# --- changes, where they are asked for -------------------------------------------------------------------------------
+
+
+def observe(message: Message, folder: Folder, document: Mapping[str, Any]) -> Observation:
+    """The state of a message on a page."""
+    state = {"document": dict(document), "folder": {"id": folder.id, "name": folder.name, "kind": folder.kind.value}}
+    return Observation(key=f"message:{message.id}", state=state)
+
+
+def interpret(
+    ctx: SyncContext, plan: SyncPlan, observation: Observation, previous: Mapping[str, Any] | None
+) -> Interpretation:
+    """What changed since the message was last seen. The rows have no times of change: it happened when we read it."""
+    document = read_object(observation.state.get("document"))
+    message = read_row(document)
+    where = read_object(observation.state.get("folder"))
+    folder_id, name = read_id(where.get("id")), read_name(where.get("name"))
+    if isinstance(message, str) or folder_id is None or where.get("kind") not in set(FolderKind):
+        return Interpretation(snapshot=previous)
+    folder = Folder(id=folder_id, name=name or folder_id, kind=FolderKind(where["kind"]))
+    snapshot = {"is_read": message.is_read, "folder_kind": folder.kind.value}
+    if previous is None:
+        return Interpretation(snapshot=snapshot)
+    key = message_key(ctx.connection, message.id)
+    changes: list[tuple[SignalKind, str]] = []
+    if message.is_read is not None and previous.get("is_read") == (not message.is_read):
+        kind = SignalKind.EMAIL_READ if message.is_read else SignalKind.EMAIL_UNREAD
+        changes.append((kind, f"{key}:read:{int(message.is_read)}"))
+    if folder.kind in REMOVALS and previous.get("folder_kind") != folder.kind.value:
+        kind, suffix = REMOVALS[folder.kind]
+        changes.append((kind, f"{key}:{suffix}"))
+    drafts = [_draft(ctx.connection, message, folder, kind, identity, document) for kind, identity in changes]
+    return Interpretation(
+        signals=tuple(attrs.evolve(draft, occurred_at=plan.started_at) for draft in drafts), snapshot=snapshot
+    )

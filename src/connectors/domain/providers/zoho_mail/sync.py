@@ -1,0 +1,200 @@
+"""Reading a mailbox: folder by folder, newest first, down to where the walk before had come.
+
+Zoho has no change feed and no paging token: `start` counts rows of a list that moves while we read.
+
+1. *New mail* pushes rows down: the next page repeats some. Their keys are the same.
+2. *Moved or deleted mail* pulls rows up, and some would slip between two pages. So each page begins ten rows before the
+   end of the one before and has to show one of those rows. If it does not, the walk steps back until it does.
+3. *Mail is not listed in the order of its arrival* to the second, so each folder is read a quarter of an hour beyond
+   its mark. The mark is the latest `receivedTime` seen, and moves only when the folder is through.
+
+A page is one call. Rows have received times in UTC; no other time of Zoho's can be relied on.
+Source: zoho.com/mail/help/api/get-emails-list, get-all-folder-details.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import AccessLostError
+from connectors.domain.model.http import Conversation, HttpRequest, with_query
+from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
+from connectors.domain.providers._zoho.limits import read_answer
+from connectors.domain.providers._zoho.reading import instant_millis, read_id, read_list, read_object, read_objects
+from connectors.domain.providers.contract import Sync, SyncContext
+from connectors.domain.providers.zoho_mail.oauth import NAME, mailbox_url
+from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_folder, read_row
+from connectors.domain.providers.zoho_mail.signals import arrival, interpret, observe, tracks_changes
+from connectors.domain.providers.zoho_mail.walk import Walk, read_walk
+
+PAGE_SIZE = 200
+"""Rows: the most that Zoho gives, for it counts calls."""
+OVERLAP = timedelta(minutes=15)
+"""How far each folder is read beyond its mark."""
+OVERLAP_ROWS = 10
+"""Rows by which two pages overlap."""
+DEFAULT_HISTORY = timedelta(days=30)
+"""What a backfill covers when nobody said since when."""
+RECENT = timedelta(days=2)
+"""How far back changes of known mail are looked for, where they are asked for. Each 200 mails cost a call a walk."""
+FOLDERS_KEPT = 500
+"""Folders whose names a connection remembers."""
+POLL_INTERVAL = timedelta(minutes=5)
+"""About 30 calls a minute are allowed; a walk takes one for the list of folders and one for each folder."""
+
+READ_ALWAYS = frozenset({FolderKind.RECEIVED, FolderKind.SENT})
+READ_FOR_CHANGES = frozenset({FolderKind.TRASH, FolderKind.SPAM})
+
+
+def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
+    """Where the walk begins. Needs no call."""
+    yield from ()
+    return first_step(context, plan).to_cursor()
+
+
+def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
+    """The walk before its first page; at rest already for a baseline, which reads nothing."""
+    del context
+    last = read_walk(plan.last_cursor)
+    upper = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
+    ceiling = instant_millis(upper)
+    if plan.mode is SyncMode.BACKFILL:
+        floor = max(instant_millis(plan.since or plan.started_at - DEFAULT_HISTORY), 0)
+        # Marks are of another walk: a backfill reads its whole window.
+        return Walk(floor=floor, ceiling=ceiling, phase="folders" if floor <= ceiling else "rest")
+    if last is None:
+        return Walk(floor=ceiling, ceiling=ceiling, phase="rest")
+    return Walk(floor=last.floor, ceiling=ceiling, marks=last.marks)
+
+
+def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
+    """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
+    walk = read_walk(cursor) or first_step(context, plan)
+    if walk.phase == "folders":
+        return (yield from read_folders(context, walk))
+    if walk.phase == "messages" and walk.queue:
+        return (yield from read_messages(context, plan, walk))
+    return page_at(attrs.evolve(walk, phase="rest", queue=()))
+
+
+def page_at(walk: Walk, **found: Any) -> SyncPage:
+    """A page that leaves the walk there."""
+    at_rest = walk.phase == "rest" or (walk.phase == "messages" and not walk.queue)
+    if at_rest:
+        walk = attrs.evolve(walk, phase="rest", queue=(), start=1, tail=(), newest=None)
+    return SyncPage(cursor=walk.to_cursor(), done=at_rest, **found)
+
+
+def read_folders(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+    """The list of folders: which to read, and their names for webhooks."""
+    response = yield HttpRequest(method="GET", url=mailbox_url(context.app, context.connection) + "/folders")
+    entries = read_objects(read_object(read_answer(NAME, response)).get("data"))
+    folders = {folder.id: folder for folder in map(read_folder, entries) if folder is not None}
+    wanted = READ_ALWAYS | (READ_FOR_CHANGES if tracks_changes(context.app) else frozenset())
+    queue = tuple(folder for folder in folders.values() if folder.kind in wanted)
+    skipped = (SkippedItem(reference="folders", reason="a folder without an id"),) * (len(entries) > len(folders))
+    known = list(folders.values())[:FOLDERS_KEPT]
+    return page_at(
+        attrs.evolve(walk, phase="messages", queue=queue),
+        items=len(entries),
+        skipped=skipped,
+        connection_metadata={
+            "folders": {folder.id: {"name": folder.name, "kind": folder.kind.value} for folder in known}
+        },
+    )
+
+
+def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+    """One page of a folder."""
+    folder = walk.queue[0]
+    url = with_query(
+        mailbox_url(context.app, context.connection) + "/messages/view",
+        {
+            "folderId": folder.id,
+            "start": str(walk.start),
+            "limit": str(PAGE_SIZE),
+            "sortBy": "date",
+            "sortorder": "false",
+            "includeto": "true",
+        },
+    )
+    try:
+        response = yield HttpRequest(method="GET", url=url)
+        entries = read_list(read_object(read_answer(NAME, response)).get("data"))
+    except AccessLostError as error:
+        # The folder was removed since it was listed.
+        skipped = SkippedItem(reference=f"folder {folder.id}", reason=error.message)
+        return page_at(next_folder(walk, None), skipped=(skipped,))
+    rows = [read_object(entry) for entry in entries]
+    identifiers = [row_id(row) for row in rows]
+    if walk.tail and walk.start > 1 and not set(walk.tail) & set(identifiers):
+        # More rows left the list than the pages overlap: what slid up is above.
+        back = max(walk.start - PAGE_SIZE + OVERLAP_ROWS, 1)
+        return page_at(attrs.evolve(walk, start=back, tail=walk.tail if back > 1 else ()), items=0)
+    lowest = lower_bound(context, plan, walk, folder)
+    signals, observations, skipped_rows, times = read_rows(context, walk, folder, rows, lowest)
+    newest = max([*times, *([] if walk.newest is None else [walk.newest])], default=None)
+    found: dict[str, Any] = {
+        "signals": signals,
+        "observations": observations,
+        "skipped": skipped_rows,
+        "items": len(rows),
+    }
+    if len(rows) < PAGE_SIZE or (times and min(times) < lowest):
+        return page_at(next_folder(walk, newest), **found)
+    ahead = walk.start + len(rows) - OVERLAP_ROWS
+    tail = tuple(identifier for identifier in identifiers[-OVERLAP_ROWS:] if identifier is not None)
+    return page_at(attrs.evolve(walk, start=ahead, tail=tail, newest=newest), **found)
+
+
+def row_id(row: Mapping[str, Any]) -> str | None:
+    """A row's id, to know the row again; of one that cannot be read, too."""
+    return read_id(row.get("messageId"))
+
+
+def lower_bound(context: SyncContext, plan: SyncPlan, walk: Walk, folder: Folder) -> int:
+    """Milliseconds down to which a folder is read: behind its mark, but not below the floor."""
+    mark = walk.marks.get(folder.id)
+    lowest = walk.floor if mark is None else mark - OVERLAP // timedelta(milliseconds=1)
+    if tracks_changes(context.app):
+        lowest = min(lowest, instant_millis(plan.started_at - RECENT))
+    return max(lowest, walk.floor)
+
+
+def read_rows(
+    context: SyncContext, walk: Walk, folder: Folder, rows: list[Mapping[str, Any]], lowest: int
+) -> tuple[tuple[SignalDraft, ...], tuple[Observation, ...], tuple[SkippedItem, ...], list[int]]:
+    """What a page's rows say: signals and states within the window, rows that cannot be read, and all times."""
+    signals: list[SignalDraft] = []
+    observations: list[Observation] = []
+    skipped: list[SkippedItem] = []
+    times: list[int] = []
+    for row in rows:
+        message = read_row(row)
+        if not isinstance(message, Message):
+            skipped.append(SkippedItem(reference=f"folder {folder.id}/{row_id(row) or '?'}", reason=message))
+            continue
+        times.append(message.received_ms)
+        if not lowest <= message.received_ms <= walk.ceiling:
+            continue
+        draft = arrival(context.connection, message, folder, row)
+        if draft is not None:
+            signals.append(draft)
+        if tracks_changes(context.app):
+            observations.append(observe(message, folder, row))
+    return tuple(signals), tuple(observations), tuple(skipped), times
+
+
+def next_folder(walk: Walk, newest: int | None) -> Walk:
+    """The walk at the next folder, the mark of this one moved. What is above the ceiling is the next walk's."""
+    folder = walk.queue[0]
+    marks = dict(walk.marks)
+    if newest is not None:
+        marks[folder.id] = max(min(newest, walk.ceiling), marks.get(folder.id, 0))
+    return attrs.evolve(walk, queue=walk.queue[1:], marks=marks, start=1, tail=(), newest=None)
+
+
+SYNC = Sync(start=start, read_page=read_page, interpret=interpret, poll_interval=POLL_INTERVAL)

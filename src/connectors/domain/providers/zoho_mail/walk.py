@@ -1,0 +1,79 @@
+"""Where a walk through a mailbox stands: a value that survives JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from connectors.domain.providers._zoho.reading import (
+    read_count,
+    read_id,
+    read_list,
+    read_millis,
+    read_name,
+    read_object,
+)
+from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind
+
+
+@attrs.frozen(kw_only=True)
+class Walk:
+    """A walk: the folders to read, the place in the first of them, and how far each folder was read before."""
+
+    floor: int
+    """Milliseconds. Nothing older is told, in folders that were never read."""
+    ceiling: int
+    """Milliseconds. Nothing newer is told; the walk's upper bound."""
+    marks: Mapping[str, int] = attrs.field(factory=dict)
+    """The latest `receivedTime` that was read, by folder: of folders that are through."""
+    phase: str = "folders"
+    """`folders`, `messages` or `rest`."""
+    queue: tuple[Folder, ...] = ()
+    start: int = 1
+    """Sequence number in the list of the first folder, as Zoho counts: from 1."""
+    tail: tuple[str, ...] = ()
+    """Ids of the last rows of the page before: the next page has to show one, or rows slipped through between."""
+    newest: int | None = None
+    """The latest `receivedTime` seen in the first folder so far."""
+
+    def to_cursor(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "floor": self.floor,
+            "ceiling": self.ceiling,
+            "marks": dict(self.marks),
+            "phase": self.phase,
+            "queue": [[folder.id, folder.name, folder.kind.value] for folder in self.queue],
+            "start": self.start,
+            "tail": list(self.tail),
+            "newest": self.newest,
+        }
+
+
+def read_walk(cursor: Any) -> Walk | None:
+    """The walk of a cursor, None if it is none of ours."""
+    data = read_object(cursor)
+    floor, ceiling = read_millis(data.get("floor")), read_millis(data.get("ceiling"))
+    if floor is None or ceiling is None:
+        return None
+    marks = {key: read_millis(value) for key, value in read_object(data.get("marks")).items()}
+    phase = data.get("phase")
+    return Walk(
+        floor=floor,
+        ceiling=ceiling,
+        marks={key: value for key, value in marks.items() if value is not None},
+        phase=phase if phase in {"folders", "messages", "rest"} else "rest",
+        queue=tuple(folder for folder in map(_read_stop, read_list(data.get("queue"))) if folder is not None),
+        start=max(read_count(data.get("start")) or 1, 1),
+        tail=tuple(identifier for identifier in map(read_id, read_list(data.get("tail"))) if identifier),
+        newest=read_millis(data.get("newest")),
+    )
+
+
+def _read_stop(value: Any) -> Folder | None:
+    if not isinstance(value, list | tuple) or len(value) != 3 or value[2] not in set(FolderKind):  # noqa: PLR2004
+        return None
+    identifier = read_id(value[0])
+    if identifier is None:
+        return None
+    return Folder(id=identifier, name=read_name(value[1]) or identifier, kind=FolderKind(value[2]))

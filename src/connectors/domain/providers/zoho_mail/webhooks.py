@@ -1,0 +1,173 @@
+"""Zoho Mail's outgoing webhook: one mailbox owner sets it up by hand, and it tells of incoming mail only.
+
+1. The first request announces the secret in `X-Hook-Secret` and has to get a 200. It is taken while the connection has
+   none; afterwards a bare announcement proves nothing, and only an operator's new start can replace the secret.
+2. Every later request is signed: `X-Hook-Signature` is base64(HMAC-SHA256(secret, raw body)). The secret is used as the
+   text that was sent. A signature beside the announcement has to be made with it.
+3. There is no delivery id and no timestamp: the body's hash is the id, and the signal's key does not depend on it.
+4. Nothing in the body but `zuid` says which mailbox it is: the URL does, and `zuid` has to agree.
+
+Source: zoho.com/mail/help/dev-platform/webhook.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from typing import Any
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.webhook import DeliveryHints, Ignored, VerifiedDelivery, WebhookEvent, WebhookRequest
+from connectors.domain.providers._zoho.reading import read_id, read_millis
+from connectors.domain.providers.contract import (
+    Handshake,
+    ReadContext,
+    SubscriptionScope,
+    VerificationMaterial,
+    Webhooks,
+)
+from connectors.domain.providers.zoho_mail.payloads import is_task, read_delivery
+from connectors.domain.providers.zoho_mail.signals import arrival, known_folder
+
+SECRET_HEADER = "x-hook-secret"  # noqa: S105 - a header's name
+SIGNATURE_HEADER = "x-hook-signature"
+SECRET_LIMIT = 512
+"""Characters; Zoho's secrets have well under a hundred."""
+MAIL = "mail.received"
+TASK = "task"
+
+MANUAL_SETUP = """\
+Zoho Mail has no API call for this: the mailbox's owner does it once, after the mailbox is connected (paid plans only).
+Without it nothing is lost: mail is found by polling, some minutes later.
+1. In Zoho Mail open Settings > Integrations > Developer Space > Outgoing Webhooks; add a webhook for the entity Mail.
+2. Enter {webhook_url} as its URL: the tenant's id and the connection's id (GET /connections) belong into it.
+3. Save. Zoho announces its secret at once, so the service must be running; the first one announced is kept."""
+
+
+def read_hints(request: WebhookRequest) -> DeliveryHints:
+    """The body's hash: Zoho sends no id."""
+    return DeliveryHints(delivery_id=delivery_id(request))
+
+
+def delivery_id(request: WebhookRequest) -> str:
+    """SHA-256 of the body."""
+    return hashlib.sha256(request.body).hexdigest()
+
+
+def read_handshake(request: WebhookRequest) -> Handshake | None:
+    """The announced secret; None if there is none, or if the request is signed with another."""
+    announced = request.headers.get(SECRET_HEADER, "")
+    if not 0 < len(announced) <= SECRET_LIMIT or not announced.isprintable() or announced.strip() != announced:
+        return None
+    signature = request.headers.get(SIGNATURE_HEADER)
+    secret = Secret(announced)
+    if signature is not None and not is_signed(request.body, signature, secret):
+        return None
+    return Handshake(secret=secret)
+
+
+def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
+    """The delivery, its sender proven by the secret that was announced first. See `Webhooks.verify`."""
+    if not material.secrets:
+        raise DeliveryRejectedError(
+            "There is no webhook secret to check this delivery with.",
+            next_step="Save the webhook in Zoho Mail again: its first request announces the secret.",
+        )
+    signature = request.headers.get(SIGNATURE_HEADER)
+    if signature is None:
+        hint = " A secret is kept already, and is not replaced." if SECRET_HEADER in request.headers else ""
+        raise DeliveryRejectedError(f"The header X-Hook-Signature is missing.{hint}")
+    # Every secret is tried, so that the time taken does not tell which one matched.
+    matches = [is_signed(request.body, signature, secret) for secret in material.secrets]
+    if not any(matches):
+        raise DeliveryRejectedError("X-Hook-Signature does not match the body.")
+    return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via)
+
+
+def is_signed(body: bytes, signature: str, secret: Secret) -> bool:
+    """Whether the signature is the body's, made with this secret. Compares decoded bytes."""
+    try:
+        claimed = base64.b64decode(signature.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    key = secret.reveal().encode(errors="replace")
+    return hmac.compare_digest(hmac.new(key, body, hashlib.sha256).digest(), claimed)
+
+
+def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
+    """What the delivery says. The signal follows per connection, in `to_signals`.
+
+    Raises:
+        UnexpectedResponseError: not JSON, nothing that looks like mail, or mail of another mailbox.
+    """
+    body = read_body(delivery.request.body)
+    if is_task(body):
+        return Ignored(TASK, "tasks are not tracked")
+    if not body:
+        return Ignored("test", "an empty body")
+    message = read_delivery(body)
+    if isinstance(message, str) and read_millis(body.get("receivedTime")) is None:
+        raise UnexpectedResponseError(f"Zoho Mail's payload is not as documented: it {message}.")
+    for connection in context.connections:
+        check_mailbox(body, connection)
+    # Without an exact id the mail itself is fine: reading finds it with the right one.
+    return WebhookEvent(event=MAIL, needs_sync=isinstance(message, str))
+
+
+def check_mailbox(body: dict[str, Any], connection: Connection) -> None:
+    """Make sure that the mail is of the connection's mailbox.
+
+    Raises:
+        UnexpectedResponseError: it names another: somebody entered this URL in the wrong mailbox.
+    """
+    named = read_id(body.get("zuid"))
+    metadata = connection.account.metadata
+    known = {read_id(metadata.get("zuid")), read_id(metadata.get("mailbox_zuid"))} - {None}
+    if named is not None and known and named not in known:
+        raise UnexpectedResponseError("The webhook belongs to another mailbox than this connection.")
+
+
+def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
+    """The event with its signal, under the key that polling gives the same message."""
+    body = read_body(delivery.request.body)
+    check_mailbox(body, connection)
+    message = read_delivery(body)
+    if isinstance(message, str):
+        return event
+    # The whole text of the mail is not ours to keep.
+    document = {name: value for name, value in body.items() if name != "html"}
+    draft = arrival(connection, message, known_folder(connection, message.folder_id), document)
+    return WebhookEvent(event=event.event, signals=() if draft is None else (draft,))
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object; an empty one for an empty body.
+
+    Raises:
+        UnexpectedResponseError: it is something else.
+    """
+    if not body.strip():
+        return {}
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedResponseError("The body is not JSON.") from error
+    if not isinstance(document, dict):
+        raise UnexpectedResponseError("The body is JSON, but not an object.")
+    return document
+
+
+WEBHOOKS = Webhooks(
+    url_scope=SubscriptionScope.CONNECTION,
+    read_hints=read_hints,
+    verify=verify,
+    read_event=read_event,
+    to_signals=to_signals,
+    manual_setup=MANUAL_SETUP,
+    read_handshake=read_handshake,
+    success_status=200,
+    secret_headers=frozenset({SECRET_HEADER, SIGNATURE_HEADER}),
+)

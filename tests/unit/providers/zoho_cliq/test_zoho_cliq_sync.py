@@ -1,0 +1,187 @@
+"""Walks through chats that behave, for either order in which Cliq might list."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support import zoho
+from tests.support.zoho import NOW, FakeCliq, backfill, facts, keys, make_app, make_connection, plan, reply
+
+from connectors.domain.model.errors import RateLimitedError
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
+
+
+def connection(**changes):
+    return make_connection("zoho-cliq", **changes)
+
+
+def walk(cliq, plan_, known=None, **more):
+    return zoho.walk(ZOHO_CLIQ, cliq.answer, plan_, known or connection(), **more)[0]
+
+
+def drafts(pages):
+    return [draft for page in pages for draft in page.signals]
+
+
+def pushed(cliq, known=None):
+    return [zoho.receive(ZOHO_CLIQ, body, known or connection()) for body in cliq.pushed]
+
+
+def busy(**changes):
+    cliq = FakeCliq(**changes)
+    for chat_id in ("CT_1", "CT_2", "CT_3"):
+        cliq.open(chat_id)
+    return cliq
+
+
+def reads(cliq):
+    return [request for request in cliq.requests if "/messages" in request.url]
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_windows_cover_a_busy_chat(newest_first):
+    """Every message of a chat with many pages is read once Cliq's order is known, at one call a page."""
+    cliq = busy(newest_first=newest_first)
+    for number in range(1000):
+        cliq.post("CT_1", seconds=0.001 if number % 7 else 30)
+    pages = walk(cliq, backfill(cliq.now + timedelta(seconds=1)))
+    assert keys(pages) == {f"cliq:eu:CT_1:{one['id']}" for one in cliq.chats["CT_1"]}
+    assert len(reads(cliq)) < 16
+    assert [page.gap for page in pages if page.gap] == []
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_millisecond_with_more_than_a_page(newest_first):
+    """What cannot be had is reported as a gap, and everything around it is read."""
+    cliq = busy(newest_first=newest_first)
+    before = cliq.post("CT_1")
+    for _ in range(130):
+        cliq.post("CT_1", seconds=0)
+    after = cliq.post("CT_1")
+    pages = walk(cliq, backfill(cliq.now))
+    assert [page.gap for page in pages if page.gap]
+    assert keys(pages) >= {f"cliq:eu:CT_1:{before['id']}", f"cliq:eu:CT_1:{after['id']}"}
+
+
+def test_a_vendor_that_ignores_the_window_is_left_alone():
+    """Full pages of other times end the chat with a gap instead of a walk without end."""
+    cliq = busy()
+    cliq.post("CT_1")
+    other = [{"id": f"{n}_1", "time": n, "type": "text", "content": "x"} for n in range(100)]
+
+    def answer(request):
+        return reply({"data": other}) if "/messages" in request.url else cliq.answer(request)
+
+    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    assert [page.gap for page in pages if page.gap]
+    assert keys(pages) == set()
+
+
+def test_idle_chats_are_not_read():
+    """Only chats with news since the last walk cost a call, and a chat that was idle loses nothing."""
+    cliq = busy()
+    cliq.post("CT_1")
+    cliq.now += timedelta(minutes=10)
+    cursor = walk(cliq, backfill(cliq.now))[-1].cursor
+    cliq.now += timedelta(hours=2)
+    cliq.requests.clear()
+    new = cliq.post("CT_2")
+    pages = walk(cliq, plan(cliq.now, last_cursor=cursor))
+    assert keys(pages) == {f"cliq:eu:CT_2:{new['id']}"}
+    assert len(reads(cliq)) == 1
+
+
+def test_without_the_list_of_chats_all_channels_are_read():
+    """A missing scope costs calls, not messages."""
+    cliq = busy()
+    message = cliq.post("CT_3")
+
+    def answer(request):
+        if "/chats?" in request.url:
+            return reply({"code": "oauthtoken_scope_invalid", "message": "no"}, 403)
+        return cliq.answer(request)
+
+    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    assert keys(pages) == {f"cliq:eu:CT_3:{message['id']}"}
+    assert len(reads(cliq)) == 3
+
+
+def test_a_chat_that_was_left_steps_aside():
+    """403 on one chat skips it; its mark stays, so that nothing is lost if the user comes back."""
+    cliq = busy()
+    cliq.post("CT_1")
+    message = cliq.post("CT_2")
+
+    def answer(request):
+        if "CT_1/messages" in request.url:
+            return reply({"message": "does not have enough permission"}, 403)
+        return cliq.answer(request)
+
+    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    assert keys(pages) == {f"cliq:eu:CT_2:{message['id']}"}
+    assert "CT_1" not in pages[-1].cursor["marks"]
+
+
+@pytest.mark.parametrize(("status", "document"), [(429, {"message": "Too many requests within a certain time frame."}),
+                                                  (400, {"message": "You have exceeded the URL throttle limits."})])  # fmt: skip
+def test_a_throttle_waits_the_lock_out(status, document):
+    """Both forms give the instant at which the lock ends."""
+    with pytest.raises(RateLimitedError) as caught:
+        zoho.walk(ZOHO_CLIQ, lambda _: reply(document, status), backfill(), connection())
+    assert caught.value.retry_at == NOW + timedelta(minutes=10)
+
+
+def test_service_rows_and_our_own_bot_are_left_out():
+    """Joins and what our own bot says are told by neither path."""
+    app = make_app("zoho-cliq", options={"bot_id": "b-1, b-2"})
+    cliq = busy()
+    cliq.post("CT_1", kind="info")
+    cliq.post("CT_1", sender="b-2")
+    assert keys(walk(cliq, backfill(cliq.now), app=app)) == set()
+    outcomes = [zoho.receive(ZOHO_CLIQ, body, connection(), app=app) for body in cliq.pushed]
+    assert [one.reason for one in outcomes] == ["a service message", "our own bot's"]
+
+
+DEEDS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
+
+
+@settings(max_examples=40)
+@given(
+    deeds=st.lists(st.sampled_from(DEEDS), max_size=30),
+    newest_first=st.booleans(),
+    with_ids=st.booleans(),
+    twice=st.booleans(),
+)
+def test_any_sequence_by_push_by_sync_and_by_both(deeds, newest_first, with_ids, twice):
+    """Push only, sync only, both, and everything twice agree on every message that was posted."""
+    cliq = busy(newest_first=newest_first, with_ids=with_ids)
+    cursor, found = walk(cliq, plan(cliq.now))[-1].cursor, []
+    for deed in deeds:
+        if deed == "sync":
+            for _ in range(1 + twice):
+                pages = walk(cliq, plan(cliq.now, last_cursor=cursor))
+                found += drafts(pages)
+            cursor = pages[-1].cursor
+        elif deed == "edit":
+            if cliq.chats["CT_1"]:
+                cliq.edit("CT_1", 0)
+        else:
+            cliq.post(deed if deed != "fast" else "CT_2", seconds=0 if deed == "fast" else 61)
+    pages, known = zoho.walk(ZOHO_CLIQ, cliq.answer, plan(cliq.now, last_cursor=cursor), connection())
+    found += drafts(pages)
+    told = []
+    for outcome in pushed(cliq, known) * (1 + twice):
+        told += outcome.signals
+        if outcome.needs_sync:
+            target = plan(cliq.now, target=outcome.sync_target)
+            told += drafts(walk(cliq, target, known))
+    posted = {one.dedupe_key for one in found}
+    assert {one.dedupe_key for one in told if one.kind is SignalKind.MESSAGE_POSTED} <= posted
+    if with_ids:
+        # What reading saw first stays; an edit changes the title of a message that is read after it.
+        assert {one[:3] for one in facts(found)} == {
+            one[:3] for one in facts(told) if one[1] == SignalKind.MESSAGE_POSTED.value
+        }
+    assert {one["id"] for posts in cliq.chats.values() for one in posts} == {key.rsplit(":", 1)[1] for key in posted}

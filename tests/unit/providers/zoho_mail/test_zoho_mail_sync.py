@@ -1,0 +1,220 @@
+"""Walks through a mailbox that behaves, also while mail moves in it."""
+
+import json
+from datetime import timedelta
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support import zoho
+from tests.support.zoho import NOW, FakeMailbox, backfill, facts, hold, keys, make_app, make_connection, plan, reply
+
+from connectors.domain.model.errors import RateLimitedError
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.zoho_mail import ZOHO_MAIL, sync
+from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind
+
+
+def walk(mailbox, plan_, connection=None, **more):
+    return zoho.walk(ZOHO_MAIL, mailbox.answer, plan_, connection or make_connection(), **more)[0]
+
+
+def drafts(pages):
+    return [draft for page in pages for draft in page.signals]
+
+
+def pushed(mailbox):
+    return [draft for body in mailbox.pushed for draft in zoho.receive(ZOHO_MAIL, body, make_connection()).signals]
+
+
+def key(mail_id):
+    return f"zmail:{zoho.ACCOUNT_ID}:{mail_id}"
+
+
+def test_a_backfill_finds_what_the_webhook_told_and_more():
+    """Push and reading give one set of signals; sent mail is only read, and spam is told by neither."""
+    mailbox = FakeMailbox()
+    for folder in ("10", "50", "30", "10"):
+        mailbox.arrive(folder)
+    sent = mailbox.arrive(sent=True)
+    read = drafts(walk(mailbox, backfill()))
+    assert facts(one for one in read if one.kind is SignalKind.EMAIL_RECEIVED) == facts(pushed(mailbox))
+    assert {one.dedupe_key for one in read if one.kind is SignalKind.EMAIL_SENT} == {key(sent)}
+
+
+def test_the_first_read_is_a_baseline():
+    """Without a cursor nothing is emitted and nothing is asked; what comes later is told by the next walk."""
+    mailbox = FakeMailbox()
+    mailbox.arrive()
+    first = walk(mailbox, plan(mailbox.now + timedelta(seconds=1)))
+    assert (keys(first), mailbox.requests) == (set(), [])
+    later = mailbox.arrive()
+    assert keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor))) == {key(later)}
+
+
+def test_paging_survives_mail_that_leaves_the_list():
+    """Rows that slide up between two pages are read, however many left."""
+    mailbox = FakeMailbox()
+    ids = [mailbox.arrive(seconds=20) for _ in range(650)]
+    newest_first = ids[::-1]
+    leaving = iter([newest_first[150:199], newest_first[0:40], []])
+
+    def move_some():
+        for mail_id in next(leaving, []):
+            mailbox.move(mail_id, "40")
+
+    calls = []
+
+    def after_list():
+        calls.append(1)
+        if len(calls) in {1, 3}:
+            move_some()
+
+    mailbox.before_list = after_list
+    assert keys(walk(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
+
+
+def test_the_whole_tail_may_vanish():
+    """If all rows that two pages share are gone, the walk steps back and still reads every row that stayed."""
+    mailbox = FakeMailbox()
+    ids = [mailbox.arrive(seconds=20) for _ in range(450)]
+    gone = ids[::-1][100:205]
+    once = iter([1])
+
+    def remove():
+        if next(once, None):
+            for mail_id in gone:
+                mailbox.delete(mail_id)
+
+    mailbox.before_list = remove
+    assert keys(walk(mailbox, backfill(mailbox.now))) >= {key(one) for one in ids if one not in set(gone)}
+
+
+def test_mail_that_is_listed_late_is_found_in_the_overlap():
+    """Delivery order is not receipt order: a message a few minutes older than the mark is still told."""
+    mailbox = FakeMailbox()
+    mailbox.arrive()
+    first = walk(mailbox, backfill(mailbox.now + timedelta(seconds=1)))
+    late = mailbox.arrive()
+    mailbox.mails[late]["at"] -= 5 * 60_000
+    assert key(late) in keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
+
+
+def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
+    """Nothing newer than `until` is emitted, and the incremental walk begins there."""
+    mailbox = FakeMailbox()
+    old, middle = mailbox.arrive(), mailbox.now
+    new = mailbox.arrive(seconds=3600)
+    first = walk(mailbox, backfill(mailbox.now, until=middle))
+    assert keys(first) == {key(old)}
+    assert key(new) in keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
+
+
+@settings(max_examples=40)
+@given(
+    deeds=st.lists(st.sampled_from(["in", "client", "sent", "spam", "move", "sync"]), max_size=30),
+    twice=st.booleans(),
+)
+def test_any_sequence_by_push_by_sync_and_by_both(deeds, twice):
+    """Push only, sync only, both, and everything twice agree on all mail that was received."""
+    mailbox, cursor, found = FakeMailbox(), None, {}
+    cursor = walk(mailbox, plan(mailbox.now))[-1].cursor
+    for deed in deeds:
+        if deed == "move" and mailbox.mails:
+            movable = [one for one in mailbox.mails if mailbox.mails[one]["folder"] == "10"]
+            if movable:
+                mailbox.move(movable[0], "50")
+        elif deed == "sync":
+            for _ in range(1 + twice):
+                pages = walk(mailbox, plan(mailbox.now, last_cursor=cursor))
+                found |= {one.dedupe_key: one for one in drafts(pages)}
+            cursor = pages[-1].cursor
+        else:
+            mailbox.arrive({"client": "50", "spam": "30"}.get(deed, "10"), sent=deed == "sent")
+    found |= {one.dedupe_key: one for one in drafts(walk(mailbox, plan(mailbox.now, last_cursor=cursor)))}
+    by_push = pushed(mailbox) * (1 + twice)
+    received = [one for one in found.values() if one.kind is SignalKind.EMAIL_RECEIVED]
+    assert facts(received) == facts(by_push)
+    whole = drafts(walk(mailbox, backfill(mailbox.now)))
+    assert {one.dedupe_key for one in whole} == set(found)
+
+
+def test_a_removed_folder_steps_aside():
+    """A 404 on one folder skips it and the walk goes on."""
+    mailbox = FakeMailbox()
+    mail = mailbox.arrive()
+
+    def answer(request):
+        if "folderId=50" in request.url:
+            return reply({"status": {"code": 404}, "data": {"errorCode": "FOLDER_NOT_FOUND"}}, 404)
+        return mailbox.answer(request)
+
+    pages = zoho.walk(ZOHO_MAIL, answer, backfill(mailbox.now), make_connection())[0]
+    assert keys(pages) == {key(mail)}
+    assert [one.reference for page in pages for one in page.skipped] == ["folder 50"]
+
+
+def test_a_bad_row_steps_aside():
+    """Rows without id or time are skipped with a reason; numeric ids of a search are read all the same."""
+    context = SyncContext(app=make_app(), connection=make_connection())
+    walk_ = sync.first_step(context, backfill())
+    walk_ = attrs.evolve(walk_, phase="messages", queue=(Folder(id="10", name="Inbox", kind=FolderKind.RECEIVED),))
+    at = zoho.ms(NOW) - 5
+    rows = [
+        {"receivedTime": str(at)},
+        {"messageId": "5"},
+        7,
+        {"messageId": 1709887058769100001, "receivedtime": at, "status": "unread", "fromAddress": "&lt;a@b.c&gt;"},
+    ]
+    page = hold(ZOHO_MAIL, sync.read_page(context, backfill(), walk_.to_cursor()), lambda _: reply({"data": rows}))
+    assert [draft.dedupe_key for draft in page.signals] == [key(1709887058769100001)]
+    assert page.signals[0].actor.id == "a@b.c"
+    assert len(page.skipped) == 3
+
+
+def test_a_throttle_stops_the_walk_until_the_lock_is_over():
+    """The job gets the instant to go on at, and its cursor is still the same."""
+    refusal = reply({"data": {"moreInfo": "You have exceeded the URL throttle limits"}}, 400)
+    with pytest.raises(RateLimitedError) as caught:
+        zoho.walk(ZOHO_MAIL, lambda _: refusal, backfill(), make_connection())
+    assert caught.value.retry_at == NOW + timedelta(minutes=15)
+
+
+def test_changes_are_told_where_they_are_asked_for():
+    """Read, unread, trashed and spam are differences to the last known state, and none without one."""
+    app = make_app(options={"track_changes": "true"})
+    mailbox = FakeMailbox(NOW - timedelta(hours=1))
+    mail = mailbox.arrive()
+    known, told = {}, []
+
+    def run(cursor):
+        pages, connection = zoho.walk(
+            ZOHO_MAIL, mailbox.answer, plan(mailbox.now, last_cursor=cursor), make_connection(), app=app
+        )
+        context = SyncContext(app=app, connection=connection)
+        for page in pages:
+            for seen in page.observations:
+                state = json.loads(json.dumps(attrs.asdict(seen)))
+                meaning = ZOHO_MAIL.sync.interpret(context, plan(mailbox.now), seen, known.get(seen.key))
+                told.extend(one.kind for one in meaning.signals)
+                known[state["key"]] = meaning.snapshot
+        return pages[-1].cursor
+
+    cursor = zoho.walk(ZOHO_MAIL, mailbox.answer, backfill(mailbox.now), make_connection(), app=app)[0][-1].cursor
+    cursor = run(cursor)
+    mailbox.mails[mail]["status"] = "1"
+    cursor = run(cursor)
+    mailbox.mails[mail]["status"] = "0"
+    cursor = run(cursor)
+    mailbox.move(mail, "40")
+    cursor = run(cursor)
+    mailbox.move(mail, "30")
+    run(cursor)
+    assert told == [
+        SignalKind.EMAIL_READ,
+        SignalKind.EMAIL_UNREAD,
+        SignalKind.EMAIL_TRASHED,
+        SignalKind.EMAIL_MARKED_SPAM,
+    ]
