@@ -302,7 +302,5 @@ ZOHO_MAIL = Act(
     tokens=_zoho_tokens,
 )
 
-ACTS = {
-    act.slug: act for act in (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL, ZOHO_CLIQ, ZOHO_MAIL)
-}
+ACTS = {act.slug: act for act in (GITHUB, SLACK, JIRA, GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL, ZOHO_CLIQ, ZOHO_MAIL)}
 """Every act by its provider's slug."""

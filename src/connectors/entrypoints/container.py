@@ -13,6 +13,7 @@ from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import Subscriber
 from connectors.domain.flows.sync import SyncFlow
 from connectors.domain.flows.tokens import TokenKeeper
+from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
@@ -96,6 +97,15 @@ class Container(containers.DeclarativeContainer):
         providers=registry,
         apps=apps,
     )
+    webhook_secrets = providers.Singleton(
+        WebhookSecretFlow,
+        unit_of_work=unit_of_work,
+        vault=vault,
+        clock=clock,
+        entropy=entropy,
+        providers=registry,
+        public_url=public_url,
+    )
     browse = providers.Singleton(BrowseFlow, unit_of_work=unit_of_work, clock=clock)
     sync = providers.Singleton(
         SyncFlow,
@@ -114,6 +124,7 @@ class Container(containers.DeclarativeContainer):
         connect=connect,
         disconnect=disconnect,
         ingest=ingest,
+        webhook_secrets=webhook_secrets,
         browse=browse,
         sync=sync,
         clock=clock,

@@ -11,6 +11,7 @@ from connectors.domain.flows.connect import ConnectFlow
 from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
 from connectors.domain.flows.sync import SyncFlow
+from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
@@ -46,6 +47,8 @@ class Connectors:
     """End connections, erase tenants."""
     ingest: IngestFlow
     """Accept and replay webhooks."""
+    webhook_secrets: WebhookSecretFlow
+    """Secrets of single connections, for webhooks that a person sets up at the vendor."""
     browse: BrowseFlow
     """Tenants, connections, signals, deliveries."""
     sync: SyncFlow

@@ -11,6 +11,7 @@ import attrs
 from connectors.domain.flows.recording import make_signal
 from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import subscription_context
+from connectors.domain.flows.webhook_secrets import BY_HAND
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
     ConnectionNotFoundError,
@@ -247,7 +248,7 @@ class IngestFlow:
                 tenant_id=connection.tenant_id,
                 connection_id=connection.id,
                 provider=connection.provider,
-                target="webhook",
+                target=BY_HAND,
                 status=SubscriptionStatus.ACTIVE,
                 secret=self.vault.seal(handshake.secret, context),
                 created_at=now,
@@ -375,6 +376,8 @@ class IngestFlow:
         path_connection: Connection | None,
     ) -> _Outcome:
         row = self._row(sender.delivery, webhooks, tenant_id)
+        if sender.subscription is not None:
+            row = attrs.evolve(row, connection_id=sender.subscription.connection_id)
         if sender.subscription is not None:
             # A replay has no other way to know it.
             row = attrs.evolve(row, connection_id=sender.subscription.connection_id)

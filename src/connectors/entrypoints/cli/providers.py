@@ -3,7 +3,7 @@
 import click
 
 from connectors.domain.providers.registry import installed_providers
-from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
+from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
 from connectors.entrypoints.cli.system import load_settings
 from connectors.entrypoints.flask.representing import show_provider
 
@@ -49,7 +49,18 @@ def show_command(provider: str, output: Output) -> None:
     settings = load_settings()
     found = installed_providers().get(provider)
     configured = found.slug in settings.apps
-    show_one(show_provider(found, configured=configured, public_url=settings.service.public_url), output)
-    if output is Output.TABLE and not configured:
+    view = show_provider(found, configured=configured, public_url=settings.service.public_url)
+    if output is not Output.TABLE:
+        show_one(view, output)
+        return
+    click.echo(f"{view.name} ({view.slug}): {view.description}\n{view.homepage}\n")
+    print_table(
+        ["scope", "default", "why"], [[one.name, "yes" if one.default else "no", one.reason] for one in view.scopes]
+    )
+    click.echo(f"\nSignals: {', '.join(view.signal_kinds)}")
+    if view.webhook is not None:
+        click.echo(f"\nWebhooks come to {view.webhook.url or 'a URL that POBLYSH_PUBLIC_URL begins'}")
+        click.echo(view.webhook.manual_setup or "Connecting an account subscribes it; nothing is set up by hand.")
+    if not configured:
         name = found.slug.upper().replace("-", "_")
-        click.echo(f"\nTo use it, set POBLYSH_{name}_CLIENT_ID and POBLYSH_{name}_CLIENT_SECRET.")
+        click.echo(f"\nNot configured here. Set POBLYSH_{name}_CLIENT_ID and POBLYSH_{name}_CLIENT_SECRET.")

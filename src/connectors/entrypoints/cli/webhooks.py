@@ -2,20 +2,47 @@
 
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import click
 
 from connectors.domain.model.errors import DeliveryRejectedError
+from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import WebhookRequest
 from connectors.domain.providers.contract import VerificationMaterial
 from connectors.domain.providers.registry import installed_providers
-from connectors.entrypoints.cli.system import load_settings
+from connectors.entrypoints.cli.system import load_settings, open_connectors, tenant_option
 
 
 @click.group(name="webhooks")
 def command() -> None:
-    """Find out why a signature fails."""
+    """Find out why a signature fails; make or forget a connection's own secret."""
+
+
+@command.command(name="secret")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+def secret_command(tenant_id: TenantId, connection_id: UUID) -> None:
+    """Make a secret for one connection's webhook URL (Zoho Cliq), and print both. It is shown this once.
+
+    The secret before stays valid until the next one is made.
+    """
+    with open_connectors() as connectors:
+        issued = connectors.webhook_secrets.issue(tenant_id, ConnectionId(connection_id))
+    click.echo(f"URL:    {issued.url or 'set POBLYSH_PUBLIC_URL first'}")
+    click.echo(f"Secret: {issued.secret.reveal()}")
+
+
+@command.command(name="rekey")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+@click.confirmation_option(prompt="Refuse this connection's deliveries until the vendor announces a new secret?")
+def rekey_command(tenant_id: TenantId, connection_id: UUID) -> None:
+    """Forget a connection's webhook secret, so that the vendor may announce a new one (Zoho Mail)."""
+    with open_connectors() as connectors:
+        count = connectors.webhook_secrets.forget(tenant_id, ConnectionId(connection_id))
+    click.echo(f"Forgot {count} secret{'' if count == 1 else 's'}. Save the webhook at the vendor again.")
 
 
 @command.command(name="verify")

@@ -35,7 +35,7 @@ def make_subscription(external_id="1000", **metadata):
         tenant_id=TENANT,
         connection_id=ConnectionId(UUID(int=8)),
         provider=SLUG,
-        target="site",
+        target=f"site:{CLOUD}",
         external_id=external_id,
         metadata={"url": URL, **metadata},
         created_at=NOW,
@@ -152,7 +152,7 @@ def test_site_without_projects_is_not_a_target(server):
     with pytest.raises(AccessLostError):
         hold(subscribe(APP, make_connection(), REQUEST), server.answer)
     server.projects = [1]
-    assert hold(targets(APP, make_connection()), server.answer) == ("site",)
+    assert hold(targets(APP, make_connection()), server.answer) == (f"site:{CLOUD}",)
 
 
 @pytest.mark.parametrize("epoch", [False, True])

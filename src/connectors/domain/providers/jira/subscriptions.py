@@ -26,8 +26,9 @@ from connectors.domain.providers.jira.payloads import as_list, as_object, read_i
 
 LIFETIME = timedelta(days=30)
 """A webhook ends so long after its registration or last renewal."""
-TARGET = "site"
-"""The one target: everything that the user can see on the site."""
+TARGET = "site:"
+"""Before the site's id: the one target, everything that the user can see there. Jira numbers the webhooks of each site
+from one, so that target and number together name one, and not the number alone."""
 WEBHOOK_IDS = "webhook_ids"
 """Key in a connection's metadata: ids of its webhook, newest first."""
 KEPT_IDS = 5
@@ -84,7 +85,7 @@ class Hook:
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
     """The site, once the user can see a project on it: a filter over no project cannot be registered."""
     projects = yield from list_values(app, connection, "project/search", limit=1)
-    return (TARGET,) if projects else ()
+    return (TARGET + connection.account.id,) if projects else ()
 
 
 def subscribe(

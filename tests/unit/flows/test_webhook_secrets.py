@@ -1,0 +1,64 @@
+"""Secrets of single connections."""
+
+import pytest
+
+from connectors.domain.model.errors import ConflictError, DeliveryRejectedError
+from connectors.domain.providers import contract
+from tests.support import provider
+from tests.support.builders import TENANT
+from tests.support.provider import make_acme
+from tests.support.world import World, created
+
+
+def by_hand(**webhooks):
+    scope = contract.SubscriptionScope.CONNECTION
+    return World(make_acme(webhooks={"url_scope": scope, "subscriptions": None, **webhooks}))
+
+
+def test_a_secret_signs_for_its_own_connection():
+    """What is issued verifies at the URL that is issued with it, and the app's own secret no longer does."""
+    world = by_hand()
+    connection = world.connect()
+    issued = world.connectors.webhook_secrets.issue(TENANT, connection.id)
+    assert issued.url.endswith(f"/webhooks/acme/{TENANT}/{connection.id}")
+    assert issued.secret.reveal() not in repr(issued)
+    world.deliver(created(1), secret=issued.secret.reveal(), connection=connection)
+    assert len(world.signals()) == 1
+    with pytest.raises(DeliveryRejectedError):
+        world.deliver(created(2), connection=connection)
+
+
+def test_two_are_valid_while_one_rotates():
+    """The secret before goes on verifying, the one before that does not."""
+    world = by_hand()
+    connection = world.connect()
+    first, second, third = (world.connectors.webhook_secrets.issue(TENANT, connection.id).secret for _ in range(3))
+    for secret in (second, third):
+        world.deliver(created(1), secret=secret.reveal(), connection=connection)
+    with pytest.raises(DeliveryRejectedError):
+        world.deliver(created(2), secret=first.reveal(), connection=connection)
+
+
+def test_a_vendor_that_announces_its_secret_may_do_so_again():
+    """Forgetting reopens the handshake; until then a second announcement changes nothing."""
+    world = by_hand(read_handshake=provider.read_handshake)
+    connection = world.connect()
+    world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="one")
+    with pytest.raises(DeliveryRejectedError):
+        world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="two")
+    assert world.connectors.webhook_secrets.forget(TENANT, connection.id) == 1
+    world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="two")
+    world.deliver(created(1), secret="two", connection=connection)
+    assert len(world.signals()) == 1
+
+
+def test_only_where_it_makes_sense():
+    """A provider with one URL for a tenant has no secrets of single connections, and an announced one is not ours."""
+    tenant_wide = World()
+    connection = tenant_wide.connect()
+    for verb in (tenant_wide.connectors.webhook_secrets.issue, tenant_wide.connectors.webhook_secrets.forget):
+        with pytest.raises(ConflictError):
+            verb(TENANT, connection.id)
+    announced = by_hand(read_handshake=provider.read_handshake)
+    with pytest.raises(ConflictError):
+        announced.connectors.webhook_secrets.issue(TENANT, announced.connect().id)

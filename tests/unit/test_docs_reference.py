@@ -1,0 +1,38 @@
+"""The reference pages say what the code says."""
+
+import re
+
+import pytest
+
+from connectors.adapters.system.settings import read_settings
+from connectors.domain.model.kinds import MEANINGS
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.registry import BUILT_IN
+from tests.support.reference import DOCS, GENERATED, between_marks
+
+ROW = re.compile(r"^\| `(POBLYSH_\w+)` \| (.+) \| (.+) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_parts_are_up_to_date(name):
+    """Run `python -m tests.support.reference` where this fails."""
+    _, found, _ = between_marks((DOCS / name).read_text())
+    assert found == GENERATED[name]()
+
+
+def test_every_kind_has_a_meaning():
+    """No kind is without its sentence, and each sentence is one."""
+    assert set(MEANINGS) == set(SignalKind)
+    assert all(re.fullmatch(r"[A-Z][^.]*\.", text) for text in MEANINGS.values())
+
+
+def test_every_setting_is_explained():
+    """The page lists exactly the settings that there are, in their order, with their defaults."""
+    rows = ROW.findall((DOCS / "settings.md").read_text())
+    known = read_settings({}, BUILT_IN).describe()
+    assert sorted(name for name, _, _ in rows) == sorted(row.name for row in known)
+    defaults = {name: default for name, _, default in rows}
+    of_this_machine = {"POBLYSH_DATA_DIR", "POBLYSH_WORKERS"}
+    for row in known:
+        if row.value is not None and row.name not in of_this_machine:
+            assert defaults[row.name] == f"`{row.value}`"
