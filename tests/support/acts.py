@@ -72,7 +72,7 @@ GITHUB = Act(
     slug="github",
     prepare=_github_prepare,
     play=_github_play,
-    kinds=Counter("issue_created issue_commented issue_closed code_pushed repository_starred".split()),
+    kinds=Counter(["issue_created", "issue_commented", "issue_closed", "code_pushed", "repository_starred"]),
     subscriptions=_github_hooks,
     tokens=_github_tokens,
     options=lambda name: {"repositories": [f"{name}/lamp"]},
@@ -117,7 +117,7 @@ SLACK = Act(
     prepare=_slack_prepare,
     finish=_slack_finish,
     play=_slack_play,
-    kinds=Counter("message_posted message_replied reaction_added message_edited channel_created".split()),
+    kinds=Counter(["message_posted", "message_replied", "reaction_added", "message_edited", "channel_created"]),
     subscriptions=lambda sandbox, name: len(slack_installs(sandbox, name)),
     tokens=_slack_tokens,
 )
@@ -151,7 +151,7 @@ JIRA = Act(
     slug="jira",
     prepare=_jira_prepare,
     play=_jira_play,
-    kinds=Counter("issue_created issue_assigned issue_status_changed issue_commented issue_closed".split()),
+    kinds=Counter(["issue_created", "issue_assigned", "issue_status_changed", "issue_commented", "issue_closed"]),
     subscriptions=lambda sandbox, name: len(jira_site(sandbox, name).hooks),
     # Atlassian has no call that revokes a token.
     tokens=lambda sandbox, name: 0,

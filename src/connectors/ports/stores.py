@@ -2,8 +2,8 @@
 
 Methods that look across tenants say so; they serve app-level webhooks and maintenance, never a caller's request.
 A store lives inside a unit of work (`unit_of_work.py`): what it writes becomes visible, all or nothing, when that ends.
-All of them raise InfrastructureError when the database cannot be reached, and TenantNotFoundError when something is to be
-kept for a tenant that is not known.
+All of them raise InfrastructureError when the database cannot be reached, and TenantNotFoundError when something is to
+be kept for a tenant that is not known.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

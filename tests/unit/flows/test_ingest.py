@@ -304,6 +304,25 @@ def test_an_app_level_event_reaches_every_tenant(world):
     assert world.unrouted() == ()
 
 
+@pytest.mark.parametrize("strangers", [{OTHER_TENANT}, {TENANT, OTHER_TENANT}])
+def test_a_tenant_whom_it_is_not_for_gets_nothing_of_it(strangers):
+    """An event that names a tenant's account and is for somebody else's subscription leaves no trace in its inbox."""
+
+    def finish(delivery, event, connection):
+        if connection.tenant_id in strangers:
+            raise DeliveryRejectedError("It is not for this connection.")
+        return event
+
+    world = World(make_acme(webhooks={"to_signals": finish}))
+    owners = (TENANT, OTHER_TENANT)
+    for tenant in owners:
+        world.connect(tenant)
+    world.deliver(created(accounts=["a-1"]), tenant=None)
+    assert [len(world.deliveries(tenant)) for tenant in owners] == [int(one not in strangers) for one in owners]
+    assert [len(world.signals(tenant)) for tenant in owners] == [int(one not in strangers) for one in owners]
+    assert len(world.unrouted()) == int(strangers == set(owners))
+
+
 @pytest.mark.parametrize(
     ("document", "status"),
     [

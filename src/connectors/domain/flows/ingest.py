@@ -100,6 +100,8 @@ class _Outcome:
 
     row: WebhookDelivery
     connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
+    is_foreign: bool = False
+    """It named the tenant's account, and yet is for none of its connections."""
 
 
 @attrs.frozen(kw_only=True)
@@ -361,9 +363,11 @@ class IngestFlow:
         )
         if not tenants:
             return (self._unrouted(uow, sender, reading),)
-        return tuple(
+        outcomes = [
             self._outcome(uow, provider, webhooks, sender, reading, owner, path_connection) for owner in tenants
-        )
+        ]
+        # A tenant whom the event turns out not to be for gets nothing of it: it may be another tenant's secret.
+        return tuple(one for one in outcomes if not one.is_foreign) or (self._unrouted(uow, sender, reading),)
 
     def _outcome(
         self,
@@ -377,8 +381,6 @@ class IngestFlow:
     ) -> _Outcome:
         row = self._row(sender.delivery, webhooks, tenant_id)
         if sender.subscription is not None:
-            row = attrs.evolve(row, connection_id=sender.subscription.connection_id)
-        if sender.subscription is not None:
             # A replay has no other way to know it.
             row = attrs.evolve(row, connection_id=sender.subscription.connection_id)
         if isinstance(reading, str):
@@ -391,24 +393,40 @@ class IngestFlow:
         connections = self._connections(uow, tenant_id, provider, sender, reading, path_connection)
         if not connections:
             return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION))
+        return self._finished(webhooks, sender, reading, row, connections)
+
+    def _finished(
+        self,
+        webhooks: Webhooks,
+        sender: _Sender,
+        event: WebhookEvent,
+        row: WebhookDelivery,
+        connections: Sequence[Connection],
+    ) -> _Outcome:
+        """The event, finished for each connection that it is for."""
         finished: list[tuple[Connection, WebhookEvent]] = []
-        refused = None
+        failure: str | None = None
+        foreign: str | None = None
         for connection in connections:
             try:
-                finished.append((connection, _finish(webhooks, sender.delivery, reading, connection)))
+                finished.append((connection, _finish(webhooks, sender.delivery, event, connection)))
             except InfrastructureError:
                 raise
+            except DeliveryRejectedError as error:
+                foreign = error.message
             except ConnectorsError as error:
-                refused = _explain(error)
+                failure = _explain(error)
             except Exception as error:
-                log.exception("normalization_crashed", extra={"provider": provider.slug})
-                refused = f"internal error: {type(error).__name__}"
-        if refused is not None:
+                log.exception("normalization_crashed", extra={"provider": row.provider})
+                failure = f"internal error: {type(error).__name__}"
+        if failure is not None:
             # What the others got is kept; a replay, for all of them, completes it.
-            row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=refused)
-        else:
+            row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=failure)
+        elif finished:
             row = attrs.evolve(row, connection_id=finished[0][0].id)
-        return _Outcome(row=row, connections=tuple(finished))
+        else:
+            row = attrs.evolve(row, status=DeliveryStatus.IGNORED, error=foreign)
+        return _Outcome(row=row, connections=tuple(finished), is_foreign=failure is None and not finished)
 
     def _connections(
         self,

@@ -65,8 +65,9 @@ MENTION = "mention_handler"
 
 MANUAL_SETUP = """\
 Cliq has no subscription: a bot forwards what it hears. Do one of the two, for each connection.
-A. A script of your own. Make a secret with `connectors webhooks secret --tenant <tenant> <connection>` (or set one for all
-   connections, POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET). In Cliq create a bot, and put this into its participation handler (and, without `operation` and `data`, into its message handler):
+A. A script of your own. Make a secret with `connectors webhooks secret --tenant <tenant> <connection>`, or set one for
+   all connections, POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET. In Cliq create a bot, and put this into its participation handler
+   (and, without `operation` and `data`, into its message handler):
      payload = {"handler":"participation_handler","operation":operation,"data":data,"chat":chat,"user":user,
        "access":access,"time":zoho.currenttime.toLong()};
      response = invokeurl [ url: "{webhook_url}" type: POST body: payload.toString()
