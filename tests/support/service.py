@@ -238,5 +238,5 @@ def send(session, url, event, body, *, delivery_id, content_type="application/js
     }
     try:
         return session.post(url, data=body, headers=headers, timeout=30).status_code
-    except (requests.ConnectionError, requests.Timeout):
+    except requests.RequestException:
         return None

@@ -14,7 +14,6 @@ from connectors.domain.model.errors import (
     InfrastructureError,
     NotFoundError,
     ProviderNotSupportedError,
-    ProviderUnavailableError,
     TenantNotFoundError,
     UnexpectedResponseError,
 )
@@ -239,7 +238,7 @@ def test_a_relay_needs_no_keys():
     world.connect()
     world.vendor.before = lambda request: answer(status=503)
     world.connectors.ingest.accept_delivery(world.request(created(), secret=None), trust=Trust.OPERATOR)
-    with pytest.raises(ProviderUnavailableError):
+    with pytest.raises(InfrastructureError):
         world.deliver(created(2))
 
 

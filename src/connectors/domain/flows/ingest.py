@@ -19,6 +19,7 @@ from connectors.domain.model.errors import (
     DeliveryRejectedError,
     InfrastructureError,
     NotFoundError,
+    ProviderFailedError,
     TenantNotFoundError,
 )
 from connectors.domain.model.ids import UNROUTED, DeliveryId, JobId, ProviderSlug, SignalId, SubscriptionId, TenantId
@@ -322,7 +323,11 @@ class IngestFlow:
         app = self.apps.get(provider.slug)
         if webhooks.signing_keys is None or app is None:
             return None
-        return self.signing_keys.get(provider, app, anew=anew)
+        try:
+            return self.signing_keys.get(provider, app, anew=anew)
+        except ProviderFailedError as error:
+            # Without the keys nobody can tell whether it is genuine. Asked to come again, the vendor will.
+            raise InfrastructureError(f"{provider.name}'s signing keys cannot be had at present.") from error
 
     # --- what does it say ----------------------------------------------------------------------------------------
 
