@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 
-from tests.support.api import ONLY_TENANT, ROOT_TOKEN, issue_opened, make_api
-from tests.support.running import running
+from connectors.entrypoints.demo.core import Core
+from connectors.entrypoints.demo.run import play
+from connectors.entrypoints.demo.scenes import SCENES
+from connectors.entrypoints.demo.stage import open_stage
 
 EXAMPLES = 15
 """Per operation in the fuzzing phase; the coverage phase adds about forty of its own."""
@@ -29,23 +31,20 @@ parameters = {{ tenant_id = "{tenant}" }}
 
 
 def test_schemathesis_finds_nothing(tmp_path):
-    """Every check of schemathesis but one holds for every operation, on a tenant with data."""
-    api = make_api()
-    connection = api.connect(ONLY_TENANT)
-    api.deliver(f"/webhooks/github/{ONLY_TENANT}", "issues", issue_opened())
-    (signal,) = api.get("/signals", tenant=ONLY_TENANT).get_json()["signals"]
-    (delivery,) = api.get("/deliveries", tenant=ONLY_TENANT).get_json()["deliveries"]
-    config = tmp_path / "schemathesis.toml"
-    config.write_text(
-        CONFIG.format(
-            token=ROOT_TOKEN,
-            tenant=ONLY_TENANT,
-            connection=connection["id"],
-            signal=signal["id"],
-            delivery=delivery["id"],
+    """Every check of schemathesis but one holds for every operation, on PostgreSQL, with all providers connected."""
+    with open_stage(SCENES, tmp_path / "data") as stage:
+        shown = play(stage, SCENES)
+        core = Core(stage, shown.tenant_id)
+        config = tmp_path / "schemathesis.toml"
+        config.write_text(
+            CONFIG.format(
+                token=stage.operator_token,
+                tenant=shown.tenant_id,
+                connection=core.connections()[0]["id"],
+                signal=shown.signals[0]["id"],
+                delivery=core.deliveries()[0]["id"],
+            )
         )
-    )
-    with running(api.app) as server:
         finished = subprocess.run(
             [
                 sys.executable,
@@ -54,7 +53,7 @@ def test_schemathesis_finds_nothing(tmp_path):
                 "--config-file",
                 str(config),
                 "run",
-                f"{server.url}/openapi.json",
+                f"{stage.api_url}/openapi.json",
                 "--checks=all",
                 # Cursors and states are only valid if we issued them, and redirect URIs if we allow them: no schema can
                 # say that.
@@ -71,7 +70,7 @@ def test_schemathesis_finds_nothing(tmp_path):
             timeout=240,
             check=False,
         )
-        statuses = {status for _, _, status in server.requests}
-    assert finished.returncode == 0, finished.stdout[-6000:] + finished.stderr[-2000:]
-    assert {200, 201, 202, 204, 400, 401, 404} <= statuses
-    assert 500 not in statuses
+        assert finished.returncode == 0, finished.stdout[-6000:] + finished.stderr[-2000:]
+        # Whatever was sent, the service goes on, and what it had is there.
+        assert core.deliveries()
+        assert {one["id"] for one in core.signals()} >= {one["id"] for one in shown.signals}
