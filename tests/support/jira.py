@@ -106,8 +106,9 @@ def hold(conversation: Generator[HttpRequest, HttpResponse, Any], answer: Answer
         while True:
             response = answer(request)
             if response.status >= 400 and response.status not in request.expects:
-                raise JIRA.limits.read_failure(request, response, NOW)
-            request = conversation.send(response)
+                request = conversation.throw(JIRA.limits.read_failure(request, response, NOW))
+            else:
+                request = conversation.send(response)
     except StopIteration as stop:
         return stop.value
 

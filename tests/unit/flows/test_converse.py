@@ -152,6 +152,29 @@ def test_redirects_within_the_provider_are_followed(location, target, status):
     assert line.authorizations == ["Bearer old", "Bearer old"]
 
 
+@pytest.mark.parametrize("path", ["/a/../b", "/..", "/./a", "/%2e%2e/a", "/a/%2E./b"])
+def test_no_path_climbs(path):
+    """A dot segment, plain or encoded, would leave the path that the room meant."""
+    line = Line(OK)
+    with pytest.raises(ForbiddenHostError):
+        line.ask(url=HOST + path)
+    assert line.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "is_sent"), [("/acme/api", True), ("/acme", True), ("/acmes/api", False), ("/", False)]
+)
+def test_a_base_url_is_not_left(path, is_sent):
+    """Where an operator sends a provider below a path, neither a room nor a redirect gets out of it."""
+    acme = attrs.evolve(ACME, allowed_origins=lambda app: frozenset({HOST}))
+    app = attrs.evolve(APP, base_url=f"{HOST}/acme")
+    line = Line(OK)
+    converser = Converser(api=MemoryProviderApi(line), clock=line.clock)
+    with contextlib.nullcontext() if is_sent else pytest.raises(ForbiddenHostError):
+        converser.run(acme, app, once(url=HOST + path), FixedTokens(TOKENS))
+    assert len(line.requests) == is_sent
+
+
 def test_redirects_in_circles_end():
     """Five are followed, the sixth is one too many."""
     line = Line(moved("/x"))

@@ -603,6 +603,15 @@ def test_an_old_withdrawal_does_not_end_a_new_connection(world):
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
+def test_a_withdrawal_that_nobody_was_connected_to_is_old_news(world):
+    """An app-level notice kept without an owner and sent again ends nothing that was connected in between."""
+    request = world.request({"event": "revoked", "accounts": ["a-1"]}, tenant=None)
+    world.connectors.ingest.accept_delivery(request)
+    connection = world.connect()
+    world.connectors.ingest.accept_delivery(request)
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
 def test_an_event_can_tell_of_its_account(world):
     """What the event says of the connection is merged into its metadata."""
     connection = world.connect(options={"rooms": ["x"]})

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Protocol, TypeVar
-from urllib.parse import quote_plus, urljoin
+from urllib.parse import quote_plus, unquote, urljoin, urlsplit
 
 import attrs
 
@@ -210,6 +210,11 @@ class _Exchange:
             raise ForbiddenHostError(f"{self.provider.name}'s room asked for a malformed URL.") from error
         if origin not in self.provider.allowed_origins(self.app):
             raise ForbiddenHostError(f"{origin} is not a host of {self.provider.name}.")
+        path = unquote(urlsplit(request.url).path)
+        base = "" if self.app.base_url is None else urlsplit(self.app.base_url).path.rstrip("/")
+        # A foreign id or link must not climb out of the API's path, nor out of the base URL that an operator chose.
+        if not {".", ".."}.isdisjoint(path.split("/")) or not f"{path}/".startswith(f"{base}/"):
+            raise ForbiddenHostError(f"{self.provider.name}'s room asked for a path outside of its API.")
         return attrs.evolve(request, headers={**request.headers, **self._authorization(request)})
 
     def _authorization(self, request: HttpRequest) -> Mapping[str, str]:

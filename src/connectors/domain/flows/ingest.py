@@ -398,10 +398,11 @@ class IngestFlow:
         connections = self._connections(uow, tenant_id, provider, sender, reading, path_connection)
         if not connections:
             return _Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION))
-        return self._finished(webhooks, sender, reading, row, connections)
+        return self._finished(uow, webhooks, sender, reading, row, connections)
 
     def _finished(
         self,
+        uow: UnitOfWork,
         webhooks: Webhooks,
         sender: _Sender,
         event: WebhookEvent,
@@ -431,7 +432,14 @@ class IngestFlow:
             row = attrs.evolve(row, connection_id=finished[0][0].id)
         else:
             row = attrs.evolve(row, status=DeliveryStatus.IGNORED, error=foreign)
+        if any(one.lifecycle is not None for _, one in finished) and self._was_unrouted(uow, row):
+            # It was news when nobody was connected. Sent again, it must not end a connection that was made since.
+            finished = [(connection, attrs.evolve(one, lifecycle=None)) for connection, one in finished]
         return _Outcome(row=row, connections=tuple(finished), is_foreign=failure is None and not finished)
+
+    @staticmethod
+    def _was_unrouted(uow: UnitOfWork, row: WebhookDelivery) -> bool:
+        return uow.deliveries.find_by_delivery_id(UNROUTED, row.provider, row.delivery_id) is not None
 
     def _connections(
         self,

@@ -2,8 +2,7 @@
 
 `RequestRejectedError`: our caller. `ProviderFailedError`: the other side (or its user). `InfrastructureError`: we.
 Each class has a stable `code`, which is what clients and operators branch on. No message ever holds a token,
-secret, signature or body. Two tables turn errors into effects: `entrypoints/flask/problems.py` and
-`entrypoints/worker.py`.
+secret, signature or body. The table in `entrypoints/flask/problems.py` turns them into answers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.github.support import CONTEXT, FIXTURES, make_delivery, read_fixture
 
@@ -70,7 +70,6 @@ def read(body, event, **headers):
     return outcome
 
 
-@settings(database=None)
 @given(example=st.sampled_from(EXAMPLES), data=st.data(), replacement=st.sampled_from([ABSENT, *HOSTILE]))
 def test_any_field_missing_or_wrong(example, data, replacement):
     """One field missing, null, of another type or huge is a signal, an ignored event or a named error."""
@@ -79,7 +78,6 @@ def test_any_field_missing_or_wrong(example, data, replacement):
     read(json.dumps(changed(document, path, replacement)).encode(), event)
 
 
-@settings(database=None)
 @given(event=st.sampled_from([event for event, _ in EXAMPLES]), body=st.binary(max_size=200))
 def test_any_bytes(event, body):
     """A body need not be JSON."""
@@ -129,7 +127,6 @@ def test_text_that_cannot_be_stored_is_cleaned():
     assert draft.subject.name == "ab"
 
 
-@settings(database=None)
 @given(names=st.text(max_size=300))
 def test_unknown_events(names):
     """Names that nobody has heard of are ignored, and kept short."""

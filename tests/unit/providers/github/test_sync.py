@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.github.fake import FakeGitHub
 from tests.unit.providers.github.support import CONTEXT, NOW, make_app, make_connection, make_delivery
@@ -137,7 +137,6 @@ def work(github, deed, pick):
         act(among[pick % len(among)])
 
 
-@settings(database=None, deadline=None, max_examples=60)
 @given(
     deeds=st.lists(st.tuples(st.sampled_from(WORK), st.integers(0, 50)), max_size=40),
     cuts=st.sets(st.integers(0, 40), max_size=3),
@@ -299,6 +298,28 @@ def test_a_repository_that_comes_back():
         github.open_issue()
         cursor = walk(github, plan_at(github, last_cursor=cursor), chosen)[-1].cursor
     assert keys(walk(github, plan_at(github, last_cursor=cursor))) == set(pushed(github))
+
+
+def test_what_is_out_of_sight_is_remembered_within_bounds():
+    """Repositories come and go for years; a cursor keeps the latest of those that are gone."""
+    github = FakeGitHub()
+    cursor = walk(github, plan_at(github))[-1].cursor
+    first = {str(number): cursor["mark"] for number in range(sync.MOST_BEHIND + 10)}
+    crowded = {**cursor, "behind": {f"1{number}:*": at for number, at in first.items()}, "known": [7]}
+    behind = walk(github, plan_at(github, last_cursor=crowded))[-1].cursor["behind"]
+    assert len(behind) == sync.MOST_BEHIND
+    assert "7:*" in behind
+
+
+def test_a_repository_named_pull_has_issues_too():
+    """What a comment is on is read from the end of its page's address, not from a repository's name."""
+    github = FakeGitHub()
+    github.full_name = "ada/pull"
+    github.repository |= {"full_name": "ada/pull", "html_url": "https://github.com/ada/pull"}
+    github.comment(github.open_issue())
+    github.comment(github.open_pull())
+    by_sync = {draft.dedupe_key: draft.kind for page in walk(github, backfill(github)) for draft in page.signals}
+    assert by_sync == {key: draft.kind for key, draft in pushed(github).items()}
 
 
 def test_one_bad_item():

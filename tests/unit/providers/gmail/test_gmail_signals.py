@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.google import NOW, converse, error_reply, make_app, make_connection, reply
 from tests.support.google_fixtures import assert_expected, load_fixtures
@@ -56,7 +56,6 @@ def test_each_kind_has_a_fixture():
     assert {draft["kind"] for one in FIXTURES.values() for draft in one["expected"]} == set(GMAIL.kinds)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["", *WHOLE, "new"]), ANY)
 def test_no_foreign_message_breaks_a_page(name, value):
     """Any field of any type: the message is read or steps aside."""
@@ -67,7 +66,6 @@ def test_no_foreign_message_breaks_a_page(name, value):
         draft.title.encode()
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["id", "messages", "messagesAdded", "labelsAdded", "labelsRemoved", "messagesDeleted"]), ANY)
 def test_no_foreign_record_breaks_a_page(name, value):
     """Any part of a record of any type: the page goes on and the cursor moves."""

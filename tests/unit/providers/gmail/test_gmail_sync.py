@@ -83,6 +83,14 @@ def test_lapsed_history_is_a_bounded_new_listing():
     assert walker.sync() == []
 
 
+def test_history_that_lapses_at_once_ends_the_walk():
+    """One new listing a walk: an id that Gmail forgets while it is fresh would be listed for ever."""
+    page, _ = read(CURSOR, error_reply(404, "notFound"), reply({"historyId": "2000"}))
+    listed, _ = read(page.cursor, reply({}))
+    with pytest.raises(UnexpectedResponseError):
+        read(listed.cursor, error_reply(404, "notFound"))
+
+
 def test_a_metadata_grant_lists_by_label():
     """Without the right to search, inbox and sent mail are walked until they leave the window."""
     google = Google.new()

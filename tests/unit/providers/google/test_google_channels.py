@@ -118,6 +118,20 @@ def test_no_forged_header_is_accepted_or_crashes(room, claimed, channel, number)
 
 
 @each_room
+def test_a_token_proves_only_its_own_channel(room):
+    """Two channels of a tenant may share a token; which one it is of, the channel's id says."""
+    other = make_subscription(room, "a", number=6)
+    request = make_delivery_request(room, headers=HEADERS)
+    with pytest.raises(DeliveryRejectedError):
+        room.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=other))
+    known = attrs.evolve(other, external_id=CHANNEL, metadata={"resource_id": "res"})
+    assert room.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=known))
+    foreign = attrs.evolve(known, metadata={"resource_id": "another"})
+    with pytest.raises(DeliveryRejectedError):
+        room.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=foreign))
+
+
+@each_room
 def test_the_sync_message_is_no_news(room):
     """It only says that the channel is open."""
     assert isinstance(read(room, X_Goog_Resource_State="sync"), Ignored)

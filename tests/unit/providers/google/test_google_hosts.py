@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.google import NOW, make_app, make_connection, make_subscription, reply
 
@@ -51,7 +51,6 @@ def follow(room, conversation, document):
     return asked
 
 
-@settings(max_examples=40)
 @given(HOSTILE, st.sampled_from(list(SyncMode)))
 def test_reading_stays_at_google(value, mode):
     """Ids, tokens and cursors of any content end up in a query or a quoted path segment."""
@@ -80,7 +79,6 @@ def test_reading_stays_at_google(value, mode):
         follow(room, room.sync.read_page(context, plan, cursor), document)
 
 
-@settings(max_examples=40)
 @given(HOSTILE)
 def test_subscribing_stays_at_google(value):
     """Targets and stored ids of any content too."""

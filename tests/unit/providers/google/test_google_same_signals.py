@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.google import DANA, LEE, NOW, Google
 
@@ -13,7 +13,7 @@ from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
 
 MODES = ("pushed", "scheduled", "both", "twice")
-few = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=settings.default.max_examples // 2)  # each plays four times
 
 
 def play(room, prepare, happen, events, mode, seed=1):

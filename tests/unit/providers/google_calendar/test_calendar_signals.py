@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.google import NOW, converse, make_app, make_connection, reply, script
 from tests.support.google_fixtures import assert_expected, load_fixtures
@@ -67,7 +67,6 @@ def test_a_stub_that_is_not_told_is_not_remembered():
     assert interpret(stub, None).signals
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["", *WHOLE, "new"]), ANY)
 def test_no_foreign_value_breaks_a_page(name, value):
     """Any field of any type: the item is read or steps aside, and the cursor moves on."""

@@ -78,6 +78,15 @@ def test_a_lapsed_token_reads_all_again_without_doubling(with_reason):
     assert walker.sync() == []
 
 
+def test_a_full_pass_begins_again_only_once():
+    """A page token that has lapsed is worth one more try; 410 for every page would never end."""
+    full = {**WORK, "token": None, "page": "p2"}
+    page, _ = read({"calendars": {}, "work": [full]}, error_reply(410, "fullSyncRequired"))
+    again, _ = read(page.cursor, reply({"items": [], "nextPageToken": "p2"}))
+    with pytest.raises(UnexpectedResponseError):
+        read(again.cursor, error_reply(410, "fullSyncRequired"))
+
+
 def test_a_cancelled_stub_gets_the_title_that_was_known():
     """A bare id is filled in from memory."""
     google = Google.new()

@@ -111,6 +111,32 @@ def test_a_lost_token_lists_again_and_says_so():
     assert asked[1].url.partition("?")[0].endswith("/changes/startPageToken")
 
 
+def test_a_fresh_token_that_is_refused_ends_the_walk():
+    """A log that takes no token at all would otherwise be listed for ever."""
+    page, _ = read(CHANGES, error_reply(400, "invalid", location="pageToken"), reply({"startPageToken": "99"}))
+    after_the_listing, _ = read(page.cursor, reply({"files": []}))
+    with pytest.raises(UnexpectedResponseError):
+        read(after_the_listing.cursor, error_reply(400, "invalid", location="pageToken"))
+
+
+def test_a_listing_that_does_not_advance_ends_the_walk():
+    """Starting again at the same file, or nowhere, leads nowhere."""
+    for seen, before in (("2026-11-19T00:00:00.000Z", "2026-11-19T00:00:00.000Z"), (None, None)):
+        item = {"pass": "files", "log": "user", "page": "p2", "seen": seen, "before": before}
+        with pytest.raises(UnexpectedResponseError):
+            read({"tokens": {"user": "8"}, "work": [item]}, error_reply(400, "invalid", location="pageToken"))
+
+
+def test_a_chosen_drive_that_cannot_be_read_does_not_stop_the_others():
+    """Its id was given by a person: it is left out, and tried again by the next walk."""
+    connection = make_connection(GOOGLE_DRIVE, metadata={"shared_drives": ["0Gone", "0Team"]})
+    context = SyncContext(app=CONTEXT.app, connection=connection)
+    answer = script(error_reply(404, "notFound", location="driveId"), reply({"startPageToken": "7"}))
+    cursor = converse(GOOGLE_DRIVE, GOOGLE_DRIVE.sync.start(context, PLAN), answer)
+    assert cursor["tokens"] == {"user": "8", "0Team": "7"}
+    assert {work["log"] for work in cursor["work"]} == {"user", "0Team"}
+
+
 def test_a_wrong_parameter_is_a_bug_and_no_lost_token():
     """`invalidParameter` is ours to mend."""
     with pytest.raises(UnexpectedResponseError):

@@ -13,7 +13,7 @@ from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.webhook import Ignored
 from connectors.domain.providers.jira import JIRA
-from connectors.domain.providers.jira.signals import COMMENT_UPDATES, IGNORED_ON_PURPOSE, TRACKED
+from connectors.domain.providers.jira.events import COMMENT_UPDATES, IGNORED_ON_PURPOSE, TRACKED
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.http"))
 SECRET = "an admin hook's secret"

@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.jira import (
     APP,
@@ -96,7 +96,6 @@ def ms_of(text):
     return ms(read_instant(text))
 
 
-@settings(max_examples=30, deadline=None)
 @given(STEPS, st.booleans(), st.integers(1, 3))
 def test_push_and_reading_end_in_the_same_signals(steps, embed, page_size):
     """Push only, backfill only, both in any order and everything twice give one set of signals."""
@@ -111,7 +110,6 @@ def test_push_and_reading_end_in_the_same_signals(steps, embed, page_size):
     assert len(keys) == len(set(keys))
 
 
-@settings(max_examples=25, deadline=None)
 @given(STEPS, STEPS)
 def test_walks_one_after_the_other_leave_no_gap(first, second):
     """A baseline or backfill and then incremental walks see whatever a whole backfill sees."""
@@ -127,7 +125,6 @@ def test_walks_one_after_the_other_leave_no_gap(first, second):
     assert everything <= seen
 
 
-@settings(max_examples=25, deadline=None)
 @given(STEPS, st.lists(st.tuples(st.integers(0, 5), st.sampled_from(sorted(STATUSES))), max_size=8))
 def test_issues_that_move_during_the_walk_are_not_missed(steps, touches):
     """An issue that changes while pages are read loses nothing that happened before."""
@@ -285,6 +282,41 @@ def test_site_without_bulk_changelog_is_asked_issue_by_issue():
     )
 
 
+def test_an_issue_whose_details_are_closed_steps_aside():
+    """One issue that the user may no longer open is named, and the others of its page are read."""
+    site = FakeSite(page_size=10)
+    for _ in range(2):
+        site.create()
+    closed, still_open = site.issues
+    for issue_id in (closed, still_open):
+        site.move(issue_id, "5")
+        site.comment(issue_id)
+    site.embed = False
+
+    def answer(request):
+        if "bulkfetch" in request.url:
+            return reply({}, 404)
+        if f"issue/{closed}/" in request.url:
+            return reply({"errorMessages": ["No."], "errors": {}}, 403)
+        if f"issue/{still_open}/changelog" in request.url:
+            return reply({"values": site.histories[still_open], "isLast": True})
+        return site.answer(request)
+
+    pages = walk(BACKFILL, answer, make_connection())
+    kinds = sorted(draft.kind.value for draft in drafts_of(pages))
+    assert kinds == ["issue_closed", "issue_commented", "issue_created", "issue_created"]
+    skipped = {item.reference for page in pages for item in page.skipped}
+    assert skipped == {f"history of issue {closed}", f"comments of issue {closed}"}
+
+
+def test_only_numbers_go_into_a_path():
+    """An id that would climb out of its place in the URL is never asked for."""
+    stray = {"id": "..", "key": "A-1", "fields": {"created": stamp(NOW), "updated": stamp(NOW)}}
+    answer, asked = replies({"issues": [stray]})
+    walk(BACKFILL, answer, make_connection())
+    assert len(asked) == 1
+
+
 def test_unknown_statuses_are_learnt():
     """A connection without categories learns them with its first page, and judges by them at once."""
     site = FakeSite()
@@ -317,7 +349,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_hostile_search_answers_never_crash(data):
     """Any field of any object may be anything: the page still comes out, or one of our errors does."""
@@ -354,7 +385,6 @@ def places_of(value):
         yield from places_of(inner)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_hostile_deliveries_never_crash(data):
     """A genuine sender with a spoilt body gives signals, nothing, or one of our errors."""

@@ -5,7 +5,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import FIXTURES, NOW, answer, converse, make_app, read
 from tests.unit.providers.slack.fake_slack import FakeSlack
@@ -76,14 +76,12 @@ def test_every_field_may_be_missing_null_of_another_type_or_huge(name):
             assert_understood_or_refused(json.dumps(changed(document, path, value)).encode())
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_any_bytes_under_a_good_signature_are_refused_or_ignored(body):
     """The sender is Slack, but its body may be anything."""
     assert_understood_or_refused(body)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(event=JSON, outer=st.dictionaries(st.sampled_from(["type", "team_id", "authorizations", "challenge"]), JSON))
 def test_any_json_under_a_good_signature_is_refused_or_ignored(event, outer):
     """An inner event of any shape never breaks the room."""
@@ -101,7 +99,6 @@ def test_deep_and_broken_json_is_an_unexpected_delivery(body):
         read(body)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
 def test_any_token_answer_gives_tokens_or_an_error_of_ours(document):
     """Nothing else gets out of the token reader."""
@@ -109,7 +106,6 @@ def test_any_token_answer_gives_tokens_or_an_error_of_ours(document):
         SLACK.oauth.read_tokens(answer(document), NOW, None)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON, st.dictionaries(st.sampled_from(["access_token", "scope", "expires_in", "team", "authed_user"]), JSON))
 def test_any_token_answer_that_is_ok_gives_tokens_or_an_error_of_ours(team, parts):
     """`ok` alone proves nothing."""
@@ -119,7 +115,6 @@ def test_any_token_answer_that_is_ok_gives_tokens_or_an_error_of_ours(team, part
         converse(SLACK.oauth.identify(make_app(), tokens), lambda request: answer({"ok": True, "url": team}))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     JSON,
     st.sampled_from(["members", "channels", "messages"]),
@@ -140,7 +135,6 @@ def test_any_page_gives_a_page_or_an_error_of_ours(content, name, phase):
         json.dumps(page.cursor)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=100), st.integers(100, 599))
 def test_limits_read_any_answer(body, status):
     """They are asked of every answer there is."""

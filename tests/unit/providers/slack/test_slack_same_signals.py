@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, envelope, read, render_draft
 from tests.unit.providers.slack.fake_slack import FakeSlack
@@ -76,7 +76,6 @@ def shown_by_the_api(slack: FakeSlack, push: dict[str, dict]) -> set[str]:
     return shown
 
 
-@settings(max_examples=40, deadline=None)
 @given(first=ACTIONS, second=ACTIONS, page=st.sampled_from([1, 2, 15, None]))
 def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
     """Push only, sync only, both in any order, everything twice: the same keys, kinds and times."""

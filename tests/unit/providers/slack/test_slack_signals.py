@@ -20,6 +20,7 @@ from tests.unit.providers.slack.builders import (
 from connectors.domain.model.webhook import Ignored
 from connectors.domain.providers.contract import ReadContext
 from connectors.domain.providers.slack import SLACK
+from connectors.domain.providers.slack.payloads import TOMBSTONE
 from connectors.domain.providers.slack.signals import RULES
 
 NAMES = sorted(path.stem for path in FIXTURES.glob("*.http"))
@@ -61,7 +62,6 @@ def test_the_fixtures_show_every_kind_that_the_room_declares():
         ("app_mention__repeats_message", f"C123:{TS}:posted"),
         ("message_changed__edited", f"C123:{TS}:edited:1777896200.000000"),
         ("message_deleted__plain", f"C123:{TS}:deleted"),
-        ("message_changed__tombstone", f"C123:{TS}:deleted"),
         ("reaction_added__message", f"C123:{TS}:reaction:thumbsup:U9:1777896000.000300"),
         ("reaction_removed__message", f"C123:{TS}:unreaction:thumbsup:U9:1777896000.000300"),
         ("member_joined_channel__invited", "C123:member:U9:1777896000.000300"),
@@ -98,6 +98,24 @@ def test_a_message_of_an_unknown_workspace_address_has_no_url():
     event = {"type": "message", "channel": "C1", "user": "U1", "text": "x", "ts": TS}
     (draft,) = read(envelope(event), connection=make_user_connection("U5")).signals
     assert (draft.url, draft.subject.url, draft.container.url) == (None, None, None)
+
+
+def test_a_parent_that_leaves_a_tombstone_is_deleted():
+    """A deleted parent of a thread has the key of any other deletion, whatever its remains are called."""
+    before = {"type": "message", "user": "U9", "text": "gone", "ts": TS, "thread_ts": TS}
+    event = {"type": "message", "subtype": "message_changed", "channel": "C123", "event_ts": "1777896300.000400"}
+    after = {**before, "subtype": TOMBSTONE, "user": "USLACKBOT"}
+    (draft,) = read(envelope({**event, "message": after, "previous_message": before})).signals
+    assert (draft.kind.value, draft.title) == ("message_deleted", "Deleted: gone")
+    assert draft.dedupe_key == f"slack:{TEAM}:C123:{TS}:deleted"
+
+
+def test_a_changed_notice_is_no_edit():
+    """Subtypes that are no messages stay none when they change, as in the history."""
+    notice = {"type": "message", "subtype": "channel_topic", "user": "U1", "text": "x", "ts": TS}
+    changed = {**notice, "edited": {"user": "U1", "ts": "1777896001.000000"}}
+    event = {"type": "message", "subtype": "message_changed", "channel": "C1", "message": changed}
+    assert isinstance(read(envelope({**event, "previous_message": notice})), Ignored)
 
 
 def test_our_own_bot_is_known_by_its_user_or_its_bot_id():

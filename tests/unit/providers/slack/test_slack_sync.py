@@ -14,8 +14,9 @@ from connectors.domain.model.errors import (
     SettingsError,
     UnexpectedResponseError,
 )
+from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import SyncMode, SyncPlan
-from connectors.domain.providers.slack import SLACK
+from connectors.domain.providers.slack import SLACK, directory
 from connectors.domain.providers.slack.payloads import ts_instant
 
 
@@ -235,7 +236,31 @@ def test_names_are_learnt_on_the_way():
     metadata = {}
     for page in walk(slack, backfill(slack)):
         metadata.update(page.connection_metadata)
-    assert metadata == {"people_names": {"U1": "ada", "U2": "bob"}, "channel_names": {"C1": "c1", "C2": "c2"}}
+    assert metadata["people_names"] == {"U1": "ada", "U2": "bob"}
+    assert metadata["channel_names"] == {"C1": "c1", "C2": "c2"}
+
+
+@pytest.mark.parametrize(("age", "asked"), [(timedelta(hours=23), False), (timedelta(days=1), True)])
+def test_names_of_people_are_read_again_after_a_day(age, asked):
+    """People join and rename themselves; every walk would be too often."""
+    slack, _ = busy_workspace()
+    cursor = walk(slack, SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack)))[-1].cursor
+    slack.post("C1", "news")
+    metadata = {"people_names": {}, "people_read_at": rfc3339(now_of(slack) - age)}
+    walk(slack, incremental(slack, cursor), context_of(metadata=metadata))
+    assert ("users.list" in dict(slack.asked)) is asked
+
+
+def test_the_names_of_channels_that_are_read_come_first(monkeypatch):
+    """A workspace can have more channels than names are kept; those of our messages shall have theirs."""
+    monkeypatch.setattr(directory, "NAMES_KEPT", 2)
+    slack = FakeSlack()
+    for number in range(5):
+        slack.make_channel(f"C{number}", member=number == 4)
+    metadata = {}
+    for page in walk(slack, backfill(slack)):
+        metadata.update(page.connection_metadata)
+    assert metadata["channel_names"] == {"C4": "c4", "C0": "c0"}
 
 
 @pytest.mark.parametrize("error", ["missing_scope", "unknown_method", "access_denied"])

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support import zoho
 from tests.support.zoho import NOW, FakeCliq, backfill, facts, keys, make_app, make_connection, plan, reply
@@ -93,6 +93,17 @@ def test_idle_chats_are_not_read():
     assert len(reads(cliq)) == 1
 
 
+def test_marks_of_channels_that_were_left_are_forgotten():
+    """A cursor has the channels that the user is in; with direct messages nobody lists all chats, and all stay."""
+    cliq = busy()
+    cliq.post("CT_1")
+    cursor = walk(cliq, backfill(cliq.now))[-1].cursor
+    cursor = {**cursor, "marks": {**cursor["marks"], "CT_left": 5}}
+    assert "CT_left" not in walk(cliq, plan(cliq.now, last_cursor=cursor))[-1].cursor["marks"]
+    app = make_app("zoho-cliq", options={"direct_messages": "true"})
+    assert "CT_left" in walk(cliq, plan(cliq.now, last_cursor=cursor), app=app)[-1].cursor["marks"]
+
+
 def test_without_the_list_of_chats_all_channels_are_read():
     """A missing scope costs calls, not messages."""
     cliq = busy()
@@ -147,7 +158,6 @@ def test_service_rows_and_our_own_bot_are_left_out():
 DEEDS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
 
 
-@settings(max_examples=40)
 @given(
     deeds=st.lists(st.sampled_from(DEEDS), max_size=30),
     newest_first=st.booleans(),

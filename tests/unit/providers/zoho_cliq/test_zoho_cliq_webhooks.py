@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.zoho import NOW, make_app, make_connection, make_request, ms, receive
 
@@ -201,7 +201,6 @@ def outcome_of(body, **headers):
     return outcome
 
 
-@settings(max_examples=300)
 @given(example=st.sampled_from(EXAMPLES), data=st.data(), replacement=st.sampled_from([..., *HOSTILE]))
 def test_any_field_missing_or_wrong(example, data, replacement):
     """One field missing, null, of another type or huge is a signal, an ignored event or a named error."""

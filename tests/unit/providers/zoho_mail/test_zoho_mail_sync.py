@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support import zoho
 from tests.support.zoho import NOW, FakeMailbox, backfill, facts, hold, keys, make_app, make_connection, plan, reply
 
-from connectors.domain.model.errors import RateLimitedError
+from connectors.domain.model.errors import RateLimitedError, UnexpectedResponseError
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.zoho_mail import ZOHO_MAIL, sync
@@ -92,6 +92,44 @@ def test_the_whole_tail_may_vanish():
     assert keys(walk(mailbox, backfill(mailbox.now))) >= {key(one) for one in ids if one not in set(gone)}
 
 
+def at_inbox(**changes):
+    walk_ = sync.first_step(SyncContext(app=make_app(), connection=make_connection()), backfill())
+    inbox = Folder(id="10", name="Inbox", kind=FolderKind.RECEIVED)
+    return attrs.evolve(walk_, phase="messages", queue=(inbox,), **changes)
+
+
+def read_pages(walk_, rows, count):
+    context, cursor = SyncContext(app=make_app(), connection=make_connection()), walk_.to_cursor()
+    for _ in range(count):
+        conversation = sync.read_page(context, backfill(), cursor)
+        cursor = hold(ZOHO_MAIL, conversation, lambda _: reply({"data": rows})).cursor
+    return cursor
+
+
+def test_a_list_that_shows_one_page_for_ever_ends_the_walk():
+    """The page's last rows are those of the page before: nothing would ever end it."""
+    rows = [{"messageId": str(n), "receivedTime": str(zoho.ms(NOW) - 5)} for n in range(200)]
+    with pytest.raises(UnexpectedResponseError):
+        read_pages(at_inbox(), rows, 2)
+
+
+def test_pages_that_never_meet_end_the_walk():
+    """A walk steps back often, but not for ever."""
+    rows = [{"messageId": str(n), "receivedTime": str(zoho.ms(NOW) - 5)} for n in range(200)]
+    assert read_pages(at_inbox(start=381, tail=("x",)), rows, 1)["retreats"] == 1
+    with pytest.raises(UnexpectedResponseError):
+        read_pages(at_inbox(start=381, tail=("x",), retreats=sync.RETREATS), rows, 1)
+
+
+def test_marks_of_folders_that_are_gone_are_forgotten():
+    """A cursor has the folders that there are."""
+    mailbox = FakeMailbox()
+    mailbox.arrive()
+    cursor = walk(mailbox, backfill(mailbox.now))[-1].cursor
+    cursor = {**cursor, "marks": {**cursor["marks"], "gone": 5}}
+    assert set(walk(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor["marks"]) == {"10"}
+
+
 def test_mail_that_is_listed_late_is_found_in_the_overlap():
     """Delivery order is not receipt order: a message a few minutes older than the mark is still told."""
     mailbox = FakeMailbox()
@@ -112,7 +150,6 @@ def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
     assert key(new) in keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
 
 
-@settings(max_examples=40)
 @given(
     deeds=st.lists(st.sampled_from(["in", "client", "sent", "spam", "move", "sync"]), max_size=30),
     twice=st.booleans(),

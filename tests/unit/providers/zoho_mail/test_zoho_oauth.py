@@ -198,6 +198,7 @@ def test_a_refresh_merges():
         ({"expires_in": "3600"}, 3600),
         ({"expires_in_sec": 3600, "expires_in": 3_600_000}, 3600),
         ({"expires_in": 10**30}, None),
+        ({"expires_in": 10**400}, None),
         ({"expires_in": -1}, None),
         ({"expires_in": True}, None),
         ({"expires_in": None}, None),

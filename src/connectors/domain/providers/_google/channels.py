@@ -51,7 +51,8 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
     """The delivery, if it shows the token that we gave the channel. Google signs nothing.
 
     Raises:
-        DeliveryRejectedError: no token is known here, none was sent, or another one; or it is of another resource.
+        DeliveryRejectedError: no token is known here, none was sent, or another one; or it is of another channel or
+            resource.
     """
     hints = read_hints(request)
     if hints.delivery_id is None:
@@ -63,9 +64,17 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
     matches = [hmac.compare_digest(secret.reveal_bytes(), claimed) for secret in material.secrets]
     if not claimed or not any(matches):
         raise DeliveryRejectedError("The channel token is missing or does not match.")
-    if material.subscription is not None and not is_of_resource(request, material.subscription):
-        raise DeliveryRejectedError("The channel was not made for this resource.")
+    if material.subscription is not None:
+        if not is_of_channel(hints.subscription_external_id, material.subscription):
+            raise DeliveryRejectedError("The notification is of another channel.")
+        if not is_of_resource(request, material.subscription):
+            raise DeliveryRejectedError("The channel was not made for this resource.")
     return VerifiedDelivery(request=request, delivery_id=hints.delivery_id, via=material.via)
+
+
+def is_of_channel(channel: str | None, subscription: Subscription) -> bool:
+    """Whether this is the subscription's channel. The token alone does not tell: two of a tenant may share one."""
+    return channel in (str(subscription.id), subscription.external_id)
 
 
 def is_of_resource(request: WebhookRequest, subscription: Subscription) -> bool:

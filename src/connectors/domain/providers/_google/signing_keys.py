@@ -21,7 +21,8 @@ from connectors.domain.providers._google.hosts import Endpoint, url_of
 from connectors.domain.providers._google.reading import read_http_date, read_id, read_objects
 from connectors.domain.providers.contract import SigningKeys, unknown_key
 
-ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
+ISSUERS = ("https://accounts.google.com", "accounts.google.com")
+"""A sequence: a claim may be of any JSON type, and a set would have to hash it."""
 ALGORITHMS = ["RS256"]
 """The only one that is ever tried. A token does not choose how it is checked (RFC 8725 §3.1)."""
 SKEW = timedelta(seconds=60)

@@ -162,11 +162,9 @@ def read_expiry(answer: Mapping[str, Any], now: datetime) -> datetime | None:
         value = answer.get(name)
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:12])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1000 * LONGEST_SECONDS:
             continue
-        seconds = value if value <= LONGEST_SECONDS else value / 1000
-        if seconds <= LONGEST_SECONDS:
-            return now + timedelta(seconds=seconds)
+        return now + timedelta(seconds=value if value <= LONGEST_SECONDS else value / 1000)
     return None
 
 

@@ -52,7 +52,13 @@ class Endpoints:
     api: str
 
     def api_url(self, *segments: str, **params: str | None) -> str:
-        """The URL of an API path, each segment percent-encoded, parameters that are None left out."""
+        """The URL of an API path, each segment percent-encoded, parameters that are None left out.
+
+        Raises:
+            ForbiddenHostError: a segment would climb out of its place: encoding does not tame dots.
+        """
+        if not {"", ".", ".."}.isdisjoint(segments):
+            raise ForbiddenHostError("GitHub has no such path.")
         path = "/".join(quote(segment, safe="") for segment in segments)
         return with_query(f"{self.api}/{path}", params)
 

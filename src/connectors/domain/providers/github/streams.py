@@ -7,6 +7,7 @@ Source: docs.github.com, REST reference for issues, comments, pulls, reviews, re
 "Using pagination in the REST API"; "Best practices for using the REST API".
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -39,6 +40,9 @@ MAX_REVIEW_PAGES = 30
 
 PUSHES = frozenset({"push", "force_push", "pr_merge", "merge_queue_merge", "branch_creation"})
 """Activity types that webhooks call `push`."""
+
+_ON_PULL_REQUEST = re.compile(r"/pull/[0-9]+(?:[#?]|$)")
+"""The page of a comment on a pull request. The number's end counts: a repository may be named `pull`."""
 
 
 # --- lists with `since`: issues, comments ------------------------------------------------------------------------
@@ -120,7 +124,7 @@ def _read_issue(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
 
 def _read_comment(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
     comment = reading.read(item, payloads.ListedComment, "comment")
-    where = signals.PULL_REQUEST if "/pull/" in comment.html_url else signals.ISSUE
+    where = signals.PULL_REQUEST if _ON_PULL_REQUEST.search(comment.html_url) else signals.ISSUE
     return comment, [_commented(place, where, comment.issue_url, comment, item)]
 
 

@@ -39,6 +39,10 @@ VERSION = 1
 OVERLAP = timedelta(minutes=2)
 """How much earlier than the mark the next walk begins: GitHub's lists lag behind its clock a little."""
 
+MOST_BEHIND = 2000
+"""Lists and repositories out of sight that a cursor remembers, the latest of them: repositories come and go for years,
+and a cursor is written with every page."""
+
 _NAMES = tuple(STREAMS)
 
 
@@ -118,13 +122,14 @@ def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     missing = set(last.get("known", ())) - set(known)
     resume.update({f"{id_}:*": rfc3339(last_mark) for id_ in sorted(missing) if f"{id_}:*" not in resume})
     present = {str(id_) for id_ in known}
+    behind = {key: at for key, at in resume.items() if key.partition(":")[0] not in present}
     walk = _Walk(
         mark=mark,
         floor=read_instant(last.get("floor")),
         since=last_mark - OVERLAP,
         repositories=repositories,
         resume=resume,
-        behind={key: at for key, at in resume.items() if key.partition(":")[0] not in present},
+        behind=dict(list(behind.items())[-MOST_BEHIND:]),
         known=known,
         gap=gap,
     )

@@ -122,6 +122,8 @@ def _read_history(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
     )
     response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.NOT_FOUND}))
     if response.status == HTTPStatus.NOT_FOUND:
+        if cursor.get("resynced") is True:
+            raise UnexpectedResponseError("Gmail does not know the history id that it has just given.")
         return (yield from _resync(ctx, plan, cursor))
     answer = response.json_object()
     records = read_objects(answer.get("history"))
@@ -142,7 +144,12 @@ def _resync(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[Sy
     history_id = yield from get_history_id(ctx)
     seen_at = read_instant(cursor.get("seen_at")) or ctx.connection.last_synced_at or ctx.connection.created_at
     listing = _listing(ctx, min(seen_at, plan.started_at) - OVERLAP, None)
-    rest = {"history_id": str(history_id), "seen_at": cursor.get("seen_at"), "listing": listing}
+    rest = {
+        "history_id": str(history_id),
+        "seen_at": cursor.get("seen_at"),
+        "listing": listing,
+        "resynced": True,
+    }
     return SyncPage(cursor=rest, gap=GAP)
 
 

@@ -56,7 +56,8 @@ MANUAL_SETUP = """\
    gmail-api-push@system.gserviceaccount.com publish to it (role Pub/Sub Publisher).
 2. Create a service account for pushes, and a push subscription of the topic: endpoint {webhook_url}, authentication
    with that service account, an audience of your choice, expiration "never", acknowledgement deadline 60 s or more.
-   Leave "payload unwrapping" off.
+   Leave "payload unwrapping" off. Pub/Sub's own service agent has to be allowed to make tokens for that account (role
+   Service Account Token Creator).
 3. Set POBLYSH_GMAIL_PUBSUB_TOPIC (projects/…/topics/…), POBLYSH_GMAIL_PUSH_SERVICE_ACCOUNT (its e-mail address),
    POBLYSH_GMAIL_PUSH_AUDIENCE (left out: the endpoint), and POBLYSH_GMAIL_PUBSUB_SUBSCRIPTION
    (projects/…/subscriptions/…).

@@ -142,8 +142,10 @@ def _start_over(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence
     if read_text(item.get("token")) is None:
         if read_text(item.get("page")) is None:
             raise UnexpectedResponseError("Calendar refuses a full pass as gone.")
+        if item.get("restarted") is True:
+            raise UnexpectedResponseError("Calendar refuses the pages of a full pass as gone, again and again.")
         # A page token of a full pass has lapsed: the same pass from its beginning.
-        return _page(cursor, [{**item, "page": None}, *work[1:]])
+        return _page(cursor, [{**item, "page": None, "restarted": True}, *work[1:]])
     read_at = read_instant(state.get("read_at"))
     connected_at = ctx.connection.created_at
     since = connected_at if read_at is None else read_at - RESYNC_OVERLAP

@@ -120,7 +120,7 @@ class Change:
     time: str
     """As Drive wrote it: part of the identity of what has no time of its own."""
     removed: bool
-    """Deleted, or no longer visible to this account."""
+    """Deleted, or no longer visible to this account. A file that only left this log is neither."""
     file: File | None
     document: Mapping[str, Any] = attrs.field(repr=False)
 
@@ -133,8 +133,11 @@ def read_change(document: Mapping[str, Any]) -> Change | str:
     at = read_instant(document.get("time"))
     if at is None:
         return "has no time"
-    removed = document.get("removed") is True
-    file = None if removed else read_file(document.get("file"))
-    if not removed and (file is None or file.id != identifier):
+    file = read_file(document.get("file"))
+    if file is not None and file.id != identifier:
+        file = None
+    # With `includeCorpusRemovals` Drive describes a file that it took out of this log and the account still sees.
+    removed = document.get("removed") is True and file is None
+    if not removed and file is None:
         return "does not describe its file"
     return Change(file_id=identifier, at=at, time=str(document["time"]), removed=removed, file=file, document=document)

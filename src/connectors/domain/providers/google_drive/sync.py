@@ -97,7 +97,12 @@ def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     work: list[Work] = []
     for log in logs:
         is_new = log not in known
-        tokens[log] = (yield from get_start_token(ctx.app, log)) if is_new else known[log]
+        try:
+            tokens[log] = (yield from get_start_token(ctx.app, log)) if is_new else known[log]
+        except AccessLostError:
+            if log == USER_LOG:
+                raise
+            continue  # chosen by hand, and not (or no longer) this account's to read: the other logs are
         if plan.mode is SyncMode.BACKFILL:
             work += _backfill_work(log, plan)
         elif is_new:
@@ -176,10 +181,11 @@ def _read_changes(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequen
         if log == USER_LOG:
             raise
         # The shared drive is gone, or this account is no longer in it. Its cursor closes, the others go on.
-        del tokens[log]
+        tokens.pop(log, None)
         return _page(plan, {**cursor, "tokens": tokens}, work[1:])
     except UnexpectedResponseError as error:
-        if not _is_bad_token(error):
+        # A token that is fresh and refused all the same: a third would be no better.
+        if not _is_bad_token(error) or work[0].get("renewed") is True:
             raise
         return (yield from _lose_token(ctx, plan, cursor, work))
     answer = response.json_object()
@@ -238,7 +244,7 @@ def _lose_token(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence
     return _page(
         plan,
         {**cursor, "tokens": tokens},
-        [listing, *work],
+        [listing, {**work[0], "renewed": True}, *work[1:]],
         gap="Drive no longer knows the change token. Files changed since are listed again; removals, and moves that "
         "left modifiedTime alone, cannot be recovered.",
     )
@@ -271,7 +277,8 @@ def _read_files(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence
         rest = [other for other in work if other.get("log") != log]
         return _page(plan, {**cursor, "tokens": tokens}, rest)
     except UnexpectedResponseError as error:
-        if page is None or not _is_bad_token(error):
+        has_moved = item.get("seen") not in (None, before)
+        if page is None or not _is_bad_token(error) or not has_moved:
             raise
         # Tokens of listings lapse within hours: go on from the last file that was seen.
         return _page(plan, cursor, [{**item, "page": None, "before": item.get("seen")}, *work[1:]])

@@ -2,9 +2,9 @@
 
 from connectors.domain.providers.contract import Limits, Provider
 from connectors.domain.providers.jira.endpoints import SLUG, allowed_origins
+from connectors.domain.providers.jira.events import KINDS
 from connectors.domain.providers.jira.limits import BACKOFF_BASE, BACKOFF_CAP, is_unauthorized, read_failure
 from connectors.domain.providers.jira.oauth import OAUTH
-from connectors.domain.providers.jira.signals import KINDS
 from connectors.domain.providers.jira.sync import SYNC
 from connectors.domain.providers.jira.webhooks import WEBHOOKS
 

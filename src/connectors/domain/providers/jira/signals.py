@@ -5,7 +5,7 @@ reading agree on every key. A key names the thing and its change, never the deli
 entry is one signal, even where the two paths would judge it differently.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -25,8 +25,6 @@ from connectors.domain.providers.jira.payloads import (
     Project,
     Thing,
     as_object,
-    read_id,
-    read_text,
     read_time,
 )
 
@@ -61,9 +59,6 @@ class Site:
     def link(self, path: str | None) -> str | None:
         """A page of the site, None where its URL or the page is not known."""
         return None if self.url is None or path is None else f"{self.url}/{path}"
-
-
-Normalizer = Callable[[Envelope, Site], SignalDraft]
 
 
 def issue_created(envelope: Envelope, site: Site) -> SignalDraft:
@@ -318,95 +313,3 @@ def _thing_draft(envelope: Envelope, site: Site, noun: str, kind: SignalKind, ve
         actor=_actor(Person.read(envelope.get("user")), site),
         container=container,
     )
-
-
-# --- the table -----------------------------------------------------------------------------------------------------
-
-UPDATED = "jira:issue_updated"
-
-TRACKED: Mapping[str, Normalizer] = {
-    "jira:issue_created": issue_created,
-    UPDATED: issue_changed,
-    "jira:issue_deleted": issue_deleted,
-    "comment_created": comment_created,
-    "comment_updated": comment_edited,
-    "comment_deleted": comment_deleted,
-    "sprint_started": sprint_started,
-    "sprint_closed": sprint_closed,
-    "jira:version_released": version_released,
-    "worklog_created": work_logged,
-    "project_created": project_created,
-}
-"""Every event that becomes a signal. Issue and version events have a prefix, the others do not."""
-
-COMMENT_UPDATES: Mapping[str, Normalizer] = {
-    "issue_commented": comment_created,
-    "issue_comment_edited": comment_edited,
-    "issue_comment_deleted": comment_deleted,
-}
-"""`issue_event_type_name` of updates that some sites send for a comment, beside or instead of `comment_*`."""
-
-IGNORED_ON_PURPOSE = frozenset(
-    {
-        *("issue_property_set", "issue_property_deleted"),
-        *("sprint_created", "sprint_updated", "sprint_deleted"),
-        *("jira:version_created", "jira:version_moved", "jira:version_updated", "jira:version_merged"),
-        *("jira:version_unreleased", "jira:version_deleted"),
-        *("worklog_updated", "worklog_deleted", "jira:worklog_updated"),
-        *("project_updated", "project_deleted", "project_soft_deleted", "project_restored_deleted"),
-        *("project_archived", "project_restored_archived"),
-        *("issuelink_created", "issuelink_deleted", "attachment_created", "attachment_deleted"),
-        *("board_created", "board_updated", "board_deleted", "board_configuration_changed"),
-        *("user_created", "user_updated", "user_deleted"),
-    }
-)
-"""Events that a site can send and that say nothing we keep."""
-
-KINDS = frozenset(
-    {
-        SignalKind.ISSUE_CREATED,
-        SignalKind.ISSUE_UPDATED,
-        SignalKind.ISSUE_STATUS_CHANGED,
-        SignalKind.ISSUE_ASSIGNED,
-        SignalKind.ISSUE_CLOSED,
-        SignalKind.ISSUE_REOPENED,
-        SignalKind.ISSUE_DELETED,
-        SignalKind.ISSUE_COMMENTED,
-        SignalKind.ISSUE_COMMENT_EDITED,
-        SignalKind.ISSUE_COMMENT_DELETED,
-        SignalKind.SPRINT_STARTED,
-        SignalKind.SPRINT_CLOSED,
-        SignalKind.RELEASE_PUBLISHED,
-        SignalKind.WORK_LOGGED,
-        SignalKind.PROJECT_CREATED,
-    }
-)
-
-
-def event_name(envelope: Envelope) -> str:
-    """`webhookEvent`, or `unknown` where there is none that can be printed."""
-    return read_id(envelope.get("webhookEvent")) or "unknown"
-
-
-def find_normalizers(envelope: Envelope) -> tuple[Normalizer, ...]:
-    """What makes this event's signals; empty for an event that makes none.
-
-    An update may hold a change, a comment, or (a transition with a remark) both.
-    """
-    name = event_name(envelope)
-    if name != UPDATED:
-        return (TRACKED[name],) if name in TRACKED else ()
-    found: list[Normalizer] = [] if Change.read(envelope.get("changelog")) is None else [issue_changed]
-    of_comment = COMMENT_UPDATES.get(read_text(envelope.get("issue_event_type_name")) or "")
-    if of_comment is not None and Comment.read(envelope.get("comment")) is not None:
-        found.append(of_comment)
-    return tuple(found)
-
-
-def normalize(envelope: Envelope, site: Site) -> tuple[SignalDraft, ...]:
-    """The signals of one event on one site.
-
-    Raises:
-        UnexpectedResponseError: it lacks what identifies the thing or the moment.
-    """
-    return tuple(make(envelope, site) for make in find_normalizers(envelope))

@@ -36,16 +36,16 @@ from connectors.domain.providers.contract import (
     Webhooks,
 )
 from connectors.domain.providers.jira.endpoints import host_of
-from connectors.domain.providers.jira.limits import CLOUD_PATH
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_time
-from connectors.domain.providers.jira.signals import (
+from connectors.domain.providers.jira.events import (
     IGNORED_ON_PURPOSE,
     TRACKED,
-    Site,
     event_name,
     find_normalizers,
     normalize,
 )
+from connectors.domain.providers.jira.limits import CLOUD_PATH
+from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_time
+from connectors.domain.providers.jira.signals import Site
 from connectors.domain.providers.jira.subscriptions import SUBSCRIPTIONS, WEBHOOK_IDS
 
 LEEWAY = timedelta(seconds=120)

@@ -6,7 +6,14 @@ from typing import Any
 
 from connectors.domain.model.signal import Actor, SignalDraft, SignalKind, Subject
 from connectors.domain.model.webhook import Ignored
-from connectors.domain.providers.slack.payloads import Message, read_message, read_object, read_ts, ts_instant
+from connectors.domain.providers.slack.payloads import (
+    TOMBSTONE,
+    Message,
+    read_message,
+    read_object,
+    read_ts,
+    ts_instant,
+)
 from connectors.domain.providers.slack.workspace import Workspace, event_ts, needed, plain_text
 
 POSTED_SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast", "bot_message"})
@@ -27,7 +34,7 @@ REPEATS_ANOTHER_EVENT = frozenset(
         "reminder_add",
         "message_replied",
         "ekm_access_denied",
-        "tombstone",
+        TOMBSTONE,
     }
 )
 """On purpose; `group_*` as well."""
@@ -104,6 +111,9 @@ def changed(event: Mapping[str, Any], workspace: Workspace, fallback_ts: str | N
     if message.is_tombstone:
         gone = {**event, "deleted_ts": message.ts, "previous_message": event.get("previous_message")}
         return deleted(gone, workspace, fallback_ts)
+    if message.subtype not in POSTED_SUBTYPES:
+        # A notice that was never a signal; the history's items of its kind are passed over too.
+        return Ignored("message.message_changed", "a notice, not a message")
     previous = read_message(read_object(event.get("previous_message")))
     if message.edited_ts is None or message.edited_ts == previous.edited_ts:
         return Ignored("message.message_changed", "no user edited the message")

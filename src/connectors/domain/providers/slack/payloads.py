@@ -22,6 +22,8 @@ NAME_LIMIT = 300
 ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 """Slack's ids are 9 to 11 capitals and digits; some room, but nothing that could break a key or a URL."""
 TS = re.compile(r"(?P<seconds>[0-9]{1,11})(?:\.(?P<fraction>[0-9]{1,6}))?", re.ASCII)
+TOMBSTONE = "tombstone"
+"""Subtype of what a deleted parent of a thread leaves behind. Not confirmed; looked at through this name only."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -188,8 +190,8 @@ class Message:
 
     @property
     def is_tombstone(self) -> bool:
-        """Whether it is what a deleted parent of a thread leaves behind. The subtype's name is not confirmed."""
-        return self.subtype == "tombstone"
+        """Whether it is what a deleted parent of a thread leaves behind."""
+        return self.subtype == TOMBSTONE
 
 
 def read_message(document: Mapping[str, Any], channel: Any = None) -> Message:

@@ -170,8 +170,12 @@ def read_chats(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
     if not is_whole:
         queue += [stop for stop in walk.queue if stop.id not in active]
     names = {stop.id: stop.name for stop in [*walk.queue, *queue]}
+    marks = walk.marks
+    if known and not wants_direct(context.app):
+        # Only joined channels are read, and these are all of them: a channel that was left needs no mark.
+        marks = {chat_id: at for chat_id, at in marks.items() if chat_id in known}
     return page_at(
-        attrs.evolve(walk, phase="messages", queue=tuple(queue)),
+        attrs.evolve(walk, phase="messages", queue=tuple(queue), marks=marks),
         items=len(entries),
         skipped=skipped,
         connection_metadata={CHATS: dict(list(names.items())[:CHATS_KEPT])},

@@ -5,6 +5,7 @@
    the compact form of the same JSON is tried, because that is what Zoho's own sample verifies.
 2. A signed body says when it was made. More than a day ago, and it is a replay.
 3. Without that header the request carries our secret as `Authorization: Bearer` or `X-Webhook-Token`. Never in the URL.
+   It is the connection's own, where one was made for it; only otherwise the one that is set for all.
 
 Source: zoho.com/cliq/help/platform/build-url-invoke-type-extensions.
 """
@@ -173,7 +174,8 @@ def verify_token(request: WebhookRequest, material: VerificationMaterial) -> Non
     if not material.secrets:
         raise DeliveryRejectedError(
             "There is no webhook secret to check this delivery with.",
-            next_step="Set POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET, and let the bot's script send it.",
+            next_step="Make one with `connectors webhooks secret`, or set POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET for all "
+            "connections, and let the bot's script send it.",
         )
     claimed = read_claimed(request)
     if claimed is None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.model.errors import AccessLostError
+from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest, with_query
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
@@ -36,6 +36,8 @@ OVERLAP = timedelta(minutes=15)
 """How far each folder is read beyond its mark."""
 OVERLAP_ROWS = 10
 """Rows by which two pages overlap."""
+RETREATS = 50
+"""Steps back within one folder: a list that moves more than that is no list."""
 DEFAULT_HISTORY = timedelta(days=30)
 """What a backfill covers when nobody said since when."""
 RECENT = timedelta(days=2)
@@ -84,7 +86,7 @@ def page_at(walk: Walk, **found: Any) -> SyncPage:
     """A page that leaves the walk there."""
     at_rest = walk.phase == "rest" or (walk.phase == "messages" and not walk.queue)
     if at_rest:
-        walk = attrs.evolve(walk, phase="rest", queue=(), start=1, tail=(), newest=None)
+        walk = attrs.evolve(walk, phase="rest", queue=(), start=1, tail=(), retreats=0, newest=None)
     return SyncPage(cursor=walk.to_cursor(), done=at_rest, **found)
 
 
@@ -97,8 +99,10 @@ def read_folders(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
     queue = tuple(folder for folder in folders.values() if folder.kind in wanted)
     skipped = (SkippedItem(reference="folders", reason="a folder without an id"),) * (len(entries) > len(folders))
     known = list(folders.values())[:FOLDERS_KEPT]
+    # A folder that is gone needs no mark; ids are not used again.
+    marks = {folder_id: at for folder_id, at in walk.marks.items() if folder_id in folders}
     return page_at(
-        attrs.evolve(walk, phase="messages", queue=queue),
+        attrs.evolve(walk, phase="messages", queue=queue, marks=marks),
         items=len(entries),
         skipped=skipped,
         connection_metadata={
@@ -132,8 +136,12 @@ def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
     identifiers = [row_id(row) for row in rows]
     if walk.tail and walk.start > 1 and not set(walk.tail) & set(identifiers):
         # More rows left the list than the pages overlap: what slid up is above.
+        if walk.retreats >= RETREATS:
+            raise UnexpectedResponseError("The pages of Zoho Mail's list do not fit together.")
         back = max(walk.start - PAGE_SIZE + OVERLAP_ROWS, 1)
-        return page_at(attrs.evolve(walk, start=back, tail=walk.tail if back > 1 else ()), items=0)
+        return page_at(
+            attrs.evolve(walk, start=back, tail=walk.tail if back > 1 else (), retreats=walk.retreats + 1), items=0
+        )
     lowest = lower_bound(context, plan, walk, folder)
     signals, observations, skipped_rows, times = read_rows(context, walk, folder, rows, lowest)
     newest = max([*times, *([] if walk.newest is None else [walk.newest])], default=None)
@@ -147,6 +155,8 @@ def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
         return page_at(next_folder(walk, newest), **found)
     ahead = walk.start + len(rows) - OVERLAP_ROWS
     tail = tuple(identifier for identifier in identifiers[-OVERLAP_ROWS:] if identifier is not None)
+    if tail and tail == walk.tail:
+        raise UnexpectedResponseError("Zoho Mail's list does not go on.")  # the same page, whatever `start` says
     return page_at(attrs.evolve(walk, start=ahead, tail=tail, newest=newest), **found)
 
 
@@ -194,7 +204,7 @@ def next_folder(walk: Walk, newest: int | None) -> Walk:
     marks = dict(walk.marks)
     if newest is not None:
         marks[folder.id] = max(min(newest, walk.ceiling), marks.get(folder.id, 0))
-    return attrs.evolve(walk, queue=walk.queue[1:], marks=marks, start=1, tail=(), newest=None)
+    return attrs.evolve(walk, queue=walk.queue[1:], marks=marks, start=1, tail=(), retreats=0, newest=None)
 
 
 SYNC = Sync(start=start, read_page=read_page, interpret=interpret, poll_interval=POLL_INTERVAL)

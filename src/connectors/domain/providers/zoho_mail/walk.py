@@ -33,6 +33,8 @@ class Walk:
     """Sequence number in the list of the first folder, as Zoho counts: from 1."""
     tail: tuple[str, ...] = ()
     """Ids of the last rows of the page before: the next page has to show one, or rows slipped through between."""
+    retreats: int = 0
+    """How often the walk stepped back in the first folder."""
     newest: int | None = None
     """The latest `receivedTime` seen in the first folder so far."""
 
@@ -46,6 +48,7 @@ class Walk:
             "queue": [[folder.id, folder.name, folder.kind.value] for folder in self.queue],
             "start": self.start,
             "tail": list(self.tail),
+            "retreats": self.retreats,
             "newest": self.newest,
         }
 
@@ -66,6 +69,7 @@ def read_walk(cursor: Any) -> Walk | None:
         queue=tuple(folder for folder in map(_read_stop, read_list(data.get("queue"))) if folder is not None),
         start=max(read_count(data.get("start")) or 1, 1),
         tail=tuple(identifier for identifier in map(read_id, read_list(data.get("tail"))) if identifier),
+        retreats=read_count(data.get("retreats")) or 0,
         newest=read_millis(data.get("newest")),
     )
 
