@@ -1,7 +1,8 @@
 """The real system: which adapters fill the ports on PostgreSQL, as the settings say."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -77,20 +78,37 @@ def prepare(settings: Settings) -> Database:
     """
     keys = resolve_key_ring(settings.service)
     url, stop = open_database(settings)
-    engine = create_engine(url.reveal())
     try:
-        if settings.service.database_url is None:
-            upgrade(engine)
-        elif not is_current(engine):
-            raise InfrastructureError(
-                "The database's tables are not up to date.", next_step="Run `connectors db upgrade`."
-            )
+        with open_engine(settings, url) as engine:
+            if settings.service.database_url is None:
+                upgrade(engine)
+            elif not is_current(engine):
+                raise InfrastructureError(
+                    "The database's tables are not up to date.", next_step="Run `connectors db upgrade`."
+                )
     except BaseException:
         stop()
         raise
+    return Database(url=url, keys=keys, stop=stop)
+
+
+@contextmanager
+def open_engine(settings: Settings, url: Secret) -> Iterator[Engine]:
+    """A pool for one look at the database; its errors say which setting to look at, without the password.
+
+    Raises:
+        InfrastructureError: the database cannot be reached, or whatever the block found wrong.
+    """
+    engine = create_engine(url.reveal())
+    try:
+        yield engine
+    except InfrastructureError as error:
+        given = settings.service.database_url
+        if given is None or error.next_step is not None:
+            raise
+        raise InfrastructureError(error.message, next_step=f"POBLYSH_DATABASE_URL is {given}.") from None
     finally:
         engine.dispose()
-    return Database(url=url, keys=keys, stop=stop)
 
 
 def open_database(settings: Settings) -> tuple[Secret, Callable[[], None]]:

@@ -15,6 +15,7 @@ from connectors.entrypoints.flask.app import create_app
 from connectors.entrypoints.flask.settings import ApiSettings
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import Database, build
+from connectors.entrypoints.worker_process import ProblemWorker
 
 THREADS = 16
 """Per worker process. Requests wait for the database most of their time; its pool has 20 connections a process."""
@@ -62,7 +63,7 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
             "bind": str(service.bind),
             "workers": service.workers,
             "threads": THREADS,
-            "worker_class": "gthread",
+            "worker_class": ProblemWorker,
             "graceful_timeout": GRACE_SECONDS,
             "control_socket_disable": True,
             "post_worker_init": _leave_ctrl_c_to_the_parent,

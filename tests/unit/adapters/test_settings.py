@@ -120,6 +120,7 @@ WRONG = [
     ("LOG_FORMAT", "xml", "one of auto"),
     ("BACKFILL_DAYS", "1.5", "whole days"),
     ("OAUTH_STATE_LIFETIME_SECONDS", "10m", "whole seconds"),
+    ("OUTBOUND_CA_FILE", "/there/is/no/such/file", "a file with the certificates"),
     ("GITHUB_BASE_URL", "http://ghe.internal", "https://"),
     ("GITHUB_CLIENT_ID", "two words", "a client id"),
 ]

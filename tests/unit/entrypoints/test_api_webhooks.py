@@ -108,6 +108,24 @@ def test_a_body_past_the_limit_is_413():
     assert problem(connect) == (413, "PAYLOAD_TOO_LARGE")
 
 
+class BrokenStream:
+    """The body of an HTTP server that finds malformed chunks, and says so with an error of its own."""
+
+    def read(self, *_sizes):
+        raise ValueError("invalid chunk size")
+
+
+def test_a_body_that_the_server_cannot_read_is_400():
+    """Malformed chunks are their sender's fault, whatever the HTTP server calls them."""
+    api = make_api()
+    tenant = api.new_tenant()
+    answer = api.client.post(
+        f"/webhooks/github/{tenant}",
+        environ_overrides={"wsgi.input": BrokenStream(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+    )
+    assert problem(answer) == (400, "VALIDATION_ERROR")
+
+
 def test_the_rate_is_limited_per_tenant_before_anything_is_verified():
     """Past the limit a tenant's URL answers 429 with Retry-After, and other tenants' URLs do not."""
     api = make_api(settings=ApiSettings(webhook_rate_limit="3/day"))

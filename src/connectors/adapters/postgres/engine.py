@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import psycopg
 import sqlalchemy
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Engine, make_url
@@ -43,6 +44,23 @@ SESSION_SETTINGS = (
     ("jit", "off"),
 )
 """What every session starts with."""
+
+_REASONS = (
+    ("Connection refused", "connection refused"),
+    ("failed to resolve host", "unknown host"),
+    ("password authentication failed", "user or password refused"),
+    ("no password supplied", "it wants a password"),
+    ("no pg_hba.conf entry", "the server does not let us in from here"),
+    ("does not exist", "no such database or user"),
+    ("No such file or directory", "no server on that socket"),
+    ("timeout expired", "no answer in time"),
+    ("too many clients", "the server has too many connections"),
+    ("the database system is", "the server is starting or stopping"),
+    ("SSL", "TLS failed"),
+    ("invalid URI", "a part of its URL is not understood"),
+    ("invalid connection option", "a part of its URL is not understood"),
+)
+"""libpq's words for a failed connection, and ours: its own name hosts and users, and ours may be read by anybody."""
 
 _UNIQUE_VIOLATION = "23505"
 _FOREIGN_KEY_VIOLATION = "23503"
@@ -91,9 +109,17 @@ def translate(error: exc.SQLAlchemyError) -> ConnectorsError:
     if isinstance(error, exc.TimeoutError):
         return InfrastructureError("The database is busy: no connection became free in time.")
     name = type(cause or error).__name__
-    if state is None and isinstance(error, exc.OperationalError | exc.InterfaceError):
-        return InfrastructureError(f"The database cannot be reached ({name}).")
+    reason = None if state else _reason(cause)
+    if reason or (state is None and isinstance(error, exc.OperationalError | exc.InterfaceError)):
+        return InfrastructureError(f"The database cannot be reached ({reason or name}).")
     return InfrastructureError(f"The database failed ({name}{f', SQLSTATE {state}' if state else ''}).")
+
+
+def _reason(cause: BaseException | None) -> str | None:
+    if isinstance(cause, psycopg.errors.ConnectionTimeout):
+        return "no answer in time"
+    said = str(cause)
+    return next((ours for words, ours in _REASONS if words in said), None)
 
 
 def _prepare_session(connection: Any, _record: ConnectionPoolEntry) -> None:

@@ -88,9 +88,11 @@ class ServiceSettings:
     )
     """What `POST /connect` may ask for instead."""
     oauth_state_lifetime: timedelta = _setting(
-        "OAUTH_STATE_LIFETIME_SECONDS", values.read_seconds, "whole seconds", default="600"
+        "OAUTH_STATE_LIFETIME_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="600"
     )
-    webhook_max_bytes: int = _setting("WEBHOOK_MAX_BYTES", values.read_count, "bytes", default="26214400")
+    webhook_max_bytes: int = _setting(
+        "WEBHOOK_MAX_BYTES", values.read_count, "bytes, from 1 to 1000000000", default="26214400"
+    )
     """The largest webhook body. GitHub caps its payloads at 25 MB, the most of the eight."""
     webhook_rate_limit: int = _setting(
         "WEBHOOK_RATE_LIMIT",
@@ -101,18 +103,22 @@ class ServiceSettings:
     """For one tenant and process, a minute. 200 a second is far above what a vendor sends to one tenant, and GitHub
     does not resend what we turn away."""
     outbound_timeout: timedelta = _setting(
-        "OUTBOUND_TIMEOUT_SECONDS", values.read_seconds, "whole seconds", default="30"
+        "OUTBOUND_TIMEOUT_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="30"
     )
     """For one whole call to a provider."""
-    outbound_max_bytes: int = _setting("OUTBOUND_MAX_BYTES", values.read_count, "bytes", default="33554432")
+    outbound_max_bytes: int = _setting(
+        "OUTBOUND_MAX_BYTES", values.read_count, "bytes, from 1 to 1000000000", default="33554432"
+    )
     """The largest answer of a provider, decompressed."""
     outbound_ca_file: Path | None = _setting(
-        "OUTBOUND_CA_FILE", values.read_path, "a file with the certificates to trust instead of the bundled ones"
+        "OUTBOUND_CA_FILE", values.read_file, "a file with the certificates to trust instead of the bundled ones"
     )
     """For a GitHub Enterprise Server with a private authority."""
-    backfill: timedelta = _setting("BACKFILL_DAYS", values.read_days, "whole days", default="30")
+    backfill: timedelta = _setting("BACKFILL_DAYS", values.read_days, "whole days from 1 to 36525", default="30")
     """How far back the first read of a connection goes."""
-    sync_interval: timedelta = _setting("SYNC_INTERVAL_SECONDS", values.read_seconds, "whole seconds", default="900")
+    sync_interval: timedelta = _setting(
+        "SYNC_INTERVAL_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="900"
+    )
     log_level: str = _setting(
         "LOG_LEVEL",
         partial(values.read_choice, choices=values.LOG_LEVELS),

@@ -79,6 +79,14 @@ def read_path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def read_file(text: str) -> Path:
+    """The path of a file that is there, made absolute."""
+    path = read_path(text)
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return path
+
+
 def read_url(text: str) -> str:
     """An absolute URL without user information, query, fragment or final slash: https, or http on loopback."""
     parts = _checked_web_url(text)

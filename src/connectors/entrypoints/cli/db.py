@@ -2,10 +2,9 @@
 
 import click
 
-from connectors.adapters.postgres.engine import create_engine
 from connectors.adapters.postgres.migrate import current, is_current, upgrade
 from connectors.entrypoints.cli.system import load_settings
-from connectors.entrypoints.production import open_database
+from connectors.entrypoints.production import open_database, open_engine
 
 
 @click.group(name="db")
@@ -16,13 +15,13 @@ def command() -> None:
 @command.command(name="upgrade")
 def upgrade_command() -> None:
     """Bring the tables up to date. Safe to run from several machines at once, and again."""
-    url, stop = open_database(load_settings())
-    engine = create_engine(url.reveal())
+    settings = load_settings()
+    url, stop = open_database(settings)
     try:
-        changed = upgrade(engine)
-        click.echo(f"{'Upgraded' if changed else 'Already up to date'}: {current(engine)}")
+        with open_engine(settings, url) as engine:
+            changed = upgrade(engine)
+            click.echo(f"{'Upgraded' if changed else 'Already up to date'}: {current(engine)}")
     finally:
-        engine.dispose()
         stop()
 
 
@@ -30,14 +29,14 @@ def upgrade_command() -> None:
 @click.pass_context
 def check_command(context: click.Context) -> None:
     """Say whether the database can be reached and its tables are up to date; exit code 1 if not."""
-    url, stop = open_database(load_settings())
-    engine = create_engine(url.reveal())
+    settings = load_settings()
+    url, stop = open_database(settings)
     try:
-        if is_current(engine):
-            click.echo(f"Up to date: {current(engine)}")
-        else:
-            click.echo("Not up to date. Run `connectors db upgrade`.", err=True)
-            context.exit(1)
+        with open_engine(settings, url) as engine:
+            if is_current(engine):
+                click.echo(f"Up to date: {current(engine)}")
+            else:
+                click.echo("Not up to date. Run `connectors db upgrade`.", err=True)
+                context.exit(1)
     finally:
-        engine.dispose()
         stop()

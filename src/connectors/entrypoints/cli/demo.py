@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import platformdirs
 
 from connectors.adapters.system.logs import configure_logs
 from connectors.entrypoints.cli.output import print_json, print_table
@@ -29,7 +28,7 @@ TABLE_ROWS = 50
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where its database lives; a folder of its own in the platform's data folder if left out.",
+    help="Where its database lives; `demo` in POBLYSH_DATA_DIR if left out.",
 )
 def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> None:
     """Connect, receive and read in one go, with a database of its own and the built-in sandbox.
@@ -40,10 +39,10 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
     from connectors.entrypoints.demo.run import Result, play  # noqa: PLC0415
     from connectors.entrypoints.demo.scenes import SCENES  # noqa: PLC0415
     from connectors.entrypoints.demo.stage import open_stage  # noqa: PLC0415
+    from connectors.entrypoints.production import load  # noqa: PLC0415
 
     configure_logs("error")
-    folder = data_dir or platformdirs.user_data_path("poblysh-connectors", appauthor=False) / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = data_dir or load().service.data_dir / "demo"
     as_json = output == "json"
 
     def show(result: Result) -> None:
