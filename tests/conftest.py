@@ -1,7 +1,29 @@
 """What all tests share."""
 
-import hypothesis
+import gc
 
-# Nothing is remembered on disk, and no example fails for being slow on a busy machine.
-hypothesis.settings.register_profile("connectors", database=None, deadline=None, print_blob=True, max_examples=15)
-hypothesis.settings.load_profile("connectors")
+from hypothesis import HealthCheck, settings
+
+# Nothing is remembered on disk, and no example fails for being slow on a busy machine. The in-memory stores and sandboxes
+# of a test may serve all of its examples: a property that then fails has found a leak between them.
+settings.register_profile(
+    "connectors",
+    database=None,
+    deadline=None,
+    print_blob=True,
+    max_examples=10,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+    ],
+)
+# What `.ci/run` adds, and whoever changes a room: --hypothesis-profile thorough.
+settings.register_profile("thorough", settings.get_profile("connectors"), max_examples=200)
+settings.load_profile("connectors")
+
+
+def pytest_collection_finish():
+    """Leave what collecting made out of every later garbage collection: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()

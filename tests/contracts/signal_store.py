@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.domain.model.errors import NotFoundError
@@ -14,7 +14,6 @@ from tests.contracts.unit_of_work import Hole, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_id, make_signal
 
 # One contract, filled by several adapters; the empty database it gets need not be empty for each example.
-FILLED_OFTEN = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
 TEXTS = st.text(st.characters(), max_size=8)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats() | TEXTS,
@@ -91,7 +90,6 @@ class SignalStoreContract(Hole):
         assert kept.payload["d"]["d"]["d"]
         assert kept.subject == Subject("issue", "1\ufffd", "\ufffd")
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=FILLED_OFTEN)
     @given(payload=st.dictionaries(TEXTS, JSON, max_size=4), name=TEXTS)
     def test_any_json_is_kept(self, unit_of_work, payload, name):
         """Whatever JSON a provider sends, its signal is recorded, with all of its keys."""

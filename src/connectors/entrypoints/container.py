@@ -9,6 +9,7 @@ from connectors.domain.flows.connect import ConnectFlow, ConnectSettings
 from connectors.domain.flows.converse import Converser
 from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
+from connectors.domain.flows.senders import SenderVerifier
 from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import Subscriber
 from connectors.domain.flows.sync import SyncFlow
@@ -87,10 +88,11 @@ class Container(containers.DeclarativeContainer):
         settings=connect_settings,
     )
     signing_keys = providers.Singleton(SigningKeyCache, converser=converser, clock=clock)
+    senders = providers.Singleton(SenderVerifier, vault=vault, clock=clock, entropy=entropy, apps=apps)
     ingest = providers.Singleton(
         IngestFlow,
         unit_of_work=unit_of_work,
-        vault=vault,
+        senders=senders,
         signing_keys=signing_keys,
         clock=clock,
         entropy=entropy,

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError, RateLimitedError
@@ -261,14 +261,12 @@ names_ = st.sampled_from(
 )
 
 
-@settings(max_examples=25, deadline=None)
 @given(query=st.dictionaries(st.one_of(names_, hostile), hostile, max_size=4))
 def test_no_query_is_a_500(api, tenant, query):
     """Whatever stands in a query, the answer is documented."""
     api.get("/signals?" + urlencode(query), tenant=tenant)
 
 
-@settings(max_examples=25, deadline=None)
 @given(raw=st.binary(max_size=60))
 def test_no_bytes_in_a_query_or_path_are_a_500(api, tenant, raw):
     """Bytes of any kind, escaped or not, get a documented answer."""
@@ -277,7 +275,6 @@ def test_no_bytes_in_a_query_or_path_are_a_500(api, tenant, raw):
     assert answer.status_code == 404
 
 
-@settings(max_examples=25, deadline=None)
 @given(value=st.text(alphabet=st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60))
 def test_no_header_is_a_500(api, value):
     """Whatever stands in the headers that we read, the answer is documented."""
@@ -328,7 +325,6 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None)
 @given(body=st.dictionaries(st.sampled_from(["redirect_uri", "scopes", "options"]), json_values))
 def test_no_body_is_a_500(api, tenant, body):
     """Whatever stands in a body, the answer is documented."""

@@ -5,14 +5,15 @@ import pytest
 from connectors.domain.model.errors import ConflictError, DeliveryRejectedError
 from connectors.domain.providers import contract
 from tests.support import provider
-from tests.support.builders import TENANT
+from tests.support.builders import OTHER_TENANT, TENANT
 from tests.support.provider import make_acme
 from tests.support.world import World, created
 
 
 def by_hand(**webhooks):
     scope = contract.SubscriptionScope.CONNECTION
-    return World(make_acme(webhooks={"url_scope": scope, "subscriptions": None, **webhooks}))
+    own = {"url_scope": scope, "manual_secret_scope": scope, "subscriptions": None}
+    return World(make_acme(webhooks={**own, **webhooks}))
 
 
 def test_a_secret_signs_for_its_own_connection():
@@ -62,3 +63,17 @@ def test_only_where_it_makes_sense():
     announced = by_hand(read_handshake=provider.read_handshake)
     with pytest.raises(ConflictError):
         announced.connectors.webhook_secrets.issue(TENANT, announced.connect().id)
+
+
+def test_a_tenants_own_secret_takes_the_place_of_the_apps():
+    """A hand-made webhook on the tenant's URL verifies with the secret issued for it, not with everybody's."""
+    world = World(make_acme(webhooks={"manual_secret_scope": contract.SubscriptionScope.TENANT, "subscriptions": None}))
+    connection = world.connect()
+    world.connect(OTHER_TENANT)
+    issued = world.connectors.webhook_secrets.issue(TENANT, connection.id)
+    assert issued.url.endswith(f"/webhooks/acme/{TENANT}")
+    world.deliver(created(1), secret=issued.secret.reveal())
+    for tenant, secret in ((TENANT, "webhook-secret"), (OTHER_TENANT, issued.secret.reveal())):
+        with pytest.raises(DeliveryRejectedError):
+            world.deliver(created(2), secret=secret, tenant=tenant)
+    assert len(world.signals()) == 1

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.domain.model.errors import ValidationError
@@ -14,7 +14,6 @@ from connectors.domain.model.paging import PageRequest, Position, list_fingerpri
 
 FINGERPRINT = list_fingerprint("signals", UUID(int=1), None)
 POSITION = Position(datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), UUID(int=7))
-FEW = settings(max_examples=40)
 """Examples of one property: the whole unit suite has ten seconds."""
 OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
@@ -24,7 +23,6 @@ def encode(document):
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
 
-@FEW
 @given(st.datetimes(timezones=OFFSETS), st.uuids())
 def test_a_cursor_comes_back(at, identifier):
     """Every position is read back to the microsecond, if UTC has it."""
@@ -35,7 +33,6 @@ def test_a_cursor_comes_back(at, identifier):
     assert read_cursor(write_cursor(position, FINGERPRINT), FINGERPRINT) == position
 
 
-@FEW
 @given(st.text())
 def test_any_text_is_refused(text):
     """What is not a cursor is a validation error, never another one."""
@@ -43,7 +40,6 @@ def test_any_text_is_refused(text):
         read_cursor(text, FINGERPRINT)
 
 
-@FEW
 @given(st.lists(JSON, max_size=5) | JSON)
 def test_any_document_is_refused(document):
     """Nor does well-formed JSON of another shape pass."""
@@ -51,7 +47,6 @@ def test_any_document_is_refused(document):
         read_cursor(encode(document), FINGERPRINT)
 
 
-@FEW
 @given(JSON, JSON)
 def test_the_right_fingerprint_is_not_enough(at, identifier):
     """A forged cursor's instant and id have to be an instant and an id."""
@@ -59,7 +54,6 @@ def test_the_right_fingerprint_is_not_enough(at, identifier):
         read_cursor(encode([1, FINGERPRINT, at, identifier]), FINGERPRINT)
 
 
-@FEW
 @given(st.integers(min_value=0, max_value=200))
 def test_a_cut_cursor_is_refused(length):
     """Cut anywhere, it is not a cursor."""

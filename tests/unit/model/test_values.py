@@ -5,7 +5,7 @@ import pprint
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.domain.model.instant import from_epoch_seconds, optional_utc, read_instant, rfc3339, utc
@@ -14,12 +14,10 @@ from connectors.domain.model.signal import TITLE_LIMIT, one_line
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.text())
 
-FEW = settings(max_examples=40)
 """Examples of one property: the whole unit suite has ten seconds."""
 OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
-@FEW
 @given(st.text(min_size=1))
 def test_a_secret_is_never_shown(value):
     """However it is printed, only stars come out; revealed it is itself."""
@@ -36,7 +34,6 @@ def test_secrets_do_not_compare():
         vars(Secret("a"))
 
 
-@FEW
 @given(st.text(), st.integers(min_value=1, max_value=400))
 def test_a_line_is_one_line(text, limit):
     """Never longer than the limit, never with a line break, NUL or space at its ends."""
@@ -54,7 +51,6 @@ def test_titles_are_cut_with_an_ellipsis():
     assert one_line("x" * 300) == "x" * 300
 
 
-@FEW
 @given(st.datetimes(timezones=OFFSETS))
 def test_instants_keep_their_moment(at):
     """Written and read again, an instant is the same one, in UTC."""
@@ -67,7 +63,6 @@ def test_instants_keep_their_moment(at):
     assert read_instant(rfc3339(at)) == moment
 
 
-@FEW
 @given(ANYTHING)
 def test_foreign_instants_never_raise(value):
     """Whatever is no instant is None."""
@@ -75,7 +70,6 @@ def test_foreign_instants_never_raise(value):
     assert found is None or found.tzinfo is UTC
 
 
-@FEW
 @given(ANYTHING)
 def test_foreign_epochs_are_instants_or_value_errors(value):
     """Numbers in range are instants, everything else is one kind of error."""

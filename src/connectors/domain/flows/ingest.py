@@ -1,17 +1,14 @@
 """The life of a webhook: verified over its raw bytes, normalized, durable, and only then acknowledged."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 
 import attrs
 
 from connectors.domain.flows.recording import make_signal
+from connectors.domain.flows.senders import Sender, SenderVerifier, Trust
 from connectors.domain.flows.signing_keys import SigningKeyCache
-from connectors.domain.flows.subscribing import subscription_context
-from connectors.domain.flows.webhook_secrets import BY_HAND
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
     ConnectionNotFoundError,
@@ -22,9 +19,8 @@ from connectors.domain.model.errors import (
     ProviderFailedError,
     TenantNotFoundError,
 )
-from connectors.domain.model.ids import UNROUTED, DeliveryId, JobId, ProviderSlug, SignalId, SubscriptionId, TenantId
+from connectors.domain.model.ids import UNROUTED, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.oauth import ProviderApp
-from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import Origin
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.tenant import Tenant
@@ -34,8 +30,6 @@ from connectors.domain.model.webhook import (
     Ignored,
     Lifecycle,
     Recorded,
-    Subscription,
-    SubscriptionStatus,
     VerifiedDelivery,
     WebhookDelivery,
     WebhookEvent,
@@ -46,7 +40,6 @@ from connectors.domain.providers.contract import (
     Provider,
     ReadContext,
     SigningKeys,
-    VerificationMaterial,
     Webhooks,
     is_unknown_key,
 )
@@ -54,7 +47,6 @@ from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from connectors.ports.vault import Vault
 
 SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"})
 """Never stored, whoever sends them. Each room adds its own in `Webhooks.secret_headers`."""
@@ -67,15 +59,6 @@ REPLAY = "replay"
 log = logging.getLogger(__name__)
 
 
-class Trust(StrEnum):
-    """Why a request may be believed before anything in it was looked at."""
-
-    NONE = "none"
-    """It comes from the public internet: only the provider's signature proves it."""
-    OPERATOR = "operator"
-    """A trusted backend relays it with an operator token."""
-
-
 @attrs.frozen(kw_only=True)
 class Acceptance:
     """What a sender gets to know."""
@@ -85,14 +68,6 @@ class Acceptance:
     """What the vendor wants to read instead of our usual answer."""
     success_status: int = 202
     deliveries: tuple[DeliveryId, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class _Sender:
-    """Who a verified delivery turned out to come from."""
-
-    delivery: VerifiedDelivery
-    subscription: Subscription | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -110,7 +85,7 @@ class IngestFlow:
     """Receives webhooks and replays them."""
 
     unit_of_work: UnitOfWorkFactory
-    vault: Vault
+    senders: SenderVerifier
     signing_keys: SigningKeyCache
     clock: Clock
     entropy: Entropy
@@ -152,16 +127,16 @@ class IngestFlow:
     ) -> Acceptance:
         with self.unit_of_work() as uow:
             path_connection = self._check_path(uow, request)
-            if path_connection is not None and self._shake_hands(uow, webhooks, request, path_connection):
+            if path_connection is not None and self.senders.shake_hands(uow, webhooks, request, path_connection):
                 return Acceptance(recorded=Recorded.NEW, success_status=webhooks.success_status)
-            sender = self._identify_sender(uow, provider, webhooks, request, hints, trust, keys, path_connection)
+            sender = self.senders.identify(uow, provider, webhooks, request, hints, trust, keys, path_connection)
             reading = self._read(provider, webhooks, sender, path_connection)
             outcomes = self._outcomes(uow, provider, webhooks, sender, reading, path_connection)
             recorded = Recorded.DUPLICATE
             for outcome in outcomes:
                 if self._keep(uow, outcome) is Recorded.NEW:
                     recorded = Recorded.NEW
-            self._learn_external_id(uow, sender, hints)
+            self.senders.learn_external_id(uow, sender, hints)
         reply = reading.reply if isinstance(reading, WebhookEvent | Ignored) else None
         return Acceptance(
             recorded=recorded,
@@ -196,7 +171,7 @@ class IngestFlow:
                 received_at=row.received_at,
             )
             delivery = VerifiedDelivery(request=request, delivery_id=row.delivery_id, via=REPLAY)
-            sender = _Sender(delivery=delivery)
+            sender = Sender(delivery=delivery)
             reading = self._read(provider, webhooks, sender, connection)
             outcomes = self._outcomes(uow, provider, webhooks, sender, reading, connection)
             added = 0
@@ -232,93 +207,6 @@ class IngestFlow:
             raise ConnectionNotFoundError("There is no such connection.")
         return connection
 
-    def _shake_hands(
-        self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection
-    ) -> bool:
-        """Keep the secret that the vendor announces for this connection, if it is the first; whether it was."""
-        handshake = None if webhooks.read_handshake is None else webhooks.read_handshake(request)
-        if handshake is None or connection.status is ConnectionStatus.REVOKED:
-            return False
-        uow.connections.get(connection.tenant_id, connection.id, lock=True)  # of two at once, one comes first
-        if self._connection_secrets(uow, connection):
-            return False  # a secret that is there is never overwritten: this request has to verify like any other
-        now = self.clock.now()
-        subscription_id = SubscriptionId(self.entropy.uuid7(now))
-        context = subscription_context(connection.tenant_id, subscription_id)
-        uow.subscriptions.save(
-            Subscription(
-                id=subscription_id,
-                tenant_id=connection.tenant_id,
-                connection_id=connection.id,
-                provider=connection.provider,
-                target=BY_HAND,
-                status=SubscriptionStatus.ACTIVE,
-                secret=self.vault.seal(handshake.secret, context),
-                created_at=now,
-                updated_at=now,
-            )
-        )
-        return True
-
-    def _identify_sender(
-        self,
-        uow: UnitOfWork,
-        provider: Provider,
-        webhooks: Webhooks,
-        request: WebhookRequest,
-        hints: DeliveryHints,
-        trust: Trust,
-        keys: SigningKeys | None,
-        connection: Connection | None,
-    ) -> _Sender:
-        if trust is Trust.OPERATOR:
-            delivery_id = hints.delivery_id or hashlib.sha256(request.body).hexdigest()
-            return _Sender(delivery=VerifiedDelivery(request=request, delivery_id=delivery_id, via="relay"))
-        app = self.apps.get(provider.slug)
-        now = self.clock.now()
-        named: DeliveryRejectedError | None = None
-        for subscription in self._candidates(uow, request, hints):
-            if subscription.secret is None:
-                continue
-            context = subscription_context(subscription.tenant_id, subscription.id)
-            secret = self.vault.open(subscription.secret, context)
-            material = VerificationMaterial(
-                app=app, secrets=(secret,), subscription=subscription, keys=keys, now=now, via="subscription"
-            )
-            try:
-                delivery = webhooks.verify(request, material)
-            except DeliveryRejectedError as error:
-                # Another subscription may have sent it: one that is pending, or one that shares this vendor's hook.
-                if subscription.external_id is not None:
-                    named = error
-                continue
-            return _Sender(delivery=delivery, subscription=subscription)
-        if named is not None:
-            raise named
-        secrets = self._connection_secrets(uow, connection) if connection is not None else ()
-        via = "connection" if secrets else "app"
-        secrets = secrets or (app.webhook_secrets if app is not None else ())
-        material = VerificationMaterial(app=app, secrets=secrets, keys=keys, now=now, via=via)
-        return _Sender(delivery=webhooks.verify(request, material))
-
-    def _candidates(self, uow: UnitOfWork, request: WebhookRequest, hints: DeliveryHints) -> Sequence[Subscription]:
-        if request.tenant_id is None:
-            return ()
-        external_id = hints.subscription_external_id
-        candidates = uow.subscriptions.list_candidates(request.tenant_id, request.provider, external_id)
-        if request.connection_id is not None:
-            candidates = [one for one in candidates if one.connection_id == request.connection_id]
-        named = [one for one in candidates if one.external_id is not None]
-        return named or candidates
-
-    def _connection_secrets(self, uow: UnitOfWork, connection: Connection) -> tuple[Secret, ...]:
-        """Secrets that the vendor, or a person, gave this one connection."""
-        return tuple(
-            self.vault.open(one.secret, subscription_context(one.tenant_id, one.id))
-            for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-            if one.secret is not None and one.status is SubscriptionStatus.ACTIVE
-        )
-
     def _keys(self, provider: Provider, webhooks: Webhooks, *, anew: bool = False) -> SigningKeys | None:
         app = self.apps.get(provider.slug)
         if webhooks.signing_keys is None or app is None:
@@ -332,7 +220,7 @@ class IngestFlow:
     # --- what does it say ----------------------------------------------------------------------------------------
 
     def _read(
-        self, provider: Provider, webhooks: Webhooks, sender: _Sender, connection: Connection | None
+        self, provider: Provider, webhooks: Webhooks, sender: Sender, connection: Connection | None
     ) -> WebhookEvent | Ignored | str:
         """The event, or why it could not be read: foreign data must never cost us the delivery."""
         context = ReadContext(app=self.apps.get(provider.slug), connections=() if connection is None else (connection,))
@@ -352,7 +240,7 @@ class IngestFlow:
         uow: UnitOfWork,
         provider: Provider,
         webhooks: Webhooks,
-        sender: _Sender,
+        sender: Sender,
         reading: WebhookEvent | Ignored | str,
         path_connection: Connection | None,
     ) -> tuple[_Outcome, ...]:
@@ -379,7 +267,7 @@ class IngestFlow:
         uow: UnitOfWork,
         provider: Provider,
         webhooks: Webhooks,
-        sender: _Sender,
+        sender: Sender,
         reading: WebhookEvent | Ignored | str,
         tenant_id: TenantId,
         path_connection: Connection | None,
@@ -404,7 +292,7 @@ class IngestFlow:
         self,
         uow: UnitOfWork,
         webhooks: Webhooks,
-        sender: _Sender,
+        sender: Sender,
         event: WebhookEvent,
         row: WebhookDelivery,
         connections: Sequence[Connection],
@@ -446,7 +334,7 @@ class IngestFlow:
         uow: UnitOfWork,
         tenant_id: TenantId,
         provider: Provider,
-        sender: _Sender,
+        sender: Sender,
         event: WebhookEvent,
         path_connection: Connection | None,
     ) -> Sequence[Connection]:
@@ -466,7 +354,7 @@ class IngestFlow:
         active = uow.connections.list_of_provider(tenant_id, provider.slug, ConnectionStatus.ACTIVE)
         return active if len(active) == 1 else ()
 
-    def _unrouted(self, uow: UnitOfWork, sender: _Sender, reading: WebhookEvent | Ignored | str) -> _Outcome:
+    def _unrouted(self, uow: UnitOfWork, sender: Sender, reading: WebhookEvent | Ignored | str) -> _Outcome:
         uow.tenants.record(Tenant(id=UNROUTED, created_at=self.clock.now()))
         webhooks = self.providers.get(sender.delivery.request.provider).webhooks
         assert webhooks is not None  # noqa: S101 - accept_delivery has looked
@@ -566,25 +454,6 @@ class IngestFlow:
             changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
             log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
         uow.connections.save(changed)
-
-    def _learn_external_id(self, uow: UnitOfWork, sender: _Sender, hints: DeliveryHints) -> None:
-        """A pending subscription's first delivery tells its id, even if the provider's answer to us was lost."""
-        seen = sender.subscription
-        if seen is None or hints.subscription_external_id is None or seen.status is not SubscriptionStatus.PENDING:
-            return
-        # Under its connection's lock, and read again: the provider's answer may be arriving at this moment.
-        uow.connections.get(seen.tenant_id, seen.connection_id, lock=True)
-        present = uow.subscriptions.get(seen.tenant_id, seen.id)
-        if present is not None and present.status is SubscriptionStatus.PENDING:
-            uow.subscriptions.save(
-                attrs.evolve(
-                    present,
-                    status=SubscriptionStatus.ACTIVE,
-                    external_id=hints.subscription_external_id,
-                    error=None,
-                    updated_at=self.clock.now(),
-                )
-            )
 
 
 def _finish(

@@ -9,7 +9,7 @@ from connectors.domain.model.errors import ConflictError
 from connectors.domain.model.ids import ConnectionId, SubscriptionId, TenantId
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
-from connectors.domain.providers.contract import SubscriptionScope, Webhooks
+from connectors.domain.providers.contract import Provider, SubscriptionScope, Webhooks
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
@@ -42,7 +42,7 @@ class WebhookSecretFlow:
     public_url: str | None
 
     def issue(self, tenant_id: TenantId, connection_id: ConnectionId) -> IssuedSecret:
-        """A fresh secret for the connection's own URL. The one before stays valid beside it, older ones do not.
+        """A fresh secret for a webhook made by hand. The one before stays valid beside it, older ones do not.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
@@ -51,7 +51,7 @@ class WebhookSecretFlow:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
             provider = self.providers.get(connection.provider)
-            webhooks = _of_single_connections(provider.webhooks, provider.name)
+            webhooks, scope = _hand_made(provider)
             if webhooks.read_handshake is not None:
                 raise ConflictError(f"{provider.name} chooses the secret and announces it to us.")
             for older in _live(uow, tenant_id, connection_id)[:-1]:
@@ -74,7 +74,7 @@ class WebhookSecretFlow:
             )
         url = None
         if self.public_url is not None:
-            url = webhook_url(self.public_url, webhooks.url_scope, provider.slug, tenant_id, connection_id)
+            url = webhook_url(self.public_url, scope, provider.slug, tenant_id, connection_id)
         return IssuedSecret(url=url, secret=secret)
 
     def forget(self, tenant_id: TenantId, connection_id: ConnectionId) -> int:
@@ -82,12 +82,12 @@ class WebhookSecretFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
-            ConflictError: the provider's secrets do not belong to single connections.
+            ConflictError: the provider has no such secrets.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
             provider = self.providers.get(connection.provider)
-            _of_single_connections(provider.webhooks, provider.name)
+            _hand_made(provider)
             live = _live(uow, tenant_id, connection_id)
             for one in live:
                 self._end(uow, one)
@@ -107,7 +107,8 @@ def _live(uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> 
     ]
 
 
-def _of_single_connections(webhooks: Webhooks | None, name: str) -> Webhooks:
-    if webhooks is None or webhooks.url_scope is not SubscriptionScope.CONNECTION:
-        raise ConflictError(f"{name} has no webhook URL for a single connection.")
-    return webhooks
+def _hand_made(provider: Provider) -> tuple[Webhooks, SubscriptionScope]:
+    webhooks = provider.webhooks
+    if webhooks is None or webhooks.manual_secret_scope is None:
+        raise ConflictError(f"{provider.name} takes no webhook secret for a single connection.")
+    return webhooks, webhooks.manual_secret_scope

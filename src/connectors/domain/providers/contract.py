@@ -226,6 +226,9 @@ class Webhooks:
     """None where the vendor has no API for it; `manual_setup` says what a person does instead."""
     manual_setup: str | None = None
     """Steps for the operator, with `{webhook_url}` where the URL goes."""
+    manual_secret_scope: SubscriptionScope | None = None
+    """Where a webhook that a person sets up at the vendor has a secret of its own: a single connection's URL, or the
+    tenant's. None: hand-made ones, if any, use the app's."""
     signing_keys: Callable[[ProviderApp], Conversation[SigningKeys]] | None = None
     """Fetch the vendor's key set."""
     read_handshake: Callable[[WebhookRequest], Handshake | None] | None = None

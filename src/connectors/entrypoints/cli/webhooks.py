@@ -24,7 +24,7 @@ def command() -> None:
 @tenant_option
 @click.argument("connection_id", type=click.UUID)
 def secret_command(tenant_id: TenantId, connection_id: UUID) -> None:
-    """Make a secret for one connection's webhook URL (Zoho Cliq), and print both. It is shown this once.
+    """Make a secret for a webhook set up by hand (Zoho Cliq, Jira), print it and its URL. It is shown this once.
 
     The secret before stays valid until the next one is made.
     """

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from flask import Response, request
 
 from connectors.adapters.system.operators import Permission
-from connectors.domain.flows.ingest import Trust
+from connectors.domain.flows.senders import Trust
 from connectors.domain.model.errors import ForbiddenError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.webhook import WebhookRequest

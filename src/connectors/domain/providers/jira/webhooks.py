@@ -66,8 +66,9 @@ In the Atlassian developer console, open the app:
    app's owner.
 The webhook itself is registered and renewed automatically, with the URL {webhook_url} for all sites.
 For events that only an administrator's webhook has (worklogs, new projects), or where the app must not register one:
-in Jira open Settings, System, WebHooks; create one with the URL {webhook_url}/<tenant id> and a secret, and set the
-same secret here as POBLYSH_JIRA_WEBHOOK_SECRET. A webhook without a secret is refused."""
+make a secret with `connectors webhooks secret --tenant <tenant> <connection>`; in Jira open Settings, System, WebHooks;
+create one with the URL and the secret that the command prints. (One secret for all tenants is possible too:
+POBLYSH_JIRA_WEBHOOK_SECRET, at {webhook_url}/<tenant id>.) A webhook without a secret is refused."""
 
 
 def read_hints(request: WebhookRequest) -> DeliveryHints:
@@ -260,6 +261,7 @@ def _is_number(value: Any) -> bool:
 
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.APP,
+    manual_secret_scope=SubscriptionScope.TENANT,
     read_hints=read_hints,
     verify=verify,
     read_event=read_event,

@@ -179,6 +179,7 @@ def membership(push: Push, connection: Connection) -> dict[str, Any]:
 
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.CONNECTION,
+    manual_secret_scope=SubscriptionScope.CONNECTION,
     read_hints=read_hints,
     verify=verify,
     read_event=read_event,

@@ -169,6 +169,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.CONNECTION,
+    manual_secret_scope=SubscriptionScope.CONNECTION,
     read_hints=read_hints,
     verify=verify,
     read_event=read_event,
