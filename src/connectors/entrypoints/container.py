@@ -9,6 +9,7 @@ from connectors.domain.flows.connect import ConnectFlow, ConnectSettings
 from connectors.domain.flows.converse import Converser
 from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
+from connectors.domain.flows.renewing import RenewFlow
 from connectors.domain.flows.senders import SenderVerifier
 from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import Subscriber
@@ -87,6 +88,15 @@ class Container(containers.DeclarativeContainer):
         apps=apps,
         settings=connect_settings,
     )
+    renew = providers.Singleton(
+        RenewFlow,
+        unit_of_work=unit_of_work,
+        subscriber=subscriber,
+        keeper=keeper,
+        clock=clock,
+        providers=registry,
+        apps=apps,
+    )
     signing_keys = providers.Singleton(SigningKeyCache, converser=converser, clock=clock)
     senders = providers.Singleton(SenderVerifier, vault=vault, clock=clock, entropy=entropy, apps=apps)
     ingest = providers.Singleton(
@@ -125,6 +135,7 @@ class Container(containers.DeclarativeContainer):
         apps=apps,
         connect=connect,
         disconnect=disconnect,
+        renew=renew,
         ingest=ingest,
         webhook_secrets=webhook_secrets,
         browse=browse,

@@ -10,6 +10,7 @@ from connectors.domain.flows.browse import BrowseFlow
 from connectors.domain.flows.connect import ConnectFlow
 from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
+from connectors.domain.flows.renewing import RenewFlow
 from connectors.domain.flows.sync import SyncFlow
 from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
@@ -45,6 +46,8 @@ class Connectors:
     """Authorize, complete, refresh."""
     disconnect: DisconnectFlow
     """End connections, erase tenants."""
+    renew: RenewFlow
+    """Keep webhook subscriptions from lapsing."""
     ingest: IngestFlow
     """Accept and replay webhooks."""
     webhook_secrets: WebhookSecretFlow

@@ -190,6 +190,38 @@ class Subscriber:
         uow.connections.get(connection.tenant_id, connection.id, lock=True)
         return uow.subscriptions.get(connection.tenant_id, pending.id) or pending
 
+    def renew(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        subscription: Subscription,
+        tokens: TokenSource,
+    ) -> Subscription:
+        """The subscription, extended where the vendor can do that; else a new one, made before the old one is removed.
+
+        Raises:
+            ProviderFailedError: the vendor did not extend it. A new one that was refused is returned as FAILED instead.
+        """
+        if provider.webhooks is None or provider.webhooks.subscriptions is None:
+            return subscription
+        subscriptions = provider.webhooks.subscriptions
+        if subscriptions.renew is not None:
+            conversation = subscriptions.renew(app, connection, subscription)
+            receipt = self.converser.run(provider, app, conversation, tokens)
+            return self._confirm(connection, subscription, receipt)
+        successor = self._subscribe(provider, app, connection, subscriptions, subscription.target, tokens)
+        if successor.status is SubscriptionStatus.ACTIVE:
+            # What cannot be removed at the vendor lapses by itself there; here it ends in any case. And a vendor that
+            # has taken the same hook over has nothing to remove.
+            if successor.external_id != subscription.external_id:
+                self._unsubscribe(provider, app, connection, [subscription], tokens)
+            with self.unit_of_work() as uow:
+                present = self._locked(uow, connection, subscription)
+                ended = attrs.evolve(present, status=SubscriptionStatus.ENDED, secret=None, updated_at=self.clock.now())
+                uow.subscriptions.save(ended)
+        return successor
+
     def unsubscribe_all(
         self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
     ) -> tuple[str, ...]:

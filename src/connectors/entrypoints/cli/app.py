@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "signals": "List and show signals.",
     "deliveries": "List, show and replay webhook deliveries.",
     "vault": "Make keys for the vault.",
-    "webhooks": "Find out why a signature fails; secrets of single connections.",
+    "webhooks": "Renew subscriptions; secrets of single connections; why a signature fails.",
     "openapi": "Print the OpenAPI document.",
     "sandbox": "Play the providers on loopback.",
 }

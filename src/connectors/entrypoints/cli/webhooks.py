@@ -1,6 +1,8 @@
 """`connectors webhooks`."""
 
 import sys
+from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from uuid import UUID
 
@@ -12,12 +14,13 @@ from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import WebhookRequest
 from connectors.domain.providers.contract import VerificationMaterial
 from connectors.domain.providers.registry import installed_providers
+from connectors.entrypoints.cli.output import Output, output_option, show_rows
 from connectors.entrypoints.cli.system import load_settings, open_connectors, tenant_option
 
 
 @click.group(name="webhooks")
 def command() -> None:
-    """Find out why a signature fails; make or forget a connection's own secret."""
+    """Renew subscriptions, make or forget secrets of single connections, find out why a signature fails."""
 
 
 @command.command(name="secret")
@@ -43,6 +46,34 @@ def rekey_command(tenant_id: TenantId, connection_id: UUID) -> None:
     with open_connectors() as connectors:
         count = connectors.webhook_secrets.forget(tenant_id, ConnectionId(connection_id))
     click.echo(f"Forgot {count} secret{'' if count == 1 else 's'}. Save the webhook at the vendor again.")
+
+
+@command.command(name="renew")
+@click.option("--within-hours", type=click.IntRange(1), default=48, show_default=True, help="Those that end so soon.")
+@output_option
+@click.pass_context
+def renew_command(context: click.Context, within_hours: int, output: Output) -> None:
+    """Renew the webhook subscriptions of all tenants that end soon; exit code 1 if any fails.
+
+    Run it every few hours.
+    """
+    with open_connectors() as connectors:
+        renewals = connectors.renew.renew_due(timedelta(hours=within_hours))
+    rows = [
+        {
+            "tenant_id": one.subscription.tenant_id,
+            "connection_id": one.subscription.connection_id,
+            "provider": one.subscription.provider,
+            "target": one.subscription.target,
+            "expires_at": one.subscription.expires_at,
+            "error": one.error,
+        }
+        for one in renewals
+    ]
+    columns = {name: itemgetter(name) for name in ("connection_id", "provider", "target", "expires_at", "error")}
+    show_rows(rows, output, columns, empty="Nothing is due.")
+    if any(one.error for one in renewals):
+        context.exit(1)
 
 
 @command.command(name="verify")

@@ -1,0 +1,123 @@
+"""Subscriptions that would lapse."""
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from connectors.domain.model.webhook import SubscriptionStatus
+from connectors.domain.providers.contract import SubscriptionReceipt
+from tests.support.provider import ACME, make_acme
+from tests.support.vendor import answer
+from tests.support.world import World, created
+
+LIFETIME = timedelta(days=7)
+SOON = timedelta(days=2)
+
+
+def lasting(lifetime=LIFETIME):
+    """Acme whose hooks expire, and are replaced by new ones."""
+    inner = ACME.webhooks.subscriptions.subscribe
+
+    def subscribe(app, connection, request):
+        receipt = yield from inner(app, connection, request)
+        return attrs.evolve(receipt, expires_at=request.expires_at)
+
+    return World(make_acme(subscriptions={"lifetime": lifetime, "subscribe": subscribe}))
+
+
+def active(world, connection):
+    return [one for one in world.subscriptions(connection) if one.status is SubscriptionStatus.ACTIVE]
+
+
+def test_nothing_is_renewed_before_its_time():
+    """A subscription with days to go is left alone."""
+    world = lasting()
+    world.connect()
+    assert world.connectors.renew.renew_due(SOON) == ()
+
+
+def test_the_new_one_stands_before_the_old_one_goes():
+    """Where the vendor cannot extend, a successor is made, then the old one is removed and its secret destroyed."""
+    calls = []
+
+    def subscribe(app, connection, request):
+        yield from ()
+        calls.append(("made", str(request.subscription.id)))
+        return SubscriptionReceipt(external_id=str(request.subscription.id), expires_at=request.expires_at)
+
+    def unsubscribe(app, connection, subscription):
+        yield from ()
+        calls.append(("removed", subscription.external_id))
+
+    own = {"lifetime": LIFETIME, "subscribe": subscribe, "unsubscribe": unsubscribe}
+    world = World(make_acme(subscriptions=own))
+    connection = world.connect()
+    (old,) = active(world, connection)
+    world.later(days=6)
+    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (new,) = active(world, connection)
+    assert (renewal.subscription, renewal.error) == (new, None)
+    assert calls[1:] == [("made", str(new.id)), ("removed", str(old.id))]
+    assert new.expires_at == world.clock.now() + LIFETIME
+    assert [one.secret for one in world.subscriptions(connection) if one.id == old.id] == [None]
+    assert world.connectors.renew.renew_due(SOON) == ()
+
+
+def test_a_hook_that_was_taken_over_stays():
+    """A vendor that gives its one hook the new secret is not asked to remove it, and deliveries verify."""
+    world = lasting()
+    connection = world.connect()
+    world.later(days=6)
+    (renewal,) = world.connectors.renew.renew_due(SOON)
+    assert active(world, connection) == [renewal.subscription]
+    hook = world.hook(connection)
+    world.deliver(created(), secret=hook["secret"], hook=hook["id"])
+    assert len(world.signals()) == 1
+
+
+def test_a_vendor_that_extends_is_asked_to():
+    """Where it can be extended, the same subscription gets a later end."""
+
+    def renew(app, connection, subscription):
+        yield from ()
+        return SubscriptionReceipt(external_id=subscription.external_id, expires_at=subscription.expires_at + LIFETIME)
+
+    world = lasting()
+    connection = world.connect()
+    (before,) = active(world, connection)
+    subscriptions = attrs.evolve(world.acme.webhooks.subscriptions, renew=renew)
+    extending = attrs.evolve(world.acme, webhooks=attrs.evolve(world.acme.webhooks, subscriptions=subscriptions))
+    world.later(days=6)
+    world.connectors.providers._providers["acme"] = extending
+    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (after,) = active(world, connection)
+    assert (after.id, after.expires_at) == (before.id, before.expires_at + LIFETIME)
+    assert renewal.subscription == after
+
+
+def test_a_failure_leaves_the_old_one_and_the_others():
+    """A vendor that is down costs nothing: the old subscription stands, the error is told, the next run tries again."""
+    world = lasting()
+    connection = world.connect()
+    world.later(days=6)
+    world.vendor.before = lambda request: (
+        answer(status=503) if request.method == "POST" and "hooks" in request.url else None
+    )
+    (renewal,) = world.connectors.renew.renew_due(SOON)
+    assert renewal.error
+    assert len(active(world, connection)) == 1
+    world.vendor.before = lambda request: None
+    (renewal,) = world.connectors.renew.renew_due(SOON)
+    assert renewal.error is None
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_only_active_connections_are_kept_alive(end):
+    """Nothing is renewed for a connection that has ended."""
+    world = lasting()
+    connection = world.connect()
+    if end:
+        world.connectors.disconnect.end_connection(connection.tenant_id, connection.id)
+    world.later(days=6)
+    assert len(world.connectors.renew.renew_due(SOON)) == int(not end)
