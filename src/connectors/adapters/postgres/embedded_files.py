@@ -5,7 +5,6 @@ import errno
 import hashlib
 import importlib.util
 import os
-import pwd
 import stat
 import struct
 import tempfile
@@ -16,6 +15,7 @@ from connectors.domain.model.errors import SettingsError
 
 if os.name == "posix":
     import fcntl
+    import pwd
 
 VERSION = 18
 """The major version of PostgreSQL that we bring."""

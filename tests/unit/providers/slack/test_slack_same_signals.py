@@ -76,6 +76,17 @@ def shown_by_the_api(slack: FakeSlack, push: dict[str, dict]) -> set[str]:
     return shown
 
 
+def edits_of_replies(slack: FakeSlack, keys: set[str]) -> set[str]:
+    """Those that only a new reply brings to light: Slack's lists do not tell that a reply was edited."""
+
+    def is_one(key: str) -> bool:
+        _, _, channel, ts, what, *_ = [*key.split(":"), ""]
+        message = slack.messages.get(channel, {}).get(ts, {})
+        return what == "edited" and message.get("thread_ts", ts) != ts
+
+    return {key for key in keys if is_one(key)}
+
+
 @given(first=ACTIONS, second=ACTIONS, page=st.sampled_from([1, 2, 15, None]))
 def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
     """Push only, sync only, both in any order, everything twice: the same keys, kinds and times."""
@@ -90,7 +101,8 @@ def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
     more = walk(slack, incremental(slack, begun[-1].cursor))
     synced |= {key: draft for key, draft in drafts_of(more).items() if key not in synced}
     push = pushed(slack)
-    assert shown_by_the_api(slack, push) <= set(synced) <= set(push)
+    shown = shown_by_the_api(slack, push)
+    assert shown - edits_of_replies(slack, shown) <= set(synced) <= set(push)
     for key, draft in synced.items():
         assert (draft["kind"], draft["occurred_at"]) == (push[key]["kind"], push[key]["occurred_at"])
         assert draft["subject"][:2] == push[key]["subject"][:2]
