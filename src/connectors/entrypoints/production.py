@@ -1,9 +1,7 @@
 """The real system: which adapters fill the ports on PostgreSQL, as the settings say."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import attrs
 from dependency_injector import providers
@@ -20,7 +18,7 @@ from connectors.adapters.requests.transport import OutboundLimits, Transport
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
 from connectors.adapters.system.key_file import resolve_key_ring
-from connectors.adapters.system.settings import Settings, read_dotenv, read_settings
+from connectors.adapters.system.settings import Settings, load_settings, read_settings
 from connectors.domain.flows.connect import ConnectSettings
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
 from connectors.domain.model.secret import Secret
@@ -46,7 +44,7 @@ def load(environment: Mapping[str, str] | None = None, registry: ProviderRegistr
     registry = registry or installed_providers()
     if environment is not None:
         return read_settings(environment, registry)
-    return read_settings(os.environ, registry, read_dotenv(Path.cwd() / ".env"))
+    return load_settings(registry)
 
 
 def from_loaded(settings: Settings, registry: ProviderRegistry | None = None) -> Connectors:

@@ -13,7 +13,7 @@ from connectors.adapters.system import values
 from connectors.adapters.system.key_file import resolve_key_ring
 from connectors.adapters.system.settings import read_settings
 from connectors.adapters.system.values import Bind
-from connectors.domain.model.errors import ProviderNotConfiguredError, SettingsError
+from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Provider
 
@@ -224,20 +224,16 @@ def test_vault_keys_are_required_with_a_database_url():
     assert row(configured, "POBLYSH_VAULT_KEYS").value == "2026:***"
 
 
-def test_redirect_uris_are_filled_in_for_the_provider():
-    """`{provider}` becomes the slug, in the default and in the allowed ones."""
-    settings = read(
+def test_redirect_uris_keep_their_placeholder():
+    """`{provider}` stays in the default and in the allowed ones, for the connect flow to fill in."""
+    service = read(
         OAUTH_REDIRECT_URI="https://core.example/oauth/{provider}/cb",
         OAUTH_ALLOWED_REDIRECT_URIS="https://b.example/cb?p={provider}, http://localhost:3000/cb",
-    )
-    assert settings.redirect_uri("gmail") == "https://core.example/oauth/gmail/cb"
-    assert settings.allowed_redirect_uris("gmail") == {
-        "https://core.example/oauth/gmail/cb",
-        "https://b.example/cb?p=gmail",
-        "http://localhost:3000/cb",
-    }
-    assert read().redirect_uri("gmail") is None
-    assert read().allowed_redirect_uris("gmail") == frozenset()
+    ).service
+    assert service.oauth_redirect_uri == "https://core.example/oauth/{provider}/cb"
+    assert service.oauth_allowed_redirect_uris == ("https://b.example/cb?p={provider}", "http://localhost:3000/cb")
+    assert read().service.oauth_redirect_uri is None
+    assert not read().service.oauth_allowed_redirect_uris
 
 
 def test_a_provider_is_read_from_its_variables():
@@ -249,7 +245,7 @@ def test_a_provider_is_read_from_its_variables():
         GITHUB_WEBHOOK_SECRET="new, old",
         GITHUB_BASE_URL="http://127.0.0.1:9000/github/",
     )
-    app = settings.get_app("github")
+    app = settings.apps["github"]
     assert app.client_id == "Iv1.abc"
     assert app.client_secret.reveal() == "hunter2"
     assert app.scopes == ("repo", "read:user")
@@ -265,8 +261,8 @@ def test_shared_variables_are_the_fallback():
     settings = read(
         GOOGLE_CLIENT_ID="shared-id", GOOGLE_CLIENT_SECRET="shared", GMAIL_PUBSUB_TOPIC="projects/p/topics/t"
     )
-    assert settings.get_app("google-drive").client_id == "shared-id"
-    assert settings.get_app("gmail").options == {"pubsub_topic": "projects/p/topics/t"}
+    assert settings.apps["google-drive"].client_id == "shared-id"
+    assert settings.apps["gmail"].options == {"pubsub_topic": "projects/p/topics/t"}
     assert row(settings, "POBLYSH_GMAIL_CLIENT_ID").source == "fallback POBLYSH_GOOGLE_CLIENT_ID"
     assert settings.unknown == ()
 
@@ -276,26 +272,23 @@ def test_client_id_and_secret_are_never_mixed():
     with pytest.raises(SettingsError, match="POBLYSH_GMAIL_CLIENT_SECRET is not set"):
         read(GMAIL_CLIENT_ID="own", GOOGLE_CLIENT_ID="shared", GOOGLE_CLIENT_SECRET="hunter2")
     own = read(GMAIL_CLIENT_ID="own", GMAIL_CLIENT_SECRET="x", GOOGLE_CLIENT_ID="shared", GOOGLE_CLIENT_SECRET="y")
-    assert own.get_app("gmail").client_id == "own"
-    assert own.get_app("google-drive").client_id == "shared"
+    assert own.apps["gmail"].client_id == "own"
+    assert own.apps["google-drive"].client_id == "shared"
 
 
 def test_a_vendors_own_name_of_the_webhook_secret_is_taken():
     """Slack's is its signing secret; the general name works as well."""
     client = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "s"}
-    signing = read(**client, SLACK_SIGNING_SECRET="sign").get_app("slack")
-    general = read(**client, SLACK_WEBHOOK_SECRET="sign").get_app("slack")
+    signing = read(**client, SLACK_SIGNING_SECRET="sign").apps["slack"]
+    general = read(**client, SLACK_WEBHOOK_SECRET="sign").apps["slack"]
     for app in (signing, general):
         assert [secret.reveal() for secret in app.webhook_secrets] == ["sign"]
         assert app.options == {}
 
 
-def test_a_provider_that_is_not_configured_says_what_to_set():
-    """Asking for it names both variables."""
-    assert read().find_app("google-drive") is None
-    with pytest.raises(ProviderNotConfiguredError) as caught:
-        read().get_app("google-drive")
-    assert "POBLYSH_GOOGLE_DRIVE_CLIENT_ID" in caught.value.next_step
+def test_a_provider_that_is_not_configured_is_missing():
+    """Without client id and secret there is no registration."""
+    assert "google-drive" not in read().apps
 
 
 def test_unknown_variables_are_collected_with_the_nearest_name():

@@ -18,7 +18,7 @@ from connectors.adapters.system.operators import OperatorTokens
 from connectors.adapters.system.provider_settings import read_provider_settings
 from connectors.adapters.system.sources import PREFIX, SettingRow, SettingSources, UnknownVariable, read_setting, shown
 from connectors.adapters.system.values import Bind, DatabaseUrl
-from connectors.domain.model.errors import ProviderNotConfiguredError, SettingsError
+from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.contract import Provider
@@ -159,33 +159,6 @@ class Settings:
             )
         return tokens
 
-    def find_app(self, slug: ProviderSlug) -> ProviderApp | None:
-        """Our registration at the provider, or None."""
-        return self.apps.get(slug)
-
-    def get_app(self, slug: ProviderSlug) -> ProviderApp:
-        """Our registration at the provider.
-
-        Raises:
-            ProviderNotConfiguredError: there is none.
-        """
-        app = self.find_app(slug)
-        if app is None:
-            own = f"{PREFIX}{slug.upper().replace('-', '_')}_"
-            raise ProviderNotConfiguredError(
-                f"{slug} is not configured here.", next_step=f"Set {own}CLIENT_ID and {own}CLIENT_SECRET."
-            )
-        return app
-
-    def redirect_uri(self, slug: ProviderSlug) -> str | None:
-        """Where the provider sends the user back to, unless the caller asks for another place; None if unset."""
-        return _filled(self.service.oauth_redirect_uri, slug) if self.service.oauth_redirect_uri else None
-
-    def allowed_redirect_uris(self, slug: ProviderSlug) -> frozenset[str]:
-        """Every redirect URI that may be used with the provider, compared as a whole (RFC 9700 §4.1.3)."""
-        templates = (self.service.oauth_redirect_uri, *(self.service.oauth_allowed_redirect_uris or ()))
-        return frozenset(_filled(template, slug) for template in templates if template)
-
     def describe(self) -> tuple[SettingRow, ...]:
         """Every effective value with its source, secrets masked."""
         return self.rows
@@ -256,7 +229,3 @@ def _service_rows(service: ServiceSettings, sources: SettingSources) -> Iterable
         else:
             text = shown(value)
         yield SettingRow(name=entry.name, value=text, source=source)
-
-
-def _filled(template: str, slug: ProviderSlug) -> str:
-    return template.replace(values.PROVIDER_PLACEHOLDER, slug)
