@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from connectors.domain.model.limits import Reach
+
 
 class ConnectorsError(Exception):
     """The root of what this library raises on purpose."""
@@ -125,11 +127,15 @@ class RateLimitedError(ProviderFailedError):
 
     code = "PROVIDER_RATE_LIMITED"
 
-    def __init__(self, message: str, *, retry_at: datetime, scope: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_at: datetime, scope: str | None = None, reach: Reach = Reach.GRANT
+    ) -> None:
         super().__init__(message)
         self.retry_at = retry_at
         self.scope = scope
-        """What is limited, in the provider's own terms (`user`, `app`, a method), None for all of it."""
+        """What is limited: the name of one of the room's budgets, None for all that this reach may ask."""
+        self.reach = reach
+        """Whose requests the provider counted together, and who therefore has to wait."""
 
 
 class ProviderUnavailableError(ProviderFailedError):
@@ -185,4 +191,4 @@ class VaultError(InfrastructureError):
 
 
 class IllegalTransitionError(ConnectorsError):
-    """A connection's status cannot change this way: a bug in the caller."""
+    """A status cannot change this way: a bug in the caller."""

@@ -18,6 +18,7 @@ from connectors.domain.model.connection import Connection, ExternalAccount
 from connectors.domain.model.errors import ConnectorsError, DeliveryRejectedError, RateLimitedError
 from connectors.domain.model.http import Conversation, HttpRequest, HttpResponse
 from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.limits import Budget
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import SignalKind
@@ -136,6 +137,19 @@ class SubscriptionScope(StrEnum):
 
 
 @attrs.frozen(kw_only=True)
+class MissedDelivery:
+    """A delivery that the vendor's log has as failed."""
+
+    delivery_id: str
+    """As `VerifiedDelivery.delivery_id` would be, had it come."""
+    log_id: str
+    """The vendor's name of it in the log, to ask for it again."""
+    event: str | None
+    """The vendor's name of the event, as in `WebhookEvent.event`."""
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
 class Subscriptions:
     """How standing arrangements are made, kept and removed through the provider's API."""
 
@@ -151,6 +165,13 @@ class Subscriptions:
     """Whether the vendor still has it."""
     lifetime: timedelta | None = None
     """How long one lives at the vendor; None if for ever."""
+    missed: (
+        Callable[[ProviderApp, Connection, Subscription, datetime], Conversation[tuple[MissedDelivery, ...]]] | None
+    ) = None
+    """The deliveries since that instant which the vendor's own log says never arrived here, whatever was tried; None
+    where the vendor shows no log."""
+    redeliver: Callable[[ProviderApp, Connection, Subscription, MissedDelivery], Conversation[None]] | None = None
+    """Ask the vendor to send it once more, under the same delivery id."""
     shared_key: Callable[[Connection], str] | None = None
     """Where the vendor has one arrangement per account and app (Gmail): connections with this key share it, and it
     is removed only with the last of them."""
@@ -276,8 +297,27 @@ class Limits:
     """Looks at every answer below 400: limits that hide in a 200, or a reserve that is used up."""
     is_unauthorized: Callable[[HttpResponse], bool] = lambda response: response.status == HTTPStatus.UNAUTHORIZED
     """Whether the answer says that the access token has died, so that one refresh is worth a try."""
+    budgets: Callable[[HttpRequest], tuple[Budget, ...]] = lambda request: ()
+    """The limits that a request counts against. Background work keeps within them, all workers together."""
     backoff_base: timedelta = timedelta(seconds=5)
     backoff_cap: timedelta = timedelta(seconds=900)
+
+
+@attrs.frozen(kw_only=True)
+class Family:
+    """Events whose completeness is accounted for together."""
+
+    name: str
+    """In the plural, as people call them: `issues`."""
+    kinds: frozenset[SignalKind]
+    events: frozenset[str] = frozenset()
+    """The vendor's names of the webhook events that tell of it, with or without their action: `issues`."""
+    is_pushed: bool = True
+    """Whether webhooks tell of it."""
+    is_read: bool = True
+    """Whether an incremental walk shows all of it."""
+    is_backfilled: bool = True
+    """Whether a backfill shows all of it that its time range holds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -296,6 +336,8 @@ class Provider:
     limits: Limits
     webhooks: Webhooks | None = None
     sync: Sync | None = None
+    families: tuple[Family, ...] = ()
+    """How the kinds fall into families, each kind in one. Empty: all are one family, `events`."""
     authorization_header: Callable[[Secret], str] = lambda token: f"Bearer {token.reveal()}"
     settings_prefixes: tuple[str, ...] = ()
     """Shared settings to fall back to, e.g. `("GOOGLE",)`."""
@@ -304,3 +346,20 @@ class Provider:
     `POBLYSH_<PROVIDER>_PUBSUB_TOPIC`."""
     webhook_secret_option: str = "webhook_secret"  # noqa: S105 - a setting's name
     """Which setting holds app-level webhook secrets (Slack's `signing_secret`)."""
+
+    @property
+    def event_families(self) -> tuple[Family, ...]:
+        """The families, or the one that all kinds make."""
+        if self.families:
+            return self.families
+        readable = self.sync is not None
+        pushed = self.webhooks is not None
+        return (Family(name="events", kinds=self.kinds, is_pushed=pushed, is_read=readable, is_backfilled=readable),)
+
+    def family_of(self, event: str | None) -> Family | None:
+        """The family of a webhook event (`issues.opened`, `issues`), or None if that cannot be told."""
+        if event is None:
+            return None
+        name = event.partition(".")[0]
+        found = (one for one in self.event_families if one.events & {event, name})
+        return next(found, self.event_families[0] if len(self.event_families) == 1 else None)
