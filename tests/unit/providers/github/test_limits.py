@@ -13,7 +13,8 @@ from connectors.domain.model.errors import (
     ReauthorizationRequiredError,
     UnexpectedResponseError,
 )
-from connectors.domain.model.http import HttpRequest
+from connectors.domain.model.http import Authorization, HttpRequest
+from connectors.domain.model.limits import Reach
 from connectors.domain.providers.github import limits
 
 REQUEST = HttpRequest(method="GET", url="https://api.github.com/repos/o/r/issues")
@@ -95,3 +96,38 @@ def test_reserve(remaining, limit, is_throttled):
     if error is not None:
         assert error.scope == "reserve"
         assert error.retry_at == NOW + timedelta(seconds=601)
+
+
+HOOK = HttpRequest(method="POST", url="https://api.github.com/repos/o/r/hooks")
+OWN = HttpRequest(
+    method="DELETE", url="https://api.github.com/applications/c/token", authorization=Authorization.CLIENT_BASIC
+)
+USED_UP = {"x_ratelimit_remaining": "0", "x_ratelimit_resource": "core", "x_ratelimit_reset": str(EPOCH + 900)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "headers", "scope", "reach"),
+    [
+        (REQUEST, USED_UP, "core", Reach.GRANT),
+        (HOOK, USED_UP, "core", Reach.GRANT),
+        (REQUEST, {**USED_UP, "x_ratelimit_resource": "code_scanning_upload"}, None, Reach.GRANT),
+        (REQUEST, {"retry_after": "5", "x_ratelimit_resource": "core"}, None, Reach.GRANT),
+        (HOOK, {"retry_after": "5"}, None, Reach.GRANT),
+        (OWN, {"retry_after": "5"}, "core", Reach.APP),
+    ],
+)
+def test_who_has_to_wait(request_, headers, scope, reach):
+    """A used up quota stops what counts against it, a secondary limit all of that user; our own calls are the app's."""
+    error = limits.read_failure(request_, respond(b"{}", 429, **headers), NOW)
+    assert (error.scope, error.reach) == (scope, reach)
+    assert scope is None or (scope, reach) in {(one.name, one.reach) for one in limits.budgets(request_)}
+
+
+def test_budgets():
+    """Reading keeps the reserve, writing a pace that GitHub's 80 a minute and 500 an hour admit; our own calls neither."""
+    assert {one.name for one in limits.budgets(REQUEST)} == {"core", "reserve"}
+    assert {one.name for one in limits.budgets(OWN)} == {"core"}
+    counted = {one.per: one for one in limits.budgets(HOOK) if one.requests is not None}
+    assert counted[timedelta(minutes=1)].requests + counted[timedelta(minutes=1)].burst <= 60
+    assert counted[timedelta(minutes=1)].burst == 1
+    assert counted[timedelta(hours=1)].requests + counted[timedelta(hours=1)].burst <= 500

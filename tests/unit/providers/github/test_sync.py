@@ -219,6 +219,41 @@ def test_drift(kind, at_once):
     assert issue_pages <= 25 * 1.15 + 4
 
 
+def test_a_release_that_leaves_hides_no_other():
+    """Releases deleted between two pages move the rest up, and still none of the rest is missed."""
+    github = FakeGitHub()
+    for _ in range(350):
+        github.release()
+    github.tick(1000)
+    plan = backfill(github)
+
+    def disturb(request):
+        if request.url.partition("?")[0].endswith("/releases"):
+            del github.releases[-3:]
+
+    github.before_answer = disturb
+    found = keys(walk(github, plan))
+    assert len(github.releases) < 350
+    assert {f"github:7001:release:{one['id']}:published" for one in github.releases} <= found
+
+
+def test_a_repository_that_leaves_hides_no_other():
+    """The list of repositories is complete though one disappears between two of its pages."""
+    github = FakeGitHub()
+    others = [{**github.repository, "id": id_, "full_name": f"ada/r{id_}"} for id_ in range(250)]
+    answer = github.answer
+
+    def listed(request):
+        response = answer(request)
+        del others[:1]
+        return response
+
+    github.answer = listed
+    github._page, page_of = (lambda request, _, query: page_of(request, others, query)), github._page
+    cursor = drive(sync.start(SyncContext(app=make_app(), connection=make_connection()), backfill(github)), github)
+    assert {one["id"] for one in others} <= {id_ for id_, _, _ in cursor["repositories"]}
+
+
 def test_every_page_can_be_asked_again():
     """A walk killed after any page goes on from its cursor, and a page asked twice says the same."""
     github = FakeGitHub(per_page_cap=3)

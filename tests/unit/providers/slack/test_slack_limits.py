@@ -15,6 +15,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.limits import Reach
 from connectors.domain.providers.slack import SLACK
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 
@@ -83,7 +84,24 @@ def test_429_waits_as_long_as_slack_says(header, seconds):
     error = LIMITS.read_failure(REQUEST, answer({"ok": False, "error": "ratelimited"}, 429, headers), NOW)
     assert isinstance(error, RateLimitedError)
     assert error.retry_at == NOW + timedelta(seconds=seconds)
-    assert error.scope == "conversations.history"
+    assert (error.scope, error.reach) == ("conversations.history", Reach.ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("method", "a_minute"),
+    [("conversations.list", 20), ("users.list", 20), ("conversations.history", 50), ("conversations.replies", 50),
+     ("conversations.join", 50), ("auth.test", None)],
+)  # fmt: skip
+def test_each_method_of_a_workspace_has_a_budget_of_its_own(method, a_minute):
+    """In no minute more than Slack's tier admits; what a limit names is found again in the request."""
+    (budget,) = LIMITS.budgets(HttpRequest(method="GET", url=f"https://slack.com/api/{method}?channel=C1"))
+    assert (budget.name, budget.reach) == (method, Reach.ACCOUNT)
+    assert (budget.requests and budget.requests + budget.burst) == a_minute
+
+
+def test_what_is_no_method_has_no_budget():
+    """The consent page, for one."""
+    assert LIMITS.budgets(HttpRequest(method="GET", url="https://slack.com/oauth/v2/authorize")) == ()
 
 
 def test_a_limit_that_hides_in_a_200_is_seen():

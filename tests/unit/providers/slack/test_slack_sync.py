@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, answer, converse
 from tests.unit.providers.slack.fake_slack import FakeSlack
 from tests.unit.providers.slack.walking import backfill, context_of, incremental, keys_of, now_of, walk
@@ -116,6 +118,85 @@ def test_a_new_reply_to_an_old_parent_is_found_within_the_look_back():
     assert keys_of(walk(slack, incremental(slack, cursor))) == {key("C1", reply, "posted")}
     none = context_of(options={"thread_lookback_days": "0"})
     assert keys_of(walk(slack, incremental(slack, cursor), none)) == set()
+
+
+def test_an_edited_reply_is_found_with_the_next_reply_to_its_thread():
+    """Also one that is older than the walk's window: the thread is read from the look-back on."""
+    slack = FakeSlack()
+    slack.make_channel("C1")
+    parent = slack.post("C1")
+    old = slack.post("C1", thread=parent)
+    slack.second += 86_400
+    cursor = walk(slack, backfill(slack))[-1].cursor
+    slack.second += 600
+    slack.edit("C1", old, "better")
+    edit = slack.messages["C1"][old]["edited"]["ts"]
+    assert keys_of(walk(slack, incremental(slack, cursor))) == set()
+    new = slack.post("C1", thread=parent)
+    found = keys_of(walk(slack, incremental(slack, cursor)))
+    assert found == {key("C1", new, "posted"), key("C1", old, "edited", edit)}
+
+
+MEDDLING = st.lists(
+    st.tuples(st.sampled_from(["post", "reply", "edit", "delete", "delete"]), st.integers(0, 30)), max_size=12
+)
+
+
+@given(meddling=MEDDLING, page=st.sampled_from([1, 2, 5]))
+def test_nothing_slips_while_people_go_on(meddling, page):
+    """Whatever is written, edited and deleted between two pages, what stands at the end was read by this walk or is
+    by the next, though this Slack's paging cursors count places and slip.
+    """
+    slack = FakeSlack(page=page)
+    slack.make_channel("C1")
+    parents = [slack.post("C1") for _ in range(6)]
+    for parent in parents[:2]:
+        for _ in range(3):
+            slack.post("C1", thread=parent)
+    slack.tick(3600)  # further back than walks overlap
+    plan, deeds, answer_to = backfill(slack), iter(meddling), slack.reply
+
+    def reply(request):
+        response = answer_to(request)
+        deed, place = next(deeds, (None, 0))
+        standing = sorted(slack.messages["C1"])
+        if deed == "post":
+            slack.post("C1")
+        elif deed == "reply" and parents[0] in standing:
+            slack.post("C1", thread=parents[0])
+        elif deed == "edit" and standing:
+            top = [ts for ts in standing if slack.messages["C1"][ts].get("thread_ts", ts) == ts]
+            if top:
+                slack.edit("C1", top[place % len(top)], "other")
+        elif deed == "delete":
+            # A parent leaves with its thread; alone it would take it out of sight.
+            single = [ts for ts in standing if ts not in parents[:2]]
+            if single:
+                del slack.messages["C1"][single[place % len(single)]]
+        return response
+
+    slack.reply = reply
+    first = walk(slack, plan)
+    slack.reply = answer_to
+    slack.tick(600)
+    found = keys_of(first) | keys_of(walk(slack, incremental(slack, first[-1].cursor)))
+    standing = slack.messages["C1"]
+    assert {key("C1", ts, "posted") for ts in standing} <= found
+    assert {key("C1", ts, "edited", m["edited"]["ts"]) for ts, m in standing.items() if "edited" in m} <= found
+
+
+def test_a_page_that_is_not_what_was_asked_for_does_not_end_the_walk_early():
+    """A `ts` from before the window does not become the place to go on from."""
+    slack, expected = busy_workspace(page=1)
+    original = slack.on_conversations_history
+
+    def history(params):
+        page = original(params)
+        page["messages"] = [*page["messages"], {"type": "message", "user": "U1", "ts": "5.000000"}]
+        return page
+
+    slack.on_conversations_history = history
+    assert keys_of(walk(slack, backfill(slack))) == expected
 
 
 def test_threads_without_news_are_not_asked():

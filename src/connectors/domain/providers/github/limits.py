@@ -6,6 +6,7 @@ then a minute. A 403 is a limit only if it says so; otherwise it is a missing pe
 Source: docs.github.com, "Rate limits for the REST API" and "Troubleshooting the REST API".
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
@@ -17,8 +18,9 @@ from connectors.domain.model.errors import (
     ReauthorizationRequiredError,
     UnexpectedResponseError,
 )
-from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
 from connectors.domain.model.instant import from_epoch_seconds
+from connectors.domain.model.limits import Budget, Reach
 from connectors.domain.providers.contract import Limits
 from connectors.domain.providers.github.endpoints import read_http_date
 
@@ -34,6 +36,17 @@ RESERVE_SHARE = 0.10
 RESERVE = "reserve"
 """`RateLimitedError.scope` of "the rest is for others": interactive calls go on."""
 
+CORE = "core"
+"""GitHub's name of the quota that all of our calls count against (`x-ratelimit-resource`). Not counted here: the user's
+other apps eat from it too, and every answer tells what is left of it."""
+
+WRITES = Budget(name="writes", requests=59, per=timedelta(minutes=1), burst=1)
+"""Making, changing and removing hooks, asking for deliveries: a second apart, as GitHub asks, and so well below the 80
+a minute that it admits."""
+
+WRITES_AN_HOUR = Budget(name="writes_an_hour", requests=250, per=timedelta(hours=1), burst=250)
+"""500 an hour is what GitHub admits. Half of it at once: the hooks of a new connection come all together."""
+
 _LIMIT_FRAGMENTS = ("secondary-rate-limits", "abuse-rate-limits")
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS})
 _VALIDATION_CODES = frozenset({"missing", "missing_field", "invalid", "already_exists", "unprocessable", "custom"})
@@ -41,7 +54,7 @@ _VALIDATION_CODES = frozenset({"missing", "missing_field", "invalid", "already_e
 
 def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
     """What an answer of 400 or above means. See `Limits.read_failure`."""
-    limited = read_limit(response, now)
+    limited = read_limit(response, now, budgets(request))
     if limited is not None:
         return limited
     match response.status:
@@ -61,20 +74,39 @@ def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) ->
             return UnexpectedResponseError(f"GitHub answered a {request.method} with {status}.")
 
 
-def read_limit(response: HttpResponse, now: datetime) -> RateLimitedError | None:
-    """The limit that an answer of 400 or above tells of, or None if it is about something else."""
+def budgets(request: HttpRequest) -> tuple[Budget, ...]:
+    """What a request counts against. See `Limits.budgets`."""
+    if request.authorization is not Authorization.ACCESS_TOKEN:
+        return (Budget(name=CORE, reach=Reach.APP),)
+    if request.method == "GET":
+        return (Budget(name=CORE), Budget(name=RESERVE))
+    return (Budget(name=CORE), WRITES, WRITES_AN_HOUR)
+
+
+def read_limit(response: HttpResponse, now: datetime, spent: Sequence[Budget] = ()) -> RateLimitedError | None:
+    """The limit that an answer of 400 or above tells of, or None if it is about something else.
+
+    Args:
+        response: the answer.
+        now: when it came.
+        spent: the budgets that its request counted against.
+    """
     if response.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
         return None
-    scope = response.headers.get("x-ratelimit-resource")
+    is_used_up = _read_count(response, "x-ratelimit-remaining") == 0
     retry_at = _read_retry_after(response, now)
-    if retry_at is not None:
-        return RateLimitedError("GitHub wants a pause.", retry_at=retry_at, scope=scope)
-    if _read_count(response, "x-ratelimit-remaining") == 0:
+    reason = "GitHub wants a pause."
+    if retry_at is None and is_used_up:
         retry_at = _read_reset(response, now) or now + SECONDARY_PAUSE
-        return RateLimitedError("The hourly quota of this GitHub user is used up.", retry_at=retry_at, scope=scope)
-    if response.status == HTTPStatus.TOO_MANY_REQUESTS or _names_a_limit(response):
-        return RateLimitedError("GitHub wants a pause.", retry_at=now + SECONDARY_PAUSE, scope=scope)
-    return None
+        reason = "The hourly quota of this GitHub user is used up."
+    elif retry_at is None:
+        if response.status != HTTPStatus.TOO_MANY_REQUESTS and not _names_a_limit(response):
+            return None
+        retry_at = now + SECONDARY_PAUSE
+    quota = next(iter(spent), Budget(name=CORE))
+    # A used up quota has a name. A secondary limit has none: whoever asks on, whatever it is, risks a ban.
+    is_named = quota.reach is Reach.APP or (is_used_up and response.headers.get("x-ratelimit-resource") == quota.name)
+    return RateLimitedError(reason, retry_at=retry_at, scope=quota.name if is_named else None, reach=quota.reach)
 
 
 def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
@@ -154,4 +186,4 @@ def _read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None  # noqa: PLR2004
 
 
-LIMITS = Limits(read_failure=read_failure, read_throttle=read_throttle)
+LIMITS = Limits(read_failure=read_failure, read_throttle=read_throttle, budgets=budgets)

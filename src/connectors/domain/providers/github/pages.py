@@ -4,7 +4,7 @@ Source: docs.github.com, "Using pagination in the REST API", "Best practices for
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -15,10 +15,9 @@ from connectors.domain.model.errors import ProviderUnavailableError, UnexpectedR
 from connectors.domain.model.http import Conversation, HttpResponse
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import SkippedItem
-from connectors.domain.providers.github import payloads
+from connectors.domain.providers.github import numbered, payloads
 from connectors.domain.providers.github.endpoints import PAGE_SIZE, Endpoints, get, read_list
-
-Position = Mapping[str, Any]
+from connectors.domain.providers.github.numbered import Position
 
 SMALLER_PAGES = (50, 25)
 """Page sizes to try when GitHub gives up on a page: it cuts off what takes longer than ten seconds."""
@@ -50,7 +49,14 @@ class Place:
 
     def url(self, *segments: str, **params: str | None) -> str:
         """The URL of a list's first page."""
-        return self.endpoints.repository_url(self.repository.full_name, *segments, **params, per_page=str(PAGE_SIZE))
+        return self.page_url({}, *segments, **params)
+
+    def page_url(self, position: Position, *segments: str, **params: str | None) -> str:
+        """The URL of the page of a numbered list that is next there."""
+        turned: str | None = position.get("url")
+        return turned or self.endpoints.repository_url(
+            self.repository.full_name, *segments, **params, **numbered.parameters(position)
+        )
 
 
 @attrs.define(kw_only=True)
@@ -62,6 +68,15 @@ class Part:
     skipped: list[SkippedItem] = attrs.field(factory=list)
     position: Position | None = None
     """Where to go on, None at the end of the list."""
+    ids: list[int] = attrs.field(factory=list)
+    """Of the items that have one, in the list's order."""
+
+
+def turn(
+    place: Place, part: Part, position: Position, response: HttpResponse, *, has_ended: bool = False
+) -> Position | None:
+    """Where a numbered list goes on after this part, which is of one page. See `numbered.turn`."""
+    return numbered.turn(place.endpoints, position, response, part.ids, part.items, has_ended=has_ended)
 
 
 class Stream(Protocol):
@@ -107,10 +122,12 @@ def read_items(
         return  # an empty repository; nothing new
     for index, item in enumerate(read_list(response)):
         part.items += 1
+        identity = item.get("id") if isinstance(item, dict) else None
+        if isinstance(identity, int):
+            part.ids.append(identity)
         try:
             read, drafts = read_item(place, item)
         except UnexpectedResponseError as error:
-            identity = item.get("id") if isinstance(item, dict) else None
             reference = reference_of(place, name, identity if isinstance(identity, int) else f"[{index}]")
             part.skipped.append(SkippedItem(reference=reference, reason=error.message))
         else:

@@ -19,10 +19,10 @@ from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import SkippedItem
 from connectors.domain.providers.github import payloads, reading, signals
 from connectors.domain.providers.github.endpoints import Endpoints, read_link
+from connectors.domain.providers.github.numbered import Position
 from connectors.domain.providers.github.pages import (
     Part,
     Place,
-    Position,
     Stream,
     ask,
     instant_text,
@@ -30,6 +30,7 @@ from connectors.domain.providers.github.pages import (
     optional_text,
     read_items,
     reference_of,
+    turn,
 )
 
 REVIEWED_PER_PAGE = 10
@@ -224,7 +225,7 @@ def _read_reviews_of(place: Place, number: int, part: Part) -> Conversation[None
 
 def read_releases(place: Place, position: Position) -> Conversation[Part]:
     """A page of releases, newest first. The walk ends with the first page on which nothing is recent."""
-    response = yield from ask(position.get("url") or place.url("releases"))
+    response = yield from ask(place.page_url(position, "releases"))
     part = Part()
     is_recent = False
     for release, drafts in read_items(place, part, response, "releases", _read_release):
@@ -232,8 +233,7 @@ def read_releases(place: Place, position: Position) -> Conversation[Part]:
         times = [at for at in (release.created_at, release.published_at) if at is not None]
         # `created_at` is the tagged commit's: a whole page is looked at before its order is believed.
         is_recent = is_recent or any(not is_before(at, place.since) for at in times)
-    following = read_link(place.endpoints, response) if is_recent else None
-    part.position = None if following is None else {"url": following}
+    part.position = turn(place, part, position, response, has_ended=not is_recent)
     return part
 
 

@@ -13,11 +13,12 @@ import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError, ValidationError
-from connectors.domain.model.http import Conversation, HttpRequest, HttpResponse
+from connectors.domain.model.http import Conversation
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, Subscriptions
-from connectors.domain.providers.github import payloads, reading
+from connectors.domain.providers.github import numbered, payloads, reading
+from connectors.domain.providers.github.deliveries import missed, redeliver
 from connectors.domain.providers.github.endpoints import (
     PAGE_SIZE,
     Endpoints,
@@ -29,10 +30,15 @@ from connectors.domain.providers.github.endpoints import (
     send,
 )
 from connectors.domain.providers.github.events import EVENTS
+from connectors.domain.providers.github.hooks import ORGANIZATION, REPOSITORY, follow, hook_url, hooks_url
 from connectors.domain.providers.github.limits import validation_codes
+from connectors.domain.providers.github.numbered import Position
 
 MAX_REPOSITORIES = 1000
 """How many repositories a connection reads and hooks if none are chosen: more would eat the user's quota."""
+
+MAX_REPOSITORY_PAGES = MAX_REPOSITORIES // PAGE_SIZE + 2
+"""Pages of them: two more, as pages overlap."""
 
 MAX_HOOK_PAGES = 10
 """Pages of hooks to look through for ours: GitHub allows 20 hooks per event, so this is never the limit."""
@@ -44,12 +50,6 @@ REPOSITORY_EVENTS: tuple[str, ...] = tuple(
 
 ORGANIZATION_EVENTS = (*REPOSITORY_EVENTS, "organization")
 """What an organization's hook sends: the same of all its repositories, and its own."""
-
-REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT})
-
-_NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
-_REPOSITORY = re.compile(f"{_NAME}/{_NAME}")
-_ORGANIZATION = re.compile(_NAME)
 
 
 # --- what to subscribe to ----------------------------------------------------------------------------------------
@@ -78,8 +78,8 @@ def chosen_of(connection: Connection) -> Chosen | None:
     if not {"repositories", "organizations"} & connection.metadata.keys():
         return None
     return Chosen(
-        repositories=_names(connection.metadata, "repositories", _REPOSITORY),
-        organizations=_names(connection.metadata, "organizations", _ORGANIZATION),
+        repositories=_names(connection.metadata, "repositories", REPOSITORY),
+        organizations=_names(connection.metadata, "organizations", ORGANIZATION),
     )
 
 
@@ -110,27 +110,36 @@ class Listing:
 
 
 def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
-    """The repositories that the user can reach, `MAX_REPOSITORIES` at most; unreadable entries are left out."""
-    url: str | None = endpoints.api_url(
-        "user",
-        "repos",
-        affiliation="owner,collaborator,organization_member",
-        sort="full_name",
-        per_page=str(PAGE_SIZE),
-    )
+    """The repositories that the user can reach, the newest `MAX_REPOSITORIES`; unreadable entries are left out.
+
+    Sorted by creation, which no rename and no push moves.
+    """
     found: dict[int, payloads.ListedRepository] = {}
     answered_at: datetime | None = None
-    for page in range(MAX_REPOSITORIES // PAGE_SIZE):
-        if url is None:
-            break
+    position: Position | None = {}
+    pages = 0
+    while position is not None and pages < MAX_REPOSITORY_PAGES and len(found) < MAX_REPOSITORIES:
+        url = position.get("url") or endpoints.api_url(
+            "user",
+            "repos",
+            affiliation="owner,collaborator,organization_member",
+            sort="created",
+            direction="desc",
+            **numbered.parameters(position),
+        )
         response = yield get(url)
-        answered_at = answered_at if page else read_http_date(response.headers.get("date", ""))
-        for item in read_list(response):
+        answered_at = answered_at if pages else read_http_date(response.headers.get("date", ""))
+        pages += 1
+        items = read_list(response)
+        for item in items:
             repository = read_repository(item)
             if repository is not None:
                 found[repository.id] = repository
-        url = read_link(endpoints, response)
-    return Listing(repositories=tuple(found.values()), answered_at=answered_at, is_cut=url is not None)
+        ids = [item.get("id") for item in items if isinstance(item, dict)]
+        position = numbered.turn(endpoints, position, response, ids, len(items))
+    listed = tuple(found.values())
+    is_cut = position is not None or len(listed) > MAX_REPOSITORIES
+    return Listing(repositories=listed[:MAX_REPOSITORIES], answered_at=answered_at, is_cut=is_cut)
 
 
 def read_repository(item: Any) -> payloads.ListedRepository | None:
@@ -139,7 +148,7 @@ def read_repository(item: Any) -> payloads.ListedRepository | None:
         repository = reading.read(item, payloads.ListedRepository, "repository")
     except UnexpectedResponseError:
         return None
-    return repository if _REPOSITORY.fullmatch(repository.full_name) else None
+    return repository if REPOSITORY.fullmatch(repository.full_name) else None
 
 
 # --- one hook ----------------------------------------------------------------------------------------------------
@@ -165,10 +174,10 @@ def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> C
     """A hook of ours on the target: a new one, or the one that is there, with the new secret."""
     endpoints = endpoints_of(app)
     target = wanted.subscription.target
-    url = _hooks_url(endpoints, target)
+    url = hooks_url(endpoints, target)
     document = _hook_document(wanted)
     request = send("POST", url, {"name": "web", **document}, expects=_REFUSALS)
-    response = yield from _follow(request)
+    response = yield from follow(request)
     if response.status == HTTPStatus.NOT_FOUND:
         raise AccessLostError(
             f"GitHub lets this user make no webhook on {target}.",
@@ -180,21 +189,21 @@ def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> C
         ours = yield from _find_hook(endpoints, url, wanted.callback_url)
         if ours is None:
             raise UnexpectedResponseError(f"GitHub refused a webhook on {target}: {validation_codes(response)}.")
-        response = yield from _follow(send("PATCH", f"{url}/{ours.id}", document))
+        response = yield from follow(send("PATCH", f"{url}/{ours.id}", document))
     hook = reading.read(response.json(), Hook, "hook")
     return SubscriptionReceipt(external_id=str(hook.id), metadata={"events": document["events"]})
 
 
 def unsubscribe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[None]:
     """Removes the hook. One that somebody else removed is removed."""
-    url = _hook_url(endpoints_of(app), subscription)
+    url = hook_url(endpoints_of(app), subscription)
     if url is not None:
-        yield from _follow(send("DELETE", url, expects=frozenset({HTTPStatus.NOT_FOUND})))
+        yield from follow(send("DELETE", url, expects=frozenset({HTTPStatus.NOT_FOUND})))
 
 
 def probe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[bool]:
     """Whether the hook is there and active: GitHub switches hooks off when an organization restricts the app."""
-    url = _hook_url(endpoints_of(app), subscription)
+    url = hook_url(endpoints_of(app), subscription)
     if url is None:
         return False
     response = yield get(url, expects=frozenset({HTTPStatus.NOT_FOUND}))
@@ -220,8 +229,8 @@ def _hook_document(wanted: SubscriptionRequest) -> dict[str, Any]:
     }
 
 
-def _find_hook(endpoints: Endpoints, hooks_url: str, callback_url: str) -> Conversation[Hook | None]:
-    url: str | None = f"{hooks_url}?per_page={PAGE_SIZE}"
+def _find_hook(endpoints: Endpoints, listed_at: str, callback_url: str) -> Conversation[Hook | None]:
+    url: str | None = f"{listed_at}?per_page={PAGE_SIZE}"
     for _ in range(MAX_HOOK_PAGES):
         if url is None:
             return None
@@ -237,30 +246,6 @@ def _find_hook(endpoints: Endpoints, hooks_url: str, callback_url: str) -> Conve
     return None
 
 
-def _follow(request: HttpRequest) -> Conversation[HttpResponse]:
-    """The answer to a writing request, once more at the new place if the repository has moved."""
-    response = yield request
-    if response.status in REDIRECTS and "location" in response.headers:
-        response = yield attrs.evolve(request, url=response.headers["location"])
-    return response
-
-
-def _hook_url(endpoints: Endpoints, subscription: Subscription) -> str | None:
-    if subscription.external_id is None or not subscription.external_id.isdecimal():
-        return None
-    return f"{_hooks_url(endpoints, subscription.target)}/{subscription.external_id}"
-
-
-def _hooks_url(endpoints: Endpoints, target: str) -> str:
-    """Raises ValidationError for a target that is not one of ours."""
-    kind, _, name = target.partition(":")
-    if kind == "repo" and _REPOSITORY.fullmatch(name):
-        return endpoints.repository_url(name, "hooks")
-    if kind == "org" and _ORGANIZATION.fullmatch(name):
-        return endpoints.api_url("orgs", name, "hooks")
-    raise ValidationError("A webhook's target is `repo:owner/name` or `org:name`.")
-
-
 def _names(metadata: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     listed = metadata.get(key) or ()
     if isinstance(listed, str) or not isinstance(listed, Sequence):
@@ -273,5 +258,12 @@ def _names(metadata: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> t
     return tuple(dict.fromkeys(listed))
 
 
-SUBSCRIPTIONS = Subscriptions(targets=targets, subscribe=subscribe, unsubscribe=unsubscribe, probe=probe)
+SUBSCRIPTIONS = Subscriptions(
+    targets=targets,
+    subscribe=subscribe,
+    unsubscribe=unsubscribe,
+    probe=probe,
+    missed=missed,
+    redeliver=redeliver,
+)
 """Hooks do not expire, so there is no renewal and no lifetime."""

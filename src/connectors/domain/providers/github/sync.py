@@ -22,7 +22,8 @@ from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.github import payloads
 from connectors.domain.providers.github.endpoints import Endpoints, endpoints_of, get, read_http_date
-from connectors.domain.providers.github.pages import Part, Place, Position, Window
+from connectors.domain.providers.github.numbered import Position
+from connectors.domain.providers.github.pages import Part, Place, Window
 from connectors.domain.providers.github.streams import STREAMS
 from connectors.domain.providers.github.subscriptions import (
     MAX_REPOSITORIES,

@@ -3,6 +3,7 @@
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.slack.endpoints import allowed_origins
+from connectors.domain.providers.slack.families import FAMILIES
 from connectors.domain.providers.slack.limits import LIMITS
 from connectors.domain.providers.slack.oauth import OAUTH
 from connectors.domain.providers.slack.options import OPTIONS
@@ -19,6 +20,7 @@ SLACK = Provider(
     oauth=OAUTH,
     allowed_origins=allowed_origins,
     limits=LIMITS,
+    families=FAMILIES,
     webhooks=WEBHOOKS,
     sync=SYNC,
     options=OPTIONS,

@@ -22,6 +22,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.limits import Budget, Reach
 from connectors.domain.providers.contract import Limits
 from connectors.domain.providers.slack.endpoints import method_of
 from connectors.domain.providers.slack.payloads import read_text
@@ -30,6 +31,18 @@ DEFAULT_WAIT = timedelta(seconds=60)
 """Where a limit comes without `Retry-After`: Slack counts in windows of one minute."""
 LONGEST_WAIT = timedelta(days=1)
 """A larger `Retry-After` is damage, not advice; Slack's windows are minutes."""
+MINUTE = timedelta(minutes=1)
+"""Slack's window for every method."""
+TIER_2, TIER_3 = (15, 5), (40, 10)
+"""Steadily a minute, and at once after a rest: together the 20 and 50 that Slack's tiers admit in any minute."""
+TIERS: Mapping[str, tuple[int, int]] = {
+    "conversations.list": TIER_2,
+    "users.list": TIER_2,
+    "conversations.history": TIER_3,
+    "conversations.replies": TIER_3,
+    "conversations.join": TIER_3,
+}
+"""Of the methods that a walk calls. Others are called once in a connection's life and not counted."""
 ERROR_LIMIT = 80
 """Characters of a foreign error code that we repeat."""
 
@@ -186,9 +199,25 @@ def read_refusal(response: HttpResponse) -> dict[str, Any] | None:
 
 
 def rate_limited(response: HttpResponse, now: datetime, method: str | None) -> RateLimitedError:
-    """The limit with its end. Slack counts per method and workspace, so other methods may go on."""
+    """The limit with its end. Slack counts per method, workspace and app: other methods and workspaces may go on."""
     wait = read_retry_after(response.headers.get("retry-after"), now)
-    return RateLimitedError(f"Slack limits {method or 'this method'} for now.", retry_at=now + wait, scope=method)
+    message = f"Slack limits {method or 'this method'} for now."
+    return RateLimitedError(message, retry_at=now + wait, scope=method, reach=Reach.ACCOUNT)
+
+
+def budgets(request: HttpRequest) -> tuple[Budget, ...]:
+    """What a request counts against: its method's limit in its workspace. See `Limits.budgets`.
+
+    Apps outside Slack's Marketplace are held to less. A request does not show whose it is, so that is learnt from
+    `Retry-After`.
+    """
+    method = method_of(request.url)
+    if method is None:
+        return ()
+    if method not in TIERS:
+        return (Budget(name=method, reach=Reach.ACCOUNT),)
+    steadily, at_once = TIERS[method]
+    return (Budget(name=method, reach=Reach.ACCOUNT, requests=steadily, per=MINUTE, burst=at_once),)
 
 
 def read_retry_after(value: str | None, now: datetime) -> timedelta:
@@ -208,4 +237,6 @@ def read_retry_after(value: str | None, now: datetime) -> timedelta:
     return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
 
 
-LIMITS = Limits(read_failure=read_failure, read_throttle=read_throttle, is_unauthorized=is_unauthorized)
+LIMITS = Limits(
+    read_failure=read_failure, read_throttle=read_throttle, is_unauthorized=is_unauthorized, budgets=budgets
+)

@@ -2,13 +2,14 @@
 
 The walk covers one window of time whose upper end is fixed when it starts. Slack lists newest first, so the window's
 lower end moves only when the whole walk is done: a crash between pages resumes at the committed cursor and loses
-nothing. Slack's own cursors can die (`invalid_cursor`); the lowest `ts` seen so far then says where to go on.
+nothing. Histories and threads are turned by time, not by Slack's paging cursors: a `ts` never moves and never dies.
 
 Replies are not in the history. They are read of every parent in the window, and of older parents as far as the
 look-back reaches; a reply to a parent older than that comes by webhook only.
 Source: docs.slack.dev, `conversations.history`, `conversations.replies`, `conversations.join`.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -121,7 +122,7 @@ def read_history(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversati
             "conversations.history",
             channel=stop.id,
             oldest=just_before(walk.lookback),
-            latest=just_after(walk.high) if walk.page or walk.lowest is None else walk.lowest,
+            latest=just_after(walk.high) if walk.lowest is None else walk.lowest,
             limit=str(page_size(context.app)),
             cursor=walk.page,
         )
@@ -137,12 +138,14 @@ def read_history(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversati
     signals, skipped_items = read_items(context, walk, stop, items)
     messages = [read_message(read_object(item), stop.id) for item in items]
     seen = [message.ts for message in messages if message.ts is not None]
+    lowest = min([*within(walk, seen), *([walk.lowest] if walk.lowest else [])], key=ts_instant, default=None)
     page = next_page(answer)
     forward = attrs.evolve(
         walk,
-        page=page,
+        # A page that is empty, or not what was asked for, leaves no time to go on from.
+        page=page if lowest == walk.lowest else None,
         queue=(attrs.evolve(stop, join=False), *walk.queue[1:]),
-        lowest=min([*seen, *([walk.lowest] if walk.lowest else [])], key=ts_instant, default=None),
+        lowest=lowest,
         exhausted=page is None,
         threads=tuple(message.ts for message in messages if message.ts and has_new_replies(message, walk)),
     )
@@ -167,7 +170,8 @@ def join(context: SyncContext, stop: Stop) -> Conversation[None]:
 def read_replies(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
     """One page of a thread, oldest first. Slack repeats the parent on each."""
     stop, parent = walk.queue[0], walk.threads[0]
-    oldest = just_before(walk.low) if walk.thread_page or walk.highest is None else walk.highest
+    # From the look-back on, not from the window: an earlier reply may have been edited since.
+    oldest = just_before(walk.lookback) if walk.highest is None else walk.highest
     response = yield call(
         context,
         "conversations.replies",
@@ -190,9 +194,10 @@ def read_replies(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversati
     items = [item for item in read_list(answer.get("messages")) if read_object(item).get("ts") != parent]
     signals, skipped_items = read_items(context, walk, stop, items)
     seen = [ts for ts in (read_message(read_object(item)).ts for item in items) if ts is not None]
-    highest = max([*seen, *([walk.highest] if walk.highest else [])], key=ts_instant, default=None)
-    forward = attrs.evolve(walk, thread_page=next_page(answer), highest=highest)
-    if forward.thread_page is None:
+    highest = max([*within(walk, seen), *([walk.highest] if walk.highest else [])], key=ts_instant, default=None)
+    page = next_page(answer)
+    forward = attrs.evolve(walk, thread_page=page if highest == walk.highest else None, highest=highest)
+    if page is None:
         forward = next_thread(forward)
     return page_at(plan, forward, signals=signals, skipped=skipped_items, items=len(items))
 
@@ -215,6 +220,11 @@ def read_items(
             continue
         signals.extend(draft for draft in drafts if is_within(walk, draft.occurred_at))
     return tuple(signals), tuple(skipped)
+
+
+def within(walk: Walk, seen: Iterable[str]) -> list[str]:
+    """Those that were asked for: a `ts` of anywhere else must not move the walk past what is still to be read."""
+    return [ts for ts in seen if ts_instant(walk.lookback) <= ts_instant(ts) <= ts_instant(walk.high)]
 
 
 def just_before(ts: str) -> str:

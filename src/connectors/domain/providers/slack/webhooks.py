@@ -18,7 +18,7 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.instant import epoch_seconds
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.signal import SignalDraft, SignalKind
 from connectors.domain.model.webhook import (
     DeliveryHints,
     Ignored,
@@ -44,6 +44,9 @@ WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 URL_VERIFICATION = "url_verification"
 RATE_LIMITED = "app_rate_limited"
 EVENT = "event_callback"
+REPLY = "message.reply"
+"""What we call a message in a thread, of whatever subtype: Slack has no name of its own for it, and unlike others the
+walk finds not all of them."""
 UNINSTALLED = "app_uninstalled"
 TOKENS_REVOKED = "tokens_revoked"
 
@@ -121,7 +124,9 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     if envelope.kind in {UNINSTALLED, TOKENS_REVOKED}:
         return attrs.evolve(found, lifecycle=Lifecycle.REVOKED)
     reading = read_signal(envelope.event, Workspace(id=envelope.account_id), envelope.fallback_ts)
-    return reading if isinstance(reading, Ignored) else found
+    if isinstance(reading, Ignored):
+        return reading
+    return attrs.evolve(found, event=REPLY) if reading.kind is SignalKind.MESSAGE_REPLIED else found
 
 
 def answer_challenge(envelope: Envelope) -> Ignored:

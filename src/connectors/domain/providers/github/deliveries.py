@@ -1,0 +1,133 @@
+"""A hook's own log of its deliveries: which of them never arrived, and asking for one once more.
+
+GitHub tries once and never again by itself. It keeps the log for three days.
+
+Source: docs.github.com, REST "Repository webhooks: deliveries", "Handling failed webhook deliveries".
+"""
+
+from datetime import datetime
+from http import HTTPStatus
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import UnexpectedResponseError, ValidationError
+from connectors.domain.model.http import Conversation
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.webhook import Subscription
+from connectors.domain.providers.contract import MissedDelivery
+from connectors.domain.providers.github import reading
+from connectors.domain.providers.github.endpoints import PAGE_SIZE, endpoints_of, get, read_link, read_list, send
+from connectors.domain.providers.github.events import EVENTS
+from connectors.domain.providers.github.hooks import follow, hook_url, is_id
+
+MAX_LOG_PAGES = 200
+"""Pages of one hook's log that are read, 20,000 deliveries: more in three days would be a hook of a vast organization,
+whose log would eat the user's quota."""
+
+
+@attrs.frozen(kw_only=True)
+class LogEntry:
+    """One attempt to deliver."""
+
+    id: int
+    guid: str
+    delivered_at: datetime
+    status_code: int | None = None
+    """Our answer's; 0 where there was none."""
+    event: str
+    action: str | None = None
+    redelivery: bool = False
+
+    @property
+    def is_received(self) -> bool:
+        """Whether we acknowledged it."""
+        return HTTPStatus.OK <= (self.status_code or 0) < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def name(self) -> str:
+        """The event as in `WebhookEvent.event`."""
+        return self.event if self.action is None else f"{self.event}.{self.action}"
+
+
+@attrs.define
+class _Attempts:
+    """What the log says of one delivery, read from its latest attempt back."""
+
+    latest: LogEntry
+    earliest: LogEntry
+    is_received: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an earlier attempt could still have been received: only repetitions have been seen."""
+        return not self.is_received and self.earliest.redelivery
+
+
+def missed(
+    app: ProviderApp, _: Connection, subscription: Subscription, since: datetime
+) -> Conversation[tuple[MissedDelivery, ...]]:
+    """The deliveries with an attempt since then of which no attempt at all was received. See `Subscriptions.missed`.
+
+    Only events that become signals count. An attempt that was made within the last half minute may still be on its way
+    and is listed all the same: how old a failure must be to be believed is for the caller, by `MissedDelivery.at`.
+
+    Raises:
+        AccessLostError: the hook is gone, or the user may not see it any more.
+        UnexpectedResponseError: the log is too long to be read back to that instant.
+    """
+    endpoints = endpoints_of(app)
+    hook = hook_url(endpoints, subscription)
+    url = None if hook is None else f"{hook}/deliveries?per_page={PAGE_SIZE}"
+    found: dict[str, _Attempts] = {}
+    for _page in range(MAX_LOG_PAGES):
+        if url is None:
+            break
+        response = yield get(url)
+        is_past = False
+        for item in read_list(response):
+            try:
+                entry = reading.read(item, LogEntry, "delivery")
+            except UnexpectedResponseError:
+                continue  # without an id or an instant there is nothing to ask for
+            is_past = entry.delivered_at < since
+            _note(found, entry, is_past=is_past)
+        # Behind the instant only first attempts are looked for, of what was tried again since.
+        is_settled = is_past and not any(attempts.is_open for attempts in found.values())
+        url = None if is_settled else read_link(endpoints, response)
+    if url is not None:
+        raise UnexpectedResponseError(f"The webhook's log has more than {MAX_LOG_PAGES} pages since {since:%F %R}.")
+    return tuple(_missed(guid, attempts) for guid, attempts in found.items() if not attempts.is_received)
+
+
+def redeliver(
+    app: ProviderApp, _: Connection, subscription: Subscription, delivery: MissedDelivery
+) -> Conversation[None]:
+    """Has GitHub send it once more, with the same GUID. See `Subscriptions.redeliver`.
+
+    Raises:
+        AccessLostError: it is in the log no more, or the hook is gone.
+    """
+    hook = hook_url(endpoints_of(app), subscription)
+    if hook is None or not is_id(delivery.log_id):
+        raise ValidationError("There is no such delivery at GitHub.")
+    yield from follow(send("POST", f"{hook}/deliveries/{delivery.log_id}/attempts"))
+
+
+def _note(found: dict[str, _Attempts], entry: LogEntry, *, is_past: bool) -> None:
+    attempts = found.get(entry.guid)
+    if attempts is None:
+        if is_past or entry.name not in EVENTS:
+            return
+        attempts = found[entry.guid] = _Attempts(entry, entry)
+    attempts.earliest = entry
+    attempts.is_received = attempts.is_received or entry.is_received
+
+
+def _missed(guid: str, attempts: _Attempts) -> MissedDelivery:
+    return MissedDelivery(
+        delivery_id=guid,
+        log_id=str(attempts.latest.id),
+        event=attempts.latest.name,
+        at=attempts.earliest.delivered_at,
+    )
