@@ -240,8 +240,12 @@ class Walker:
     def sync(self, target=None):
         return self.walk(SyncMode.INCREMENTAL, target=target)
 
-    def walk(self, mode, *, since=None, until=None, target=None, crash_after=None):
-        """The keys that were new. `crash_after`: how many pages until the worker dies; the walk is then resumed."""
+    def walk(self, mode, *, since=None, until=None, target=None, crash_after=None, between=lambda number: None):
+        """The keys that were new.
+
+        `crash_after`: how many pages until the worker dies; the walk is then resumed. `between`: what happens at the
+        vendor after each page, told how many there were.
+        """
         plan = SyncPlan(
             mode=mode,
             started_at=self.google.now,
@@ -265,6 +269,7 @@ class Walker:
             cursor = page.cursor
             if page.done:
                 break
+            between(len(self.pages))
         if mode is SyncMode.INCREMENTAL or plan.last_cursor is None:
             self.cursors[target or ""] = cursor
         return new

@@ -372,7 +372,7 @@ def test_a_key_set_without_keys_is_refused():
 
 
 def test_the_mailbox_is_watched_and_renewed_by_the_same_call():
-    """Topic and labels as documented; the end is Google's."""
+    """No labels, or mail that skips the inbox would not be told of; the end is Google's."""
     app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")
     subscriptions = GMAIL.webhooks.subscriptions
     connection = make_connection(GMAIL)
@@ -386,12 +386,26 @@ def test_the_mailbox_is_watched_and_renewed_by_the_same_call():
     ):
         answer = script(reply({"historyId": "1", "expiration": "1431990098200"}))
         receipt = converse(GMAIL, conversation, answer)
-        assert json.loads(answer.asked[0].body) == {
-            "topicName": "projects/P/topics/T",
-            "labelIds": ["INBOX", "SENT"],
-            "labelFilterBehavior": "include",
-        }
+        assert json.loads(answer.asked[0].body) == {"topicName": "projects/P/topics/T"}
         assert receipt.expires_at == datetime.fromtimestamp(1431990098.2, UTC)
+
+
+@pytest.mark.parametrize("expiration", [None, "soon", -1])
+def test_a_watch_without_an_end_is_not_taken_for_eternal(expiration):
+    """It would never be renewed, and die in silence: the end that was known, or asked for, stands."""
+    app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")
+    subscriptions = GMAIL.webhooks.subscriptions
+    ends_at = NOW + timedelta(days=7)
+    subscription = make_subscription(GMAIL, "dana@x.com")
+    request = SubscriptionRequest(
+        subscription=subscription, secret=Secret("x"), callback_url="https://x", expires_at=ends_at
+    )
+    for conversation in (
+        subscriptions.subscribe(app, make_connection(GMAIL), request),
+        subscriptions.renew(app, make_connection(GMAIL), attrs.evolve(subscription, expires_at=ends_at)),
+    ):
+        receipt = converse(GMAIL, conversation, script(reply({"historyId": "1", "expiration": expiration})))
+        assert receipt.expires_at == ends_at
 
 
 def test_two_tenants_of_one_mailbox_share_a_watch():

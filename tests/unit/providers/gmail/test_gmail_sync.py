@@ -20,8 +20,8 @@ from tests.support.google import (
 from connectors.domain.model.errors import RateLimitedError, UnexpectedResponseError
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
-from connectors.domain.providers.gmail import GMAIL
-from connectors.domain.providers.gmail.oauth import METADATA_SCOPE
+from connectors.domain.providers.gmail import GMAIL, listing
+from connectors.domain.providers.gmail.oauth import METADATA_SCOPE, READ_SCOPE
 
 CONTEXT = SyncContext(app=make_app(GMAIL), connection=make_connection(GMAIL))
 PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
@@ -103,14 +103,14 @@ def test_a_metadata_grant_lists_by_label():
 
 
 def test_a_large_mailbox_is_read_page_by_page():
-    """Every page is one list and its messages; a walk that dies goes on at the last page."""
+    """Every page is a list and its messages; a walk that dies goes on at the last page."""
     google = Google.new()
-    for number in range(130):
+    for number in range(60):
         google.world.receive_email(DANA, sender=LEE, subject=f"Mail {number}", age_days=1 + number / 100)
     walker = google.connect(GMAIL)
     walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), crash_after=1)
-    assert len(walker.signals) == 130
-    assert [page.items for page in walker.pages] == [100, 30, 0]
+    assert len(walker.signals) == 60
+    assert [page.items for page in walker.pages] == [25, 25, 10, 0]
 
 
 def test_a_limit_in_mid_page_ends_the_page():
@@ -129,3 +129,80 @@ def test_arrival_needs_no_history_to_be_the_same():
     walker.sync()
     assert walker.backfill(since=NOW - timedelta(days=1)) == []
     assert walker.kinds() == [("email_received", "Once")]
+
+
+@pytest.mark.parametrize("leave", ["trash_email", "archive_email", "delete_email"])
+@pytest.mark.parametrize("scope", [READ_SCOPE, METADATA_SCOPE])
+def test_no_message_slips_through_a_list_that_moves(scope, leave, monkeypatch):
+    """Between pages listed messages leave the list, and new ones come: each of all is told, by either way of listing."""
+    monkeypatch.setattr(listing, "PAGE_SIZE", 6)
+    google = Google.new()
+    mails = [google.world.receive_email(DANA, sender=LEE, subject=f"Mail {n}", age_days=1 + n / 100) for n in range(40)]
+    walker = google.connect(GMAIL, scopes=(scope,))
+
+    def happen(number):
+        if number <= 5:
+            for mail in mails[2 * number - 2 : 2 * number]:
+                getattr(google.world, leave)(DANA, mail)
+            google.pass_time(seconds=1)
+            google.world.receive_email(DANA, sender=LEE, subject=f"New {number}")
+
+    walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
+    received = {title for kind, title in walker.kinds() if kind == "email_received"}
+    assert received == {f"Mail {n}" for n in range(40)} | {f"New {n}" for n in range(1, 6)}
+
+
+LISTED = {
+    **CURSOR,
+    "listing": {"labels": [], "page": "p2", "passed": ["1", "2"], "oldest": "2026-11-10T00:00:00Z", "starts": 0},
+}
+
+
+def ids(*names, **more):
+    return reply({"messages": [{"id": name} for name in names], **more})
+
+
+def test_a_page_out_of_touch_with_the_one_before_starts_the_listing_over():
+    """Nothing shows that none slipped between: the listing goes on from a day above the oldest message read."""
+    page, _ = read(LISTED, ids("8", "9"), ids("6", "7"))
+    assert (page.done, page.observations, page.cursor["follow"]) == (False, (), True)
+    _, asked = read(page.cursor, ids())
+    assert query_of(asked[0])["q"] == "before:1794355200 -in:chats"
+    with pytest.raises(UnexpectedResponseError):
+        read({**LISTED, "listing": {**LISTED["listing"], "starts": 3}}, ids("8"), ids("6"))
+
+
+def test_a_listing_whose_token_has_lapsed_starts_over():
+    """As when the walk had to wait for long; on a first page it would be another mistake."""
+    page, _ = read(LISTED, error_reply(400, "invalidArgument"))
+    assert (page.cursor["listing"]["page"], page.cursor["listing"]["starts"]) == (None, 1)
+    with pytest.raises(UnexpectedResponseError):
+        read(page.cursor, error_reply(400, "invalidArgument"))
+
+
+def test_a_history_page_whose_token_has_lapsed_is_read_from_its_start():
+    """Once: the same records give the same keys."""
+    page, _ = read({**CURSOR, "page": "p9"}, error_reply(400, "invalidArgument"))
+    assert "page" not in page.cursor
+    with pytest.raises(UnexpectedResponseError):
+        read({**page.cursor, "page": "p9"}, error_reply(400, "invalidArgument"))
+
+
+def test_an_answer_that_names_many_messages_is_read_in_parts():
+    """However many one record names, no page reads more than its size; what is added meanwhile comes after."""
+
+    def added(number, names):
+        return {"id": str(number), "messagesAdded": [{"message": {"id": name}} for name in names]}
+
+    def answer(*records):
+        return reply({"history": records, "historyId": "1300"})
+
+    bulk = added(1240, [f"m{number}" for number in range(30)])
+    gone = [error_reply(404, "notFound")] * 30
+    first, asked = read(CURSOR, answer(bulk), *gone[:25])
+    assert (first.done, first.items, len(asked)) == (False, 25, 26)
+    second, _ = read(first.cursor, answer(bulk, added(1250, ["late", "m0"])), *gone[:5])
+    assert (second.done, second.items) == (False, 5)
+    third, _ = read(second.cursor, answer(bulk, added(1250, ["late", "m0"])), *gone[:2])
+    assert (third.done, third.items) == (True, 2)
+    assert third.cursor == {"history_id": "1300", "seen_at": CURSOR["seen_at"]}

@@ -15,14 +15,20 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest
-from connectors.domain.providers._google.limits import LIMITS, QUOTA_PAUSE, RATE_PAUSE
+from connectors.domain.model.limits import Reach
+from connectors.domain.providers._google.limits import QUOTA_PAUSE, RATE_PAUSE
+from connectors.domain.providers.gmail import GMAIL
+from connectors.domain.providers.gmail.limits import PAGE_COST
+from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
+from connectors.domain.providers.google_drive import GOOGLE_DRIVE
 
+ROOMS = {"drive": GOOGLE_DRIVE, "calendar": GOOGLE_CALENDAR, "gmail": GMAIL}
 REQUEST = HttpRequest(method="GET", url="https://www.googleapis.com/drive/v3/changes")
 SCOPE_DETAIL = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}]
 
 
 def read(response):
-    return LIMITS.read_failure(REQUEST, response, NOW)
+    return GOOGLE_DRIVE.limits.read_failure(REQUEST, response, NOW)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +91,90 @@ def test_no_text_of_theirs_is_repeated():
     """Messages and odd reasons of an answer stay out of our error."""
     error = read(error_reply(403, "<script>secret", message="token ya29.secret"))
     assert "secret" not in str(error) + repr(error.details)
+
+
+PATHS = {
+    "drive": ("https://www.googleapis.com/drive/v3/files?q=x", 100),
+    "calendar": ("https://www.googleapis.com/calendar/v3/calendars/dana%40x.com/events", 1),
+    "gmail": ("https://gmail.googleapis.com/gmail/v1/users/me/messages/18c1?format=metadata", 20),
+}
+OF_USER = ("user", Reach.ACCOUNT)
+OF_PROJECT = ("project", Reach.APP)
+OF_DAY = ("project_day", Reach.APP)
+PER_USER = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "QueriesPerMinutePerUser"}}]
+PER_PROJECT = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "QueriesPerMinutePerProject"}}]
+
+
+@pytest.mark.parametrize(
+    ("room", "response", "expected"),
+    [
+        ("drive", error_reply(403, "userRateLimitExceeded"), OF_USER),
+        ("drive", error_reply(403, "rateLimitExceeded"), OF_PROJECT),
+        ("drive", error_reply(403, "quotaExceeded"), OF_DAY),
+        ("drive", error_reply(403, "dailyLimitExceeded"), OF_DAY),
+        ("calendar", error_reply(403, "quotaExceeded"), OF_USER),
+        ("calendar", error_reply(403, "dailyLimitExceeded"), OF_DAY),
+        ("gmail", error_reply(403, "rateLimitExceeded"), OF_PROJECT),
+        ("gmail", error_reply(429, "rateLimitExceeded"), OF_USER),
+        ("gmail", error_reply(403, "rateLimitExceeded", details=PER_USER), OF_USER),
+        ("gmail", error_reply(429, "rateLimitExceeded", details=PER_PROJECT), OF_PROJECT),
+        ("gmail", reply(body=b"<html>429", status=429), OF_USER),
+    ],
+)
+def test_a_refusal_names_the_budget_that_is_used_up(room, response, expected):
+    """Google tells its project's limits from a user's; what it leaves open holds up that user alone."""
+    request = HttpRequest(method="GET", url=PATHS[room][0])
+    error = ROOMS[room].limits.read_failure(request, response, NOW)
+    assert (error.scope, error.reach) == expected
+    assert expected in {(budget.name, budget.reach) for budget in ROOMS[room].limits.budgets(request)}
+
+
+def test_a_refusal_of_an_identity_endpoint_holds_up_one_grant():
+    """It counts against no quota of the API, whose other users have no part in it."""
+    request = HttpRequest(method="GET", url="https://openidconnect.googleapis.com/v1/userinfo")
+    error = GMAIL.limits.read_failure(request, error_reply(429, "rateLimitExceeded"), NOW)
+    assert (error.scope, error.reach, GMAIL.limits.budgets(request)) == (None, Reach.GRANT, ())
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("drive", {"user": 325_000, "project": 1_000_000, "project_day": 400_000_000}),
+        ("calendar", {"user": 600, "project": 10_000, "project_day": 1_000_000}),
+        ("gmail", {"user": 6_000, "project": 1_200_000, "project_day": 80_000_000}),
+    ],
+)
+@pytest.mark.parametrize("base", ["https://host.example", "http://127.0.0.1:9000/google"])
+def test_budgets_add_up_to_what_google_allows(room, allowed, base):
+    """Wherever the API is, steady flow and burst together are the quota, and no request costs more than the burst."""
+    url, cost = PATHS[room]
+    budgets = ROOMS[room].limits.budgets(HttpRequest(method="GET", url=base + url[url.index(".com/") + 4 :]))
+    assert {budget.name: budget.requests + budget.burst for budget in budgets} == allowed
+    assert {budget.cost for budget in budgets} == {cost}
+    assert all(budget.burst >= cost for budget in budgets)
+
+
+def test_a_page_of_mail_goes_out_at_once():
+    """The dearest page fits into the burst: no page waits in its middle, to be read again from its beginning."""
+    (user, *_) = GMAIL.limits.budgets(HttpRequest(method="GET", url=PATHS["gmail"][0]))
+    assert user.burst >= PAGE_COST
+
+
+@pytest.mark.parametrize(
+    ("path", "cost"),
+    [("/profile", 1), ("/history", 2), ("/messages", 5), ("/stop", 50), ("/watch", 100), ("/drafts", 100)],
+)
+def test_gmail_weighs_its_methods(path, cost):
+    """As in its table; what is not in ours counts as the dearest."""
+    url = f"https://gmail.googleapis.com/gmail/v1/users/me{path}?pageToken=x"
+    assert GMAIL.limits.budgets(HttpRequest(method="GET", url=url))[0].cost == cost
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_families_divide_the_kinds(room):
+    """Each kind is in exactly one family, and a notification, which names none, concerns them all."""
+    provider = ROOMS[room]
+    kinds = [kind for family in provider.families for kind in family.kinds]
+    assert sorted(kinds) == sorted(provider.kinds)
+    assert [provider.family_of(event) for event in ("change", "exists", "mailbox.changed")] == [None] * 3
+    assert [family.is_backfilled for family in provider.families] == [True, False]

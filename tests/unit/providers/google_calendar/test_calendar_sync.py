@@ -17,6 +17,7 @@ from tests.support.google import (
 )
 
 from connectors.domain.model.errors import RateLimitedError, UnexpectedResponseError
+from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
@@ -166,3 +167,66 @@ def test_an_explicit_end_bounds_a_backfill():
     walker = google.connect(GOOGLE_CALENDAR)
     walker.backfill(since=NOW - timedelta(days=15), until=NOW - timedelta(days=5))
     assert [title for _, title in walker.kinds()] == ["Within"]
+
+
+class LateCalendar:
+    """A calendar whose pages count positions and whose token stands for the end of its pass: the worst that is allowed."""
+
+    def __init__(self, count):
+        self.ticks = 0
+        self.events = {}
+        for number in range(count):
+            self.touch(f"e{number}")
+
+    def touch(self, name, **changes):
+        self.ticks += 1
+        at = rfc3339(NOW + timedelta(seconds=self.ticks))
+        self.events[name] = {"created": rfc3339(NOW), **self.events.get(name, {}), "id": name, "updated": at, **changes}
+
+    def answer(self, request):
+        if "calendarList" in request.url:
+            return reply({"items": [{"id": "a"}]})
+        query = query_of(request)
+        found = [event for event in self.events.values() if event["updated"] >= query.get("updatedMin", "")]
+        if "syncToken" in query:
+            found = [event for event in found if event["updated"] > query["syncToken"]]
+        begin = int(query.get("pageToken", 0))
+        ahead = {"nextPageToken": str(begin + 3)} if begin + 3 < len(found) else {"nextSyncToken": self.token()}
+        return reply({"items": found[begin : begin + 3], **ahead})
+
+    def token(self):
+        return rfc3339(NOW + timedelta(seconds=self.ticks))
+
+
+@pytest.mark.parametrize("mode", list(SyncMode))
+def test_no_change_slips_through_a_pass_of_several_pages(mode):
+    """What is edited, cancelled or added behind the walk is told, even if the pass's token no longer tells of it."""
+    calendar = LateCalendar(10)
+    plan = SyncPlan(mode=mode, started_at=NOW, last_cursor={"calendars": {"a": {**STATE, "token": rfc3339(NOW)}}})
+    cursor = converse(GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.start(CONTEXT, plan), calendar.answer)
+    seen, pages, done = {}, 0, False
+    while not done:
+        page = converse(GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.read_page(CONTEXT, plan, cursor), calendar.answer)
+        cursor, done, pages = page.cursor, page.done, pages + 1
+        seen |= {one.state["item"]["id"]: one.state["item"] for one in page.observations}
+        if pages == 2:
+            calendar.touch("e0", summary="Changed")
+            calendar.touch("e1", status="cancelled")
+            calendar.touch("new")
+    assert seen == calendar.events
+    assert cursor["calendars"]["a"]["token"] == calendar.token()
+
+
+def test_a_pass_of_one_page_needs_no_catch_up():
+    """The answer and its token are of one instant."""
+    page, _ = read(CURSOR, reply({"items": [], "nextSyncToken": "t2"}))
+    assert [work["id"] for work in page.cursor["work"]] == ["b"]
+
+
+def test_a_catch_up_that_comes_too_late_repeats_its_pass():
+    """`updatedMin` reaches back some weeks only; the pass is done again, once."""
+    late = {**WORK, "token": None, "catch_up": "2026-10-01T00:00:00Z"}
+    page, _ = read({"calendars": {"a": STATE}, "work": [late]}, error_reply(410, "updatedMinTooLongAgo"))
+    assert (page.cursor["work"][0]["catch_up"], page.cursor["work"][0]["restarted"]) == (None, True)
+    with pytest.raises(UnexpectedResponseError):
+        read({**page.cursor, "work": [{**late, "restarted": True}]}, error_reply(410, "updatedMinTooLongAgo"))

@@ -20,7 +20,7 @@ from tests.support.google import (
 from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
-from connectors.domain.providers.google_drive import GOOGLE_DRIVE
+from connectors.domain.providers.google_drive import GOOGLE_DRIVE, listing
 from connectors.domain.providers.google_drive.oauth import READ_SCOPE
 
 CONTEXT = SyncContext(app=make_app(GOOGLE_DRIVE), connection=make_connection(GOOGLE_DRIVE))
@@ -120,11 +120,13 @@ def test_a_fresh_token_that_is_refused_ends_the_walk():
 
 
 def test_a_listing_that_does_not_advance_ends_the_walk():
-    """Starting again at the same file, or nowhere, leads nowhere."""
-    for seen, before in (("2026-11-19T00:00:00.000Z", "2026-11-19T00:00:00.000Z"), (None, None)):
-        item = {"pass": "files", "log": "user", "page": "p2", "seen": seen, "before": before}
-        with pytest.raises(UnexpectedResponseError):
-            read({"tokens": {"user": "8"}, "work": [item]}, error_reply(400, "invalid", location="pageToken"))
+    """A token that is refused again, or that leads to itself, leads nowhere."""
+    item = {"pass": "files", "log": "user", "page": "p2", "before": "2026-11-19T00:00:00Z"}
+    cursor = {"tokens": {"user": "8"}, "work": [{**item, "restarted": True}]}
+    with pytest.raises(UnexpectedResponseError):
+        read(cursor, error_reply(400, "invalid", location="pageToken"))
+    with pytest.raises(UnexpectedResponseError):
+        read({**cursor, "work": [item]}, reply({"files": [], "nextPageToken": "p2"}), reply({"files": []}))
 
 
 def test_a_chosen_drive_that_cannot_be_read_does_not_stop_the_others():
@@ -143,20 +145,51 @@ def test_a_wrong_parameter_is_a_bug_and_no_lost_token():
         read(CHANGES, error_reply(400, "invalidParameter", location="fields"))
 
 
-def test_a_lapsed_listing_goes_on_from_the_last_file():
-    """Listing tokens live for hours: the walk restarts at the last time it saw."""
-    item = {
-        "pass": "files",
-        "log": "user",
-        "filter": "trashed = false",
-        "page": "p2",
-        "seen": "2026-11-19T00:00:00.000Z",
-    }
-    page, _ = read({"tokens": {"user": "8"}, "work": [item]}, error_reply(400, "invalid", location="pageToken"))
+def test_a_listing_goes_on_by_the_time_of_its_last_file():
+    """The next page asks for what is no newer, the second rounded up, and has no token that could lapse or shift."""
+    item = {"pass": "files", "log": "user", "filter": "trashed = false"}
+    files = [{"id": "1", "modifiedTime": "2026-11-19T00:00:00.250Z"}]
+    page, _ = read({"tokens": {"user": "8"}, "work": [item]}, reply({"files": files, "nextPageToken": "p2"}))
     _, asked = read(page.cursor, reply({"files": []}))
     query = query_of(asked[0])
     assert "pageToken" not in query
-    assert query["q"] == "modifiedTime <= '2026-11-19T00:00:00.000Z' and (trashed = false)"
+    assert query["q"] == "modifiedTime <= '2026-11-19T00:00:01Z' and (trashed = false)"
+
+
+@pytest.mark.parametrize(("minutes", "lapses"), [(7, True), (0, False), (0, True)])
+def test_no_file_slips_through_a_list_that_moves(minutes, lapses, monkeypatch):
+    """Between pages listed files are trashed, one not yet listed is edited, one is new: each of all is told."""
+    monkeypatch.setattr(listing, "FILES_PAGE", 10)
+    google = Google.new()
+    names = [f"File {number}" for number in range(60)]
+    files = [google.world.create_file(name, by=DANA, age_days=1 + n * minutes / 1440) for n, name in enumerate(names)]
+    google.pass_time(minutes=1)
+    walker = google.connect(GOOGLE_DRIVE)
+
+    def happen(number):
+        if number <= 5:
+            google.pass_time(seconds=1)
+            told = [draft.subject.id for draft in walker.signals.values()]
+            for file in told[4 * number - 4 : 4 * number]:
+                google.world.trash_file(file, by=DANA)
+            google.world.edit_file(next(file for file in reversed(files) if file not in told), by=DANA)
+            google.world.create_file(f"New {number}", by=DANA)
+        if lapses and number == 3:
+            google.world.expire_listings()
+
+    walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
+    walker.sync()
+    created = {title for kind, title in walker.kinds() if kind == "file_created"}
+    assert set(names) <= created
+    assert {f"New {number}" for number in range(1, 6)} <= created
+    assert sum(kind == "file_trashed" for kind, _ in walker.kinds()) == 20
+
+
+def test_a_search_of_a_part_is_noted():
+    """Drive says when it did not look everywhere, and so does the page."""
+    item = {"pass": "older", "log": "user", "filter": None}
+    page, _ = read({"tokens": {"user": "8"}, "work": [item]}, reply({"files": [], "incompleteSearch": True}))
+    assert [skipped.reference for skipped in page.skipped] == ["files of user"]
 
 
 def test_an_empty_page_with_a_token_goes_on():

@@ -1,11 +1,14 @@
 """How Google says no: one error envelope for its APIs, told apart by reason and not by status alone.
 
+How much it allows, and whose use it counts together, is in `quotas.py`.
+
 Source: developers.google.com/workspace/drive/api/guides/handle-errors, …/calendar/api/guides/errors,
 …/gmail/api/guides/handle-errors.
 """
 
 import re
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +26,8 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.instant import read_instant
+from connectors.domain.model.limits import Reach
+from connectors.domain.providers._google.quotas import DAY, PROJECT, USER, Quota
 from connectors.domain.providers._google.reading import read_http_date, read_object, read_objects, read_text
 from connectors.domain.providers.contract import Limits
 
@@ -35,11 +40,15 @@ LONGEST_PAUSE = timedelta(days=1)
 
 RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
 QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
+USER_REASONS = frozenset({"userRateLimitExceeded"})
+DAY_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 SCOPE_REASONS = frozenset({"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"})
 OPERATOR_REASONS = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
 
 REASON = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
 """What a reason looks like; anything else in its place is not repeated in our messages."""
+USER_TEXT = re.compile(r"\b(?:per|for) user\b|PerUser", re.IGNORECASE)
+"""How a limit's name or a message says that it is one user's. Wording unconfirmed: see `read_limit`."""
 RETRY_TEXT = re.compile(r"[Rr]etry after ([0-9T:.+Z-]{20,40})")
 """Gmail puts the instant into the message. Wording unconfirmed: a text that does not match only costs the hint."""
 
@@ -53,8 +62,10 @@ class Refusal:
     """Google's word for it, empty where it gave none."""
     location: str = ""
     """Which parameter is meant, where it says."""
+    limit: str = ""
+    """Which of its limits, where it names it (`…PerMinutePerUser`)."""
     message: str = attrs.field(default="", repr=False)
-    """Free text of theirs: searched for a time, never shown."""
+    """Free text of theirs: searched for a time and for whose limit it was, never shown."""
 
     @property
     def details(self) -> list[dict[str, Any]]:
@@ -78,6 +89,7 @@ def read_refusal(response: HttpResponse) -> Refusal:
         status=response.status,
         reason=next((reason for value in candidates if (reason := _reason(value))), ""),
         location=_reason(first.get("location")),
+        limit=_reason(read_object(detail.get("metadata")).get("quota_limit")),
         message=read_text(error.get("message")) or "",
     )
 
@@ -97,7 +109,26 @@ def read_retry_at(response: HttpResponse, refusal: Refusal, now: datetime, other
     return min(max(told, now), now + LONGEST_PAUSE)
 
 
-def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:  # noqa: ARG001
+def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, Reach]:
+    """Which budget a limit's refusal is about, and who has to wait.
+
+    A user's limit is the Google account's, whichever of our tenants asks in its name: hence ACCOUNT and not GRANT.
+    Where Google leaves open whose limit it was, it is taken for the user's. Mistaken, that costs other accounts a
+    refusal of their own; the opposite mistake would let one busy account hold up every tenant.
+    """
+    # What the answer says of itself outranks what its reason usually means.
+    if USER_TEXT.search(refusal.limit or refusal.message):
+        return USER, Reach.ACCOUNT
+    if refusal.reason in USER_REASONS | quota.user_reasons:
+        return USER, Reach.ACCOUNT
+    if refusal.reason in DAY_REASONS:
+        return DAY, Reach.APP
+    if refusal.status == HTTPStatus.TOO_MANY_REQUESTS and not refusal.limit:
+        return USER, Reach.ACCOUNT
+    return PROJECT, Reach.APP
+
+
+def read_failure(quota: Quota, request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
     """The error that an answer of 400 or above means. Its `details` carry Google's reason."""
     refusal = read_refusal(response)
     said = f"Google answered {refusal.status}" + (f" ({refusal.reason})" if refusal.reason else "")
@@ -105,10 +136,11 @@ def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) ->
         case HTTPStatus.UNAUTHORIZED:
             return ReauthorizationRequiredError(f"{said}: the access token is not accepted.", details=refusal.details)
         case HTTPStatus.TOO_MANY_REQUESTS:
-            pause = QUOTA_PAUSE if refusal.reason in QUOTA_REASONS else RATE_PAUSE
-            return RateLimitedError(said, retry_at=read_retry_at(response, refusal, now, pause), scope=refusal.reason)
+            return _read_limited(quota, request, response, refusal, now)
+        case HTTPStatus.FORBIDDEN if refusal.reason in RATE_REASONS | QUOTA_REASONS:
+            return _read_limited(quota, request, response, refusal, now)
         case HTTPStatus.FORBIDDEN:
-            return _read_forbidden(response, refusal, said, now)
+            return _read_forbidden(refusal, said)
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
             return AccessLostError(f"{said}: gone, or not visible to this account.", details=refusal.details)
         case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.PRECONDITION_FAILED:
@@ -120,11 +152,18 @@ def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) ->
             return UnexpectedResponseError(f"{said}.", details=refusal.details)
 
 
-def _read_forbidden(response: HttpResponse, refusal: Refusal, said: str, now: datetime) -> ConnectorsError:
-    if refusal.reason in RATE_REASONS:
-        return RateLimitedError(said, retry_at=read_retry_at(response, refusal, now, RATE_PAUSE), scope=refusal.reason)
-    if refusal.reason in QUOTA_REASONS:
-        return RateLimitedError(said, retry_at=read_retry_at(response, refusal, now, QUOTA_PAUSE), scope=refusal.reason)
+def _read_limited(
+    quota: Quota, request: HttpRequest, response: HttpResponse, refusal: Refusal, now: datetime
+) -> RateLimitedError:
+    pause = QUOTA_PAUSE if refusal.reason in QUOTA_REASONS else RATE_PAUSE
+    said = f"Google answered {refusal.status}" + (f" ({refusal.reason})" if refusal.reason else "")
+    # The identity endpoints count against none of the API's budgets: there only this grant waits.
+    scope, reach = read_limit(refusal, quota) if quota.counts(request) else (None, Reach.GRANT)
+    retry_at = read_retry_at(response, refusal, now, pause)
+    return RateLimitedError(said, retry_at=retry_at, scope=scope, reach=reach)
+
+
+def _read_forbidden(refusal: Refusal, said: str) -> ConnectorsError:
     if refusal.reason in SCOPE_REASONS:
         return InsufficientScopeError(
             f"{said}: the user granted fewer permissions than this needs.",
@@ -145,5 +184,14 @@ def reason_of(error: ConnectorsError) -> str:
     return next((str(detail["reason"]) for detail in error.details if "reason" in detail), "")
 
 
-LIMITS = Limits(read_failure=read_failure, backoff_base=timedelta(seconds=1), backoff_cap=timedelta(seconds=64))
-"""Google's advice for all three APIs: exponential from one second, no pause above 64 s."""
+def google_limits(quota: Quota) -> Limits:
+    """The limits of one of Google's APIs.
+
+    The pauses are Google's advice for all of them: exponential from one second, none above 64 s.
+    """
+    return Limits(
+        read_failure=partial(read_failure, quota),
+        budgets=quota.budgets,
+        backoff_base=timedelta(seconds=1),
+        backoff_cap=timedelta(seconds=64),
+    )

@@ -25,6 +25,7 @@ from connectors.domain.model.http import (
     form_request,
     with_query,
 )
+from connectors.domain.model.limits import Reach
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import one_line
@@ -152,7 +153,8 @@ def _raise_refusal(response: HttpResponse, now: datetime) -> NoReturn:
     word = error if isinstance(error, str) and error.isidentifier() and len(error) <= 64 else ""  # noqa: PLR2004
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         retry_at = read_retry_at(response, Refusal(status=429, reason=word), now, RATE_PAUSE)
-        raise RateLimitedError("Google's token endpoint is limiting us.", retry_at=retry_at)
+        # Only this grant waits: whoever has a fresh token needs nothing of the token endpoint.
+        raise RateLimitedError("Google's token endpoint is limiting us.", retry_at=retry_at, reach=Reach.GRANT)
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or word in TRANSIENT:
         raise ProviderUnavailableError(f"Google's token endpoint answered {response.status} {word}".rstrip() + ".")
     if word in DEAD_GRANT:

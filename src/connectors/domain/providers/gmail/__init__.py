@@ -2,10 +2,10 @@
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._google.hosts import allowed_origins
-from connectors.domain.providers._google.limits import LIMITS
 from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.gmail.limits import LIMITS
 from connectors.domain.providers.gmail.oauth import OAUTH
-from connectors.domain.providers.gmail.signals import KINDS, LABEL_OPTION
+from connectors.domain.providers.gmail.signals import FAMILIES, KINDS, LABEL_OPTION
 from connectors.domain.providers.gmail.sync import SYNC
 from connectors.domain.providers.gmail.webhooks import (
     ACCOUNT_OPTION,
@@ -26,6 +26,7 @@ GMAIL = Provider(
     limits=LIMITS,
     webhooks=WEBHOOKS,
     sync=SYNC,
+    families=FAMILIES,
     settings_prefixes=("GOOGLE",),
     options={
         TOPIC_OPTION: "Pub/Sub topic that Gmail publishes to, projects/<project>/topics/<topic>; without it, no push",

@@ -24,11 +24,20 @@ from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._google.reading import read_id, read_object, read_objects, read_text, read_texts
-from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_of
 from connectors.domain.providers.gmail.payloads import Message, read_message
 
 KINDS = frozenset(kind for kind in SignalKind if kind.value.startswith("email_"))
+
+ARRIVALS = frozenset({SignalKind.EMAIL_RECEIVED, SignalKind.EMAIL_SENT})
+
+FAMILIES = (
+    Family(name="messages", kinds=ARRIVALS),
+    # The message list shows the labels that a message has, not when they came or went, and nothing of what is gone.
+    Family(name="message_changes", kinds=KINDS - ARRIVALS, is_backfilled=False),
+)
+"""A notification only says "something changed": it names no family, and so it concerns both."""
 
 NO_SUBJECT = "(no subject)"
 LABEL_OPTION = "label_events"

@@ -7,26 +7,25 @@
 The history id is taken before anything is listed. A page of ids is followed by one `messages.get` for each, because
 labels in history are not reliable; a message that is gone by then steps aside.
 
-Source: developers.google.com/workspace/gmail/api/guides/sync and …/list-messages.
+Source: developers.google.com/workspace/gmail/api/guides/sync.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlencode
-
-import attrs
 
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest
-from connectors.domain.model.instant import epoch_seconds, read_instant, rfc3339
+from connectors.domain.model.instant import read_instant
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
-from connectors.domain.providers._google.reading import read_count, read_id, read_object, read_objects, read_text
+from connectors.domain.providers._google.reading import read_count, read_objects, read_text
 from connectors.domain.providers.contract import Sync, SyncContext
-from connectors.domain.providers.gmail.oauth import SEARCH_SCOPES, mailbox_url
+from connectors.domain.providers.gmail.calls import get_history_id, get_message, later, with_pairs
+from connectors.domain.providers.gmail.limits import PAGE_SIZE
+from connectors.domain.providers.gmail.listing import OVERLAP, begin_listing, is_bad_page, read_listed
+from connectors.domain.providers.gmail.oauth import mailbox_url
 from connectors.domain.providers.gmail.payloads import (
-    HEADERS,
     Message,
     MessageHistory,
     labels_at_arrival,
@@ -35,10 +34,11 @@ from connectors.domain.providers.gmail.payloads import (
 )
 from connectors.domain.providers.gmail.signals import interpret, label_kind, observe_message, wants_label_events
 
-PAGE_SIZE = 100
-"""Records or messages per page. Each may cost a `messages.get` of 20 units, and a user has 6,000 units a minute."""
-OVERLAP = timedelta(days=1)
-"""Dates in queries are the mailbox's own days, and mail is not listed in the order of its arrival to the second."""
+HISTORY_SIZE = 100
+"""Records per answer. They are cheap, and what they say of one message belongs together; the messages that they name
+are read `PAGE_SIZE` to a page."""
+PLACE = frozenset({"begin_at", "end_at", "done"})
+"""Where the reading of one answer stands: which of its records, and how many of their messages are read."""
 ALWAYS_TYPES = ("messageAdded", "labelAdded", "messageDeleted")
 OPTIONAL_TYPES = ("labelRemoved",)
 LABEL_WALK = ("INBOX", "SENT")
@@ -50,20 +50,6 @@ GAP = (
 )
 
 
-def with_pairs(url: str, pairs: Sequence[tuple[str, str | None]]) -> str:
-    """The URL with a query in which names may repeat."""
-    return f"{url}?{urlencode([(name, value) for name, value in pairs if value is not None])}"
-
-
-def get_history_id(ctx: SyncContext) -> Conversation[int]:
-    """Where the mailbox's history stands now."""
-    response = yield HttpRequest(method="GET", url=mailbox_url(ctx.app) + "/profile")
-    history_id = read_count(response.json_object().get("historyId"))
-    if history_id is None:
-        raise UnexpectedResponseError("Gmail's profile has no history id.")
-    return history_id
-
-
 def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     """The history id first; then what is to be listed before it is followed."""
     last = plan.last_cursor or {}
@@ -71,25 +57,15 @@ def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     known = (yield from get_history_id(ctx)) if stored is None else stored
     cursor: dict[str, Any] = {"history_id": str(known), "seen_at": read_text(last.get("seen_at"))}
     if plan.mode is SyncMode.BACKFILL:
-        return {**cursor, "listing": _listing(ctx, plan.since, plan.until)}
+        return {**cursor, "listing": begin_listing(ctx, plan.since, plan.until).to_state()}
     # Without a stored id there is nothing to follow yet: what comes after this id is the next walk's.
     return cursor if stored is None else {**cursor, "follow": True}
-
-
-def _listing(ctx: SyncContext, since: datetime | None, until: datetime | None) -> dict[str, Any]:
-    can_search = not SEARCH_SCOPES.isdisjoint(ctx.connection.scopes)
-    return {
-        "since": since and rfc3339(since),
-        "until": until and rfc3339(until),
-        "labels": [] if can_search else list(LABEL_WALK),
-        "page": None,
-    }
 
 
 def read_page(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
     """One page: of the listing if there is one, then of history."""
     if isinstance(cursor.get("listing"), dict):
-        page = yield from _read_listing(ctx, cursor)
+        page = yield from read_listed(ctx, cursor)
     elif cursor.get("follow") is True:
         page = yield from _read_history(ctx, plan, cursor)
     else:
@@ -116,20 +92,39 @@ def _read_history(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
             # Pages of one list all keep the id that it began with.
             ("startHistoryId", str(begin or 0)),
             *(("historyTypes", each) for each in types),
-            ("maxResults", str(PAGE_SIZE)),
+            ("maxResults", str(HISTORY_SIZE)),
             ("pageToken", page),
         ],
     )
-    response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.NOT_FOUND}))
+    try:
+        response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.NOT_FOUND}))
+    except UnexpectedResponseError as error:
+        if page is None or cursor.get("restarted") is True or not is_bad_page(error):
+            raise
+        # The page token has lapsed: from the same id again, once. Its keys are those of the first time.
+        again = {name: value for name, value in cursor.items() if name not in {"page", *PLACE}}
+        return SyncPage(cursor={**again, "restarted": True})
     if response.status == HTTPStatus.NOT_FOUND:
         if cursor.get("resynced") is True:
             raise UnexpectedResponseError("Gmail does not know the history id that it has just given.")
         return (yield from _resync(ctx, plan, cursor))
     answer = response.json_object()
     records = read_objects(answer.get("history"))
-    observations, skipped, seen_at = yield from _observe_history(ctx, read_history(records))
-    found: dict[str, Any] = {"observations": observations, "skipped": skipped, "items": len(records)}
-    moved = {**cursor, "seen_at": _later(cursor, seen_at)}
+    # An answer may name more messages than a page reads. Records are only ever added: what was counted stays where it
+    # is, however late the rest is read.
+    begin_at, done = read_count(cursor.get("begin_at")) or 0, read_count(cursor.get("done")) or 0
+    end_at = read_count(cursor.get("end_at")) or len(records)
+    histories = list(read_history(records[begin_at:end_at]).values())
+    chunk = histories[done : done + PAGE_SIZE]
+    observations, skipped, seen_at = yield from _observe_history(ctx, chunk)
+    found: dict[str, Any] = {"observations": observations, "skipped": skipped, "items": len(chunk)}
+    moved = {name: value for name, value in cursor.items() if name not in PLACE}
+    moved["seen_at"] = later(cursor, seen_at)
+    if done + PAGE_SIZE < len(histories):
+        rest = {"begin_at": begin_at, "end_at": end_at, "done": done + PAGE_SIZE}
+        return SyncPage(cursor={**moved, **rest}, **found)
+    if end_at < len(records):
+        return SyncPage(cursor={**moved, "begin_at": end_at}, **found)
     following = read_text(answer.get("nextPageToken"))
     if following is not None:
         if following == page:
@@ -143,24 +138,24 @@ def _resync(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[Sy
     """The stored id has lapsed. That is no fault of the connection: list again what came since, then go on."""
     history_id = yield from get_history_id(ctx)
     seen_at = read_instant(cursor.get("seen_at")) or ctx.connection.last_synced_at or ctx.connection.created_at
-    listing = _listing(ctx, min(seen_at, plan.started_at) - OVERLAP, None)
+    listing = begin_listing(ctx, min(seen_at, plan.started_at) - OVERLAP, None)
     rest = {
         "history_id": str(history_id),
         "seen_at": cursor.get("seen_at"),
-        "listing": listing,
+        "listing": listing.to_state(),
         "resynced": True,
     }
     return SyncPage(cursor=rest, gap=GAP)
 
 
 def _observe_history(
-    ctx: SyncContext, histories: Mapping[str, MessageHistory]
+    ctx: SyncContext, histories: Sequence[MessageHistory]
 ) -> Conversation[tuple[tuple[Observation, ...], tuple[SkippedItem, ...], datetime | None]]:
     wants_all = wants_label_events(ctx.app)
     observations = []
     skipped = []
     seen_at: datetime | None = None
-    for history in histories.values():
+    for history in histories:
         events = tuple(
             event.to_state()
             for event in history.label_events
@@ -170,7 +165,7 @@ def _observe_history(
             continue
         document = None
         if history.was_added or events:
-            document = yield from _get_message(ctx, history.id)
+            document = yield from get_message(ctx, history.id)
         message = None if document is None else read_message(document)
         if isinstance(message, str):
             skipped.append(SkippedItem(reference=history.id, reason=message))
@@ -189,109 +184,6 @@ def _observe_history(
             )
         )
     return tuple(observations), tuple(skipped), seen_at
-
-
-def _get_message(ctx: SyncContext, message_id: str) -> Conversation[Mapping[str, Any] | None]:
-    """The message's envelope, None if it is gone."""
-    url = with_pairs(
-        f"{mailbox_url(ctx.app)}/messages/{quote(message_id, safe='')}",
-        [("format", "metadata"), *(("metadataHeaders", name) for name in HEADERS)],
-    )
-    response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.NOT_FOUND}))
-    return None if response.status == HTTPStatus.NOT_FOUND else response.json_object()
-
-
-def _later(cursor: Cursor, seen_at: datetime | None) -> str | None:
-    known = read_instant(cursor.get("seen_at"))
-    newest = max((at for at in (known, seen_at) if at is not None), default=None)
-    return None if newest is None else rfc3339(newest)
-
-
-# --- the message list ------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class _Listing:
-    """Where a listing stands."""
-
-    since: datetime | None
-    until: datetime | None
-    labels: tuple[str, ...]
-    page: str | None
-
-
-def _read_listing_state(value: Any) -> _Listing:
-    data = read_object(value)
-    labels = data.get("labels")
-    return _Listing(
-        since=read_instant(data.get("since")),
-        until=read_instant(data.get("until")),
-        labels=tuple(str(label) for label in labels) if isinstance(labels, list) else (),
-        page=read_text(data.get("page")),
-    )
-
-
-def _read_listing(ctx: SyncContext, cursor: Cursor) -> Conversation[SyncPage]:
-    listing = _read_listing_state(cursor.get("listing"))
-    query = "-in:chats"
-    if listing.since is not None:
-        query = f"after:{epoch_seconds(listing.since - OVERLAP)} {query}"
-    if listing.until is not None:
-        query = f"before:{epoch_seconds(listing.until + OVERLAP)} {query}"
-    url = with_pairs(
-        mailbox_url(ctx.app) + "/messages",
-        [
-            ("q", None if listing.labels else query),
-            ("labelIds", listing.labels[0] if listing.labels else None),
-            ("maxResults", str(PAGE_SIZE)),
-            ("includeSpamTrash", "false"),
-            ("pageToken", listing.page),
-        ],
-    )
-    response = yield HttpRequest(method="GET", url=url)
-    answer = response.json_object()
-    identifiers = [read_id(entry.get("id")) for entry in read_objects(answer.get("messages"))]
-    observations = []
-    skipped = []
-    seen_at: datetime | None = None
-    is_past_window = False
-    for identifier in identifiers:
-        document = None if identifier is None else (yield from _get_message(ctx, identifier))
-        if identifier is None or document is None:
-            continue
-        message = read_message(document)
-        if isinstance(message, str):
-            skipped.append(SkippedItem(reference=identifier, reason=message))
-            continue
-        is_past_window = listing.since is not None and message.received_at < listing.since - OVERLAP
-        if _is_within(message.received_at, listing):
-            observations.append(observe_message(identifier, document=document, arrival_labels=message.labels))
-            seen_at = max(seen_at or message.received_at, message.received_at)
-    ahead = _ahead(listing, read_text(answer.get("nextPageToken")), is_past_window=is_past_window)
-    moved = {**cursor, "seen_at": _later(cursor, seen_at), "listing": ahead, "follow": ahead is None}
-    return SyncPage(cursor=moved, observations=tuple(observations), skipped=tuple(skipped), items=len(identifiers))
-
-
-def _is_within(at: datetime, listing: _Listing) -> bool:
-    return (listing.since is None or at >= listing.since) and (listing.until is None or at <= listing.until)
-
-
-def _ahead(listing: _Listing, following: str | None, *, is_past_window: bool) -> dict[str, Any] | None:
-    """Where the listing goes on; None when it is through, and history is next."""
-    if following is not None and following == listing.page:
-        raise UnexpectedResponseError("Gmail's message list does not go on.")
-    labels = listing.labels
-    # Label by label there is no query to end the list: newest first, it ends when it leaves the window.
-    if following is None or (labels and is_past_window):
-        following, labels = None, labels[1:]
-        if not labels:
-            return None
-    return {
-        "since": listing.since and rfc3339(listing.since),
-        "until": listing.until and rfc3339(listing.until),
-        "labels": list(labels),
-        "page": following,
-    }
 
 
 SYNC = Sync(start=start, read_page=read_page, interpret=interpret, poll_interval=timedelta(minutes=10))

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -164,17 +165,20 @@ def subscribe(
     app: ProviderApp, connection: Connection, request: SubscriptionRequest
 ) -> Conversation[SubscriptionReceipt]:
     """Watch the mailbox. Asked again, it is the same watch with a later end."""
-    return (yield from _watch(app, connection, request.subscription))
+    return (yield from _watch(app, connection, request.subscription, request.expires_at))
 
 
 def renew(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
     """The same call again."""
-    return (yield from _watch(app, connection, subscription))
+    return (yield from _watch(app, connection, subscription, subscription.expires_at))
 
 
-def _watch(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
+def _watch(
+    app: ProviderApp, connection: Connection, subscription: Subscription, known_end: datetime | None
+) -> Conversation[SubscriptionReceipt]:
     topic = app.options.get(TOPIC_OPTION) or str(subscription.metadata.get("topic", ""))
-    document = {"topicName": topic, "labelIds": ["INBOX", "SENT"], "labelFilterBehavior": "include"}
+    # No labels, which means all: a filter would leave out mail that skips the inbox, and what happens to archived mail.
+    document = {"topicName": topic}
     try:
         response = yield json_request("POST", mailbox_url(app) + "/watch", document)
     except UnexpectedResponseError as error:
@@ -189,7 +193,8 @@ def _watch(app: ProviderApp, connection: Connection, subscription: Subscription)
     answer = response.json_object()
     return SubscriptionReceipt(
         external_id=mailbox_of(connection),
-        expires_at=read_millis(answer.get("expiration")),
+        # A watch always ends: without Google's word, no later than what was known before.
+        expires_at=read_millis(answer.get("expiration")) or known_end,
         metadata={"topic": topic},
     )
 

@@ -2,10 +2,10 @@
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._google.hosts import allowed_origins
-from connectors.domain.providers._google.limits import LIMITS
 from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.google_calendar.limits import LIMITS
 from connectors.domain.providers.google_calendar.oauth import OAUTH
-from connectors.domain.providers.google_calendar.signals import KINDS
+from connectors.domain.providers.google_calendar.signals import FAMILIES, KINDS
 from connectors.domain.providers.google_calendar.sync import SYNC
 from connectors.domain.providers.google_calendar.webhooks import WEBHOOKS
 
@@ -20,6 +20,7 @@ GOOGLE_CALENDAR = Provider(
     limits=LIMITS,
     webhooks=WEBHOOKS,
     sync=SYNC,
+    families=FAMILIES,
     settings_prefixes=("GOOGLE",),
 )
 

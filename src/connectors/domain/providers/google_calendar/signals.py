@@ -21,7 +21,7 @@ from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._google.reading import read_id, read_object, read_text, read_url
-from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_calendar.payloads import NO_TITLE, Calendar, Event, Person, read_event_item
 
 KINDS = frozenset(
@@ -31,6 +31,15 @@ KINDS = frozenset(
         SignalKind.CALENDAR_EVENT_CANCELLED,
     }
 )
+
+BACKFILLED_KINDS = frozenset({SignalKind.CALENDAR_EVENT_CREATED, SignalKind.CALENDAR_EVENT_UPDATED})
+
+FAMILIES = (
+    Family(name="calendar_events", kinds=BACKFILLED_KINDS),
+    # Of a deleted event a full pass may show an id without a date, and some time later nothing.
+    Family(name="calendar_cancellations", kinds=KINDS - BACKFILLED_KINDS, is_backfilled=False),
+)
+"""A notification only says "something changed": it names no family, and so it concerns both."""
 
 CREATION_SPREAD = timedelta(seconds=5)
 """`created` has whole seconds and `updated` milliseconds; the two of a new event are never further apart."""

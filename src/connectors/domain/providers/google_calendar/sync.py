@@ -8,6 +8,9 @@ the last page only, so a pass is always read to its end, empty pages included.
     first read     a full pass, reporting what was updated since the account was connected
     incremental    from the token; 410 → a full pass, reporting what was updated since the last good read
 
+Whether the token of a pass of several pages stands for its beginning or its end is not told. So such a pass is
+followed by a *catch-up*: what was updated since the walk began, listed once more, whose own token is not used.
+
 Source: developers.google.com/workspace/calendar/api/guides/sync.
 """
 
@@ -17,6 +20,8 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
+
+import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
@@ -41,6 +46,9 @@ LIST_PAGES = 50
 """Pages of the calendar list, of 250 each: more is no answer that we believe."""
 RESYNC_OVERLAP = timedelta(days=1)
 """After a lost token: how far before the last good read the reported updates start."""
+
+CLOCK_SPREAD = timedelta(minutes=5)
+"""How far Google's clock and ours may be apart: so much earlier than the walk began a catch-up starts."""
 
 GAP = (
     "Calendar no longer knows the sync token. All events are read again; what was deleted meanwhile and is no longer "
@@ -115,7 +123,11 @@ def read_page(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[
     item = work[0]
     calendar = Calendar(id=read_id(item.get("id")) or "", name=read_text(item.get("name")) or "")
     token, page = read_text(item.get("token")), read_text(item.get("page"))
-    url = with_query(events_url(ctx.app, calendar.id), {**PARAMETERS, "syncToken": token, "pageToken": page})
+    updated_min = read_text(item.get("catch_up"))
+    url = with_query(
+        events_url(ctx.app, calendar.id),
+        {**PARAMETERS, "syncToken": token, "updatedMin": updated_min, "pageToken": page},
+    )
     try:
         response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.GONE}))
     except AccessLostError:
@@ -140,12 +152,13 @@ def _start_over(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence
     calendars = dict(read_object(cursor.get("calendars")))
     state = read_object(calendars.get(identifier))
     if read_text(item.get("token")) is None:
-        if read_text(item.get("page")) is None:
+        # A catch-up is refused when the pass before it took weeks: then that pass is done again.
+        if read_text(item.get("page")) is None and item.get("catch_up") is None:
             raise UnexpectedResponseError("Calendar refuses a full pass as gone.")
         if item.get("restarted") is True:
             raise UnexpectedResponseError("Calendar refuses the pages of a full pass as gone, again and again.")
         # A page token of a full pass has lapsed: the same pass from its beginning.
-        return _page(cursor, [{**item, "page": None, "restarted": True}, *work[1:]])
+        return _page(cursor, [{**item, "page": None, "catch_up": None, "restarted": True}, *work[1:]])
     read_at = read_instant(state.get("read_at"))
     connected_at = ctx.connection.created_at
     since = connected_at if read_at is None else read_at - RESYNC_OVERLAP
@@ -175,12 +188,24 @@ def _read_events(
         if following == read_text(item.get("page")):
             raise UnexpectedResponseError("Calendar's event list does not go on.")
         return _page(cursor, [{**item, "page": following}, *work[1:]], **found)
+    if item.get("catch_up") is not None:
+        return _page(cursor, work[1:], **found)
     token = read_text(answer.get("nextSyncToken"))
     if token is None:
         raise UnexpectedResponseError("Calendar's last page has no sync token.")
     state = {"token": token, "parameters": PARAMETERS_HASH, "read_at": rfc3339(plan.started_at)}
-    calendars = {**read_object(cursor.get("calendars")), calendar.id: state}
-    return _page({**cursor, "calendars": calendars}, work[1:], **found)
+    moved = {**cursor, "calendars": {**read_object(cursor.get("calendars")), calendar.id: state}}
+    if read_text(item.get("page")) is None:
+        return _page(moved, work[1:], **found)  # one answer, and its token: nothing can have come between
+    return _page(moved, [_catch_up(plan, item, window), *work[1:]], **found)
+
+
+def _catch_up(plan: SyncPlan, item: Mapping[str, Any], window: Window) -> dict[str, Any]:
+    """What follows a pass of several pages."""
+    # Like a full pass it may meet bare ids that were deleted long ago.
+    again = attrs.evolve(window, is_full=True)
+    since = rfc3339(plan.started_at - CLOCK_SPREAD)
+    return {**item, "token": None, "page": None, "catch_up": since, "window": again.to_state()}
 
 
 def _observe(

@@ -25,7 +25,7 @@ from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._google.reading import read_object, read_text, read_texts, read_url
-from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_drive.payloads import (
     FOLDER,
     Change,
@@ -48,6 +48,15 @@ KINDS = frozenset(
         SignalKind.FILE_DELETED,
     }
 )
+
+BACKFILLED_KINDS = frozenset({SignalKind.FILE_CREATED, SignalKind.FILE_UPDATED})
+
+FAMILIES = (
+    Family(name="files", kinds=BACKFILLED_KINDS),
+    # A listing shows where a file is and what it is called, not that it was moved, renamed, shared or deleted.
+    Family(name="file_changes", kinds=KINDS - BACKFILLED_KINDS, is_backfilled=False),
+)
+"""A notification only says "something changed": it names no family, and so it concerns both."""
 
 DELETED_OR_LOST = "deleted_or_access_lost"
 """Drive does not say which of the two a removal is, and neither do we."""

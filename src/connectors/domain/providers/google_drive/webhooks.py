@@ -27,7 +27,7 @@ from connectors.domain.providers.contract import (
     SubscriptionScope,
     Webhooks,
 )
-from connectors.domain.providers.google_drive.sync import (
+from connectors.domain.providers.google_drive.logs import (
     DRIVE_TARGET,
     USER_LOG,
     USER_TARGET,

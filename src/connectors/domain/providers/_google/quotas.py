@@ -1,0 +1,66 @@
+"""How much Google allows: for each API a minute's quota of a user, a minute's of our project, and a day's.
+
+The numbers are those of projects made since May 2026, the smallest that any project has. What a request costs is the
+API's own table; some APIs count requests, some weigh them in units.
+
+Source: developers.google.com/workspace/drive/api/guides/limits, …/calendar/api/guides/quota and
+…/gmail/api/reference/quota.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import attrs
+
+from connectors.domain.model.http import HttpRequest
+from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.providers._google.hosts import Endpoint
+
+USER = "user"
+"""A Google account's minute."""
+PROJECT = "project"
+"""Our Cloud project's minute, all accounts together."""
+DAY = "project_day"
+"""Our Cloud project's day."""
+
+BURST_SHARE = 10
+"""A tenth of a quota may go out at once; the rest comes evenly, so that nobody waits long for their turn."""
+
+
+@attrs.frozen(kw_only=True)
+class Quota:
+    """What one of Google's APIs allows, in its own units."""
+
+    endpoint: Endpoint
+    """Requests to other endpoints (tokens, identity) count against nothing here."""
+    user_minute: int
+    project_minute: int
+    project_day: int
+    page: int
+    """The most that one page of a walk, or its start, takes of a user's minute: so much may always go out at once."""
+    cost: Callable[[str], int] = lambda path: 1
+    """What a request costs, by the path below the API's root (`/changes`)."""
+    user_reasons: frozenset[str] = frozenset()
+    """Reasons that this API gives for a user's limit and others give for the project's."""
+
+    def counts(self, request: HttpRequest) -> bool:
+        """Whether the request is one to this API."""
+        return self.endpoint in urlsplit(request.url).path
+
+    def budgets(self, request: HttpRequest) -> tuple[Budget, ...]:
+        """What the request counts against."""
+        if not self.counts(request):
+            return ()
+        cost = self.cost(urlsplit(request.url).path.partition(self.endpoint)[2])
+        minute, day = timedelta(minutes=1), timedelta(days=1)
+        burst = max(self.user_minute // BURST_SHARE, self.page)
+        return (
+            _budget(USER, Reach.ACCOUNT, self.user_minute, minute, burst, cost),
+            _budget(PROJECT, Reach.APP, self.project_minute, minute, self.project_minute // BURST_SHARE, cost),
+            _budget(DAY, Reach.APP, self.project_day, day, self.project_day // BURST_SHARE, cost),
+        )
+
+
+def _budget(name: str, reach: Reach, allowed: int, per: timedelta, burst: int, cost: int) -> Budget:
+    return Budget(name=name, reach=reach, requests=allowed - burst, per=per, burst=burst, cost=cost)
