@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import attrs
 import pytest
 from tests.support.jira import APP, CLOUD, NOW, SLUG, TENANT, hold, make_connection, ms, replies, reply, stamp
 
@@ -57,10 +58,13 @@ class HookServer:
         self.asked = []
         self.loses_new_ones = False
         self.epoch_expiry = False
+        self.now = NOW
+        self.between = lambda: None
+        self.dead = set()
 
     def put(self, url=URL, jql="project in (10000, 10001)", events=EVENTS):
         self.last_id += 1
-        at = NOW + timedelta(days=30)
+        at = self.now + timedelta(days=30)
         expiry = ms(at) if self.epoch_expiry else stamp(at)
         if not self.loses_new_ones:
             hook = {"id": self.last_id, "url": url, "jqlFilter": jql, "events": list(events), "expirationDate": expiry}
@@ -85,7 +89,10 @@ class HookServer:
                 hook_id = self.put(body["url"], wanted["jqlFilter"], wanted["events"])
                 return reply({"webhookRegistrationResult": [{"createdWebhookId": hook_id}]})
             case "PUT", "webhook/refresh":
-                return reply({"expirationDate": stamp(NOW + timedelta(days=30))})
+                for one in body["webhookIds"]:
+                    if one in self.hooks and one not in self.dead:
+                        self.hooks[one]["expirationDate"] = stamp(self.now + timedelta(days=30))
+                return reply({"expirationDate": stamp(self.now + timedelta(days=30))})
             case "DELETE", "webhook":
                 for one in body["webhookIds"]:
                     self.hooks.pop(one, None)
@@ -95,7 +102,9 @@ class HookServer:
     def _page(self, values, query):
         start = int(parse_qs(query)["startAt"][0])
         page = values[start : start + self.page_size]
-        return reply({"values": page, "startAt": start, "isLast": start + self.page_size >= len(values)})
+        is_last = start + self.page_size >= len(values)
+        self.between()
+        return reply({"values": page, "startAt": start, "isLast": is_last})
 
 
 @pytest.fixture
@@ -114,12 +123,13 @@ def test_first_subscription_registers_one_webhook(server):
 
 
 def test_subscribing_again_takes_over_what_is_there(server):
-    """A second subscribe finds the webhook, renews it, removes the doubles and registers none."""
+    """A second subscribe finds the oldest webhook and renews it; a double is left to lapse, and known until then."""
     server.put()
     server.put()
     receipt = hold(subscribe(APP, make_connection(metadata={}), REQUEST), server.answer)
     assert receipt.external_id == "1000"
-    assert list(server.hooks) == [1000]
+    assert receipt.connection_metadata == {"webhook_ids": ["1000", "1001"]}
+    assert list(server.hooks) == [1000, 1001]
     assert "POST webhook" not in server.asked
 
 
@@ -175,15 +185,58 @@ def test_renewal_of_a_vanished_webhook_makes_a_new_one(server):
     assert receipt.connection_metadata == {"webhook_ids": ["1001", "1000"]}
 
 
-def test_new_project_gets_a_new_webhook_before_the_old_goes(server):
-    """When the visible projects change, the successor is registered first and the old one removed after."""
+def test_new_project_gets_a_new_webhook_and_the_old_one_lapses(server):
+    """A connection that shares the old webhook still has it, and finds the successor with its own renewal."""
     server.put()
     server.projects.append(10002)
     receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
     assert receipt.external_id == "1001"
-    assert list(server.hooks) == [1001]
+    assert list(server.hooks) == [1000, 1001]
     assert server.hooks[1001]["jqlFilter"] == "project in (10000, 10001, 10002)"
-    assert server.asked.index("POST webhook") < server.asked.index("DELETE webhook")
+    sharer = hold(renew(APP, make_connection(), make_subscription()), server.answer)
+    assert (sharer.external_id, sharer.connection_metadata) == ("1001", {"webhook_ids": ["1001", "1000"]})
+
+
+def test_old_webhooks_make_room(server):
+    """However often projects appear, a successor finds a place, and one place stays free for the next."""
+    server.put()
+    connection, subscription = make_connection(), make_subscription()
+    for number in range(8):
+        server.projects.append(10002 + number)
+        receipt = hold(renew(APP, connection, subscription), server.answer)
+        subscription = make_subscription(receipt.external_id)
+        connection = make_connection(metadata=dict(receipt.connection_metadata))
+        assert len(server.hooks) <= 4
+    server.put(url="https://staging.example/")
+    server.projects.append(1)
+    assert int(hold(renew(APP, connection, subscription), server.answer).external_id) in server.hooks
+
+
+def test_webhook_that_is_listed_and_cannot_be_extended_is_gone(server):
+    """It has ended, and Jira ignores renewal without a word: another is made."""
+    server.dead.add(server.put())
+    server.now = NOW + timedelta(days=31)
+    receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
+    assert receipt.external_id == "1001"
+    assert receipt.expires_at == server.now + timedelta(days=30)
+
+
+def test_probe_compares_expiries(server):
+    """A webhook that ends sooner than we were told is not the one that we count on."""
+    server.put()
+    recorded = attrs.evolve(make_subscription(), expires_at=NOW + timedelta(days=30))
+    assert hold(probe(APP, make_connection(), recorded), server.answer) is True
+    server.hooks[1000]["expirationDate"] = stamp(NOW + timedelta(days=3))
+    assert hold(probe(APP, make_connection(), recorded), server.answer) is False
+
+
+def test_projects_that_go_while_they_are_listed_hide_no_other(server):
+    """The list moved up between two pages, so it is read again."""
+    server.projects = [1, 2, 3, 4, 5]
+    asked = iter(range(99))
+    server.between = lambda: next(asked) == 1 and (server.projects.remove(1), server.projects.remove(2))
+    hook = hold(subscribe(APP, make_connection(metadata={}), REQUEST), server.answer)
+    assert {"3", "4", "5"} <= set(re.findall(r"\d+", hook.metadata["jql"]))
 
 
 def test_moved_public_url_gets_a_new_webhook(server):
@@ -198,18 +251,19 @@ def test_remembered_ids_are_few(server):
     """The list of ids does not grow for ever."""
     connection = make_connection(metadata={"webhook_ids": [str(number) for number in range(50)]})
     receipt = hold(subscribe(APP, connection, REQUEST), server.answer)
-    assert receipt.connection_metadata["webhook_ids"] == ["1000", "0", "1", "2", "3"]
+    assert receipt.connection_metadata["webhook_ids"] == ["1000", "0", "1", "2", "3", "4", "5", "6"]
 
 
-def test_unsubscribe_deletes_with_a_body(server):
-    """Removal names the id in a JSON body; doing it twice is no error."""
-    server.put()
+def test_unsubscribe_leaves_nothing(server):
+    """Removal names all ids with our URL in a JSON body; doing it twice, or on a site that is gone, is no error."""
+    for url in (URL, URL, "https://staging.example/"):
+        server.put(url=url)
     for _ in range(2):
         hold(unsubscribe(APP, make_connection(), make_subscription()), server.answer)
-    assert server.hooks == {}
-    answer, asked = replies(reply({}, 404))
+    assert list(server.hooks) == [1002]
+    answer, asked = replies(reply({}, 404), reply({}, 404))
     hold(unsubscribe(APP, make_connection(), make_subscription()), answer)
-    assert json.loads(asked[0].body or b"") == {"webhookIds": [1000]}
+    assert json.loads(asked[1].body or b"") == {"webhookIds": [1000]}
 
 
 def test_probe_believes_only_the_list(server):
@@ -217,6 +271,7 @@ def test_probe_believes_only_the_list(server):
     assert hold(probe(APP, make_connection(), make_subscription()), server.answer) is False
     server.put()
     assert hold(probe(APP, make_connection(), make_subscription()), server.answer) is True
+    assert hold(probe(APP, make_connection(), make_subscription(url="https://x.example")), server.answer) is False
 
 
 def test_list_that_never_ends_is_left():

@@ -29,6 +29,8 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.jira import JIRA
+from connectors.domain.providers.jira.events import TRACKED
+from connectors.domain.providers.jira.subscriptions import EVENTS
 from connectors.domain.providers.jira.sync import FIELDS, read_page
 
 BACKFILL = SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW)
@@ -140,6 +142,84 @@ def test_issues_that_move_during_the_walk_are_not_missed(steps, touches):
 
     site.on_search = touch
     assert before <= facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+
+
+@pytest.mark.parametrize("place", [-1, -2])
+def test_fields_newer_than_the_index_hide_no_issue(place):
+    """An issue that is edited while an answer is made stands at its old place with its new time: others follow it."""
+    site = FakeSite(page_size=50)
+    for _ in range(260):
+        site.create()
+    expected = facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    plain, touched, pages = site._search, set(), []
+
+    def search(query):
+        found = plain(query)
+        pages.append(1)
+        if len(found["issues"]) == 50 and found["issues"][place]["id"] not in touched:
+            issue = found["issues"][place]
+            touched.add(issue["id"])
+            site.now = NOW
+            site.change(issue["id"], "summary", "a", "b")
+            issue["fields"]["updated"] = site.issues[issue["id"]]["fields"]["updated"]
+        return found
+
+    site._search = search
+    assert expected <= facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    assert touched
+    assert len(pages) < 15
+
+
+def test_comments_that_are_deleted_while_they_are_listed_hide_no_other():
+    """The list moves up between two pages, so it is read again; an addition at the same time does not conceal it."""
+    site = FakeSite()
+    site.embed = False
+    site.create()
+    (issue_id,) = site.issues
+    for _ in range(6):
+        site.comment(issue_id)
+    stay = [one["id"] for one in site.comments[issue_id][2:]]
+    plain, once = site.answer, iter([1])
+
+    def answer(request):
+        found = plain(request)
+        if "/comment?" in request.url and next(once, None):
+            del site.comments[issue_id][:2]
+            site.comment(issue_id)
+            site.comment(issue_id)
+        return found
+
+    keys = {draft.dedupe_key for draft in drafts_of(walk(BACKFILL, answer, make_connection())[:1])}
+    assert keys >= {f"jira:{CLOUD}:comment:{one}:created" for one in stay}
+
+
+def test_a_page_with_many_long_discussions_ends_early():
+    """No page takes many more calls to one endpoint than may go out at once; all issues are read all the same."""
+    site = FakeSite(page_size=100)
+    site.embed = False
+    for number in range(90):
+        site.create()
+        if number % 30 == 0:
+            site.now -= timedelta(seconds=7, milliseconds=13)  # two issues of one second
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.partition("?")[0].rpartition("/")[2])
+        return site.answer(request)
+
+    pages = walk(BACKFILL, answer, make_connection())
+    assert len({draft.dedupe_key for draft in drafts_of(pages)}) == 90
+    longest = max(len(run) for run in "".join("c" if one == "comment" else " " for one in asked).split())
+    assert longest <= 42
+    assert len(pages) <= 4
+
+
+def test_families():
+    """Each kind is in one family, and every event of the table belongs to one that its webhook may tell of."""
+    kinds = [kind for family in JIRA.families for kind in family.kinds]
+    assert sorted(kinds) == sorted(JIRA.kinds)
+    for event in TRACKED:
+        assert (JIRA.family_of(event).name == "worklogs and projects") == (event not in EVENTS)
 
 
 def test_first_incremental_walk_is_a_baseline():

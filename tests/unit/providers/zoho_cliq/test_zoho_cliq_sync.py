@@ -1,16 +1,21 @@
 """Walks through chats that behave, for either order in which Cliq might list."""
 
 from datetime import timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import zoho
 from tests.support.zoho import NOW, FakeCliq, backfill, facts, keys, make_app, make_connection, plan, reply
 
 from connectors.domain.model.errors import RateLimitedError
+from connectors.domain.model.http import HttpRequest
+from connectors.domain.model.limits import Reach
 from connectors.domain.model.signal import SignalKind
-from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
+from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ, sync
+from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS
+from connectors.domain.providers.zoho_cliq.webhooks import MEMBERSHIP, OPERATIONS
 
 
 def connection(**changes):
@@ -79,6 +84,104 @@ def test_a_vendor_that_ignores_the_window_is_left_alone():
     assert keys(pages) == set()
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+@given(cuts=st.sets(st.integers(0, 240), max_size=30))
+@settings(max_examples=10)
+def test_messages_that_are_deleted_while_a_chat_is_read_hide_no_other(newest_first, cuts):
+    """Windows are of time: what goes away between two pages, at any edge, moves nothing else."""
+    cliq = busy(newest_first=newest_first)
+    for _ in range(240):
+        cliq.post("CT_1", seconds=0.5)
+    stay = {one["id"] for number, one in enumerate(cliq.chats["CT_1"]) if number not in cuts}
+
+    def delete():
+        cliq.chats["CT_1"] = [one for one in cliq.chats["CT_1"] if one["id"] in stay]
+
+    cliq.on_read = delete
+    pages = walk(cliq, backfill(cliq.now))
+    assert keys(pages) >= {f"cliq:eu:CT_1:{one}" for one in stay}
+
+
+@pytest.mark.parametrize("count", [99, 100, 101])
+def test_a_chat_with_just_a_page_teaches_nothing_wrong(count):
+    """A full page that leaves nothing open says nothing of the order of the next chat's pages."""
+    cliq = busy(newest_first=False)
+    for number in range(350):
+        cliq.post("CT_1", seconds=1)
+        if number < count:
+            cliq.post("CT_2", seconds=1)
+    pages = walk(cliq, backfill(cliq.now))
+    assert keys(pages) == {f"cliq:eu:{chat}:{one['id']}" for chat in cliq.chats for one in cliq.chats[chat]}
+
+
+def test_a_channel_that_slips_between_two_pages_of_the_list_is_found():
+    """When the user leaves a channel of an earlier page, the list moves up; it is read again."""
+    cliq = FakeCliq()
+    for number in range(6):
+        cliq.open(f"CT_{number}")
+        cliq.post(f"CT_{number}")
+    listed = []
+
+    def answer(request):
+        found = cliq.answer(request)
+        if "/channels" in request.url:
+            listed.append(1)
+            cliq.chats.pop("CT_0", None)
+        return found
+
+    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    assert {one.container.id for one in drafts(pages)} == {f"CT_{number}" for number in range(1, 6)}
+    assert len(listed) < 12
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_more_direct_chats_than_a_page_are_all_read(newest_first, monkeypatch):
+    """The list of chats is read in windows, and chats that have news meanwhile are found at its top."""
+    monkeypatch.setattr(sync, "LIMIT", 4)
+    cliq = FakeCliq(cap=4)
+    for number in range(18):
+        cliq.open(f"DM_{number:02}")
+        cliq.post(f"DM_{number:02}", seconds=400)
+    at, expected = cliq.now, {f"cliq:eu:{chat}:{posts[0]['id']}" for chat, posts in cliq.chats.items()}
+    busy_ones = iter(["DM_01", "DM_14"])
+
+    def answer(request):
+        parts = urlsplit(request.url)
+        query = dict(parse_qsl(parts.query))
+        if parts.path.endswith("/channels"):
+            return reply({"channels": []})
+        if not parts.path.endswith("/chats"):
+            return cliq.answer(request)
+        low, high = int(query["modified_after"]), int(query.get("modified_before", 1 << 60))
+        rows = [(int(posts[-1]["time"]), chat) for chat, posts in cliq.chats.items()]
+        rows = sorted([one for one in rows if low < one[0] < high], reverse=newest_first)[: int(query["limit"])]
+        chat = next(busy_ones, None)
+        if chat is not None:
+            cliq.now += timedelta(minutes=9)
+            cliq.post(chat)
+        return reply({"chats": [{"chat_id": chat, "last_modified_time": when} for when, chat in rows]})
+
+    app = make_app("zoho-cliq", options={"direct_messages": "true"})
+    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(at), connection(), app=app)[0]
+    assert keys(pages) == expected
+    assert [page.gap for page in pages if page.gap] == []
+
+
+def test_a_chat_that_was_refused_is_asked_again_without_news():
+    """A refusal that was not for good costs nothing: the next walk reads the chat from its old mark."""
+    cliq = busy()
+    message = cliq.post("CT_1")
+    cliq.now += timedelta(hours=5)
+
+    def answer(request):
+        refused = "CT_1/messages" in request.url
+        return reply({"message": "a technical error"}, 400) if refused else cliq.answer(request)
+
+    cursor = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0][-1].cursor
+    cliq.now += timedelta(hours=5)
+    assert keys(walk(cliq, plan(cliq.now, last_cursor=cursor))) == {f"cliq:eu:CT_1:{message['id']}"}
+
+
 def test_idle_chats_are_not_read():
     """Only chats with news since the last walk cost a call, and a chat that was idle loses nothing."""
     cliq = busy()
@@ -142,6 +245,32 @@ def test_a_throttle_waits_the_lock_out(status, document):
     with pytest.raises(RateLimitedError) as caught:
         zoho.walk(ZOHO_CLIQ, lambda _: reply(document, status), backfill(), connection())
     assert caught.value.retry_at == NOW + timedelta(minutes=10)
+    assert (caught.value.scope, caught.value.reach) == ("channels", Reach.ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "most"),
+    [("chats/CT%2F1/messages?limit=1", "messages", 15), ("chats?limit=1", "chats", 20), ("channels", "channels", None)],
+)
+def test_budgets(path, name, most):
+    """Each family of endpoints has a budget below Cliq's number, which a throttle in a 200 names, too."""
+    url = f"https://cliq.zoho.eu/api/v2/{path}"
+    (budget,) = ZOHO_CLIQ.limits.budgets(HttpRequest(method="GET", url=url))
+    assert budget.name == name
+    assert most is None or budget.requests + budget.burst <= most
+    refusal = reply({"status": {"code": 429}, "code": "x", "message": "Too many requests"}, url=url)
+    assert ZOHO_CLIQ.limits.read_throttle(refusal, NOW).scope == name
+
+
+def test_families():
+    """Each kind is in one family, and every event that a webhook can tell of belongs to one."""
+    kinds = [kind for family in ZOHO_CLIQ.families for kind in family.kinds]
+    assert sorted(kinds) == sorted(ZOHO_CLIQ.kinds)
+    for operation, kind in OPERATIONS.items():
+        for event in (operation, f"participation_handler.{operation}"):
+            assert kind in ZOHO_CLIQ.family_of(event).kinds
+    for event in (*MEMBERSHIP, *MESSAGE_HANDLERS, "message_handler.message_sent"):
+        assert SignalKind.MESSAGE_POSTED in ZOHO_CLIQ.family_of(event).kinds
 
 
 def test_service_rows_and_our_own_bot_are_left_out():

@@ -11,10 +11,12 @@ from tests.support import zoho
 from tests.support.zoho import NOW, FakeMailbox, backfill, facts, hold, keys, make_app, make_connection, plan, reply
 
 from connectors.domain.model.errors import RateLimitedError, UnexpectedResponseError
+from connectors.domain.model.http import HttpRequest
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.zoho_mail import ZOHO_MAIL, sync
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind
+from connectors.domain.providers.zoho_mail.signals import MAIL
 
 
 def walk(mailbox, plan_, connection=None, **more):
@@ -90,6 +92,52 @@ def test_the_whole_tail_may_vanish():
 
     mailbox.before_list = remove
     assert keys(walk(mailbox, backfill(mailbox.now))) >= {key(one) for one in ids if one not in set(gone)}
+
+
+@pytest.mark.parametrize(("old", "new"), [("50", "10"), ("10", "50")])
+def test_mail_that_moves_between_folders_during_a_backfill_is_read(old, new):
+    """Whichever way each mail moves, and however late: the second pass goes through the folders the other way round."""
+    mailbox = FakeMailbox()
+    ids = [mailbox.arrive(old if number % 2 else new, seconds=20) for number in range(40)]
+    moving = iter(ids)
+
+    def move():
+        for mail_id in (next(moving, None), next(moving, None)):
+            if mail_id is not None and mailbox.mails[mail_id]["folder"] == old:
+                mailbox.move(mail_id, new)
+
+    mailbox.before_list = move
+    assert keys(walk(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
+
+
+def test_mail_that_moves_between_folders_during_an_incremental_walk_is_read_by_the_next():
+    """What passed from a folder still to be read into one that was through, older than its mark, is found."""
+    mailbox = FakeMailbox()
+    cursor = walk(mailbox, plan(mailbox.now))[-1].cursor
+    mailbox.arrive("10")
+    cursor = walk(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor
+    found = set()
+    for old, new in (("10", "50"), ("50", "10")):
+        hidden = mailbox.arrive(old)
+        mailbox.arrive(new, seconds=3600)  # the other folder's mark will be far beyond
+        once = iter([1, 2])
+        mailbox.before_list = lambda hidden=hidden, new=new, once=once: next(once, 0) == 1 and mailbox.move(hidden, new)
+        for _ in range(2):
+            pages = walk(mailbox, plan(mailbox.now, last_cursor=cursor))
+            cursor, found = pages[-1].cursor, found | keys(pages)
+            mailbox.arrive(new, seconds=3600)
+        assert key(hidden) in found
+
+
+def test_an_incremental_walk_costs_one_call_a_folder():
+    """Reading again what the walk before read takes no page more."""
+    mailbox = FakeMailbox()
+    cursor = walk(mailbox, plan(mailbox.now))[-1].cursor
+    for _ in range(3):
+        mailbox.arrive()
+        mailbox.requests.clear()
+        cursor = walk(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor
+        assert len(mailbox.requests) == 1 + 3
 
 
 def at_inbox(**changes):
@@ -190,7 +238,7 @@ def test_a_removed_folder_steps_aside():
 
     pages = zoho.walk(ZOHO_MAIL, answer, backfill(mailbox.now), make_connection())[0]
     assert keys(pages) == {key(mail)}
-    assert [one.reference for page in pages for one in page.skipped] == ["folder 50"]
+    assert {one.reference for page in pages for one in page.skipped} == {"folder 50"}
 
 
 def test_a_bad_row_steps_aside():
@@ -217,6 +265,18 @@ def test_a_throttle_stops_the_walk_until_the_lock_is_over():
     with pytest.raises(RateLimitedError) as caught:
         zoho.walk(ZOHO_MAIL, lambda _: refusal, backfill(), make_connection())
     assert caught.value.retry_at == NOW + timedelta(minutes=15)
+    request = HttpRequest(method="GET", url=f"{zoho.MAIL_BASE}/folders")
+    (budget,) = ZOHO_MAIL.limits.budgets(request)
+    assert (caught.value.scope, caught.value.reach) == (budget.name, budget.reach)
+    assert budget.requests + budget.burst <= 30
+    assert ZOHO_MAIL.limits.budgets(HttpRequest(method="GET", url="https://accounts.zoho.eu/oauth/user/info")) == ()
+
+
+def test_families():
+    """Each kind is in one family, and the webhook's event belongs to one."""
+    kinds = [kind for family in ZOHO_MAIL.families for kind in family.kinds]
+    assert sorted(kinds) == sorted(ZOHO_MAIL.kinds)
+    assert ZOHO_MAIL.family_of(MAIL).kinds == {SignalKind.EMAIL_RECEIVED}
 
 
 def test_changes_are_told_where_they_are_asked_for():

@@ -1,15 +1,19 @@
 """How Zoho says no: two shapes of JSON, a blank 401, and throttling under several statuses.
 
-A throttle starts a lock during which every call is refused, and calling may prolong it: the whole lock is waited out.
+Zoho counts the calls of a user, whichever tokens they come with, for each family of endpoints. A throttle starts a lock
+during which every call of the family is refused, and calling may prolong it: the whole lock is waited out, by all
+workers. The account of a Zoho connection is the user, so that the budgets reach as far as the account.
 Zoho promises no `Retry-After`. The wording of throttles is not documented; only `is_throttle` knows it.
 
 Source: zoho.com/mail/help/api/response-codes, zoho.com/cliq/help/restapi/v2/errors.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -23,6 +27,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.limits import Budget, Reach
 from connectors.domain.providers._zoho.reading import read_count, read_object, read_retry_after, read_text
 from connectors.domain.providers.contract import Limits
 
@@ -83,11 +88,15 @@ def read_refusal(response: HttpResponse) -> Refusal | None:
     )
 
 
+FindBudget = Callable[[str], Budget | None]
+"""The budget of the family that a path belongs to, None for paths that no budget is known of."""
+
+
 def limited(name: str, response: HttpResponse, now: datetime, lock: timedelta) -> RateLimitedError:
     """The throttle with its end: `Retry-After` where it is sent, else the whole lock."""
     told = read_retry_after(response.headers.get("retry-after"), now)
     retry_at = now + lock if told is None else min(max(told, now), now + LONGEST_WAIT)
-    return RateLimitedError(f"{name} limits this user for now.", retry_at=retry_at, scope="user")
+    return RateLimitedError(f"{name} limits this user for now.", retry_at=retry_at)
 
 
 def is_unauthorized(response: HttpResponse) -> bool:
@@ -98,18 +107,33 @@ def is_unauthorized(response: HttpResponse) -> bool:
     return refusal.status == HTTPStatus.UNAUTHORIZED or refusal.code.upper() in TOKEN_CODES
 
 
-def zoho_limits(name: str, lock: timedelta) -> Limits:
+def zoho_limits(name: str, lock: timedelta, find_budget: FindBudget) -> Limits:
     """The limits of one product.
 
     Args:
         name: of the product, for messages.
-        lock: how long it refuses everything after a throttle.
+        lock: how long it refuses a family of endpoints after a throttle.
+        find_budget: the budget of a URL's path.
     """
 
-    def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:  # noqa: ARG001
+    def budget_of(url: str) -> Budget | None:
+        return find_budget(urlsplit(url).path)
+
+    def budgets(request: HttpRequest) -> tuple[Budget, ...]:
+        budget = budget_of(request.url)
+        return () if budget is None else (budget,)
+
+    def throttled(url: str, response: HttpResponse, now: datetime) -> RateLimitedError:
+        error = limited(name, response, now, lock)
+        budget = budget_of(url)
+        # Where the family is not known, all of the user's calls wait.
+        error.scope, error.reach = None if budget is None else budget.name, Reach.ACCOUNT
+        return error
+
+    def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
         refusal = read_refusal(response) or Refusal(status=response.status)
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or is_throttle(refusal.text):
-            return limited(name, response, now, lock)
+            return throttled(request.url, response, now)
         return _failure(name, refusal)
 
     def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
@@ -119,12 +143,13 @@ def zoho_limits(name: str, lock: timedelta) -> Limits:
         refusal = read_refusal(response)
         if refusal is None or not (refusal.status == HTTPStatus.TOO_MANY_REQUESTS or is_throttle(refusal.text)):
             return None
-        return limited(name, response, now, lock)
+        return throttled(response.url, response, now)
 
     return Limits(
         read_failure=read_failure,
         read_throttle=read_throttle,
         is_unauthorized=is_unauthorized,
+        budgets=budgets,
         backoff_base=timedelta(seconds=1),
         backoff_cap=timedelta(seconds=64),
     )

@@ -2,8 +2,15 @@
 
 from connectors.domain.providers.contract import Limits, Provider
 from connectors.domain.providers.jira.endpoints import SLUG, allowed_origins
-from connectors.domain.providers.jira.events import KINDS
-from connectors.domain.providers.jira.limits import BACKOFF_BASE, BACKOFF_CAP, is_unauthorized, read_failure
+from connectors.domain.providers.jira.events import FAMILIES, KINDS
+from connectors.domain.providers.jira.limits import (
+    BACKOFF_BASE,
+    BACKOFF_CAP,
+    budgets,
+    is_unauthorized,
+    read_failure,
+    read_throttle,
+)
 from connectors.domain.providers.jira.oauth import OAUTH
 from connectors.domain.providers.jira.sync import SYNC
 from connectors.domain.providers.jira.webhooks import WEBHOOKS
@@ -18,12 +25,15 @@ JIRA = Provider(
     allowed_origins=allowed_origins,
     limits=Limits(
         read_failure=read_failure,
+        read_throttle=read_throttle,
         is_unauthorized=is_unauthorized,
+        budgets=budgets,
         backoff_base=BACKOFF_BASE,
         backoff_cap=BACKOFF_CAP,
     ),
     webhooks=WEBHOOKS,
     sync=SYNC,
+    families=FAMILIES,
 )
 
 __all__ = ["JIRA"]

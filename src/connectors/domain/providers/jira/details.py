@@ -3,27 +3,28 @@
 Source: REST v3, Issues (bulk changelog), Issue comments, Workflow statuses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import attrs
 
 from connectors.domain.model.errors import AccessLostError
-from connectors.domain.model.http import Conversation, HttpRequest, json_request, with_query
+from connectors.domain.model.http import Conversation, HttpRequest, json_request
 from connectors.domain.model.sync import SkippedItem
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.jira.endpoints import site_api
+from connectors.domain.providers.jira.lists import read_list
 from connectors.domain.providers.jira.payloads import Change, as_list, as_object, read_id
 from connectors.domain.providers.jira.signals import STATUS_CATEGORIES
-from connectors.domain.providers.jira.subscriptions import list_values
 
-COMMENTS_PAGE = 100
-"""Comments asked for at a time."""
 CHANGES_PAGE = 1000
 """History entries asked for at a time."""
 MAX_PAGES = 500
 """Pages of one page's details, against a server that never ends."""
+MAX_CALLS = 40
+"""Calls to one endpoint after which a page of issues ends early, where it can: it is repeated as a whole if a limit
+stops it, and all of it has to fit into that limit."""
 BULK_MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE})
 """Answers of a site that has no bulk changelog."""
 
@@ -33,6 +34,7 @@ class Details:
     """What a page's issues have gone through."""
 
     issues: Sequence[Mapping[str, Any]]
+    """Those that were read: the first of the page, mostly all."""
     changes: Mapping[str, list[Mapping[str, Any]]]
     """Issue id → history entries."""
     comments: Mapping[str, list[Mapping[str, Any]]]
@@ -42,20 +44,44 @@ class Details:
     """Histories and comments that this user may not read."""
 
 
-def read_details(context: SyncContext, issues: Sequence[Mapping[str, Any]]) -> Conversation[Details]:
-    """History and comments of these issues, and the categories of the statuses that they went through."""
-    ids = [item for item in map(_issue_id, issues) if item is not None]
+def read_details(
+    context: SyncContext, issues: Sequence[Mapping[str, Any]], may_end: Callable[[int], bool] = lambda count: False
+) -> Conversation[Details]:
+    """History and comments of these issues, and the categories of the statuses that they went through.
+
+    Args:
+        context: whose site.
+        issues: a page of the search.
+        may_end: whether the walk could go on from so many of them; then those that take many calls wait.
+    """
     skipped: list[SkippedItem] = []
-    changes = (yield from read_changes(context, ids, skipped)) if ids else {}
+    changes, issues = yield from read_changes(context, issues, may_end, skipped)
     comments: dict[str, list[Mapping[str, Any]]] = {}
-    for issue in issues:
+    calls = 0
+    for count, issue in enumerate(issues):
+        if calls >= MAX_CALLS and may_end(count):
+            issues = issues[:count]
+            break
         issue_id = _issue_id(issue)
         if issue_id is None:
             continue
+        embedded = embedded_comments(as_object(issue.get("fields")))
+        if embedded is not None:
+            comments[issue_id] = embedded
+            continue
         try:
-            comments[issue_id] = yield from read_comments(context, issue_id, as_object(issue.get("fields")))
+            listing = yield from read_list(
+                *(context.app, context.connection, f"issue/{issue_id}/comment"),
+                member="comments",
+                gone_is_empty=True,  # deleted since the search
+                orderBy="created",
+            )
         except AccessLostError as error:
+            calls += 1
             skipped.append(SkippedItem(reference=f"comments of issue {issue_id}", reason=error.message))
+        else:
+            calls += listing.calls
+            comments[issue_id] = [as_object(item) for item in listing.items]
     known = as_object(context.connection.metadata.get(STATUS_CATEGORIES))
     if known and _statuses(changes) <= known.keys():
         return Details(issues, changes, comments, known, {}, tuple(skipped))
@@ -76,24 +102,30 @@ def read_categories(context: SyncContext) -> Conversation[Mapping[str, str]]:
 
 
 def read_changes(
-    context: SyncContext, ids: Sequence[str], skipped: list[SkippedItem]
-) -> Conversation[dict[str, list[Mapping[str, Any]]]]:
-    """Issue id → all entries of its history. One issue's may be spread over pages.
+    context: SyncContext,
+    issues: Sequence[Mapping[str, Any]],
+    may_end: Callable[[int], bool],
+    skipped: list[SkippedItem],
+) -> Conversation[tuple[dict[str, list[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]]:
+    """Issue id → all entries of its history (one issue's may be spread over pages), and the issues that were read.
 
     Where the bulk call is missing or walks in circles, each issue is asked by itself; one that has gone or is closed to
     us meanwhile is noted in `skipped`.
     """
-    url = site_api(context.app, context.connection.account.id, "changelog/bulkfetch")
+    ids = [item for item in map(_issue_id, issues) if item is not None]
     found: dict[str, list[Mapping[str, Any]]] = {}
+    if not ids:
+        return found, issues
+    url = site_api(context.app, context.connection.account.id, "changelog/bulkfetch")
     token: str | None = None
     used: set[str] = set()
     for _ in range(MAX_PAGES):
-        document: dict[str, Any] = {"issueIdsOrKeys": list(ids), "maxResults": CHANGES_PAGE}
+        document: dict[str, Any] = {"issueIdsOrKeys": ids, "maxResults": CHANGES_PAGE}
         if token is not None:
             document["nextPageToken"] = token
         response = yield json_request("POST", url, document, expects=BULK_MISSING)
         if response.status in BULK_MISSING:
-            return (yield from _changes_one_by_one(context, ids, skipped))
+            break
         page = response.json_object()
         for log in map(as_object, as_list(page.get("issueChangeLogs"))):
             issue_id = read_id(log.get("issueId"))
@@ -101,55 +133,43 @@ def read_changes(
                 found.setdefault(issue_id, []).extend(map(as_object, as_list(log.get("changeHistories"))))
         token = page.get("nextPageToken")
         if not isinstance(token, str) or not token:
-            return found
+            return found, issues
         if token in used:
             break
         used.add(token)
-    return (yield from _changes_one_by_one(context, ids, skipped))
+    return (yield from _changes_one_by_one(context, issues, may_end, skipped))
 
 
 def _changes_one_by_one(
-    context: SyncContext, ids: Sequence[str], skipped: list[SkippedItem]
-) -> Conversation[dict[str, list[Mapping[str, Any]]]]:
+    context: SyncContext,
+    issues: Sequence[Mapping[str, Any]],
+    may_end: Callable[[int], bool],
+    skipped: list[SkippedItem],
+) -> Conversation[tuple[dict[str, list[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]]:
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for issue_id in ids:
+    calls = 0
+    for count, issue in enumerate(issues):
+        if calls >= MAX_CALLS and may_end(count):
+            return found, issues[:count]
+        issue_id = _issue_id(issue)
+        if issue_id is None:
+            continue
         try:
-            values = yield from list_values(context.app, context.connection, f"issue/{issue_id}/changelog")
+            listing = yield from read_list(context.app, context.connection, f"issue/{issue_id}/changelog")
         except AccessLostError as error:
+            calls += 1
             skipped.append(SkippedItem(reference=f"history of issue {issue_id}", reason=error.message))
         else:
-            found[issue_id] = [as_object(value) for value in values]
-    return found
+            calls += listing.calls
+            found[issue_id] = [as_object(value) for value in listing.items]
+    return found, issues
 
 
-def read_comments(
-    context: SyncContext, issue_id: str, fields: Mapping[str, Any]
-) -> Conversation[list[Mapping[str, Any]]]:
-    """All comments of an issue: those embedded in it when they are all, else the whole list."""
+def embedded_comments(fields: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """The comments that came with an issue, None if they are not all."""
     embedded = as_object(fields.get("comment"))
     first, total = as_list(embedded.get("comments")), embedded.get("total")
-    if isinstance(total, int) and total <= len(first):
-        return [as_object(item) for item in first]
-    found: list[Mapping[str, Any]] = []
-    url = site_api(context.app, context.connection.account.id, f"issue/{issue_id}/comment")
-    for _ in range(MAX_PAGES):
-        query = {"startAt": str(len(found)), "maxResults": str(COMMENTS_PAGE), "orderBy": "created"}
-        request = HttpRequest(
-            method="GET",
-            url=with_query(url, query),
-            headers={"accept": "application/json"},
-            expects=frozenset({HTTPStatus.NOT_FOUND}),  # deleted since the search
-        )
-        response = yield request
-        if response.status == HTTPStatus.NOT_FOUND:
-            break
-        page = response.json_object()
-        items = as_list(page.get("comments"))
-        found.extend(map(as_object, items))
-        total = page.get("total")
-        if not items or (isinstance(total, int) and len(found) >= total):
-            break
-    return found
+    return [as_object(item) for item in first] if isinstance(total, int) and total <= len(first) else None
 
 
 def _issue_id(issue: Mapping[str, Any]) -> str | None:

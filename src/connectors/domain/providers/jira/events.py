@@ -6,6 +6,7 @@ Source: Webhooks (Jira platform).
 from collections.abc import Callable, Mapping
 
 from connectors.domain.model.signal import SignalDraft, SignalKind
+from connectors.domain.providers.contract import Family
 from connectors.domain.providers.jira.payloads import Change, Comment, read_id, read_text
 from connectors.domain.providers.jira.signals import (
     Envelope,
@@ -65,25 +66,61 @@ IGNORED_ON_PURPOSE = frozenset(
 )
 """Events that a site can send and that say nothing we keep."""
 
-KINDS = frozenset(
-    {
-        SignalKind.ISSUE_CREATED,
-        SignalKind.ISSUE_UPDATED,
-        SignalKind.ISSUE_STATUS_CHANGED,
-        SignalKind.ISSUE_ASSIGNED,
-        SignalKind.ISSUE_CLOSED,
-        SignalKind.ISSUE_REOPENED,
-        SignalKind.ISSUE_DELETED,
-        SignalKind.ISSUE_COMMENTED,
-        SignalKind.ISSUE_COMMENT_EDITED,
-        SignalKind.ISSUE_COMMENT_DELETED,
-        SignalKind.SPRINT_STARTED,
-        SignalKind.SPRINT_CLOSED,
-        SignalKind.RELEASE_PUBLISHED,
-        SignalKind.WORK_LOGGED,
-        SignalKind.PROJECT_CREATED,
-    }
+FAMILIES = (
+    Family(
+        name="issues",
+        kinds=frozenset(
+            {
+                SignalKind.ISSUE_CREATED,
+                SignalKind.ISSUE_UPDATED,
+                SignalKind.ISSUE_STATUS_CHANGED,
+                SignalKind.ISSUE_ASSIGNED,
+                SignalKind.ISSUE_CLOSED,
+                SignalKind.ISSUE_REOPENED,
+            }
+        ),
+        events=frozenset({"jira:issue_created", UPDATED}),
+    ),
+    Family(name="comments", kinds=frozenset({SignalKind.ISSUE_COMMENTED}), events=frozenset({"comment_created"})),
+    Family(
+        name="comment edits",
+        kinds=frozenset({SignalKind.ISSUE_COMMENT_EDITED}),
+        events=frozenset({"comment_updated"}),
+        is_read=False,  # of several edits between two walks only the last can be seen
+        is_backfilled=False,
+    ),
+    Family(
+        name="deletions",
+        kinds=frozenset({SignalKind.ISSUE_DELETED, SignalKind.ISSUE_COMMENT_DELETED}),
+        events=frozenset({"jira:issue_deleted", "comment_deleted"}),
+        is_read=False,
+        is_backfilled=False,
+    ),
+    Family(
+        name="sprints",
+        kinds=frozenset({SignalKind.SPRINT_STARTED, SignalKind.SPRINT_CLOSED}),
+        events=frozenset({"sprint_started", "sprint_closed"}),
+        is_read=False,
+        is_backfilled=False,
+    ),
+    Family(
+        name="releases",
+        kinds=frozenset({SignalKind.RELEASE_PUBLISHED}),
+        events=frozenset({"jira:version_released"}),
+        is_read=False,
+        is_backfilled=False,
+    ),
+    Family(
+        name="worklogs and projects",
+        kinds=frozenset({SignalKind.WORK_LOGGED, SignalKind.PROJECT_CREATED}),
+        events=frozenset({"worklog_created", "project_created"}),
+        is_pushed=False,  # only where an administrator has made a webhook of his own, which nobody can watch over
+        is_read=False,
+        is_backfilled=False,
+    ),
 )
+
+KINDS = frozenset[SignalKind]().union(*(family.kinds for family in FAMILIES))
 
 
 def event_name(envelope: Envelope) -> str:

@@ -1,5 +1,9 @@
 """How Jira says no: rate limits with reasons, and errors of two services (the site and the gateway before it).
 
+Three limits hold at once: points an hour for the app over all sites, points an hour for a site, and requests a second
+for each endpoint of a site. What a request costs in points is told differently by different pages, so points are not
+counted here: a refusal, or the warning that little is left, pauses what it names for all workers.
+
 Source: Rate limiting; OAuth 2.0 (3LO) apps; REST v3 status codes.
 """
 
@@ -20,6 +24,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.instant import read_instant
+from connectors.domain.model.limits import Budget, Reach
 from connectors.domain.providers.jira.payloads import as_list, as_object, read_text
 
 BACKOFF_BASE = timedelta(seconds=2)
@@ -31,6 +36,20 @@ MAX_WAIT = timedelta(hours=24)
 
 GLOBAL_QUOTA = "jira-quota-global-based"
 TENANT_QUOTA = "jira-quota-tenant-based"
+
+APP_POINTS = Budget(name="app", reach=Reach.APP)
+SITE_POINTS = Budget(name="site", reach=Reach.ACCOUNT)
+RESERVE = "reserve"
+"""Scope of the warning that little of a quota is left: background reading leaves that to everybody else."""
+RESERVES = (Budget(name=RESERVE, reach=Reach.APP), Budget(name=RESERVE, reach=Reach.ACCOUNT))
+PACE = 10
+"""Requests a second to one endpoint of a site: the lowest figure for the burst limit (others say 50 and 100)."""
+AT_ONCE = 60
+"""Requests to one endpoint that may go out after a rest: what a page of issues takes at the most (`details.py`). They
+are sent one after the other, so that even these come hardly faster."""
+READING = re.compile(r"rest/api/3/(?:search|changelog|issue|status)\b")
+"""Paths of the background's reading; subscriptions and identity may use the reserve."""
+NUMBER = re.compile(r"(?<!/api)/[0-9]+(?=/|$)")
 
 CLOUD_PATH = re.compile(r"/ex/jira/([A-Za-z0-9-]{1,64})/(.*)")
 SHORT_ISO = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(Z|[+-]\d{2}:?\d{2})")
@@ -75,19 +94,49 @@ def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) ->
     return UnexpectedResponseError(f"Jira answered {status}{_reason(response)}.")
 
 
+def budgets(request: HttpRequest) -> tuple[Budget, ...]:
+    """What a request to a site counts against; nothing for consent, tokens and the list of sites."""
+    endpoint = _endpoint(request.method, request.url)
+    if endpoint is None:
+        return ()
+    burst = Budget(name=endpoint, reach=Reach.ACCOUNT, requests=PACE, per=timedelta(seconds=1), burst=AT_ONCE)
+    reserves = RESERVES if READING.search(endpoint) else ()
+    return (APP_POINTS, SITE_POINTS, burst, *reserves)
+
+
 def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime) -> RateLimitedError:
     """When Jira will take another request, and what is limited.
 
-    `scope` is `app` (all sites wait), `site:<cloud id>`, or `endpoint:<method> <path>`; None where it gives no reason.
-    The body is not read: Atlassian says that it may change.
+    `scope` is the name of a budget: `app` (all sites wait), `site`, or `<method> <path>` of one endpoint of the site.
+    Without a reason all requests to the site wait, or all of the grant where the request was to none. The body is not
+    read: Atlassian says that it may change.
     """
     reason = response.headers.get("ratelimit-reason", "")
     asked = read_retry_at(response.headers, now)
     if asked is None:
-        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        asked = hour if reason in {GLOBAL_QUOTA, TENANT_QUOTA} else now + BACKOFF_BASE
+        asked = _next_hour(now) if reason in {GLOBAL_QUOTA, TENANT_QUOTA} else now + BACKOFF_BASE
     retry_at = min(max(asked, now), now + MAX_WAIT)
-    return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=_limited(request, reason))
+    scope, reach = _limited(request, reason)
+    return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=scope, reach=reach)
+
+
+def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
+    """The warning that less than a fifth of a quota is left, until that quota is full again.
+
+    Which quota is told by its policy's name, if at all; a site's pause is the smaller mistake. A warning that ends
+    within moments is about bursts, and pacing heeds those.
+    """
+    headers = response.headers
+    is_near = headers.get("x-ratelimit-nearlimit", "").strip().lower() == "true"
+    if not is_near and headers.get("x-ratelimit-remaining", "").strip() != "0":
+        return None
+    reset = read_retry_at({name: value for name, value in headers.items() if name != "retry-after"}, now)
+    retry_at = now + BACKOFF_CAP if reset is None else min(reset, _next_hour(now))
+    if retry_at - now <= BACKOFF_BASE:
+        return None
+    named = headers.get("ratelimit", "") + headers.get("ratelimit-policy", "") + headers.get("ratelimit-reason", "")
+    reach = Reach.APP if "global" in named.lower() else Reach.ACCOUNT
+    return RateLimitedError("Little is left of Jira's quota.", retry_at=retry_at, scope=RESERVE, reach=reach)
 
 
 def read_retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
@@ -128,14 +177,26 @@ def _with_seconds(value: str) -> str:
     return value if found is None else f"{value[:16]}:00{found.group(1)}"
 
 
-def _limited(request: HttpRequest, reason: str) -> str | None:
-    found = CLOUD_PATH.search(request.url.partition("?")[0])
+def _limited(request: HttpRequest, reason: str) -> tuple[str | None, Reach]:
+    endpoint = _endpoint(request.method, request.url)
     if reason == GLOBAL_QUOTA:
-        return "app"
-    if found is None or not reason:
-        return None
-    cloud_id, path = found.groups()
-    return f"site:{cloud_id}" if reason == TENANT_QUOTA else f"endpoint:{request.method} {path}"
+        return APP_POINTS.name, Reach.APP
+    if endpoint is None:
+        return None, Reach.GRANT
+    if reason == TENANT_QUOTA:
+        return SITE_POINTS.name, Reach.ACCOUNT
+    return (endpoint if reason else None), Reach.ACCOUNT
+
+
+def _endpoint(method: str, url: str) -> str | None:
+    """`GET rest/api/3/issue/*/comment`: what the burst limit counts together on a site."""
+    found = CLOUD_PATH.search(url.partition("?")[0])
+    return None if found is None else f"{method} {NUMBER.sub('/*', found.group(2))}"
+
+
+def _next_hour(now: datetime) -> datetime:
+    """When quotas are full again."""
+    return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
 
 def _reason(response: HttpResponse) -> str:

@@ -4,6 +4,10 @@ There is one for each (app, user, site): Jira allows five. Its filter must name 
 visible projects change. Registration answers 200 with errors inside, renewal ignores ids it does not know, and an
 expired webhook is simply gone: so nothing is believed until the list shows it.
 
+Connections of one user to one site share the webhook, and each knows it by its number. So renewal extends it in place
+wherever it can, and one that had to be replaced is left to lapse: a delivery names every webhook that it matches, and a
+connection that has not heard of the successor goes on with the old number until its own renewal.
+
 Source: REST v3, Webhooks.
 """
 
@@ -16,11 +20,12 @@ import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
-from connectors.domain.model.http import Conversation, HttpRequest, json_request, with_query
+from connectors.domain.model.http import Conversation, json_request
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, Subscriptions
 from connectors.domain.providers.jira.endpoints import site_api
+from connectors.domain.providers.jira.lists import read_list
 from connectors.domain.providers.jira.oauth import ACCOUNT_ID
 from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_text, read_time
 
@@ -31,12 +36,12 @@ TARGET = "site:"
 from one, so that target and number together name one, and not the number alone."""
 WEBHOOK_IDS = "webhook_ids"
 """Key in a connection's metadata: ids of its webhook, newest first."""
-KEPT_IDS = 5
+KEPT_IDS = 8
 """Ids remembered: a delivery of a webhook that was just replaced may be half an hour late."""
-PAGE_SIZE = 100
-"""Webhooks or projects asked for at a time."""
-MAX_PAGES = 200
-"""Pages read of one list, against a server that never says that it is the last."""
+ROUNDING = timedelta(minutes=1)
+"""By so much two tellings of one expiry may differ."""
+MOST_HOOKS = 5
+"""Webhooks that Jira allows an app for each user and site."""
 
 EVENTS = (
     "jira:issue_created",
@@ -81,11 +86,15 @@ class Hook:
         """Whether it still says all that we want to hear."""
         return self.jql == jql and self.events >= frozenset(EVENTS)
 
+    def ends_before(self, at: datetime | None) -> bool:
+        """Whether it ends clearly earlier than that, where both are known."""
+        return at is not None and self.expires_at is not None and self.expires_at < at - ROUNDING
+
 
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
     """The site, once the user can see a project on it: a filter over no project cannot be registered."""
-    projects = yield from list_values(app, connection, "project/search", limit=1)
-    return (TARGET + connection.account.id,) if projects else ()
+    projects = yield from read_list(app, connection, "project/search", limit=1)
+    return (TARGET + connection.account.id,) if projects.items else ()
 
 
 def subscribe(
@@ -97,30 +106,46 @@ def subscribe(
         AccessLostError: the user sees no project.
         UnexpectedResponseError: Jira refused the registration; the message says why.
     """
-    return (yield from _settle(app, connection, request.callback_url, preferred=None))
+    return (yield from _settle(app, connection, request.callback_url, former=None))
 
 
 def renew(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
     """The webhook with 30 more days, or its successor where it is gone or the visible projects have changed.
+
+    It delivers to the `url` in the subscription's metadata; one that delivers elsewhere is replaced and removed.
 
     Raises: as `subscribe`.
     """
     url = subscription.metadata.get("url")
     if not isinstance(url, str):
         raise UnexpectedResponseError("The subscription does not say which URL it delivers to; make it anew.")
-    return (yield from _settle(app, connection, url, preferred=subscription.external_id))
+    return (yield from _settle(app, connection, url, former=subscription.external_id))
 
 
 def unsubscribe(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[None]:
-    """Remove the webhook. Jira ignores ids that are not there."""
+    """Remove the webhook, and all that were left to lapse. Jira ignores ids that are not there.
+
+    The list has only webhooks of this app and user, so those with our URL are ours.
+    """
+    url = subscription.metadata.get("url")
+    hooks = yield from list_hooks(app, connection, gone_is_empty=True)
+    ids = {hook.id for hook in hooks if url is not None and hook.url == url}
     if subscription.external_id is not None:
-        yield from _delete(app, connection, [subscription.external_id])
+        ids.add(subscription.external_id)
+    if ids:
+        yield from _delete(app, connection, sorted(ids))
 
 
 def probe(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[bool]:
-    """Whether the list still has it."""
+    """Whether the list still has it, with the time before it that it was given, delivering to where it was made for.
+
+    That the time is over is for the caller to know: a room has no clock.
+    """
     hooks = yield from list_hooks(app, connection)
-    return any(hook.id == subscription.external_id for hook in hooks)
+    hook = next((one for one in hooks if one.id == subscription.external_id), None)
+    if hook is None or hook.ends_before(subscription.expires_at) or hook.ends_before(subscription.updated_at):
+        return False
+    return hook.url is None or hook.url == subscription.metadata.get("url", hook.url)
 
 
 def shared_key(connection: Connection) -> str:
@@ -128,46 +153,30 @@ def shared_key(connection: Connection) -> str:
     return f"{connection.account.id}:{connection.account.metadata.get(ACCOUNT_ID, '')}"
 
 
-def list_hooks(app: ProviderApp, connection: Connection) -> Conversation[tuple[Hook, ...]]:
-    """The webhooks that this app and user have on the site."""
-    values = yield from list_values(app, connection, "webhook")
-    found = (Hook.read(value) for value in values)
-    return tuple(hook for hook in found if hook is not None)
-
-
-def list_values(
-    app: ProviderApp, connection: Connection, path: str, *, limit: int | None = None, **params: str
-) -> Conversation[tuple[Any, ...]]:
-    """The items of a list that pages by offset, or the first `limit` of them."""
-    values: list[Any] = []
-    for _ in range(MAX_PAGES):
-        size = PAGE_SIZE if limit is None else limit
-        url = with_query(
-            site_api(app, connection.account.id, path),
-            {"startAt": str(len(values)), "maxResults": str(size), **params},
-        )
-        response = yield HttpRequest(method="GET", url=url, headers={"accept": "application/json"})
-        page = response.json_object()
-        found = as_list(page.get("values"))
-        values.extend(found)
-        if not found or page.get("isLast") is True or (limit is not None and len(values) >= limit):
-            break
-    return tuple(values)
+def list_hooks(
+    app: ProviderApp, connection: Connection, *, gone_is_empty: bool = False
+) -> Conversation[tuple[Hook, ...]]:
+    """The webhooks that this app and user have on the site, oldest first."""
+    listing = yield from read_list(app, connection, "webhook", gone_is_empty=gone_is_empty)
+    found = (Hook.read(value) for value in listing.items)
+    return tuple(sorted((hook for hook in found if hook is not None), key=lambda hook: int(hook.id)))
 
 
 def visible_projects(app: ProviderApp, connection: Connection) -> Conversation[tuple[int, ...]]:
     """The ids of every project that the user can see, ascending."""
-    values = yield from list_values(app, connection, "project/search", orderBy="key")
-    found = (read_id(as_object(value).get("id")) for value in values)
+    listing = yield from read_list(app, connection, "project/search", orderBy="key")
+    found = (read_id(as_object(value).get("id")) for value in listing.items)
     return tuple(sorted({int(item) for item in found if item is not None and item.isdigit()}))
 
 
 def _settle(
-    app: ProviderApp, connection: Connection, url: str, preferred: str | None
+    app: ProviderApp, connection: Connection, url: str, former: str | None
 ) -> Conversation[SubscriptionReceipt]:
-    """One webhook for this URL that covers what is visible: the new one is there before the old ones go."""
+    """One webhook for this URL that covers what is visible and has its full time before it.
+
+    Of several that fit, everybody takes the oldest, so that connections which share them come together.
+    """
     hooks = yield from list_hooks(app, connection)
-    ours = sorted((hook for hook in hooks if hook.url == url or hook.id == preferred), key=lambda hook: int(hook.id))
     projects = yield from visible_projects(app, connection)
     if not projects:
         raise AccessLostError(
@@ -175,32 +184,48 @@ def _settle(
             next_step="Ask the site's administrator to let the user browse a project.",
         )
     jql = f"project in ({', '.join(map(str, projects))})"
-    fitting = [hook for hook in ours if hook.url == url and hook.covers(jql)]
-    kept = next((hook.id for hook in fitting if hook.id == preferred), fitting[0].id if fitting else None)
+    ours = [hook for hook in hooks if hook.url == url]
+    spare = [hook.id for hook in ours]
+    unwanted = [hook.id for hook in hooks if hook.id == former and hook.url != url]
+    fitting = next((hook.id for hook in ours if hook.covers(jql)), None)
+    kept = None if fitting is None else (yield from _refresh(app, connection, fitting))
     if kept is None:
+        # One that fits and was not extended has ended: it goes first.
+        spare.sort(key=lambda hook_id: hook_id != fitting)
+        made_room = [*unwanted, *spare][: max(len(hooks) - MOST_HOOKS + 1, 0)]
+        yield from _delete(app, connection, made_room)
         kept = yield from _register(app, connection, url, jql)
-    else:
-        body = {"webhookIds": [int(kept)]}
-        yield json_request("PUT", site_api(app, connection.account.id, "webhook/refresh"), body)
-    # Renewal says nothing of ids that it does not know, and registration nothing of the expiry: only the list does.
-    present = {hook.id: hook for hook in (yield from list_hooks(app, connection))}
+        spare = [hook_id for hook_id in spare if hook_id not in made_room]
+    spare = [hook_id for hook_id in spare if hook_id != kept]
+    # Registration says nothing of the expiry: only the list does.
+    listed = yield from list_hooks(app, connection)
+    present = {hook.id: hook for hook in listed}
     if kept not in present:
         raise UnexpectedResponseError("Jira does not list the webhook that it has just confirmed.")
-    spare = [hook.id for hook in ours if hook.id != kept and hook.id in present]
-    if spare:
-        yield from _delete(app, connection, spare)
-    return _receipt(connection, present[kept], url)
+    # One place is left free, for the next successor.
+    removed = [*unwanted, *spare[: max(len(spare) - MOST_HOOKS + 2, 0)]]
+    yield from _delete(app, connection, [hook_id for hook_id in removed if hook_id in present])
+    others = [hook.id for hook in listed if hook.url == url and hook.id not in {kept, *removed}]
+    return _receipt(connection, present[kept], url, others)
 
 
-def _receipt(connection: Connection, hook: Hook, url: str) -> SubscriptionReceipt:
-    before = [
-        item for item in map(read_id, as_list(connection.metadata.get(WEBHOOK_IDS))) if item not in {None, hook.id}
-    ]
+def _refresh(app: ProviderApp, connection: Connection, hook_id: str) -> Conversation[str | None]:
+    """The webhook, extended; None if it was not, which the answer does not say: it ignores what it does not know."""
+    url, body = site_api(app, connection.account.id, "webhook/refresh"), {"webhookIds": [int(hook_id)]}
+    response = yield json_request("PUT", url, body)
+    until = read_time(response.json_object().get("expirationDate"))
+    hooks = yield from list_hooks(app, connection)
+    return next((hook.id for hook in hooks if hook.id == hook_id and not hook.ends_before(until)), None)
+
+
+def _receipt(connection: Connection, hook: Hook, url: str, others: list[str]) -> SubscriptionReceipt:
+    known = map(read_id, as_list(connection.metadata.get(WEBHOOK_IDS)))
+    ids = dict.fromkeys([hook.id, *others, *(item for item in known if item is not None)])
     return SubscriptionReceipt(
         external_id=hook.id,
         expires_at=hook.expires_at,
         metadata={"url": url, "jql": hook.jql},
-        connection_metadata={WEBHOOK_IDS: [hook.id, *before][:KEPT_IDS]},
+        connection_metadata={WEBHOOK_IDS: list(ids)[:KEPT_IDS]},
     )
 
 
@@ -222,6 +247,8 @@ def _register(app: ProviderApp, connection: Connection, url: str, jql: str) -> C
 
 
 def _delete(app: ProviderApp, connection: Connection, ids: list[str]) -> Conversation[None]:
+    if not ids:
+        return
     yield json_request(
         "DELETE",
         site_api(app, connection.account.id, "webhook"),

@@ -83,14 +83,16 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
         return SyncPage(cursor=_at(walk.since_ms, walk.started_ms))
     document = response.json_object()
     issues = [as_object(item) for item in as_list(document.get("issues"))]
-    found = yield from read_details(context, issues)
+    read = [Issue.read(item) for item in issues]
+    found = yield from read_details(context, issues, lambda count: walk.may_end(read[:count]))
     drafts, skipped = _collect(context, plan, walk, found)
-    after = walk.after([Issue.read(item) for item in issues], document.get("nextPageToken"))
+    count = len(found.issues)
+    after = walk.after(read[:count], document.get("nextPageToken"), is_cut=count < len(issues))
     return SyncPage(
         cursor=final_cursor(plan, after),
         done=after.done,
         signals=drafts,
-        items=len(issues),
+        items=count,
         skipped=(*found.skipped, *skipped),
         gap=after.gap,
         connection_metadata=found.metadata,

@@ -12,6 +12,11 @@ from connectors.domain.model.sync import Cursor
 from connectors.domain.providers.jira.payloads import Issue, as_list
 from connectors.domain.providers.jira.signals import epoch_ms
 
+MAX_DOUBTED = 2
+"""Issues of a full page whose `updated` may be newer than the index, so many edits fitting into the making of it."""
+DOUBTED_OF = 25
+"""One in so many: short pages come at a walk's end, whose last ten minutes the next walk reads again."""
+
 
 @attrs.frozen(kw_only=True)
 class Walk:
@@ -61,17 +66,39 @@ class Walk:
             values["before"] = sorted(self.before)
         return values
 
-    def after(self, issues: Sequence[Issue | None], token: Any) -> "Walk":
+    def reach(self, issues: Sequence[Issue | None]) -> int:
+        """Where a search for what follows these issues begins: a whole second.
+
+        The index orders issues, and their fields may be newer than the index: an issue that changes while the answer is
+        made stands at its old place with the new `updated`. Of a long page a few of the latest are therefore not
+        believed, and the pages overlap by them. Whether the index compares milliseconds is not documented; rounding
+        down is safe.
+        """
+        times = sorted((epoch_ms(issue.updated) for issue in issues if issue and issue.updated), reverse=True)
+        doubted = min(MAX_DOUBTED, len(times) // DOUBTED_OF)
+        return max(times[doubted] // 1000 * 1000 if times else 0, self.since_ms)
+
+    def may_end(self, issues: Sequence[Issue | None]) -> bool:
+        """Whether the walk gets on from the first issues of a page, the rest left to the next one."""
+        return self.token is None and self.reach(issues) > self.since_ms
+
+    def after(self, issues: Sequence[Issue | None], token: Any, *, is_cut: bool = False) -> "Walk":
         """Where it stands after a page with these issues and this `nextPageToken`.
 
         `isLast` is not looked at: it has been seen to mislead.
+
+        Args:
+            issues: of the page, those that were read.
+            token: its `nextPageToken`.
+            is_cut: these are only the first of the page, and `may_end`.
         """
-        newest = max((epoch_ms(issue.updated) for issue in issues if issue and issue.updated), default=self.since_ms)
-        # Whole seconds: whether the index compares milliseconds is not documented, and rounding down is safe.
-        reached = max(newest // 1000 * 1000, self.since_ms)
-        has_more = isinstance(token, str) and bool(token) and bool(issues)
-        if self.token is None and (not has_more or reached > self.since_ms):
-            return self._at(reached, done=not has_more)
+        has_more = is_cut or (isinstance(token, str) and bool(token) and bool(issues))
+        if not has_more and self.token is None:
+            newest = max((epoch_ms(one.updated) for one in issues if one and one.updated), default=self.since_ms)
+            return self._at(max(newest // 1000 * 1000, self.since_ms), done=True)
+        reached = self.reach(issues)
+        if self.token is None and reached > self.since_ms:
+            return self._at(reached)
         seen = self.seen | {issue.id for issue in issues if issue and _is_in_second(issue, self.since_ms)}
         if has_more and reached == self.since_ms:
             return self._next_of_second(seen, token)

@@ -1,22 +1,17 @@
 """Zoho Cliq: messages of channels, and what happens to them. README.md says what it rests on."""
 
-from datetime import timedelta
-
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins
-from connectors.domain.providers._zoho.limits import zoho_limits
 from connectors.domain.providers._zoho.oauth import authorization_header
 from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.zoho_cliq.limits import LIMITS
 from connectors.domain.providers.zoho_cliq.oauth import NAME, OAUTH
 from connectors.domain.providers.zoho_cliq.signals import BOT_OPTION, KINDS
 from connectors.domain.providers.zoho_cliq.sync import DIRECT_OPTION, SYNC
 from connectors.domain.providers.zoho_cliq.verification import PUBLIC_KEY_OPTION
-from connectors.domain.providers.zoho_cliq.webhooks import WEBHOOKS
+from connectors.domain.providers.zoho_cliq.webhooks import FAMILIES, WEBHOOKS
 
 __all__ = ["ZOHO_CLIQ"]
-
-LOCK = timedelta(minutes=10)
-"""How long Cliq refuses a user who was too fast: 5 or 10 minutes, by endpoint; for messages and chats it is 10."""
 
 ZOHO_CLIQ = Provider(
     slug=ProviderSlug("zoho-cliq"),
@@ -26,9 +21,10 @@ ZOHO_CLIQ = Provider(
     kinds=KINDS,
     oauth=OAUTH,
     allowed_origins=allowed_origins(Product.CLIQ),
-    limits=zoho_limits(NAME, LOCK),
+    limits=LIMITS,
     webhooks=WEBHOOKS,
     sync=SYNC,
+    families=FAMILIES,
     authorization_header=authorization_header,
     settings_prefixes=("ZOHO",),
     options={

@@ -2,10 +2,12 @@
 
 The messages API has neither paging token nor documented order: it takes a window of time and gives up to 100 messages.
 A full page therefore leaves two windows open, above its newest and below its oldest message, both ends shared with it.
-The first time that one of them turns out to be empty says from which end Cliq fills its pages, and halves the calls.
+From whichever end Cliq fills its pages, only the first page of a chat leaves a window that turns out to be empty: the
+next ones begin at a message that is known.
 
 Each chat has a mark of its own: the upper end of the last window that was read to its end. A chat that is idle, or that
-moves in the list while the list is read, loses nothing: it is read from its own mark when it next shows up.
+moves in the list while the list is read, loses nothing: it is read from its own mark when it next shows up. A list of
+channels that takes several pages is read again until a pass shows no new one.
 
 Edits keep id and time of a message and deletions leave nothing behind: only webhooks tell of them.
 Source: zoho.com/cliq/help/restapi/v2: channels, chats, messages.
@@ -26,6 +28,7 @@ from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage, SyncPlan
 from connectors.domain.providers._zoho.limits import read_answer
 from connectors.domain.providers._zoho.reading import (
+    LATEST_MILLIS,
     instant_millis,
     read_id,
     read_list,
@@ -39,16 +42,7 @@ from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.zoho_cliq.oauth import NAME, cliq_url
 from connectors.domain.providers.zoho_cliq.payloads import read_row
 from connectors.domain.providers.zoho_cliq.signals import is_own_bot, posted_row
-from connectors.domain.providers.zoho_cliq.walk import (
-    ABOVE,
-    BELOW,
-    NEWEST_FIRST,
-    OLDEST_FIRST,
-    Stop,
-    Walk,
-    Window,
-    read_walk,
-)
+from connectors.domain.providers.zoho_cliq.walk import Stop, Walk, Window, read_walk
 from connectors.domain.providers.zoho_cliq.webhooks import CHATS
 
 LIMIT = 100
@@ -59,13 +53,16 @@ DEFAULT_HISTORY = timedelta(days=30)
 """What a backfill covers when nobody said since when."""
 TARGET_HISTORY = timedelta(hours=1)
 """How far back a single chat is read that a webhook named and that was not named before."""
+PASSES = 10
+"""Over the list of channels: one that still grows then is no list."""
 CHATS_KEPT = 2000
 """Chats whose names a connection remembers."""
 POLL_INTERVAL = timedelta(minutes=15)
 DIRECT_OPTION = "direct_messages"
 
 OVERFULL = "More than 100 messages of one chat are of the same millisecond; Cliq shows 100 of them."
-LAWLESS = "Cliq answered with a full page of messages outside the window that was asked for."
+LAWLESS = "Cliq answered with a full page of times outside the window that was asked for."
+RESTLESS = "More than 100 chats changed while they were listed; one that was left out is read when it next has news."
 
 
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
@@ -84,7 +81,7 @@ def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
         walk = Walk(floor=floor, listed_from=floor, ceiling=ceiling, phase="channels" if floor <= ceiling else "rest")
     elif last is not None:
         listed_from = max(last.ceiling - OVERLAP // timedelta(milliseconds=1), 0)
-        walk = Walk(floor=last.floor, listed_from=listed_from, ceiling=ceiling, marks=last.marks, order=last.order)
+        walk = Walk(floor=last.floor, listed_from=listed_from, ceiling=ceiling, marks=last.marks, behind=last.behind)
     elif plan.target is not None:
         floor = instant_millis(upper - TARGET_HISTORY)
         walk = Walk(floor=floor, listed_from=floor, ceiling=ceiling)
@@ -102,7 +99,7 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
     if walk.phase == "channels":
         return (yield from read_channels(context, walk))
     if walk.phase == "chats":
-        return (yield from read_chats(context, walk))
+        return (yield from read_chats(context, plan, walk))
     if walk.phase == "messages" and walk.queue:
         return (yield from read_messages(context, walk))
     return page_at(attrs.evolve(walk, phase="rest"))
@@ -137,27 +134,34 @@ def read_channels(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
     page = read_text(answer.get("next_token")) if answer.get("has_more") is True else None
     if page is not None and page == walk.page:
         raise UnexpectedResponseError("Cliq's list of channels does not go on.")
-    ahead = attrs.evolve(walk, page=page, queue=tuple(queue.values()))
+    has_grown = walk.has_grown or len(queue) > len(walk.queue)
+    ahead = attrs.evolve(walk, page=page, queue=tuple(queue.values()), has_grown=has_grown)
     if page is None:
-        ahead = attrs.evolve(ahead, phase="chats")
+        # A list of one page stood still; in a longer one a channel may have slipped from one page to the one before.
+        is_again = walk.passes + 1 < PASSES and has_grown and (walk.passes > 0 or walk.page is not None)
+        phase = "channels" if is_again else "chats"
+        ahead = attrs.evolve(ahead, phase=phase, passes=walk.passes + 1, has_grown=False)
     return page_at(ahead, items=len(entries), skipped=tuple(skipped))
 
 
-def read_chats(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+def read_chats(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
     """Leave out the channels without news since the last walk. Without that knowledge, all are read."""
-    known = {stop.id: stop for stop in walk.queue}
+    window = walk.windows[0] if walk.windows else Window(walk.listed_from, LATEST_MILLIS)
+    params = {
+        "limit": str(LIMIT),
+        # Whether the bounds themselves are in the list is not said.
+        "modified_after": str(max(window.low - 1, 0)),
+        "modified_before": None if window.high == LATEST_MILLIS else str(window.high + 1),
+    }
     skipped: tuple[SkippedItem, ...] = ()
-    entries: list[Mapping[str, Any]] = []
-    is_whole = False
+    listed: Any = None
     try:
-        params = {"limit": str(LIMIT), "modified_after": str(walk.listed_from)}
         response = yield call(context, "/chats", params)
         listed = read_object(read_answer(NAME, response)).get("chats")
-        entries = read_objects(listed)
-        # A full page may have left some out, and no page of Cliq's says in which order it lists.
-        is_whole = isinstance(listed, list) and len(listed) < LIMIT
     except (InsufficientScopeError, AccessLostError) as error:
         skipped = (SkippedItem(reference="chats", reason=error.message),)
+    entries = read_objects(listed)
+    known = {stop.id: stop for stop in walk.queue}
     active: dict[str, tuple[int, Stop]] = {}
     for entry in entries:
         chat_id = read_id(entry.get("chat_id"))
@@ -165,21 +169,50 @@ def read_chats(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
             continue
         stop = known.get(chat_id) or Stop(chat_id, read_name(entry.get("name")) or chat_id)
         active[chat_id] = (read_modified(entry.get("last_modified_time")), stop)
+    # A full page may have left some out, and no page of Cliq's says in which order it lists.
+    is_full = isinstance(listed, list) and len(listed) >= LIMIT
+    is_whole = isinstance(listed, list) and not is_full and not walk.windows
     # The busiest first: a walk that is cut short has told the most.
     queue = [stop for _, stop in sorted(active.values(), key=lambda one: -one[0])]
-    if not is_whole:
-        queue += [stop for stop in walk.queue if stop.id not in active]
+    queue += [stop for stop in walk.queue if stop.id not in active and (not is_whole or stop.id in walk.behind)]
+    rest, gap = walk.windows[1:], None
+    if wants_direct(context.app) and isinstance(listed, list):
+        # Channels without news cost a call each; a direct chat that is not listed is not known at all.
+        times = [at for at, _ in active.values() if window.low <= at <= window.high]
+        rest, gap = open_list(plan, walk, window, times, is_full=is_full)
+    ahead = attrs.evolve(walk, queue=tuple(queue), windows=rest)
+    if rest:
+        return page_at(ahead, items=len(entries), gap=gap)
     names = {stop.id: stop.name for stop in [*walk.queue, *queue]}
     marks = walk.marks
     if known and not wants_direct(context.app):
         # Only joined channels are read, and these are all of them: a channel that was left needs no mark.
         marks = {chat_id: at for chat_id, at in marks.items() if chat_id in known}
     return page_at(
-        attrs.evolve(walk, phase="messages", queue=tuple(queue), marks=marks),
+        attrs.evolve(ahead, phase="messages", windows=(), marks=marks, behind=()),
         items=len(entries),
         skipped=skipped,
+        gap=gap,
         connection_metadata={CHATS: dict(list(names.items())[:CHATS_KEPT])},
     )
+
+
+def open_list(
+    plan: SyncPlan, walk: Walk, window: Window, times: list[int], *, is_full: bool
+) -> tuple[tuple[Window, ...], str | None]:
+    """What a page left open of the list of chats, and what may be missing, in words.
+
+    A chat that has news while the list is read in windows leaves its place for the top: the top is read once more.
+    """
+    last = walk.windows[1:]
+    if not walk.windows:
+        if not is_full:
+            return (), None
+        last = (Window(instant_millis(plan.started_at - OVERLAP), LATEST_MILLIS),)
+    elif not last:
+        return (), RESTLESS if is_full else None
+    parts, gap = open_windows(window, times, is_full=is_full)
+    return (*parts, *last), gap
 
 
 def wants_direct(app: ProviderApp) -> bool:
@@ -208,15 +241,16 @@ def read_messages(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
         response = yield call(context, f"/chats/{quote(stop.id, safe='')}/messages", params)
         entries = read_list(read_object(read_answer(NAME, response)).get("data"))
     except AccessLostError as error:
-        # The user has left the chat, or it is gone. Its mark stays where it is.
+        # The user has left the chat, or it is gone. Its mark stays where it is, and the next walk asks again.
+        behind = (*walk.behind, stop.id)[-CHATS_KEPT:]
         return page_at(
-            next_chat(walk, is_through=False), skipped=(SkippedItem(reference=stop.id, reason=error.message),)
+            attrs.evolve(next_chat(walk, is_through=False), behind=behind),
+            skipped=(SkippedItem(reference=stop.id, reason=error.message),),
         )
     signals, skipped, times = read_rows(context, stop, window, entries)
     is_full = len(entries) >= LIMIT
-    order = walk.order if walk.order or is_full else learnt_order(window, times)
-    rest, gap = open_windows(window, times, order, is_full=is_full)
-    ahead = attrs.evolve(walk, windows=(*rest, *windows[1:]), order=order)
+    rest, gap = open_windows(window, times, is_full=is_full)
+    ahead = attrs.evolve(walk, windows=(*rest, *windows[1:]))
     if not ahead.windows:
         ahead = next_chat(ahead, is_through=True)
     return page_at(ahead, signals=signals, skipped=skipped, items=len(entries), gap=gap)
@@ -250,9 +284,7 @@ def read_rows(
     return tuple(signals), tuple(skipped), times
 
 
-def open_windows(
-    window: Window, times: list[int], order: str | None, *, is_full: bool
-) -> tuple[tuple[Window, ...], str | None]:
+def open_windows(window: Window, times: list[int], *, is_full: bool) -> tuple[tuple[Window, ...], str | None]:
     """What a page left open of its window, and what cannot be had at all, in words.
 
     The parts share their end with the page, so that a millisecond that the page cut in two is read again; each is
@@ -266,21 +298,9 @@ def open_windows(
     if lowest == highest:
         around = (Window(highest + 1, window.high), Window(window.low, max(lowest - 1, 0)))
         return tuple(part for part in around if part.low <= part.high), OVERFULL
-    parts = []
-    if order != NEWEST_FIRST and highest < window.high:
-        parts.append(Window(highest, window.high, ABOVE))
-    if order != OLDEST_FIRST and lowest > window.low:
-        parts.append(Window(window.low, lowest, BELOW))
-    return tuple(parts), None
-
-
-def learnt_order(window: Window, times: list[int]) -> str | None:
-    """From which end Cliq fills a page, if this window shows it: what a full page left open at one side is empty."""
-    if window.side == ABOVE and all(time == window.low for time in times):
-        return NEWEST_FIRST
-    if window.side == BELOW and all(time == window.high for time in times):
-        return OLDEST_FIRST
-    return None
+    above = (Window(highest, window.high),) if highest < window.high else ()
+    below = (Window(window.low, lowest),) if lowest > window.low else ()
+    return above + below, None
 
 
 def next_chat(walk: Walk, *, is_through: bool) -> Walk:

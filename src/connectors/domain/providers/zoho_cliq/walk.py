@@ -15,10 +15,6 @@ from connectors.domain.providers._zoho.reading import (
     read_text,
 )
 
-WHOLE, ABOVE, BELOW = "whole", "above", "below"
-"""Where a window lies: what was asked at first, or what a full page left out above or below itself."""
-NEWEST_FIRST, OLDEST_FIRST = "newest", "oldest"
-
 
 @attrs.frozen
 class Stop:
@@ -34,7 +30,6 @@ class Window:
 
     low: int
     high: int
-    side: str = WHOLE
 
 
 @attrs.frozen(kw_only=True)
@@ -53,10 +48,15 @@ class Walk:
     """`channels`, `chats`, `messages` or `rest`."""
     page: str | None = None
     """Cliq's token of the next page of channels."""
+    passes: int = 0
+    """How often the list of channels was read to its end."""
+    has_grown: bool = False
+    """Whether this pass over the list has shown a channel that the passes before had not."""
     queue: tuple[Stop, ...] = ()
     windows: tuple[Window, ...] = ()
-    order: str | None = None
-    """Which end of a window Cliq fills a page from, once that has been seen: no page of Cliq's tells."""
+    """What is left of the list of chats, or of the first chat."""
+    behind: tuple[str, ...] = ()
+    """Chats that were refused, to be read by the next walk whether they have news or not."""
 
     def to_cursor(self) -> dict[str, Any]:
         """As JSON values."""
@@ -67,9 +67,11 @@ class Walk:
             "marks": dict(self.marks),
             "phase": self.phase,
             "page": self.page,
+            "passes": self.passes,
+            "has_grown": self.has_grown,
             "queue": [[stop.id, stop.name] for stop in self.queue],
-            "windows": [[window.low, window.high, window.side] for window in self.windows],
-            "order": self.order,
+            "windows": [[window.low, window.high] for window in self.windows],
+            "behind": list(self.behind),
         }
 
 
@@ -81,7 +83,7 @@ def read_walk(cursor: Any) -> Walk | None:
     if floor is None or listed_from is None or ceiling is None:
         return None
     marks = {key: read_millis(value) for key, value in read_object(data.get("marks")).items()}
-    phase, order = data.get("phase"), data.get("order")
+    phase = data.get("phase")
     return Walk(
         floor=floor,
         listed_from=listed_from,
@@ -89,9 +91,11 @@ def read_walk(cursor: Any) -> Walk | None:
         marks={key: value for key, value in marks.items() if value is not None},
         phase=phase if phase in {"channels", "chats", "messages", "rest"} else "rest",
         page=read_text(data.get("page")),
+        passes=read_count(data.get("passes")) or 0,
+        has_grown=data.get("has_grown") is True,
         queue=tuple(stop for stop in map(_read_stop, read_list(data.get("queue"))) if stop is not None),
         windows=tuple(one for one in map(_read_window, read_list(data.get("windows"))) if one is not None),
-        order=order if order in {NEWEST_FIRST, OLDEST_FIRST} else None,
+        behind=tuple(one for one in map(read_id, read_list(data.get("behind"))) if one is not None),
     )
 
 
@@ -103,9 +107,7 @@ def _read_stop(value: Any) -> Stop | None:
 
 def _read_window(value: Any) -> Window | None:
     entry = value if isinstance(value, list | tuple) else ()
-    if len(entry) != 3:  # noqa: PLR2004 - low, high, side
+    if len(entry) != 2:  # noqa: PLR2004 - low and high
         return None
     low, high = read_count(entry[0]), read_count(entry[1])
-    if low is None or high is None or low > high:
-        return None
-    return Window(low, high, entry[2] if entry[2] in {WHOLE, ABOVE, BELOW} else WHOLE)
+    return None if low is None or high is None or low > high else Window(low, high)

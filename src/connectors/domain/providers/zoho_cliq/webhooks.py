@@ -18,7 +18,7 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.signal import SignalDraft, SignalKind
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookReply, WebhookRequest
 from connectors.domain.providers._zoho.reading import read_id, read_list, read_object
-from connectors.domain.providers.contract import ReadContext, SubscriptionScope, Webhooks
+from connectors.domain.providers.contract import Family, ReadContext, SubscriptionScope, Webhooks
 from connectors.domain.providers.zoho_cliq.oauth import MESSAGES_SCOPE
 from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS, Push, read_body, read_push, read_time
 from connectors.domain.providers.zoho_cliq.signals import (
@@ -62,6 +62,37 @@ IGNORED_HANDLERS = frozenset(
     }
 )
 MENTION = "mention_handler"
+
+PARTICIPATION = "participation_handler"
+
+
+def events_of(*operations: str) -> frozenset[str]:
+    """These operations as `Push.event` names them: with their handler, or alone in the legacy shape."""
+    return frozenset(operations) | {f"{PARTICIPATION}.{operation}" for operation in operations}
+
+
+FAMILIES = (
+    # A bot hears the chats that it is in, and Cliq sends nothing twice: no push proves anything complete.
+    Family(
+        name="messages",
+        kinds=frozenset({SignalKind.MESSAGE_POSTED}),
+        events=events_of("message_sent", *MEMBERSHIP) | MESSAGE_HANDLERS,
+    ),
+    Family(
+        name="edits and deletions",
+        kinds=frozenset({SignalKind.MESSAGE_EDITED, SignalKind.MESSAGE_DELETED}),
+        events=events_of("message_edited", "message_deleted"),
+        is_read=False,
+        is_backfilled=False,
+    ),
+    Family(
+        name="threads",
+        kinds=frozenset(THREADS),
+        events=events_of("thread_closed", "thread_reopened"),
+        is_read=False,
+        is_backfilled=False,
+    ),
+)
 
 MANUAL_SETUP = """\
 Cliq has no subscription: a bot forwards what it hears. Do one of the two, for each connection.

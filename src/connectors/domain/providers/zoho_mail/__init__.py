@@ -2,12 +2,11 @@
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins
-from connectors.domain.providers._zoho.limits import zoho_limits
 from connectors.domain.providers._zoho.oauth import authorization_header
 from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.zoho_mail.limits import LIMITS
 from connectors.domain.providers.zoho_mail.oauth import NAME, OAUTH
-from connectors.domain.providers.zoho_mail.payloads import LOCK
-from connectors.domain.providers.zoho_mail.signals import CHANGES_OPTION, KINDS
+from connectors.domain.providers.zoho_mail.signals import CHANGES_OPTION, FAMILIES, KINDS
 from connectors.domain.providers.zoho_mail.sync import SYNC
 from connectors.domain.providers.zoho_mail.webhooks import WEBHOOKS
 
@@ -21,9 +20,10 @@ ZOHO_MAIL = Provider(
     kinds=KINDS,
     oauth=OAUTH,
     allowed_origins=allowed_origins(Product.MAIL),
-    limits=zoho_limits(NAME, LOCK),
+    limits=LIMITS,
     webhooks=WEBHOOKS,
     sync=SYNC,
+    families=FAMILIES,
     authorization_header=authorization_header,
     settings_prefixes=("ZOHO",),
     options={

@@ -14,7 +14,7 @@ Source: zoho.com/mail/help/api (get-emails-list, get-search-emails, get-all-fold
 
 import html
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import parseaddr
 from enum import StrEnum
 from typing import Any
@@ -34,8 +34,6 @@ from connectors.domain.providers._zoho.reading import (
 
 NOTHING = "Not Provided"
 """What Zoho writes for a missing address."""
-LOCK = timedelta(minutes=15)
-"""How long Zoho Mail refuses a user who was too fast. Unpublished; a secondary source says so."""
 ADDRESS_LIMIT = 2000
 """Characters of an address field that are parsed; the rest cannot be the first address."""
 

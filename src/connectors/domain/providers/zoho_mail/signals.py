@@ -20,19 +20,30 @@ from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._zoho.reading import read_id, read_name, read_object
-from connectors.domain.providers.contract import SyncContext
+from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_row
 
-KINDS = frozenset(
-    {
-        SignalKind.EMAIL_RECEIVED,
-        SignalKind.EMAIL_SENT,
-        SignalKind.EMAIL_READ,
-        SignalKind.EMAIL_UNREAD,
-        SignalKind.EMAIL_TRASHED,
-        SignalKind.EMAIL_MARKED_SPAM,
-    }
+MAIL = "mail.received"
+"""Our name of what the webhook tells: Zoho gives it none."""
+FAMILIES = (
+    Family(name="received mail", kinds=frozenset({SignalKind.EMAIL_RECEIVED}), events=frozenset({MAIL})),
+    Family(name="sent mail", kinds=frozenset({SignalKind.EMAIL_SENT}), is_pushed=False),
+    Family(
+        name="changes of mail",
+        kinds=frozenset(
+            {
+                SignalKind.EMAIL_READ,
+                SignalKind.EMAIL_UNREAD,
+                SignalKind.EMAIL_TRASHED,
+                SignalKind.EMAIL_MARKED_SPAM,
+            }
+        ),
+        is_pushed=False,
+        is_read=False,  # differences of recent mail between two looks, and only where they are asked for
+        is_backfilled=False,
+    ),
 )
+KINDS = frozenset[SignalKind]().union(*(family.kinds for family in FAMILIES))
 ARRIVALS = {FolderKind.RECEIVED: SignalKind.EMAIL_RECEIVED, FolderKind.SENT: SignalKind.EMAIL_SENT}
 REMOVALS = {
     FolderKind.TRASH: (SignalKind.EMAIL_TRASHED, "trashed"),

@@ -7,6 +7,9 @@ Zoho has no change feed and no paging token: `start` counts rows of a list that 
    end of the one before and has to show one of those rows. If it does not, the walk steps back until it does.
 3. *Mail is not listed in the order of its arrival* to the second, so each folder is read a quarter of an hour beyond
    its mark. The mark is the latest `receivedTime` seen, and moves only when the folder is through.
+4. *Mail moves from a folder that is still to be read into one that is through*, or to a place of a list that is behind
+   us. So everything is read twice: by a backfill in two passes, the second with the folders the other way round; by
+   incremental walks in that each reads again what the one before had to read.
 
 A page is one call. Rows have received times in UTC; no other time of Zoho's can be relied on.
 Source: zoho.com/mail/help/api/get-emails-list, get-all-folder-details.
@@ -66,10 +69,11 @@ def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
     if plan.mode is SyncMode.BACKFILL:
         floor = max(instant_millis(plan.since or plan.started_at - DEFAULT_HISTORY), 0)
         # Marks are of another walk: a backfill reads its whole window.
-        return Walk(floor=floor, ceiling=ceiling, phase="folders" if floor <= ceiling else "rest")
+        phase = "folders" if floor <= ceiling else "rest"
+        return Walk(floor=floor, ceiling=ceiling, passes_left=1, phase=phase)
     if last is None:
         return Walk(floor=ceiling, ceiling=ceiling, phase="rest")
-    return Walk(floor=last.floor, ceiling=ceiling, marks=last.marks)
+    return Walk(floor=last.floor, ceiling=ceiling, marks=last.marks, starts=last.next_starts, next_starts=last.marks)
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
@@ -97,12 +101,15 @@ def read_folders(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
     folders = {folder.id: folder for folder in map(read_folder, entries) if folder is not None}
     wanted = READ_ALWAYS | (READ_FOR_CHANGES if tracks_changes(context.app) else frozenset())
     queue = tuple(folder for folder in folders.values() if folder.kind in wanted)
+    if not walk.passes_left:
+        queue = queue[::-1]
     skipped = (SkippedItem(reference="folders", reason="a folder without an id"),) * (len(entries) > len(folders))
     known = list(folders.values())[:FOLDERS_KEPT]
     # A folder that is gone needs no mark; ids are not used again.
     marks = {folder_id: at for folder_id, at in walk.marks.items() if folder_id in folders}
+    next_starts = {folder_id: at for folder_id, at in walk.next_starts.items() if folder_id in folders}
     return page_at(
-        attrs.evolve(walk, phase="messages", queue=queue, marks=marks),
+        attrs.evolve(walk, phase="messages", queue=queue, marks=marks, next_starts=next_starts),
         items=len(entries),
         skipped=skipped,
         connection_metadata={
@@ -131,7 +138,7 @@ def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
     except AccessLostError as error:
         # The folder was removed since it was listed.
         skipped = SkippedItem(reference=f"folder {folder.id}", reason=error.message)
-        return page_at(next_folder(walk, None), skipped=(skipped,))
+        return page_at(next_folder(plan, walk, None), skipped=(skipped,))
     rows = [read_object(entry) for entry in entries]
     identifiers = [row_id(row) for row in rows]
     if walk.tail and walk.start > 1 and not set(walk.tail) & set(identifiers):
@@ -152,7 +159,7 @@ def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
         "items": len(rows),
     }
     if len(rows) < PAGE_SIZE or (times and min(times) < lowest):
-        return page_at(next_folder(walk, newest), **found)
+        return page_at(next_folder(plan, walk, newest), **found)
     ahead = walk.start + len(rows) - OVERLAP_ROWS
     tail = tuple(identifier for identifier in identifiers[-OVERLAP_ROWS:] if identifier is not None)
     if tail and tail == walk.tail:
@@ -166,9 +173,9 @@ def row_id(row: Mapping[str, Any]) -> str | None:
 
 
 def lower_bound(context: SyncContext, plan: SyncPlan, walk: Walk, folder: Folder) -> int:
-    """Milliseconds down to which a folder is read: behind its mark, but not below the floor."""
-    mark = walk.marks.get(folder.id)
-    lowest = walk.floor if mark is None else mark - OVERLAP // timedelta(milliseconds=1)
+    """Milliseconds down to which a folder is read: behind its start, but not below the floor."""
+    at = walk.starts.get(folder.id)
+    lowest = walk.floor if at is None else at - OVERLAP // timedelta(milliseconds=1)
     if tracks_changes(context.app):
         lowest = min(lowest, instant_millis(plan.started_at - RECENT))
     return max(lowest, walk.floor)
@@ -198,13 +205,19 @@ def read_rows(
     return tuple(signals), tuple(observations), tuple(skipped), times
 
 
-def next_folder(walk: Walk, newest: int | None) -> Walk:
+def next_folder(plan: SyncPlan, walk: Walk, newest: int | None) -> Walk:
     """The walk at the next folder, the mark of this one moved. What is above the ceiling is the next walk's."""
     folder = walk.queue[0]
     marks = dict(walk.marks)
     if newest is not None:
         marks[folder.id] = max(min(newest, walk.ceiling), marks.get(folder.id, 0))
-    return attrs.evolve(walk, queue=walk.queue[1:], marks=marks, start=1, tail=(), retreats=0, newest=None)
+    ahead = attrs.evolve(walk, queue=walk.queue[1:], marks=marks, start=1, tail=(), retreats=0, newest=None)
+    if ahead.queue:
+        return ahead
+    if walk.passes_left:
+        return attrs.evolve(ahead, phase="folders", passes_left=walk.passes_left - 1)
+    # A backfill has read all of it twice itself.
+    return attrs.evolve(ahead, next_starts=marks) if plan.mode is SyncMode.BACKFILL else ahead
 
 
 SYNC = Sync(start=start, read_page=read_page, interpret=interpret, poll_interval=POLL_INTERVAL)

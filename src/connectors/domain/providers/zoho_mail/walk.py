@@ -26,6 +26,12 @@ class Walk:
     """Milliseconds. Nothing newer is told; the walk's upper bound."""
     marks: Mapping[str, int] = attrs.field(factory=dict)
     """The latest `receivedTime` that was read, by folder: of folders that are through."""
+    starts: Mapping[str, int] = attrs.field(factory=dict)
+    """Where this walk begins to read, by folder: marks of an earlier time. Without one, at the floor."""
+    next_starts: Mapping[str, int] = attrs.field(factory=dict)
+    """Where the next walk shall begin: the marks as they were before this one, so that it reads all of this again."""
+    passes_left: int = 0
+    """How often all folders are read once more after this."""
     phase: str = "folders"
     """`folders`, `messages` or `rest`."""
     queue: tuple[Folder, ...] = ()
@@ -44,6 +50,9 @@ class Walk:
             "floor": self.floor,
             "ceiling": self.ceiling,
             "marks": dict(self.marks),
+            "starts": dict(self.starts),
+            "next_starts": dict(self.next_starts),
+            "passes_left": self.passes_left,
             "phase": self.phase,
             "queue": [[folder.id, folder.name, folder.kind.value] for folder in self.queue],
             "start": self.start,
@@ -59,12 +68,14 @@ def read_walk(cursor: Any) -> Walk | None:
     floor, ceiling = read_millis(data.get("floor")), read_millis(data.get("ceiling"))
     if floor is None or ceiling is None:
         return None
-    marks = {key: read_millis(value) for key, value in read_object(data.get("marks")).items()}
     phase = data.get("phase")
     return Walk(
         floor=floor,
         ceiling=ceiling,
-        marks={key: value for key, value in marks.items() if value is not None},
+        marks=_read_marks(data.get("marks")),
+        starts=_read_marks(data.get("starts")),
+        next_starts=_read_marks(data.get("next_starts")),
+        passes_left=min(read_count(data.get("passes_left")) or 0, 1),
         phase=phase if phase in {"folders", "messages", "rest"} else "rest",
         queue=tuple(folder for folder in map(_read_stop, read_list(data.get("queue"))) if folder is not None),
         start=max(read_count(data.get("start")) or 1, 1),
@@ -72,6 +83,11 @@ def read_walk(cursor: Any) -> Walk | None:
         retreats=read_count(data.get("retreats")) or 0,
         newest=read_millis(data.get("newest")),
     )
+
+
+def _read_marks(value: Any) -> dict[str, int]:
+    marks = {key: read_millis(at) for key, at in read_object(value).items()}
+    return {key: at for key, at in marks.items() if at is not None}
 
 
 def _read_stop(value: Any) -> Folder | None:

@@ -31,13 +31,12 @@ from connectors.domain.providers.contract import (
     Webhooks,
 )
 from connectors.domain.providers.zoho_mail.payloads import is_task, read_delivery
-from connectors.domain.providers.zoho_mail.signals import arrival, known_folder
+from connectors.domain.providers.zoho_mail.signals import MAIL, arrival, known_folder
 
 SECRET_HEADER = "x-hook-secret"  # noqa: S105 - a header's name
 SIGNATURE_HEADER = "x-hook-signature"
 SECRET_LIMIT = 512
 """Characters; Zoho's secrets have well under a hundred."""
-MAIL = "mail.received"
 TASK = "task"
 
 MANUAL_SETUP = """\

@@ -1,0 +1,119 @@
+"""Lists that Jira pages by offset, read so that nothing slips when something is removed from them meanwhile.
+
+An offset counts from the start: what is removed there pulls the rest up, and an item would pass between two pages
+unseen. So each page begins with the last item of the page before; if it does not, the list is read again.
+
+Source: REST v3, Pagination.
+"""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.http import Conversation, HttpRequest, HttpResponse, with_query
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.providers.jira.endpoints import site_api
+from connectors.domain.providers.jira.payloads import as_list, as_object, read_id
+
+PAGE_SIZE = 100
+"""Items asked for at a time."""
+MAX_PAGES = 500
+"""Pages of one list, against a server that never says that it is the last."""
+PASSES = 5
+"""Times that a list is read which keeps moving; what all of them showed is taken then."""
+
+
+@attrs.frozen
+class Listing:
+    """A list's items, each once, in its order."""
+
+    items: tuple[Any, ...]
+    calls: int = 0
+
+
+@attrs.define
+class _Reading:
+    """What has come so far."""
+
+    member: str
+    found: dict[str, Any] = attrs.field(factory=dict)
+    calls: int = 0
+
+    def take(self, response: HttpResponse) -> tuple[list[Any], Mapping[str, Any]]:
+        self.calls += 1
+        page = response.json_object()
+        items = as_list(page.get(self.member))
+        for item in items:
+            # Without an id nothing tells two items apart: each then counts.
+            self.found.setdefault(_mark(item) or f"?{len(self.found)}", item)
+        return items, page
+
+    @property
+    def listing(self) -> Listing:
+        return Listing(tuple(self.found.values()), self.calls)
+
+
+def read_list(
+    app: ProviderApp,
+    connection: Connection,
+    path: str,
+    *,
+    member: str = "values",
+    limit: int | None = None,
+    gone_is_empty: bool = False,
+    **params: str,
+) -> Conversation[Listing]:
+    """All items of a list.
+
+    Args:
+        app: our registration.
+        connection: whose site.
+        path: below `/rest/api/3/`.
+        member: the answer's member that holds them.
+        limit: only so many of the first; None for all.
+        gone_is_empty: a list that is not there (any more) has no items.
+        params: more of the query.
+    """
+    url, size = site_api(app, connection.account.id, path), str(limit or PAGE_SIZE)
+
+    def ask(start: int) -> HttpRequest:
+        return HttpRequest(
+            method="GET",
+            url=with_query(url, {"startAt": str(start), "maxResults": size, **params}),
+            headers={"accept": "application/json"},
+            expects=frozenset({HTTPStatus.NOT_FOUND}) if gone_is_empty else frozenset(),
+        )
+
+    reading = _Reading(member)
+    for _ in range(PASSES):
+        if (yield from _read_pass(reading, ask, limit)):
+            break
+    return reading.listing
+
+
+def _read_pass(reading: _Reading, ask: Callable[[int], HttpRequest], limit: int | None) -> Conversation[bool]:
+    """Whether the list stood still, so that all of it has been seen."""
+    start, joint = 0, None
+    for _ in range(MAX_PAGES):
+        response = yield ask(start)
+        if response.status == HTTPStatus.NOT_FOUND:
+            return True
+        items, page = reading.take(response)
+        if joint is not None and (not items or _mark(items[0]) != joint):
+            return False
+        is_done = len(items) == (joint is not None) or page.get("isLast") is True
+        end, total = start + len(items), page.get("total")
+        if not isinstance(page.get("isLast"), bool) and isinstance(total, int):
+            is_done = is_done or end >= total
+        if is_done or (limit is not None and end >= limit):
+            return True
+        joint = _mark(items[-1])
+        start = end if joint is None else end - 1
+    return True
+
+
+def _mark(item: Any) -> str | None:
+    return read_id(as_object(item).get("id"))

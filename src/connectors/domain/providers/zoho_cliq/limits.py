@@ -1,0 +1,35 @@
+"""How often Cliq may be asked: for each family of endpoints so many calls a minute and user, then a lock.
+
+Source: zoho.com/cliq/help/restapi/v2: channels, chats, messages.
+"""
+
+import re
+from datetime import timedelta
+
+from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.providers._zoho.limits import zoho_limits
+from connectors.domain.providers.zoho_cliq.oauth import NAME
+
+LOCK = timedelta(minutes=10)
+"""How long Cliq refuses a user who was too fast: 5 or 10 minutes, by endpoint; for messages and chats it is 10."""
+
+CHANNELS = Budget(name="channels", reach=Reach.ACCOUNT)
+"""No number is known."""
+CHATS = Budget(name="chats", reach=Reach.ACCOUNT, requests=6, burst=12)
+"""20 a minute. Two are left for clocks that differ and requests that overtake each other."""
+MESSAGES = Budget(name="messages", reach=Reach.ACCOUNT, requests=8, burst=5)
+"""15 a minute, of which two are left likewise. A page of a walk takes one."""
+
+FAMILIES = (
+    (re.compile(r"/api/v2/chats/[^/]+/messages(?:/|$)"), MESSAGES),
+    (re.compile(r"/api/v2/chats(?:/|$)"), CHATS),
+    (re.compile(r"/api/v2/channels(?:/|$)"), CHANNELS),
+)
+
+
+def find_budget(path: str) -> Budget | None:
+    """The budget of a path of the REST API."""
+    return next((budget for pattern, budget in FAMILIES if pattern.search(path)), None)
+
+
+LIMITS = zoho_limits(NAME, LOCK, find_budget)
