@@ -1,28 +1,38 @@
 """The graph: every flow, from the ports that it needs. `in_memory.py` and `production.py` fill the ports."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from dependency_injector import containers, providers
 
+from connectors.domain.flows.admission import Admission, ConcurrencySettings
 from connectors.domain.flows.browse import BrowseFlow
 from connectors.domain.flows.connect import ConnectFlow, ConnectSettings
+from connectors.domain.flows.connection_settings import ConnectionSettingsFlow
 from connectors.domain.flows.converse import Converser
+from connectors.domain.flows.coverage import CoverageFlow, Ledger
 from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
+from connectors.domain.flows.measuring import MeasureFlow
 from connectors.domain.flows.renewing import RenewFlow
+from connectors.domain.flows.scheduling import ScheduleFlow, Scheduler, ScheduleSettings
 from connectors.domain.flows.senders import SenderVerifier
 from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import Subscriber
 from connectors.domain.flows.sync import SyncFlow
+from connectors.domain.flows.sync_requests import SyncRequests
+from connectors.domain.flows.tending import TendFlow
 from connectors.domain.flows.tokens import TokenKeeper
 from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.library import Connectors, Readiness
+from connectors.entrypoints.worker import TicketHandler
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
+from connectors.ports.telemetry import Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 from connectors.ports.vault import Vault
@@ -41,6 +51,11 @@ class Container(containers.DeclarativeContainer):
     apps: providers.Dependency[Mapping[ProviderSlug, ProviderApp]] = providers.Dependency()
     connect_settings: providers.Dependency[ConnectSettings] = providers.Dependency()
     public_url: providers.Dependency[str | None] = providers.Dependency()
+    schedule_settings: providers.Dependency[ScheduleSettings] = providers.Dependency()
+    concurrency: providers.Dependency[ConcurrencySettings] = providers.Dependency()
+    turn: providers.Dependency[timedelta] = providers.Dependency()
+    telemetry: providers.Dependency[Telemetry] = providers.Dependency()
+    run_pending: providers.Dependency[Callable[[TicketHandler], int]] = providers.Dependency()
     check_readiness: providers.Dependency[Callable[[], Readiness]] = providers.Dependency()
     close: providers.Dependency[Callable[[], None]] = providers.Dependency()
 
@@ -53,6 +68,21 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         providers=registry,
         apps=apps,
+        telemetry=telemetry,
+    )
+    ledger = providers.Singleton(Ledger, clock=clock, entropy=entropy)
+    scheduler = providers.Singleton(Scheduler, clock=clock, entropy=entropy, settings=schedule_settings)
+    jobs = providers.Singleton(
+        SyncRequests, unit_of_work=unit_of_work, clock=clock, entropy=entropy, providers=registry
+    )
+    schedule = providers.Singleton(
+        ScheduleFlow,
+        unit_of_work=unit_of_work,
+        clock=clock,
+        providers=registry,
+        scheduler=scheduler,
+        requests=jobs,
+        settings=schedule_settings,
     )
     subscriber = providers.Singleton(
         Subscriber,
@@ -72,6 +102,8 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         providers=registry,
         apps=apps,
+        requests=jobs,
+        ledger=ledger,
     )
     connect = providers.Singleton(
         ConnectFlow,
@@ -87,6 +119,9 @@ class Container(containers.DeclarativeContainer):
         providers=registry,
         apps=apps,
         settings=connect_settings,
+        requests=jobs,
+        scheduler=scheduler,
+        ledger=ledger,
     )
     renew = providers.Singleton(
         RenewFlow,
@@ -108,6 +143,9 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         providers=registry,
         apps=apps,
+        requests=jobs,
+        ledger=ledger,
+        telemetry=telemetry,
     )
     webhook_secrets = providers.Singleton(
         WebhookSecretFlow,
@@ -117,6 +155,9 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         providers=registry,
         public_url=public_url,
+    )
+    connection_settings = providers.Singleton(
+        ConnectionSettingsFlow, unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
     )
     browse = providers.Singleton(BrowseFlow, unit_of_work=unit_of_work, clock=clock)
     sync = providers.Singleton(
@@ -128,6 +169,35 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         providers=registry,
         apps=apps,
+        requests=jobs,
+        admission=providers.Singleton(Admission, settings=concurrency, entropy=entropy),
+        scheduler=scheduler,
+        ledger=ledger,
+        telemetry=telemetry,
+    )
+    tend = providers.Singleton(
+        TendFlow,
+        unit_of_work=unit_of_work,
+        subscriber=subscriber,
+        converser=converser,
+        keeper=keeper,
+        ledger=ledger,
+        scheduler=scheduler,
+        clock=clock,
+        telemetry=telemetry,
+        providers=registry,
+        apps=apps,
+    )
+    coverage = providers.Singleton(CoverageFlow, unit_of_work=unit_of_work, providers=registry)
+    measurements = providers.Singleton(MeasureFlow, unit_of_work=unit_of_work, clock=clock)
+    tickets = providers.Singleton(
+        TicketHandler,
+        unit_of_work=unit_of_work,
+        sync=sync,
+        tend=tend,
+        keeper=keeper,
+        schedule=schedule,
+        turn=turn,
     )
     connectors = providers.Singleton(
         Connectors,
@@ -138,8 +208,17 @@ class Container(containers.DeclarativeContainer):
         renew=renew,
         ingest=ingest,
         webhook_secrets=webhook_secrets,
+        connection_settings=connection_settings,
         browse=browse,
         sync=sync,
+        jobs=jobs,
+        tend=tend,
+        coverage=coverage,
+        schedule=schedule,
+        tickets=tickets,
+        measurements=measurements,
+        telemetry=telemetry,
+        run_pending=run_pending,
         clock=clock,
         public_url=public_url,
         check_readiness=check_readiness,

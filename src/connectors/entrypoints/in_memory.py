@@ -1,15 +1,19 @@
 """A complete system in memory: which adapters fill the ports when there is neither database nor network."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from dependency_injector import providers
 
 from connectors.adapters.aesgcm import AesGcmVault, KeyRing, generate_key
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
+from connectors.adapters.memory.job_queue import MemoryWorker
 from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTokenEndpoint, Responder, no_network
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
+from connectors.domain.flows.admission import ConcurrencySettings
 from connectors.domain.flows.connect import ConnectSettings
+from connectors.domain.flows.scheduling import ScheduleSettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
@@ -17,6 +21,10 @@ from connectors.domain.providers.registry import ProviderRegistry, installed_pro
 from connectors.entrypoints.container import Container
 from connectors.entrypoints.library import Connectors, Readiness
 from connectors.ports.clock import Clock
+from connectors.ports.telemetry import Silence, Telemetry
+
+TURN = timedelta(seconds=10)
+"""As in production, though nobody else waits."""
 
 
 def in_memory(
@@ -27,14 +35,17 @@ def in_memory(
     clock: Clock | None,
     redirect_uri: str,
     public_url: str | None,
+    telemetry: Telemetry | None,
 ) -> Connectors:
     """What `Connectors.in_memory` says."""
     respond = respond or no_network
     registry = registry or installed_providers()
+    clock = clock or SystemClock()
+    database = MemoryDatabase(clock.now)
     container = Container(
-        unit_of_work=providers.Object(memory_unit_of_work(MemoryDatabase())),
+        unit_of_work=providers.Object(memory_unit_of_work(database)),
         vault=AesGcmVault(KeyRing.parse(generate_key("memory"))),
-        clock=clock or SystemClock(),
+        clock=clock,
         entropy=SystemEntropy(),
         provider_api=MemoryProviderApi(respond),
         token_endpoint=MemoryTokenEndpoint(respond),
@@ -42,6 +53,11 @@ def in_memory(
         apps=providers.Object(_made_up_apps(registry) if apps is None else apps),
         connect_settings=ConnectSettings(redirect_uri=redirect_uri),
         public_url=providers.Object(public_url),
+        schedule_settings=ScheduleSettings(),
+        concurrency=ConcurrencySettings(),
+        turn=providers.Object(TURN),
+        telemetry=telemetry or Silence(),
+        run_pending=providers.Object(lambda tickets: MemoryWorker(database, tickets.handle_ticket).run_pending()),
         check_readiness=providers.Object(lambda: Readiness({"memory": "ok"})),
         close=providers.Object(lambda: None),
     )

@@ -8,15 +8,23 @@ import attrs
 
 from connectors.domain.flows.browse import BrowseFlow
 from connectors.domain.flows.connect import ConnectFlow
+from connectors.domain.flows.connection_settings import ConnectionSettingsFlow
+from connectors.domain.flows.coverage import CoverageFlow
 from connectors.domain.flows.disconnect import DisconnectFlow
 from connectors.domain.flows.ingest import IngestFlow
+from connectors.domain.flows.measuring import MeasureFlow
 from connectors.domain.flows.renewing import RenewFlow
+from connectors.domain.flows.scheduling import ScheduleFlow
 from connectors.domain.flows.sync import SyncFlow
+from connectors.domain.flows.sync_requests import SyncRequests
+from connectors.domain.flows.tending import TendFlow
 from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
+from connectors.entrypoints.worker import TicketHandler
 from connectors.ports.clock import Clock
+from connectors.ports.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from connectors.adapters.memory.provider_api import Responder
@@ -52,16 +60,40 @@ class Connectors:
     """Accept and replay webhooks."""
     webhook_secrets: WebhookSecretFlow
     """Secrets of single connections, for webhooks that a person sets up at the vendor."""
+    connection_settings: ConnectionSettingsFlow
+    """How often single connections are read."""
     browse: BrowseFlow
-    """Tenants, connections, signals, deliveries."""
+    """Tenants, connections, signals, deliveries, jobs."""
+    jobs: SyncRequests
+    """Ask for reads of the providers' APIs, and cancel them."""
     sync: SyncFlow
-    """Read the providers' APIs."""
+    """Run one such read here and now, instead of leaving it to a worker."""
+    tend: TendFlow
+    """Look after webhook subscriptions."""
+    coverage: CoverageFlow
+    """What is proven complete, and where something may be missing."""
+    schedule: ScheduleFlow
+    """Queue what has become due. Workers do so every few seconds."""
+    tickets: TicketHandler
+    """What workers do with what stands in the queue."""
+    measurements: MeasureFlow
+    """How much there is of everything, for metrics."""
+    telemetry: Telemetry
+    """Takes note of what happens, for metrics."""
+    run_queue: Callable[[TicketHandler], int] = attrs.field(alias="run_pending")
     clock: Clock
     public_url: str | None
     """Our URL as providers reach it."""
     check_readiness: Callable[[], Readiness]
     close: Callable[[], None]
     """Let go of pools, sockets and the embedded database."""
+
+    def run_pending(self) -> int:
+        """Do all queued work whose time has come, in this process, and return; how many tickets that was.
+
+        What a worker does all the time. On PostgreSQL, other workers may take a part of it.
+        """
+        return self.run_queue(self.tickets)
 
     @staticmethod
     def in_memory(
@@ -72,6 +104,7 @@ class Connectors:
         clock: Clock | None = None,
         redirect_uri: str = "https://core.invalid/callback/{provider}",
         public_url: str | None = "https://connectors.invalid",
+        telemetry: Telemetry | None = None,
     ) -> "Connectors":
         """A complete system without database or network, for tests and for trying things out.
 
@@ -82,6 +115,7 @@ class Connectors:
             clock: None for the machine's.
             redirect_uri: where consents come back to.
             public_url: where webhooks come to; None to subscribe to none.
+            telemetry: takes note of what happens; None for nobody.
         """
         from connectors.entrypoints.in_memory import in_memory  # noqa: PLC0415 - it builds this class
 
@@ -92,6 +126,7 @@ class Connectors:
             clock=clock,
             redirect_uri=redirect_uri,
             public_url=public_url,
+            telemetry=telemetry,
         )
 
     @staticmethod

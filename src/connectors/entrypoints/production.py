@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import attrs
 from dependency_injector import providers
@@ -10,8 +11,9 @@ from sqlalchemy import Engine
 from connectors.adapters.aesgcm import AesGcmVault, KeyRing
 from connectors.adapters.postgres.embedded import start_embedded
 from connectors.adapters.postgres.engine import create_engine
-from connectors.adapters.postgres.migrate import is_current, upgrade
+from connectors.adapters.postgres.migrate import HEAD, current, is_current, upgrade
 from connectors.adapters.postgres.unit_of_work import postgres_unit_of_work
+from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.adapters.requests.provider_api import RequestsProviderApi
 from connectors.adapters.requests.token_endpoint import RequestsTokenEndpoint
 from connectors.adapters.requests.transport import OutboundLimits, Transport
@@ -19,12 +21,20 @@ from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
 from connectors.adapters.system.key_file import resolve_key_ring
 from connectors.adapters.system.settings import Settings, load_settings, read_settings
+from connectors.domain.flows.admission import ConcurrencySettings
 from connectors.domain.flows.connect import ConnectSettings
+from connectors.domain.flows.scheduling import ScheduleSettings
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
 from connectors.entrypoints.container import Container
 from connectors.entrypoints.library import Connectors, Readiness
+from connectors.entrypoints.worker import TicketHandler
+from connectors.ports.clock import Clock
+from connectors.ports.telemetry import Silence, Telemetry
+
+if TYPE_CHECKING:
+    from connectors.adapters.procrastinate.worker import QueueWorker, WorkerOptions
 
 DATABASE_FOLDER = "postgres"
 """Of the embedded database, below the data folder."""
@@ -55,6 +65,17 @@ def from_loaded(settings: Settings, registry: ProviderRegistry | None = None) ->
     except BaseException:
         database.stop()
         raise
+
+
+@contextmanager
+def open_system(settings: Settings) -> "Iterator[tuple[Connectors, Database]]":
+    """The real system and its database, for who wants a worker beside it. Raises like `from_settings`."""
+    database = prepare(settings)
+    try:
+        with build(database, settings) as connectors:
+            yield connectors, database
+    finally:
+        database.stop()
 
 
 @attrs.frozen(kw_only=True)
@@ -128,8 +149,19 @@ def build(
     registry: ProviderRegistry | None = None,
     *,
     on_close: Callable[[], None] = lambda: None,
+    telemetry: Telemetry | None = None,
+    clock: Clock | None = None,
 ) -> Connectors:
-    """The system on a prepared database. Each process builds its own: pools do not survive a fork."""
+    """The system on a prepared database. Each process builds its own: pools do not survive a fork.
+
+    Args:
+        database: the database.
+        settings: what the operator has said.
+        registry: other providers than the installed ones.
+        on_close: called when the system is closed, last of all.
+        telemetry: takes note of what happens; None for nobody.
+        clock: another than the machine's. The queue goes by the database's in any case.
+    """
     service = settings.service
     engine = create_engine(database.url.reveal())
     transport = Transport(
@@ -144,9 +176,9 @@ def build(
         on_close()
 
     container = Container(
-        unit_of_work=providers.Object(postgres_unit_of_work(engine)),
+        unit_of_work=providers.Object(postgres_unit_of_work(engine, ProcrastinateJobQueue)),
         vault=AesGcmVault(database.keys),
-        clock=SystemClock(),
+        clock=providers.Object(clock or SystemClock()),
         entropy=SystemEntropy(),
         provider_api=RequestsProviderApi(transport),
         token_endpoint=RequestsTokenEndpoint(transport),
@@ -159,15 +191,71 @@ def build(
             backfill=service.backfill,
         ),
         public_url=providers.Object(service.public_url),
-        check_readiness=providers.Object(lambda: _readiness(engine)),
+        schedule_settings=ScheduleSettings(
+            interval=service.sync_interval,
+            intervals=settings.sync_intervals,
+            delivery_retention=service.delivery_retention,
+            job_retention=service.job_retention,
+        ),
+        concurrency=ConcurrencySettings(
+            per_tenant=service.tenant_concurrency,
+            per_provider=service.provider_concurrency,
+            providers=settings.provider_concurrency,
+        ),
+        turn=providers.Object(service.job_turn),
+        telemetry=providers.Object(telemetry or Silence()),
+        run_pending=providers.Object(lambda tickets: run_pending(database, settings, tickets)),
+        check_readiness=providers.Object(lambda: readiness_of(engine)),
         close=providers.Object(close),
     )
     return container.connectors()
 
 
-def _readiness(engine: Engine) -> Readiness:
+def open_worker(
+    database: Database, settings: Settings, tickets: TicketHandler, options: "WorkerOptions | None" = None
+) -> "QueueWorker":
+    """A worker on the database's queue, not begun.
+
+    Args:
+        database: whose queue.
+        settings: how many tickets at once.
+        tickets: what to do with them.
+        options: other ways of working than the settings' and the usual ones.
+    """
+    # Imported by those who work: it takes half a second.
+    from connectors.adapters.procrastinate.worker import QueueWorker, WorkerOptions  # noqa: PLC0415
+
+    return QueueWorker(
+        database.url.reveal(),
+        tickets.handle,
+        tickets.requeue,
+        tickets.tick,
+        options or WorkerOptions(concurrency=settings.service.worker_concurrency),
+    )
+
+
+def run_pending(database: Database, settings: Settings, tickets: TicketHandler) -> int:
+    """Do what is due and return; how many tickets that was."""
+    done = 0
+    while True:
+        worker = open_worker(database, settings, tickets)
+        worker.run(wait=False)
+        if not worker.done:
+            return done
+        done += worker.done  # a ticket that waited for one of these may go now
+
+
+def readiness_of(engine: Engine) -> Readiness:
+    """Whether the database can be worked on, and whether its tables and the queue's are those that we need.
+
+    Not whether anybody works on the queue: the API takes orders and webhooks without.
+    """
+    stale = "not up to date: run `connectors db upgrade`"
     try:
-        migrations = "ok" if is_current(engine) else "not up to date: run `connectors db upgrade`"
+        if is_current(engine):
+            return Readiness({"database": "ok", "migrations": "ok", "queue": "ok"})
+        if current(engine) == HEAD:
+            return Readiness({"database": "ok", "migrations": "ok", "queue": stale})
     except ConnectorsError as error:
-        return Readiness({"database": error.message, "migrations": "unknown"})
-    return Readiness({"database": "ok", "migrations": migrations})
+        return Readiness({"database": error.message, "migrations": "unknown", "queue": "unknown"})
+    return Readiness({"database": "ok", "migrations": stale, "queue": "unknown"})

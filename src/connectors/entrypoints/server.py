@@ -13,9 +13,9 @@ from connectors.adapters.system.operators import OperatorTokens
 from connectors.adapters.system.settings import Settings
 from connectors.entrypoints.flask.app import create_app
 from connectors.entrypoints.flask.settings import ApiSettings
+from connectors.entrypoints.gunicorn_worker import ProblemWorker
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import Database, build
-from connectors.entrypoints.worker_process import ProblemWorker
 
 THREADS = 16
 """Per worker process. Requests wait for the database most of their time; its pool has 20 connections a process."""

@@ -15,3 +15,7 @@ class Entropy(Protocol):
     def uuid7(self, at: datetime) -> UUID:
         """A fresh UUIDv7 (RFC 9562 §5.7) of that instant: later ones sort later."""
         ...
+
+    def fraction(self) -> float:
+        """A random number from 0 to below 1, for jitter."""
+        ...

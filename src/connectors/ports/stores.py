@@ -8,14 +8,13 @@ be kept for a tenant that is not known.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.ids import (
     ConnectionId,
     DeliveryId,
     GrantId,
-    JobId,
     ProviderSlug,
     SignalId,
     SubscriptionId,
@@ -25,9 +24,14 @@ from connectors.domain.model.oauth import AuthorizationRequest, Grant, RefreshLe
 from connectors.domain.model.paging import Page, PageRequest
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import Signal, SignalFilter
-from connectors.domain.model.sync import Cursor, JobStatus, SyncJob
 from connectors.domain.model.tenant import Tenant
-from connectors.domain.model.webhook import DeliveryFilter, Recorded, Subscription, WebhookDelivery
+from connectors.domain.model.webhook import (
+    DeliveryFilter,
+    Recorded,
+    Subscription,
+    SubscriptionStatus,
+    WebhookDelivery,
+)
 
 
 class TenantStore(Protocol):
@@ -86,6 +90,10 @@ class ConnectionStore(Protocol):
 
     def list_all(self, *, status: ConnectionStatus | None = None) -> Sequence[Connection]:
         """Across tenants: all of them, oldest first. For maintenance."""
+        ...
+
+    def count_by_status(self) -> Mapping[tuple[ProviderSlug, ConnectionStatus], int]:
+        """Across tenants: how many there are. For metrics."""
         ...
 
     def list_page(
@@ -212,6 +220,14 @@ class SubscriptionStore(Protocol):
         """Across tenants: active ones whose `expires_at` is earlier. For renewal."""
         ...
 
+    def count_by_status(self) -> Mapping[tuple[ProviderSlug, SubscriptionStatus], int]:
+        """Across tenants: how many there are, the ended ones left out. For metrics."""
+        ...
+
+    def earliest_expiries(self) -> Mapping[ProviderSlug, datetime]:
+        """Across tenants: when each provider's first active subscription ends. For metrics."""
+        ...
+
 
 class DeliveryLog(Protocol):
     """The inbox; (tenant, provider, delivery_id) is unique."""
@@ -246,6 +262,10 @@ class DeliveryLog(Protocol):
         """A page of the tenant's deliveries, newest first by (received_at, id); bodies are left empty."""
         ...
 
+    def prune(self, *, received_before: datetime, limit: int) -> int:
+        """Across tenants: drop older deliveries, at most so many; how many. FAILED ones stay, for a replay."""
+        ...
+
 
 class SignalStore(Protocol):
     """Signals; (tenant, provider, dedupe_key) is unique."""
@@ -268,66 +288,7 @@ class SignalStore(Protocol):
         """A page of the tenant's signals, newest first by (occurred_at, id)."""
         ...
 
-
-class SnapshotStore(Protocol):
-    """Last known states of provider items, per connection, for rooms whose API shows states and not events."""
-
-    def load(
-        self, tenant_id: TenantId, connection_id: ConnectionId, keys: Iterable[str]
-    ) -> Mapping[str, Mapping[str, Any]]:
-        """The states under these keys; unknown keys are absent."""
-        ...
-
-    def save(
-        self, tenant_id: TenantId, connection_id: ConnectionId, states: Mapping[str, Mapping[str, Any] | None]
-    ) -> None:
-        """Replace the states under these keys; None forgets one."""
-        ...
-
-
-class SyncStateStore(Protocol):
-    """Where each connection's incremental reading stands."""
-
-    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> Cursor | None:
-        """The cursor that the last finished incremental walk left, or None."""
-        ...
-
-    def save(self, tenant_id: TenantId, connection_id: ConnectionId, cursor: Cursor, target: str = "") -> None:
-        """Replace it."""
-        ...
-
-
-class JobStore(Protocol):
-    """Sync jobs; at most one QUEUED per connection, type and target."""
-
-    def enqueue(self, job: SyncJob) -> SyncJob:
-        """Queue it; where one like it is already queued, that one is returned instead."""
-        ...
-
-    def get(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
-        """The tenant's job.
-
-        Raises:
-            NotFoundError: the tenant has none with this id.
-        """
-        ...
-
-    def save(self, job: SyncJob) -> None:
-        """Replace the job with this id.
-
-        Raises:
-            NotFoundError: there is none with this id.
-            ConflictError: it would be the second queued one of its connection, type and target.
-        """
-        ...
-
-    def list_page(
-        self,
-        tenant_id: TenantId,
-        page: PageRequest,
-        *,
-        connection_id: ConnectionId | None = None,
-        status: JobStatus | None = None,
-    ) -> Page[SyncJob]:
-        """A page of the tenant's jobs, newest first by (scheduled_at, id)."""
+    def list_arrived(self, tenant_id: TenantId, *, after: SignalId, limit: int) -> Sequence[Signal]:
+        """The tenant's signals whose ids are greater, in the order of their ids, without payloads: as they arrived, give
+        or take the time between making an id and committing it."""
         ...

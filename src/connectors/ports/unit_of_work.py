@@ -1,25 +1,32 @@
-"""One transaction over all stores."""
+"""One transaction over all stores and the queue."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from connectors.ports.job_queue import JobQueue
 from connectors.ports.stores import (
     AuthorizationRequestStore,
     ConnectionStore,
     DeliveryLog,
     GrantStore,
-    JobStore,
     SignalStore,
-    SnapshotStore,
     SubscriptionStore,
-    SyncStateStore,
     TenantStore,
+)
+from connectors.ports.sync_stores import (
+    CoverageStore,
+    IdempotencyStore,
+    JobStore,
+    LimitStore,
+    ScheduleStore,
+    SnapshotStore,
+    SyncStateStore,
 )
 
 
 class UnitOfWork(Protocol):
-    """The stores, seen through one transaction."""
+    """The stores and the queue, seen through one transaction."""
 
     @property
     def tenants(self) -> TenantStore: ...
@@ -41,6 +48,16 @@ class UnitOfWork(Protocol):
     def sync_states(self) -> SyncStateStore: ...
     @property
     def jobs(self) -> JobStore: ...
+    @property
+    def schedules(self) -> ScheduleStore: ...
+    @property
+    def coverage(self) -> CoverageStore: ...
+    @property
+    def limits(self) -> LimitStore: ...
+    @property
+    def idempotency(self) -> IdempotencyStore: ...
+    @property
+    def queue(self) -> JobQueue: ...
 
 
 UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]

@@ -1,6 +1,7 @@
 """Connections in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -67,6 +68,10 @@ class MemoryConnectionStore:
     def list_all(self, *, status: ConnectionStatus | None = None) -> Sequence[Connection]:
         """See `ConnectionStore.list_all`."""
         return _oldest_first(row for row in self._rows.values() if status in (None, row.status))
+
+    def count_by_status(self) -> Mapping[tuple[ProviderSlug, ConnectionStatus], int]:
+        """See `ConnectionStore.count_by_status`."""
+        return Counter((row.provider, row.status) for row in self._rows.values())
 
     def list_page(
         self,

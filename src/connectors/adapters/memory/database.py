@@ -1,6 +1,8 @@
 """The tables, and the one lock over them."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
 from threading import RLock
 from uuid import UUID
 
@@ -9,11 +11,16 @@ import attrs
 from connectors.adapters.memory.table import Table, UndoLog
 from connectors.adapters.storable import account_email, account_host
 from connectors.domain.model.connection import Connection
+from connectors.domain.model.coverage import Gap, Interval
 from connectors.domain.model.errors import TenantNotFoundError
+from connectors.domain.model.idempotency import IdempotentAnswer
 from connectors.domain.model.ids import UNROUTED, TenantId
+from connectors.domain.model.limits import LimitState
 from connectors.domain.model.oauth import AuthorizationRequest, Grant
+from connectors.domain.model.queue import Ticket
+from connectors.domain.model.schedule import Appointment
 from connectors.domain.model.signal import Signal
-from connectors.domain.model.sync import Cursor, JobStatus, SyncJob
+from connectors.domain.model.sync import Cursor, JobStatus, SyncJob, SyncState
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Subscription, WebhookDelivery
 
@@ -27,8 +34,22 @@ class GrantRow:
     leased_until: datetime | None = None
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@attrs.frozen
+class TicketRow:
+    """A ticket in the queue."""
+
+    number: int
+    ticket: Ticket
+    due_at: datetime
+    is_taken: bool = False
+
+
 def _queued_key(job: SyncJob) -> tuple[object, ...] | None:
-    if job.status is not JobStatus.QUEUED:
+    if job.status is not JobStatus.QUEUED or job.attempts:
         return None
     return (job.tenant_id, job.connection_id, job.type, job.target)
 
@@ -36,7 +57,9 @@ def _queued_key(job: SyncJob) -> tuple[object, ...] | None:
 class MemoryDatabase:
     """Everything that is kept, for as long as this object lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
+        self.now = now
+        """The queue's clock."""
         self.lock = RLock()
         """Held for the life of a unit of work: they run one after another."""
         self.undo: UndoLog = []
@@ -82,10 +105,23 @@ class MemoryDatabase:
             order=lambda row: (row.occurred_at, row.id),
         )
         self.snapshots: Table[tuple[UUID, UUID, str], Cursor] = Table(undo)
-        self.sync_states: Table[tuple[UUID, UUID, str], Cursor] = Table(undo)
+        self.sync_states: Table[tuple[UUID, UUID, str], SyncState] = Table(undo)
         self.jobs: Table[tuple[UUID, UUID], SyncJob] = Table(
-            undo, indexes={"queued": _queued_key}, order=lambda row: (row.scheduled_at, row.id)
+            undo,
+            indexes={"queued": _queued_key, "connection": lambda row: (row.tenant_id, row.connection_id)},
+            order=lambda row: (row.scheduled_at, row.id),
         )
+        self.schedules: Table[tuple[UUID, UUID, str], Appointment] = Table(undo)
+        self.intervals: Table[tuple[UUID, UUID, str, str], tuple[Interval, ...]] = Table(undo)
+        self.gaps: Table[tuple[UUID, UUID], Gap] = Table(
+            undo, indexes={"connection": lambda row: (row.tenant_id, row.connection_id)}
+        )
+        self.limits: Table[tuple[str], LimitState] = Table(undo)
+        self.idempotency: Table[tuple[UUID, str], IdempotentAnswer] = Table(undo)
+        self.tickets: Table[tuple[UUID, int], TicketRow] = Table(
+            undo, indexes={"queueing_lock": lambda row: None if row.is_taken else row.ticket.queueing_lock}
+        )
+        self.ticket_numbers = count(1)
 
     def require_tenant(self, tenant_id: TenantId) -> None:
         """Let only what belongs to a tenant in.
@@ -108,6 +144,11 @@ class MemoryDatabase:
             self.snapshots,
             self.sync_states,
             self.jobs,
+            self.schedules,
+            self.intervals,
+            self.gaps,
+            self.idempotency,
+            self.tickets,
             self.tenants,
         ):
             table.remove_tenant(tenant_id)

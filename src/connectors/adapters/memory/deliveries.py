@@ -1,5 +1,7 @@
 """The inbox in memory."""
 
+from datetime import datetime
+
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
@@ -7,7 +9,7 @@ from connectors.adapters.storable import clean_text, kept, key_text
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.ids import DeliveryId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest
-from connectors.domain.model.webhook import DeliveryFilter, Recorded, WebhookDelivery
+from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, Recorded, WebhookDelivery
 
 
 class MemoryDeliveryLog:
@@ -74,3 +76,14 @@ class MemoryDeliveryLog:
             ),
         )
         return Page(tuple(attrs.evolve(row, body=b"") for row in found.items), found.next)
+
+    def prune(self, *, received_before: datetime, limit: int) -> int:
+        """See `DeliveryLog.prune`."""
+        old = [
+            row
+            for row in self._rows.values()
+            if row.received_at < received_before and row.status is not DeliveryStatus.FAILED
+        ]
+        for row in old[:limit]:
+            self._rows.remove((row.tenant_id, row.id))
+        return len(old[:limit])

@@ -50,6 +50,11 @@ class MemorySignalStore:
             return found
         return Page(tuple(attrs.evolve(row, payload=None) for row in found.items), found.next)
 
+    def list_arrived(self, tenant_id: TenantId, *, after: SignalId, limit: int) -> Sequence[Signal]:
+        """See `SignalStore.list_arrived`."""
+        rows = [row for row in self._rows.newest_first(tenant_id) if row.id > after]
+        return [attrs.evolve(row, payload=None) for row in sorted(rows, key=lambda row: row.id)[:limit]]
+
 
 def _matches(row: Signal, where: SignalFilter) -> bool:
     return (

@@ -1,6 +1,7 @@
 """Webhook subscriptions in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -63,6 +64,19 @@ class MemorySubscriptionStore:
             if row.status is SubscriptionStatus.ACTIVE and row.expires_at is not None and row.expires_at < before
         ]
         return [row for _, _, row in sorted(due, key=lambda item: item[:2])]
+
+    def count_by_status(self) -> Mapping[tuple[ProviderSlug, SubscriptionStatus], int]:
+        """See `SubscriptionStore.count_by_status`."""
+        rows = (row for row in self._rows.values() if row.status is not SubscriptionStatus.ENDED)
+        return Counter((row.provider, row.status) for row in rows)
+
+    def earliest_expiries(self) -> Mapping[ProviderSlug, datetime]:
+        """See `SubscriptionStore.earliest_expiries`."""
+        found: dict[ProviderSlug, datetime] = {}
+        for row in self._rows.values():
+            if row.status is SubscriptionStatus.ACTIVE and row.expires_at is not None:
+                found[row.provider] = min(row.expires_at, found.get(row.provider, row.expires_at))
+        return found
 
 
 def _oldest_first(rows: Iterable[Subscription]) -> Sequence[Subscription]:

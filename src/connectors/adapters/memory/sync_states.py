@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept_json, key_text
+from connectors.adapters.storable import kept, kept_json, key_text
 from connectors.domain.model.ids import ConnectionId, TenantId
-from connectors.domain.model.sync import Cursor
+from connectors.domain.model.sync import SyncState
 
 
 class MemorySnapshotStore:
@@ -47,11 +47,11 @@ class MemorySyncStateStore:
         self._database = database
         self._rows = database.sync_states
 
-    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> Cursor | None:
+    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> SyncState | None:
         """See `SyncStateStore.load`."""
         return self._rows.get((tenant_id, connection_id, key_text(target)))
 
-    def save(self, tenant_id: TenantId, connection_id: ConnectionId, cursor: Cursor, target: str = "") -> None:
+    def save(self, tenant_id: TenantId, connection_id: ConnectionId, state: SyncState, target: str = "") -> None:
         """See `SyncStateStore.save`."""
         self._database.require_tenant(tenant_id)
-        self._rows.put((tenant_id, connection_id, key_text(target)), kept_json(cursor))
+        self._rows.put((tenant_id, connection_id, key_text(target)), kept(state))

@@ -5,10 +5,15 @@ from typing import Self
 
 from connectors.adapters.memory.authorization_requests import MemoryAuthorizationRequestStore
 from connectors.adapters.memory.connections import MemoryConnectionStore
+from connectors.adapters.memory.coverage import MemoryCoverageStore
 from connectors.adapters.memory.database import MemoryDatabase
 from connectors.adapters.memory.deliveries import MemoryDeliveryLog
 from connectors.adapters.memory.grants import MemoryGrantStore
+from connectors.adapters.memory.idempotency import MemoryIdempotencyStore
+from connectors.adapters.memory.job_queue import MemoryJobQueue
 from connectors.adapters.memory.jobs import MemoryJobStore
+from connectors.adapters.memory.limits import MemoryLimitStore
+from connectors.adapters.memory.schedules import MemoryScheduleStore
 from connectors.adapters.memory.signals import MemorySignalStore
 from connectors.adapters.memory.subscriptions import MemorySubscriptionStore
 from connectors.adapters.memory.sync_states import MemorySnapshotStore, MemorySyncStateStore
@@ -32,6 +37,11 @@ class MemoryUnitOfWork:
         self.snapshots = MemorySnapshotStore(database)
         self.sync_states = MemorySyncStateStore(database)
         self.jobs = MemoryJobStore(database)
+        self.schedules = MemoryScheduleStore(database)
+        self.coverage = MemoryCoverageStore(database)
+        self.limits = MemoryLimitStore(database)
+        self.idempotency = MemoryIdempotencyStore(database)
+        self.queue = MemoryJobQueue(database)
 
     def __enter__(self) -> Self:
         """Wait for the database and begin."""

@@ -1,9 +1,9 @@
 """Connections in PostgreSQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, exists, or_, select, update
+from sqlalchemy import Select, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 
@@ -95,6 +95,13 @@ class PostgresConnectionStore:
         """See `ConnectionStore.list_all`."""
         statement = select(connections)
         return self._oldest_first(statement if status is None else statement.where(_T.status == status))
+
+    def count_by_status(self) -> Mapping[tuple[ProviderSlug, ConnectionStatus], int]:
+        """See `ConnectionStore.count_by_status`."""
+        rows = self._transaction.all(
+            select(_T.provider, _T.status, func.count().label("number")).group_by(_T.provider, _T.status)
+        )
+        return {(row.provider, ConnectionStatus(row.status)): row.number for row in rows}
 
     def list_page(
         self,

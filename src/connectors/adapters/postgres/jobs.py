@@ -1,9 +1,11 @@
 """Sync jobs in PostgreSQL."""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 
@@ -11,21 +13,30 @@ from connectors.adapters.postgres.paging import page_of, read_page
 from connectors.adapters.postgres.tables import jobs
 from connectors.adapters.postgres.transaction import Transaction
 from connectors.domain.model.errors import InfrastructureError, NotFoundError
-from connectors.domain.model.ids import ConnectionId, JobId, TenantId
+from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest, Position
-from connectors.domain.model.sync import JobStatus, JobType, Progress, SyncJob
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, SyncJob
 
 ENQUEUE_ATTEMPTS = 5
 """How often a queued twin may vanish (claimed by a worker) between our insert and our look."""
 
 _T = jobs.c
+# As literals, so that the planner sees that the partial indexes do.
+_UNFINISHED = text("status IN ('queued', 'running')")
+_FINISHED = text("status NOT IN ('queued', 'running')")
+_NOT_BEGUN = text("status = 'queued' AND attempts = 0")
+
 _ENQUEUE = (
     insert(jobs)
     .on_conflict_do_nothing(
-        index_elements=[_T.tenant_id, _T.connection_id, _T.type, _T.target], index_where=text("status = 'queued'")
+        index_elements=[_T.tenant_id, _T.connection_id, _T.type, _T.target],
+        index_where=_NOT_BEGUN,
     )
     .returning(jobs)
 )
+
+_COUNT_ALONE = text("SELECT pg_advisory_xact_lock(8101257399125340001)")
+"""Whoever holds it counts running jobs and decides by that; the number is arbitrary, and used for nothing else."""
 
 
 class PostgresJobStore:
@@ -43,6 +54,7 @@ class PostgresJobStore:
             _T.type == job.type,
             _T.target.is_not_distinct_from(values["target"]),
             _T.status == JobStatus.QUEUED,
+            _T.attempts == 0,
         )
         for _ in range(ENQUEUE_ATTEMPTS):
             row = self._transaction.first(_ENQUEUE, values) or self._transaction.first(queued)
@@ -50,9 +62,10 @@ class PostgresJobStore:
                 return _read(row)
         raise InfrastructureError("A job could not be queued: others like it come and go too fast.")
 
-    def get(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
+    def get(self, tenant_id: TenantId, job_id: JobId, *, lock: bool = False) -> SyncJob:
         """See `JobStore.get`."""
-        row = self._transaction.first(select(jobs).where(_T.tenant_id == tenant_id, _T.id == job_id))
+        statement = select(jobs).where(_T.tenant_id == tenant_id, _T.id == job_id)
+        row = self._transaction.first(statement.with_for_update() if lock else statement)
         if row is None:
             raise NotFoundError("The tenant has no such job.")
         return _read(row)
@@ -70,20 +83,17 @@ class PostgresJobStore:
         if not saved:
             raise NotFoundError("The tenant has no such job.")
 
-    def list_page(
-        self,
-        tenant_id: TenantId,
-        page: PageRequest,
-        *,
-        connection_id: ConnectionId | None = None,
-        status: JobStatus | None = None,
-    ) -> Page[SyncJob]:
+    def list_page(self, tenant_id: TenantId, page: PageRequest, where: JobFilter) -> Page[SyncJob]:
         """See `JobStore.list_page`."""
         statement = select(jobs).where(_T.tenant_id == tenant_id)
-        if connection_id is not None:
-            statement = statement.where(_T.connection_id == connection_id)
-        if status is not None:
-            statement = statement.where(_T.status == status)
+        for column, value in (
+            (_T.provider, where.provider),
+            (_T.connection_id, where.connection_id),
+            (_T.type, where.type),
+            (_T.status, where.status),
+        ):
+            if value is not None:
+                statement = statement.where(column == value)
         return read_page(
             self._transaction,
             page_of(statement, page, _T.scheduled_at, _T.id),
@@ -91,6 +101,44 @@ class PostgresJobStore:
             read=_read,
             position=lambda item: Position(item.scheduled_at, item.id),
         )
+
+    def list_unfinished(self, tenant_id: TenantId, connection_id: ConnectionId) -> Sequence[SyncJob]:
+        """See `JobStore.list_unfinished`."""
+        statement = select(jobs).where(_T.tenant_id == tenant_id, _T.connection_id == connection_id, _UNFINISHED)
+        return [_read(row) for row in self._transaction.all(statement.order_by(_T.scheduled_at, _T.id))]
+
+    def list_untouched(self, *, before: datetime, limit: int) -> Sequence[SyncJob]:
+        """See `JobStore.list_untouched`."""
+        is_due = or_(_T.retry_after.is_(None), _T.retry_after < before)
+        statement = select(jobs).where(_UNFINISHED, _T.updated_at < before, is_due)
+        return [_read(row) for row in self._transaction.all(statement.order_by(_T.updated_at, _T.id).limit(limit))]
+
+    def count_running(self, *, tenant_id: TenantId | None = None, provider: ProviderSlug | None = None) -> int:
+        """See `JobStore.count_running`."""
+        self._transaction.run(_COUNT_ALONE)
+        statement = select(func.count()).select_from(jobs).where(_UNFINISHED, _T.status == JobStatus.RUNNING)
+        if tenant_id is not None:
+            statement = statement.where(_T.tenant_id == tenant_id)
+        if provider is not None:
+            statement = statement.where(_T.provider == provider)
+        number: int = self._transaction.run(statement).scalar_one()
+        return number
+
+    def count_unfinished(self) -> Mapping[tuple[ProviderSlug, JobType, JobStatus], int]:
+        """See `JobStore.count_unfinished`."""
+        statement = select(_T.provider, _T.type, _T.status, func.count().label("number")).where(_UNFINISHED)
+        rows = self._transaction.all(statement.group_by(_T.provider, _T.type, _T.status))
+        return {(row.provider, JobType(row.type), JobStatus(row.status)): row.number for row in rows}
+
+    def earliest_waiting(self) -> Mapping[ProviderSlug, datetime]:
+        """See `JobStore.earliest_waiting`."""
+        statement = select(_T.provider, func.min(_T.scheduled_at).label("first")).where(_NOT_BEGUN)
+        return {row.provider: row.first for row in self._transaction.all(statement.group_by(_T.provider))}
+
+    def prune(self, *, finished_before: datetime, limit: int) -> int:
+        """See `JobStore.prune`."""
+        old = select(_T.tenant_id, _T.id).where(_FINISHED, _T.finished_at < finished_before).limit(limit)
+        return self._transaction.count(delete(jobs).where(tuple_(_T.tenant_id, _T.id).in_(old)))
 
 
 def _values(job: SyncJob) -> dict[str, Any]:
@@ -106,14 +154,18 @@ def _values(job: SyncJob) -> dict[str, Any]:
         "target": job.target,
         "cursor": job.cursor,
         "attempts": job.attempts,
+        "failures": job.failures,
+        "run": job.run,
         "pages": job.progress.pages,
         "items": job.progress.items,
         "signals": job.progress.signals,
         "error": job.error,
+        "trace_id": job.trace_id,
         "scheduled_at": job.scheduled_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "retry_after": job.retry_after,
+        "updated_at": job.updated_at,
     }
 
 
@@ -131,10 +183,14 @@ def _read(row: Row[Any]) -> SyncJob:
         target=row.target,
         cursor=row.cursor,
         attempts=row.attempts,
+        failures=row.failures,
+        run=row.run,
         progress=Progress(pages=row.pages, items=values["items"], signals=row.signals),
         error=row.error,
+        trace_id=row.trace_id,
         scheduled_at=row.scheduled_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
         retry_after=row.retry_after,
+        updated_at=row.updated_at,
     )

@@ -7,8 +7,9 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.adapters.postgres.engine import translate
+from connectors.adapters.procrastinate import schema as queue_schema
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. Known here so that a look at a current database needs no Alembic; a test compares."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 """Where the migrations are, inside the installed package."""
@@ -35,8 +36,15 @@ def current(engine: Engine) -> str | None:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the database has exactly the schema that this version needs. Raises like `current`."""
-    return current(engine) == HEAD
+    """Whether the database has exactly the schema that this version needs, the job queue's included.
+
+    Raises like `current`.
+    """
+    try:
+        with engine.connect() as connection:
+            return _is_current(connection)
+    except SQLAlchemyError as error:
+        raise translate(error) from None
 
 
 def upgrade(engine: Engine) -> bool:
@@ -53,12 +61,18 @@ def upgrade(engine: Engine) -> bool:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            if _read_version(connection) == HEAD:
+            if _is_current(connection):
                 return False
-            _run(connection)
+            if _read_version(connection) != HEAD:
+                _run(connection)
+            queue_schema.upgrade(connection)
     except SQLAlchemyError as error:
         raise translate(error) from None
     return True
+
+
+def _is_current(connection: Connection) -> bool:
+    return _read_version(connection) == HEAD and queue_schema.is_current(connection)
 
 
 def _read_version(connection: Connection) -> str | None:

@@ -65,6 +65,11 @@ class PostgresSignalStore:
             position=lambda item: Position(item.occurred_at, item.id),
         )
 
+    def list_arrived(self, tenant_id: TenantId, *, after: SignalId, limit: int) -> Sequence[Signal]:
+        """See `SignalStore.list_arrived`. The primary key is (tenant, id)."""
+        statement = _WITHOUT_PAYLOAD.where(_T.tenant_id == tenant_id, _T.id > after).order_by(_T.id).limit(limit)
+        return [_read(row, None) for row in self._transaction.all(statement)]
+
 
 def select_page(
     tenant_id: TenantId, page: PageRequest, where: SignalFilter, *, with_payload: bool = False

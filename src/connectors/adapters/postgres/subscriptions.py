@@ -1,10 +1,10 @@
 """Webhook subscriptions in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, or_, select
+from sqlalchemy import Select, and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 
@@ -42,6 +42,8 @@ class PostgresSubscriptionStore:
             "expires_at": subscription.expires_at,
             "metadata": subscription.metadata,
             "error": subscription.error,
+            "failures": subscription.failures,
+            "checked_at": subscription.checked_at,
             "created_at": subscription.created_at,
             "updated_at": subscription.updated_at,
         }
@@ -89,6 +91,24 @@ class PostgresSubscriptionStore:
         statement = select(subscriptions).where(_T.status == SubscriptionStatus.ACTIVE, _T.expires_at < before)
         return [_read(row) for row in self._transaction.all(statement.order_by(_T.expires_at, _T.id))]
 
+    def count_by_status(self) -> Mapping[tuple[ProviderSlug, SubscriptionStatus], int]:
+        """See `SubscriptionStore.count_by_status`."""
+        rows = self._transaction.all(
+            select(_T.provider, _T.status, func.count().label("number"))
+            .where(_T.status != SubscriptionStatus.ENDED)
+            .group_by(_T.provider, _T.status)
+        )
+        return {(row.provider, SubscriptionStatus(row.status)): row.number for row in rows}
+
+    def earliest_expiries(self) -> Mapping[ProviderSlug, datetime]:
+        """See `SubscriptionStore.earliest_expiries`."""
+        rows = self._transaction.all(
+            select(_T.provider, func.min(_T.expires_at).label("first"))
+            .where(_T.status == SubscriptionStatus.ACTIVE, _T.expires_at.is_not(None))
+            .group_by(_T.provider)
+        )
+        return {row.provider: row.first for row in rows}
+
     def _oldest_first(self, statement: Select[Any]) -> Sequence[Subscription]:
         return [_read(row) for row in self._transaction.all(statement.order_by(_T.created_at, _T.id))]
 
@@ -106,6 +126,8 @@ def _read(row: Row[Any]) -> Subscription:
         expires_at=row.expires_at,
         metadata=row.metadata,
         error=row.error,
+        failures=row.failures,
+        checked_at=row.checked_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

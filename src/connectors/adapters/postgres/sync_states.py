@@ -10,7 +10,7 @@ from connectors.adapters.postgres.tables import snapshots, sync_states
 from connectors.adapters.postgres.transaction import Transaction
 from connectors.adapters.storable import encode_json, key_text
 from connectors.domain.model.ids import ConnectionId, TenantId
-from connectors.domain.model.sync import Cursor
+from connectors.domain.model.sync import SyncState
 
 # All states of a page travel as one JSON document: one statement for any number of them.
 _SAVE_SNAPSHOTS = text("""
@@ -23,9 +23,9 @@ _S = snapshots.c
 _INSERT = insert(sync_states)
 _SAVE_CURSOR = _INSERT.on_conflict_do_update(
     index_elements=[sync_states.c.tenant_id, sync_states.c.connection_id, sync_states.c.target],
-    set_={"cursor": _INSERT.excluded.cursor},
+    set_={"cursor": _INSERT.excluded.cursor, "read_until": _INSERT.excluded.read_until},
 )
-_LOAD_CURSOR = select(sync_states.c.cursor).where(
+_LOAD_CURSOR = select(sync_states.c.cursor, sync_states.c.read_until).where(
     sync_states.c.tenant_id == bindparam("tenant"),
     sync_states.c.connection_id == bindparam("connection"),
     sync_states.c.target == bindparam("of_target"),
@@ -78,14 +78,19 @@ class PostgresSyncStateStore:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> Cursor | None:
+    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> SyncState | None:
         """See `SyncStateStore.load`."""
         values = {"tenant": tenant_id, "connection": connection_id, "of_target": target}
         row = self._transaction.first(_LOAD_CURSOR, values)
-        cursor: Cursor | None = None if row is None else row.cursor
-        return cursor
+        return None if row is None else SyncState(cursor=row.cursor, read_until=row.read_until)
 
-    def save(self, tenant_id: TenantId, connection_id: ConnectionId, cursor: Cursor, target: str = "") -> None:
+    def save(self, tenant_id: TenantId, connection_id: ConnectionId, state: SyncState, target: str = "") -> None:
         """See `SyncStateStore.save`."""
-        values = {"tenant_id": tenant_id, "connection_id": connection_id, "target": target, "cursor": cursor}
+        values = {
+            "tenant_id": tenant_id,
+            "connection_id": connection_id,
+            "target": target,
+            "cursor": state.cursor,
+            "read_until": state.read_until,
+        }
         self._transaction.run(_SAVE_CURSOR, values)

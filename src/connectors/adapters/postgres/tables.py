@@ -175,6 +175,8 @@ subscriptions = Table(
     _at("expires_at", nullable=True),
     _json("metadata"),
     _text("error", nullable=True),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    _at("checked_at", nullable=True),
     _at("created_at"),
     _at("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
@@ -253,6 +255,7 @@ sync_states = Table(
     _id("connection_id"),
     _key("target"),
     _json("cursor"),
+    _at("read_until"),
     PrimaryKeyConstraint("tenant_id", "connection_id", "target"),
 )
 
@@ -270,14 +273,18 @@ jobs = Table(
     _key("target", nullable=True),
     _json("cursor", nullable=True),
     Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
     Column("pages", BigInteger, nullable=False),
     Column("items", BigInteger, nullable=False),
     Column("signals", BigInteger, nullable=False),
     _text("error", nullable=True),
+    _text("trace_id", nullable=True),
     _at("scheduled_at"),
     _at("started_at", nullable=True),
     _at("finished_at", nullable=True),
     _at("retry_after", nullable=True),
+    _at("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     Index(
         "jobs_queued",
@@ -286,10 +293,93 @@ jobs = Table(
         "type",
         "target",
         unique=True,
-        postgresql_where=text("status = 'queued'"),
+        postgresql_where=text("status = 'queued' AND attempts = 0"),
         postgresql_nulls_not_distinct=True,
     ),
     Index("jobs_newest", "tenant_id", "scheduled_at", "id"),
     Index("jobs_by_connection", "tenant_id", "connection_id", "scheduled_at", "id"),
     Index("jobs_by_status", "tenant_id", "status", "scheduled_at", "id"),
+    # Few rows, whatever there was in the past: what the engine counts and rescues.
+    Index("jobs_unfinished", "updated_at", postgresql_where=text("status IN ('queued', 'running')")),
+    Index("jobs_finished", "finished_at", postgresql_where=text("status NOT IN ('queued', 'running')")),
 )
+
+schedules = Table(
+    "schedules",
+    METADATA,
+    _tenant_id(),
+    _id("subject_id"),
+    _text("errand"),
+    _at("next_at"),
+    PrimaryKeyConstraint("tenant_id", "subject_id", "errand"),
+    Index("schedules_due", "errand", "next_at"),
+)
+
+coverage = Table(
+    "coverage",
+    METADATA,
+    _tenant_id(),
+    _id("connection_id"),
+    _text("path"),
+    _key("family"),
+    _at("from_at"),
+    # Null: it still grows.
+    _at("to_at", nullable=True),
+    PrimaryKeyConstraint("tenant_id", "connection_id", "path", "family", "from_at"),
+)
+
+coverage_gaps = Table(
+    "coverage_gaps",
+    METADATA,
+    _tenant_id(),
+    _id(),
+    _id("connection_id"),
+    _key("family"),
+    _text("cause"),
+    _key("reference"),
+    _text("reason"),
+    _at("from_at"),
+    _at("to_at", nullable=True),
+    _at("opened_at"),
+    _at("closed_at", nullable=True),
+    _text("closed_by", nullable=True),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    # The same trouble never opens a second gap; one that has no reference, only while the first is open.
+    Index(
+        "coverage_gaps_open",
+        "tenant_id",
+        "connection_id",
+        "family",
+        "cause",
+        "reference",
+        unique=True,
+        postgresql_where=text("closed_at IS NULL OR reference <> ''"),
+    ),
+    Index("coverage_gaps_connection", "tenant_id", "connection_id", "from_at"),
+    Index("coverage_gaps_closed", "closed_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    METADATA,
+    _tenant_id(),
+    _key("key"),
+    _text("fingerprint"),
+    Column("job_ids", ARRAY(Uuid), nullable=False),
+    _at("created_at"),
+    PrimaryKeyConstraint("tenant_id", "key"),
+    Index("idempotency_keys_age", "created_at"),
+)
+
+# The vendors' limits on our app or on an account belong to all tenants that share them: no tenant here.
+rate_limits = Table(
+    "rate_limits",
+    METADATA,
+    _key("key"),
+    _at("next_at"),
+    _at("paused_until"),
+    PrimaryKeyConstraint("key"),
+)
+
+# Which of the job queue's own migrations have been run. Its tables are its own: they are not described here.
+queue_migrations = Table("queue_migrations", METADATA, _text("name"), _at("applied_at"), PrimaryKeyConstraint("name"))

@@ -1,5 +1,6 @@
 """One unit of work in PostgreSQL: one connection, one transaction."""
 
+from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -9,23 +10,31 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.adapters.postgres.authorization_requests import PostgresAuthorizationRequestStore
 from connectors.adapters.postgres.connections import PostgresConnectionStore
+from connectors.adapters.postgres.coverage import PostgresCoverageStore
 from connectors.adapters.postgres.deliveries import PostgresDeliveryLog
 from connectors.adapters.postgres.engine import translate
 from connectors.adapters.postgres.grants import PostgresGrantStore
+from connectors.adapters.postgres.idempotency import PostgresIdempotencyStore
 from connectors.adapters.postgres.jobs import PostgresJobStore
+from connectors.adapters.postgres.limits import PostgresLimitStore
+from connectors.adapters.postgres.schedules import PostgresScheduleStore
 from connectors.adapters.postgres.signals import PostgresSignalStore
 from connectors.adapters.postgres.subscriptions import PostgresSubscriptionStore
 from connectors.adapters.postgres.sync_states import PostgresSnapshotStore, PostgresSyncStateStore
 from connectors.adapters.postgres.tenants import PostgresTenantStore
 from connectors.adapters.postgres.transaction import Transaction
+from connectors.ports.job_queue import JobQueue
 from connectors.ports.unit_of_work import UnitOfWorkFactory
+
+JoinQueue = Callable[[Connection], JobQueue]
 
 
 class PostgresUnitOfWork:
     """The stores, seen through one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, join_queue: JoinQueue) -> None:
         self._engine = engine
+        self._join_queue = join_queue
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -116,7 +125,37 @@ class PostgresUnitOfWork:
         """See `UnitOfWork`."""
         return PostgresJobStore(self._transaction)
 
+    @cached_property
+    def schedules(self) -> PostgresScheduleStore:
+        """See `UnitOfWork`."""
+        return PostgresScheduleStore(self._transaction)
 
-def postgres_unit_of_work(engine: Engine) -> UnitOfWorkFactory:
-    """What begins units of work on this engine's database."""
-    return lambda: PostgresUnitOfWork(engine)
+    @cached_property
+    def coverage(self) -> PostgresCoverageStore:
+        """See `UnitOfWork`."""
+        return PostgresCoverageStore(self._transaction)
+
+    @cached_property
+    def limits(self) -> PostgresLimitStore:
+        """See `UnitOfWork`."""
+        return PostgresLimitStore(self._transaction)
+
+    @cached_property
+    def idempotency(self) -> PostgresIdempotencyStore:
+        """See `UnitOfWork`."""
+        return PostgresIdempotencyStore(self._transaction)
+
+    @cached_property
+    def queue(self) -> JobQueue:
+        """See `UnitOfWork`."""
+        return self._join_queue(self.connection)
+
+
+def postgres_unit_of_work(engine: Engine, join_queue: JoinQueue) -> UnitOfWorkFactory:
+    """What begins units of work on this engine's database.
+
+    Args:
+        engine: the pool.
+        join_queue: makes the queue on a unit of work's open connection, inside its transaction.
+    """
+    return lambda: PostgresUnitOfWork(engine, join_queue)

@@ -27,6 +27,10 @@ class SystemEntropy:
         """`size` random bytes from the system's CSPRNG as unpadded base64url."""
         return secrets.token_urlsafe(size)
 
+    def fraction(self) -> float:
+        """A random number from 0 to below 1, for jitter."""
+        return secrets.randbelow(1 << 53) / (1 << 53)
+
     def uuid7(self, at: datetime) -> UUID:
         """A fresh UUIDv7 (RFC 9562 §5.7) of that instant: later ones sort later.
 

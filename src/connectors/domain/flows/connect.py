@@ -11,8 +11,11 @@ from uuid import UUID
 import attrs
 
 from connectors.domain.flows.converse import Converser, FixedTokens
+from connectors.domain.flows.coverage import Ledger
 from connectors.domain.flows.disconnect import DisconnectFlow
+from connectors.domain.flows.scheduling import Scheduler
 from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE, Subscriber
+from connectors.domain.flows.sync_requests import SyncRequests
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper, earliest_expiry
 from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount
 from connectors.domain.model.errors import (
@@ -26,11 +29,12 @@ from connectors.domain.model.errors import (
     TenantNotFoundError,
     ValidationError,
 )
-from connectors.domain.model.ids import UNROUTED, ConnectionId, GrantId, JobId, ProviderSlug, TenantId
+from connectors.domain.model.ids import UNROUTED, ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import AuthorizationRequest, CodeExchange, Grant, ProviderApp, TokenSet
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
-from connectors.domain.model.sync import JobType, SyncJob
+from connectors.domain.model.sync import JobType
 from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import SubscriptionStatus
 from connectors.domain.providers.contract import AuthorizationParams, Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
@@ -38,6 +42,9 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
+
+FIRST_TENDING = timedelta(minutes=10)
+"""When a new connection's subscriptions are looked at for the first time."""
 
 CONNECT_AGAIN = "Start again with POST /connect/{provider}."
 
@@ -82,6 +89,9 @@ class ConnectFlow:
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
     settings: ConnectSettings
+    requests: SyncRequests
+    scheduler: Scheduler
+    ledger: Ledger
 
     # --- consent -------------------------------------------------------------------------------------------------
 
@@ -265,6 +275,7 @@ class ConnectFlow:
             if grant.id != grant_id:
                 # Two consents of one user at the same instant: the other one's grant won, and our tokens are not in it.
                 raise ConflictError("The same account is being connected twice at once.", next_step=CONNECT_AGAIN)
+            self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
             former = [uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts]
             stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
             for grant_id in {one.grant_id for one in former if one is not None and one.grant_id is not None}:
@@ -308,19 +319,19 @@ class ConnectFlow:
                 updated_at=now,
             )
         stored = uow.connections.save(connection)
-        if self.settings.backfill is not None and self.providers.get(stored.provider).sync is not None:
-            uow.jobs.enqueue(
-                SyncJob(
-                    id=JobId(self.entropy.uuid7(now)),
-                    tenant_id=stored.tenant_id,
-                    connection_id=stored.id,
-                    provider=stored.provider,
-                    type=JobType.BACKFILL,
-                    since=now - self.settings.backfill,
-                    scheduled_at=now,
-                )
-            )
+        self._begin_reading(uow, stored, now)
         return stored
+
+    def _begin_reading(self, uow: UnitOfWork, connection: Connection, now: datetime) -> None:
+        """First what is new from now on, then the history: so that news do not wait for a long past to be read."""
+        provider = self.providers.get(connection.provider)
+        self.scheduler.plan_tending(uow, connection, FIRST_TENDING)
+        if provider.sync is None:
+            return
+        self.scheduler.plan_sync(uow, provider, connection)
+        self.requests.enqueue(uow, connection, JobType.INCREMENTAL)
+        if self.settings.backfill is not None:
+            self.requests.enqueue(uow, connection, JobType.BACKFILL, since=now - self.settings.backfill)
 
     def _subscribe(self, provider: Provider, app: ProviderApp, connection: Connection) -> Connection:
         """Subscribe; trouble with it is noted on the connection, which works without."""
@@ -333,11 +344,18 @@ class ConnectFlow:
             error = failure.message
         with self.unit_of_work() as uow:
             present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            self._note_stream(uow, provider, present)
             if error is None:
                 return present
             return uow.connections.save(
                 attrs.evolve(present, last_error=f"{WEBHOOK_TROUBLE}{error}", updated_at=self.clock.now())
             )
+
+    def _note_stream(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
+        made = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        living = [one for one in made if one.status is not SubscriptionStatus.ENDED]
+        if living and all(one.status is SubscriptionStatus.ACTIVE for one in living):
+            self.ledger.note_stream_whole(uow, connection, provider)
 
     # --- afterwards ----------------------------------------------------------------------------------------------
 

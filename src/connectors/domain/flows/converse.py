@@ -9,6 +9,7 @@ from urllib.parse import quote_plus, unquote, urljoin, urlsplit
 
 import attrs
 
+from connectors.domain.flows.metering import RESERVE, Meter
 from connectors.domain.model.errors import (
     ConnectorsError,
     ForbiddenHostError,
@@ -40,9 +41,6 @@ REDIRECTS = frozenset(
         HTTPStatus.PERMANENT_REDIRECT,
     }
 )
-
-RESERVE = "reserve"
-"""The `scope` of a RateLimitedError that only says: leave the rest of the quota to others. Interactive calls go on."""
 
 
 class TokenSource(Protocol):
@@ -80,14 +78,6 @@ class FixedTokens:
         raise ReauthorizationRequiredError("The provider refused a token that it has just issued.")
 
 
-@attrs.define
-class Reserve:
-    """Background reading's promise to leave the rest of a quota to others, kept over several conversations."""
-
-    reached: RateLimitedError | None = None
-    """Why nothing more may be asked for now."""
-
-
 @attrs.frozen(kw_only=True)
 class Converser:
     """Runs conversations with providers."""
@@ -102,7 +92,7 @@ class Converser:
         conversation: Conversation[T],
         tokens: TokenSource | None = None,
         *,
-        reserve: Reserve | None = None,
+        meter: Meter | None = None,
     ) -> T:
         """What the conversation returns.
 
@@ -113,14 +103,16 @@ class Converser:
             app: our registration there.
             conversation: what to run.
             tokens: None for conversations that need no access token.
-            reserve: stop, by RateLimitedError, when only the quota's reserve is left: for background reading, which
-                passes the same object to each of its conversations.
+            meter: keeps the conversation within the vendor's limits, those of all workers together; None for what
+                somebody waits for.
 
         Raises:
             ForbiddenHostError: it asked for a URL outside the provider's allow-list. Nothing was sent.
             ConnectorsError: what went wrong and the conversation did not handle.
         """
-        exchange = _Exchange(self.api, self.clock, provider, app, tokens, reserve)
+        if meter is not None:
+            meter.begin()
+        exchange = _Exchange(self.api, self.clock, provider, app, tokens, meter)
         try:
             request = next(conversation)
             while True:
@@ -146,14 +138,13 @@ class _Exchange:
     provider: Provider
     app: ProviderApp
     tokens: TokenSource | None
-    reserve: Reserve | None
+    meter: Meter | None
     token_set: TokenSet | None = None
     was_refreshed: bool = False
     token_trouble: ProviderUnavailableError | None = None
+    meter_refusal: RateLimitedError | None = None
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        if self.reserve is not None and self.reserve.reached is not None:
-            raise self.reserve.reached
         if request.method != "GET":
             return self._attempt(request)
         for pause in RETRY_PAUSES:
@@ -166,6 +157,15 @@ class _Exchange:
         return self._attempt(request)
 
     def _attempt(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self._ask(request)
+        except RateLimitedError as error:
+            if self.meter is not None and error is not self.meter_refusal:
+                self.meter.heed(error)
+            raise
+
+    def _ask(self, request: HttpRequest) -> HttpResponse:
+        self._admit(request)
         response = self._follow(request)
         limits = self.provider.limits
         expected = response.status in request.expects
@@ -187,9 +187,18 @@ class _Exchange:
         throttle = limits.read_throttle(response, now)
         if throttle is not None and throttle.scope != RESERVE:
             raise throttle
-        if throttle is not None and self.reserve is not None:
-            self.reserve.reached = throttle  # this answer is good; the next request would eat the reserve
+        if throttle is not None and self.meter is not None:
+            self.meter.heed(throttle)  # this answer is good; the next request would eat the reserve
         return response
+
+    def _admit(self, request: HttpRequest) -> None:
+        if self.meter is None:
+            return
+        try:
+            self.meter.admit(request)
+        except RateLimitedError as error:
+            self.meter_refusal = error  # our own: everybody heeds it already
+            raise
 
     def _follow(self, request: HttpRequest) -> HttpResponse:
         for _ in range(REDIRECT_LIMIT + 1):

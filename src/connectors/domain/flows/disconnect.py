@@ -6,7 +6,9 @@ from collections.abc import Mapping
 import attrs
 
 from connectors.domain.flows.converse import Converser, FixedTokens
+from connectors.domain.flows.coverage import Ledger
 from connectors.domain.flows.subscribing import Subscriber
+from connectors.domain.flows.sync_requests import SyncRequests
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, TenantNotFoundError
@@ -32,6 +34,8 @@ class DisconnectFlow:
     clock: Clock
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
+    requests: SyncRequests
+    ledger: Ledger
 
     def end_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
         """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
@@ -68,6 +72,9 @@ class DisconnectFlow:
                 updated_at=now,
             )
             ended = uow.connections.save(ended)
+            self.requests.cancel_all(uow, ended)
+            uow.schedules.cancel(tenant_id, connection_id)
+            self.ledger.note_stream_ended(uow, ended, provider)
             if grant_id is not None and not uow.connections.list_by_grant(tenant_id, grant_id):
                 uow.grants.delete(tenant_id, grant_id)
         log.info("disconnected", extra={"tenant_id": str(tenant_id), "connection_id": str(connection_id)})

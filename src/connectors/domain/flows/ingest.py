@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from connectors.domain.flows.coverage import Ledger
 from connectors.domain.flows.recording import make_signal
 from connectors.domain.flows.senders import Sender, SenderVerifier, Trust
 from connectors.domain.flows.signing_keys import SigningKeyCache
+from connectors.domain.flows.sync_requests import SyncRequests
 from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.errors import (
+    ConflictError,
     ConnectionNotFoundError,
     ConnectorsError,
     DeliveryRejectedError,
@@ -19,10 +23,10 @@ from connectors.domain.model.errors import (
     ProviderFailedError,
     TenantNotFoundError,
 )
-from connectors.domain.model.ids import UNROUTED, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
+from connectors.domain.model.ids import UNROUTED, DeliveryId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Origin
-from connectors.domain.model.sync import JobType, SyncJob
+from connectors.domain.model.sync import JobType
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import (
     DeliveryHints,
@@ -46,6 +50,7 @@ from connectors.domain.providers.contract import (
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
+from connectors.ports.telemetry import Telemetry
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"})
@@ -91,6 +96,9 @@ class IngestFlow:
     entropy: Entropy
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
+    requests: SyncRequests
+    ledger: Ledger
+    telemetry: Telemetry
 
     def accept_delivery(self, request: WebhookRequest, *, trust: Trust = Trust.NONE) -> Acceptance:
         """Keep one delivery and what it says. When this returns, it is durable.
@@ -137,6 +145,7 @@ class IngestFlow:
                 if self._keep(uow, outcome) is Recorded.NEW:
                     recorded = Recorded.NEW
             self.senders.learn_external_id(uow, sender, hints)
+        self._report(outcomes, recorded)
         reply = reading.reply if isinstance(reading, WebhookEvent | Ignored) else None
         return Acceptance(
             recorded=recorded,
@@ -191,6 +200,7 @@ class IngestFlow:
                 signal_count=row.signal_count + added,
             )
             uow.deliveries.settle(settled)
+            self._close_gap(uow, settled)
             return settled
 
     # --- who is it -----------------------------------------------------------------------------------------------
@@ -390,6 +400,8 @@ class IngestFlow:
         recorded = uow.deliveries.record(row)
         if recorded is Recorded.NEW:
             self._follow_up(uow, outcome)
+            if row.status is DeliveryStatus.FAILED:
+                self._open_gap(uow, row)
         elif row.status is DeliveryStatus.PROCESSED:
             self._heal(uow, outcome, row)
         return recorded
@@ -408,13 +420,48 @@ class IngestFlow:
                 attrs.evolve(row, id=present.id, signal_count=present.signal_count + row.signal_count)
             )
             self._follow_up(uow, outcome)
+            self._close_gap(uow, attrs.evolve(row, id=present.id))
+
+    def _open_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+        """What an unread delivery tells of may be missing, until it is replayed or a sync has gone over it."""
+        connection = _find_connection(uow, row.tenant_id, row)
+        if connection is None:
+            return  # nobody's, so nobody misses it
+        provider = self.providers.get(row.provider)
+        self.ledger.open_gap(
+            uow,
+            connection,
+            self.ledger.family_names(provider, row.event),
+            GapCause.DELIVERY_FAILED,
+            "A webhook delivery could not be read.",
+            from_at=row.received_at,
+            to_at=row.received_at,
+            reference=str(row.id),
+        )
+
+    def _close_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+        if row.connection_id is None or row.status is DeliveryStatus.FAILED:
+            return
+        for gap in uow.coverage.list_gaps(row.tenant_id, row.connection_id, is_open=True):
+            if gap.cause is GapCause.DELIVERY_FAILED and gap.reference == str(row.id):
+                self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
+
+    def _report(self, outcomes: Sequence[_Outcome], recorded: Recorded) -> None:
+        now = self.clock.now()
+        for outcome in outcomes:
+            self.telemetry.delivery_accepted(outcome.row.provider, outcome.row.status, recorded)
+            if recorded is Recorded.NEW:
+                for _, event in outcome.connections:
+                    for draft in event.signals:
+                        self.telemetry.signal_visible(outcome.row.provider, Origin.WEBHOOK, now - draft.occurred_at)
 
     def _record_signals(self, uow: UnitOfWork, outcome: _Outcome) -> int:
         signals = [
             make_signal(
                 draft,
                 connection,
-                SignalId(self.entropy.uuid7(outcome.row.received_at)),
+                # Of now: after a replay they arrive now, and who follows the arrivals goes by ids.
+                SignalId(self.entropy.uuid7(self.clock.now())),
                 received_at=outcome.row.received_at,
                 origin=Origin.WEBHOOK,
             )
@@ -430,18 +477,11 @@ class IngestFlow:
             self._change_connection(uow, connection, event)
 
     def _enqueue(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
-        now = self.clock.now()
-        uow.jobs.enqueue(
-            SyncJob(
-                id=JobId(self.entropy.uuid7(now)),
-                tenant_id=connection.tenant_id,
-                connection_id=connection.id,
-                provider=connection.provider,
-                type=JobType.WEBHOOK,
-                target=event.sync_target,
-                scheduled_at=now,
-            )
-        )
+        try:
+            self.requests.enqueue(uow, connection, JobType.WEBHOOK, target=event.sync_target)
+        except ConflictError as error:
+            # It needs its user first. What changed meanwhile is read when it works again.
+            log.info("sync_not_queued", extra={"connection_id": str(connection.id), "reason": error.message})
 
     def _change_connection(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
         if event.lifecycle is None and not event.connection_metadata:
@@ -452,6 +492,8 @@ class IngestFlow:
         if event.lifecycle is Lifecycle.REVOKED:
             reason = f"withdrawn at the provider ({event.event})"
             changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
+            # Nobody tells us any more, and what comes after a new consent proves nothing of the time until then.
+            self.ledger.note_stream_ended(uow, changed, self.providers.get(connection.provider))
             log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
         uow.connections.save(changed)
 

@@ -1,11 +1,13 @@
 """Makes and removes webhook subscriptions, each on record with its secret before the provider hears of it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import attrs
 
 from connectors.domain.flows.converse import Converser, TokenSource
+from connectors.domain.flows.metering import Meter
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, ProviderUnavailableError
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
@@ -26,6 +28,9 @@ from connectors.ports.vault import Vault
 
 WEBHOOK_TROUBLE = "Webhooks: "
 """Begins a connection's `last_error` when it works but is not told of events."""
+
+REMOVAL_LIFETIME = timedelta(hours=1)
+"""The expiry to ask for where a subscription is only made to learn its name and be removed."""
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +67,26 @@ class Subscriber:
     """Our URL as providers reach it; None: nobody can deliver, so nothing is arranged."""
 
     def subscribe_all(
-        self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        tokens: TokenSource,
+        *,
+        meter: Meter | None = None,
+        is_due: Callable[[Subscription], bool] = lambda subscription: True,
     ) -> tuple[Subscription, ...]:
         """Subscribe the connection to all its targets that are not subscribed yet.
 
         One that the provider refuses is kept as FAILED with the reason; it does not hinder the others.
+
+        Args:
+            provider: whose webhooks.
+            app: our registration there.
+            connection: who shall be told.
+            tokens: its tokens.
+            meter: see `Converser.run`.
+            is_due: whether a target shall be tried again whose last try has failed, or whose outcome is unknown.
 
         Raises:
             ProviderFailedError: the provider would not even say what there is to subscribe to.
@@ -74,20 +94,35 @@ class Subscriber:
         if provider.webhooks is None or provider.webhooks.subscriptions is None or self.public_url is None:
             return ()
         subscriptions = provider.webhooks.subscriptions
-        targets = self.converser.run(provider, app, subscriptions.targets(app, connection), tokens)
+        targets = self.converser.run(provider, app, subscriptions.targets(app, connection), tokens, meter=meter)
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        self._retire(connection, existing, targets)
         now = self.clock.now()
-        covered = {
+        settled = {
             one.target
             for one in existing
-            if one.status is SubscriptionStatus.ACTIVE and (one.expires_at is None or one.expires_at > now)
+            if (one.status is SubscriptionStatus.ACTIVE and (one.expires_at is None or one.expires_at > now))
+            or (one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING} and not is_due(one))
         }
         return tuple(
-            self._subscribe(provider, app, connection, subscriptions, target, tokens)
+            self._subscribe(provider, app, connection, subscriptions, target, tokens, meter)
             for target in targets
-            if target not in covered
+            if target not in settled
         )
+
+    def _retire(self, connection: Connection, existing: Iterable[Subscription], targets: Iterable[str]) -> None:
+        """End what is over and not wanted any more: a thing that is gone at the vendor is no trouble."""
+        wanted = set(targets)
+        unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
+        if not unwanted:
+            return
+        with self.unit_of_work() as uow:
+            uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
+                if one.id in unwanted and one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.FAILED}:
+                    ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
+                    uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
     def _subscribe(
         self,
@@ -97,6 +132,7 @@ class Subscriber:
         subscriptions: Subscriptions,
         target: str,
         tokens: TokenSource,
+        meter: Meter | None,
     ) -> Subscription:
         pending, secret = self._put_on_record(connection, target)
         request = SubscriptionRequest(
@@ -107,7 +143,7 @@ class Subscriber:
         )
         try:
             conversation = subscriptions.subscribe(app, connection, request)
-            receipt = self.converser.run(provider, app, conversation, tokens)
+            receipt = self.converser.run(provider, app, conversation, tokens, meter=meter)
         except ProviderFailedError as error:
             return self._note_failure(connection, pending, error)
         return self._confirm(connection, pending, receipt)
@@ -121,7 +157,9 @@ class Subscriber:
             present = self._locked(uow, connection, pending)
             if present.status is not SubscriptionStatus.PENDING:
                 return present  # a delivery has proven it meanwhile, or the connection has ended
-            outcome = attrs.evolve(present, status=status, error=error.message, updated_at=self.clock.now())
+            outcome = attrs.evolve(
+                present.moved_to(status, at=self.clock.now(), error=error.message), failures=present.failures + 1
+            )
             uow.subscriptions.save(outcome)
             return outcome
 
@@ -130,6 +168,8 @@ class Subscriber:
         now = self.clock.now()
         subscription_id = SubscriptionId(self.entropy.uuid7(now))
         secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
+        with self.unit_of_work() as uow:
+            earlier = _of_target(uow.subscriptions.list_of_connection(connection.tenant_id, connection.id), target)
         pending = Subscription(
             id=subscription_id,
             tenant_id=connection.tenant_id,
@@ -137,13 +177,14 @@ class Subscriber:
             provider=connection.provider,
             target=target,
             secret=self.vault.seal(secret, subscription_context(connection.tenant_id, subscription_id)),
+            failures=max((one.failures for one in earlier if one.is_over), default=0),
             created_at=now,
             updated_at=now,
         )
         with self.unit_of_work() as uow:
-            for earlier in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
-                if earlier.target == target and earlier.status is SubscriptionStatus.FAILED:
-                    uow.subscriptions.delete(connection.tenant_id, earlier.id)
+            for one in earlier:
+                if one.status is SubscriptionStatus.FAILED:
+                    uow.subscriptions.delete(connection.tenant_id, one.id)
             uow.subscriptions.save(pending)
         return pending, secret
 
@@ -171,19 +212,30 @@ class Subscriber:
             # Disconnected while we asked: its secret stays destroyed.
             ended = present.status is SubscriptionStatus.ENDED
             confirmed = attrs.evolve(
-                present,
-                status=SubscriptionStatus.ENDED if ended else SubscriptionStatus.ACTIVE,
+                present.moved_to(present.status if ended else SubscriptionStatus.ACTIVE, at=now),
                 external_id=receipt.external_id,
                 expires_at=receipt.expires_at,
                 metadata={**present.metadata, **receipt.metadata},
-                updated_at=now,
+                failures=0,
+                checked_at=now,
             )
             uow.subscriptions.save(confirmed)
+            self._end_predecessors(uow, confirmed)
             if receipt.connection_metadata:
                 owner = uow.connections.get(connection.tenant_id, connection.id)
                 metadata = {**owner.metadata, **receipt.connection_metadata}
                 uow.connections.save(attrs.evolve(owner, metadata=metadata, updated_at=now))
         return confirmed
+
+    def _end_predecessors(self, uow: UnitOfWork, successor: Subscription) -> None:
+        """End what had lapsed, or never came to anything, now that its target is subscribed again; and whoever bears the
+        same name at the provider: a target that was renamed there is one arrangement still."""
+        for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
+            is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
+            is_same = one.status is SubscriptionStatus.ACTIVE and one.external_id == successor.external_id
+            if one.id != successor.id and (is_same or (is_spent and one.target == successor.target)):
+                ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
+                uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
     def _locked(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
         """The subscription as it is now, nobody else changing it: its connection's lock stands for it."""
@@ -197,6 +249,8 @@ class Subscriber:
         connection: Connection,
         subscription: Subscription,
         tokens: TokenSource,
+        *,
+        meter: Meter | None = None,
     ) -> Subscription:
         """The subscription, extended where the vendor can do that; else a new one, made before the old one is removed.
 
@@ -207,10 +261,14 @@ class Subscriber:
             return subscription
         subscriptions = provider.webhooks.subscriptions
         if subscriptions.renew is not None:
+            if "url" in subscription.metadata:
+                # Ours may have changed since it was made.
+                metadata = {**subscription.metadata, "url": self._callback_url(provider, connection)}
+                subscription = attrs.evolve(subscription, metadata=metadata)
             conversation = subscriptions.renew(app, connection, subscription)
-            receipt = self.converser.run(provider, app, conversation, tokens)
+            receipt = self.converser.run(provider, app, conversation, tokens, meter=meter)
             return self._confirm(connection, subscription, receipt)
-        successor = self._subscribe(provider, app, connection, subscriptions, subscription.target, tokens)
+        successor = self._subscribe(provider, app, connection, subscriptions, subscription.target, tokens, meter)
         if successor.status is SubscriptionStatus.ACTIVE:
             # What cannot be removed at the vendor lapses by itself there; here it ends in any case. And a vendor that
             # has taken the same hook over has nothing to remove.
@@ -218,8 +276,9 @@ class Subscriber:
                 self._unsubscribe(provider, app, connection, [subscription], tokens)
             with self.unit_of_work() as uow:
                 present = self._locked(uow, connection, subscription)
-                ended = attrs.evolve(present, status=SubscriptionStatus.ENDED, secret=None, updated_at=self.clock.now())
-                uow.subscriptions.save(ended)
+                uow.subscriptions.save(
+                    attrs.evolve(present.moved_to(SubscriptionStatus.ENDED, at=self.clock.now()), secret=None)
+                )
         return successor
 
     def unsubscribe_all(
@@ -228,10 +287,44 @@ class Subscriber:
         """Remove the connection's subscriptions at the provider, each by itself; what went wrong, in words."""
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        troubles: list[str] = []
         live = [one for one in existing if one.status is not SubscriptionStatus.ENDED and one.external_id is not None]
-        troubles = self._unsubscribe(provider, app, connection, live, tokens)
+        for one in existing:
+            if one.status is SubscriptionStatus.PENDING and one.external_id is None:
+                # Nobody knows whether the provider made it. Asked again it says its name, and then it can be removed.
+                found = self._ask_name(provider, app, connection, one, tokens)
+                if isinstance(found, str):
+                    troubles.append(found)
+                else:
+                    live.append(found)
+        troubles += self._unsubscribe(provider, app, connection, live, tokens)
         self.forget(connection.tenant_id, connection.id)
         return tuple(troubles)
+
+    def _ask_name(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        pending: Subscription,
+        tokens: TokenSource,
+    ) -> Subscription | str:
+        """The subscription with the provider's id of it, or what went wrong, in words."""
+        if provider.webhooks is None or provider.webhooks.subscriptions is None or pending.secret is None:
+            return pending
+        secret = self.vault.open(pending.secret, subscription_context(pending.tenant_id, pending.id))
+        request = SubscriptionRequest(
+            subscription=pending,
+            secret=secret,
+            callback_url=self._callback_url(provider, connection),
+            expires_at=self.clock.now() + REMOVAL_LIFETIME,
+        )
+        try:
+            conversation = provider.webhooks.subscriptions.subscribe(app, connection, request)
+            receipt = self.converser.run(provider, app, conversation, tokens)
+        except ConnectorsError as error:
+            return f"{pending.target}: {error.message}"
+        return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
 
     def _unsubscribe(
         self,
@@ -279,13 +372,15 @@ class Subscriber:
         with self.unit_of_work() as uow:
             uow.connections.get(tenant_id, connection_id, lock=True)
             for subscription in uow.subscriptions.list_of_connection(tenant_id, connection_id):
-                ended = attrs.evolve(
-                    subscription, status=SubscriptionStatus.ENDED, secret=None, updated_at=self.clock.now()
-                )
-                uow.subscriptions.save(ended)
+                ended = subscription.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=subscription.error)
+                uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
     def _callback_url(self, provider: Provider, connection: Connection) -> str:
         assert provider.webhooks is not None  # noqa: S101 - only called with subscriptions
         assert self.public_url is not None  # noqa: S101
         scope = provider.webhooks.url_scope
         return webhook_url(self.public_url, scope, provider.slug, connection.tenant_id, connection.id)
+
+
+def _of_target(subscriptions: Iterable[Subscription], target: str) -> list[Subscription]:
+    return [one for one in subscriptions if one.target == target]

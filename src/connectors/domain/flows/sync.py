@@ -2,26 +2,35 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
-from connectors.domain.flows.converse import Converser, Reserve
+from connectors.domain.flows.admission import Admission
+from connectors.domain.flows.converse import Converser
+from connectors.domain.flows.coverage import Ledger, shown_families
+from connectors.domain.flows.metering import Meter, meter_subjects
 from connectors.domain.flows.recording import make_signal
+from connectors.domain.flows.scheduling import Scheduler
 from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE
+from connectors.domain.flows.sync_requests import SyncRequests, require_readable
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper
 from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.errors import (
-    ConflictError,
     ConnectorsError,
+    InfrastructureError,
     ProviderNotConfiguredError,
+    ProviderUnavailableError,
     RateLimitedError,
     ReauthorizationRequiredError,
     UnexpectedResponseError,
+    VaultError,
 )
-from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, SignalId, TenantId
+from connectors.domain.model.ids import JobId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.oauth import ProviderApp
-from connectors.domain.model.signal import Origin, SignalDraft
+from connectors.domain.model.queue import sync_ticket
+from connectors.domain.model.signal import Origin, Signal, SignalDraft
 from connectors.domain.model.sync import (
     Cursor,
     JobStatus,
@@ -31,18 +40,51 @@ from connectors.domain.model.sync import (
     SyncMode,
     SyncPage,
     SyncPlan,
+    SyncState,
 )
-from connectors.domain.providers.contract import Provider, Sync, SyncContext
+from connectors.domain.providers.contract import Limits, Provider, Sync, SyncContext
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
+from connectors.ports.telemetry import Telemetry
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+MOST_FAILURES = 8
+"""In a row, without a page between. The pauses before them add up to about ten minutes; soon the next read is due."""
 
 log = logging.getLogger(__name__)
 
 
 def _no_report(job: SyncJob) -> None:
     """Tell nobody."""
+
+
+def _never() -> bool:
+    """Nobody wants it to stop."""
+    return False
+
+
+class _JobLostError(Exception):
+    """The job is no longer ours: cancelled, or taken over because we were thought dead."""
+
+    def __init__(self, job: SyncJob) -> None:
+        super().__init__()
+        self.job = job
+
+
+@attrs.frozen(kw_only=True)
+class _Walk:
+    """One turn of a job: what it needs, fixed when it was taken."""
+
+    provider: Provider
+    app: ProviderApp
+    sync: Sync
+    connection: Connection
+    plan: SyncPlan
+    read_until: datetime | None
+    """Incremental: up to when the walk before has read."""
+    turn_ends_at: datetime | None
+    is_stopping: Callable[[], bool]
 
 
 @attrs.frozen(kw_only=True)
@@ -56,212 +98,369 @@ class SyncFlow:
     entropy: Entropy
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
+    requests: SyncRequests
+    admission: Admission
+    scheduler: Scheduler
+    ledger: Ledger
+    telemetry: Telemetry
 
-    def request(
+    def run(
         self,
         tenant_id: TenantId,
-        connection_id: ConnectionId,
-        job_type: JobType,
+        job_id: JobId,
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        target: str | None = None,
+        turn: timedelta | None = None,
+        on_page: Callable[[SyncJob], None] = _no_report,
+        is_stopping: Callable[[], bool] = _never,
     ) -> SyncJob:
-        """A queued job; the one that is there if one like it is queued already.
+        """The job, run from the last committed page until it ends, has to wait, or its turn is over.
 
-        Raises:
-            ConnectionNotFoundError: the tenant has none with this id.
-            ConflictError: the connection is not active, or its provider cannot be read.
-        """
-        now = self.clock.now()
-        with self.unit_of_work() as uow:
-            connection = uow.connections.get(tenant_id, connection_id)
-            _readable(self.providers.get(connection.provider), connection)
-            return uow.jobs.enqueue(
-                SyncJob(
-                    id=JobId(self.entropy.uuid7(now)),
-                    tenant_id=tenant_id,
-                    connection_id=connection_id,
-                    provider=connection.provider,
-                    type=job_type,
-                    since=since,
-                    until=until,
-                    target=target,
-                    scheduled_at=now,
-                )
-            )
-
-    def run(self, tenant_id: TenantId, job_id: JobId, *, on_page: Callable[[SyncJob], None] = _no_report) -> SyncJob:
-        """The job, run to its end, from the last committed page if it was begun before. One that has ended stays so.
+        What goes wrong is on the job: QUEUED with `retry_after` if it will be tried again, FAILED with `error` if
+        not. A job that still has something to do has its next ticket in the queue.
 
         Args:
             tenant_id: whose job.
             job_id: which.
+            turn: how long it may go on while others wait; None for as long as it takes.
             on_page: told after every committed page.
+            is_stopping: asked after every page; if so, the turn ends there.
 
         Raises:
             NotFoundError: the tenant has no such job.
-            ConflictError: the connection is not active, or its provider cannot be read.
-            ProviderFailedError: the provider did not do its part; the job is FAILED and can be run again.
+            InfrastructureError: our database failed; what was committed stays, and the job goes on from there.
         """
-        with self.unit_of_work() as uow:
-            job = uow.jobs.get(tenant_id, job_id)
-            if job.status in {JobStatus.SUCCEEDED, JobStatus.CANCELLED}:
-                return job  # its cursor is where the next walk begins, not a page of this one
-            connection = uow.connections.get(tenant_id, job.connection_id)
-            last_cursor = uow.sync_states.load(tenant_id, connection.id, job.target or "")
-        provider = self.providers.get(job.provider)
-        started_at = job.started_at or self.clock.now()
-        job = self._save(
-            attrs.evolve(
-                job,
-                status=JobStatus.RUNNING,
-                attempts=job.attempts + 1,
-                started_at=started_at,
-                finished_at=None,
-                retry_after=None,
-                error=None,
-            )
-        )
-        plan = SyncPlan(
-            mode=SyncMode.BACKFILL if job.type is JobType.BACKFILL else SyncMode.INCREMENTAL,
-            started_at=started_at,
-            since=job.since,
-            until=job.until,
-            last_cursor=last_cursor,
-            target=job.target,
-        )
+        job = self._claim(tenant_id, job_id)
+        if job.status is not JobStatus.RUNNING:
+            return job  # it has ended, or must wait
         try:
-            return self._walk(provider, _readable(provider, connection), connection, plan, job, on_page)
+            walk = self._prepare(job, turn, is_stopping)
+            return self._walk(walk, job, on_page)
+        except _JobLostError as lost:
+            log.info("job_lost", extra={"job_id": str(job.id), "status": str(lost.job.status)})
+            return lost.job
+        except VaultError as error:
+            return self._settle(job, error)  # the key is missing: trying again does not bring it back
+        except InfrastructureError:
+            raise  # nothing can be written about it now; the worker brings the job back
         except ConnectorsError as error:
-            self._fail(job, error.message, error.retry_at if isinstance(error, RateLimitedError) else None)
-            raise
+            return self._settle(job, error)
         except Exception as error:
             # A bug, of ours or of a room. It shall be seen on the job, not as a job that runs for ever.
-            self._fail(job, f"internal error: {type(error).__name__}", None)
-            raise
+            log.exception("sync_crashed", extra={"job_id": str(job.id), "provider": job.provider})
+            return self._settle(job, UnexpectedResponseError(f"internal error: {type(error).__name__}"))
 
-    def _walk(
-        self,
-        provider: Provider,
-        sync: Sync,
-        connection: Connection,
-        plan: SyncPlan,
-        job: SyncJob,
-        on_page: Callable[[SyncJob], None],
-    ) -> SyncJob:
+    # --- taking it -----------------------------------------------------------------------------------------------
+
+    def _claim(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
+        """The job, RUNNING and ours; as it is if it has ended; or QUEUED with a ticket for later."""
+        now = self.clock.now()
+        with self.unit_of_work() as uow:
+            job = uow.jobs.get(tenant_id, job_id, lock=True)
+            if job.is_finished:
+                return job
+            wait = self.admission.wait_for(uow, job, now)
+            if wait > timedelta(0):
+                waiting = attrs.evolve(job, status=JobStatus.QUEUED, updated_at=now)
+                uow.jobs.save(waiting)
+                uow.queue.put(sync_ticket(waiting, is_continued=job.attempts > 0), delay=wait)
+                return waiting
+            # Found running, its worker is gone; found failing, it is tried again. Its next turn is no new attempt.
+            is_anew = job.status is JobStatus.RUNNING or job.failures > 0 or job.attempts == 0
+            claimed = attrs.evolve(
+                job,
+                status=JobStatus.RUNNING,
+                attempts=job.attempts + is_anew,
+                run=job.run + 1,
+                started_at=job.started_at or now,
+                retry_after=None,
+                updated_at=now,
+            )
+            uow.jobs.save(claimed)
+            return claimed
+
+    def _prepare(self, job: SyncJob, turn: timedelta | None, is_stopping: Callable[[], bool]) -> _Walk:
+        with self.unit_of_work() as uow:
+            connection = uow.connections.get(job.tenant_id, job.connection_id)
+            state = uow.sync_states.load(job.tenant_id, connection.id, job.target or "")
+        provider = self.providers.get(job.provider)
+        sync = require_readable(provider, connection)
         app = self.apps.get(provider.slug)
         if app is None:
             raise ProviderNotConfiguredError(f"{provider.name} is not configured here.")
         if connection.grant_id is None:
             raise ReauthorizationRequiredError("The connection's tokens are gone.")
+        assert job.started_at is not None  # noqa: S101 - it has been claimed
+        plan = SyncPlan(
+            mode=SyncMode.BACKFILL if job.type is JobType.BACKFILL else SyncMode.INCREMENTAL,
+            started_at=job.started_at,
+            since=job.since,
+            until=job.until,
+            last_cursor=None if state is None else state.cursor,
+            target=job.target,
+        )
+        return _Walk(
+            provider=provider,
+            app=app,
+            sync=sync,
+            connection=connection,
+            plan=plan,
+            read_until=None if state is None else state.read_until,
+            turn_ends_at=None if turn is None else self.clock.now() + turn,
+            is_stopping=is_stopping,
+        )
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _walk(self, walk: _Walk, job: SyncJob, on_page: Callable[[SyncJob], None]) -> SyncJob:
+        connection = walk.connection
+        assert connection.grant_id is not None  # noqa: S101 - _prepare has looked
         tokens = GrantTokens(self.keeper, connection.tenant_id, connection.grant_id)
-        reserve = Reserve()
+        meter = Meter(
+            unit_of_work=self.unit_of_work,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            provider=walk.provider,
+            subjects=meter_subjects(walk.app, connection),
+        )
         cursor = job.cursor
         if cursor is None:
-            context = SyncContext(app=app, connection=connection)
-            cursor = self.converser.run(provider, app, sync.start(context, plan), tokens, reserve=reserve)
+            context = SyncContext(app=walk.app, connection=connection)
+            start = walk.sync.start(context, walk.plan)
+            cursor = self.converser.run(walk.provider, walk.app, start, tokens, meter=meter)
         while True:
-            context = SyncContext(app=app, connection=connection)
-            page = self.converser.run(provider, app, sync.read_page(context, plan, cursor), tokens, reserve=reserve)
-            with self.unit_of_work() as uow:
-                connection, job = self._commit(uow, provider, context, plan, page, job)
+            context = SyncContext(app=walk.app, connection=connection)
+            conversation = walk.sync.read_page(context, walk.plan, cursor)
+            try:
+                page = self.converser.run(walk.provider, walk.app, conversation, tokens, meter=meter)
+            except RateLimitedError:
+                # What it took to begin may be all that the limit allows: begun anew each time, it would never get on.
+                self._keep_start(job, cursor)
+                raise
+            if page.cursor == cursor and not page.done:
+                raise UnexpectedResponseError(f"Reading {walk.provider.name} does not get on: its cursor stands still.")
+            before = job.progress.signals
+            connection, job, signals = self._commit_page(walk, context, page, job)
+            added = job.progress.signals - before
+            self._report(walk, job, page, signals if added else [], added)
             on_page(job)
-            if page.done:
+            if job.status is not JobStatus.RUNNING:
                 return job
-            if page.cursor == cursor:
-                raise UnexpectedResponseError(f"Reading {provider.name} does not get on: its cursor stands still.")
             cursor = page.cursor
 
-    def _commit(
-        self, uow: UnitOfWork, provider: Provider, context: SyncContext, plan: SyncPlan, page: SyncPage, job: SyncJob
-    ) -> tuple[Connection, SyncJob]:
+    def _keep_start(self, job: SyncJob, cursor: Cursor) -> None:
+        if job.cursor is not None:
+            return
+        with self.unit_of_work() as uow:
+            self._require_ours(uow, job)
+            uow.jobs.save(attrs.evolve(job, cursor=cursor, updated_at=self.clock.now()))
+
+    def _commit_page(
+        self, walk: _Walk, context: SyncContext, page: SyncPage, job: SyncJob
+    ) -> tuple[Connection, SyncJob, list[Signal]]:
         now = self.clock.now()
-        connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
-        sync = _readable(provider, connection)  # it may have been disconnected while the page was on its way
-        drafts = [*page.signals, *self._interpret(uow, sync, context, plan, page)]
-        origin = Origin.BACKFILL if plan.mode is SyncMode.BACKFILL else Origin.SYNC
-        signals = [
-            make_signal(draft, connection, SignalId(self.entropy.uuid7(now)), received_at=now, origin=origin)
-            for draft in drafts
-        ]
-        added = uow.signals.record_all(signals) if signals else 0
-        for skipped in page.skipped:
-            log.warning("item_skipped", extra={"reference": skipped.reference, "reason": skipped.reason})
-        if page.gap is not None:
-            log.warning("history_gap", extra={"connection_id": str(connection.id), "reason": page.gap})
-        job = attrs.evolve(
+        with self.unit_of_work() as uow:
+            connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
+            self._require_ours(uow, job)
+            require_readable(walk.provider, connection)  # it may have been disconnected while the page was on its way
+            drafts = [*page.signals, *_interpret(uow, walk, context, page)]
+            origin = Origin.BACKFILL if walk.plan.mode is SyncMode.BACKFILL else Origin.SYNC
+            signals = [
+                make_signal(draft, connection, SignalId(self.entropy.uuid7(now)), received_at=now, origin=origin)
+                for draft in drafts
+            ]
+            added = uow.signals.record_all(signals) if signals else 0
+            job = self._progressed(job, walk, page, added, now)
+            if page.connection_metadata:
+                metadata = {**connection.metadata, **page.connection_metadata}
+                connection = uow.connections.save(attrs.evolve(connection, metadata=metadata, updated_at=now))
+            if page.gap is not None:
+                self._note_lost_history(uow, walk, connection, page.gap, job)
+            if page.done:
+                connection = self._finish(uow, walk, connection, page.cursor, job)
+            elif job.status is JobStatus.QUEUED:
+                pause = self.admission.pause_after_turn(uow, job, now)
+                uow.queue.put(sync_ticket(job, is_continued=True), delay=pause)
+            uow.jobs.save(job)
+        return connection, job, signals
+
+    def _require_ours(self, uow: UnitOfWork, job: SyncJob) -> None:
+        present = uow.jobs.get(job.tenant_id, job.id, lock=True)
+        if present.run != job.run or present.status is not JobStatus.RUNNING:
+            raise _JobLostError(present)
+
+    def _progressed(self, job: SyncJob, walk: _Walk, page: SyncPage, added: int, now: datetime) -> SyncJob:
+        status = job.status
+        if page.done:
+            status = JobStatus.SUCCEEDED
+        elif (walk.turn_ends_at is not None and now >= walk.turn_ends_at) or walk.is_stopping():
+            status = JobStatus.QUEUED  # behind all that wait already: so a long history holds nobody up
+        return attrs.evolve(
             job,
+            status=status,
             cursor=page.cursor,
             progress=Progress(
                 pages=job.progress.pages + 1,
                 items=job.progress.items + page.items,
                 signals=job.progress.signals + added,
             ),
+            failures=0,
+            error=None,
+            finished_at=now if page.done else None,
+            updated_at=now,
         )
-        if page.connection_metadata:
-            metadata = {**connection.metadata, **page.connection_metadata}
-            connection = uow.connections.save(attrs.evolve(connection, metadata=metadata, updated_at=now))
-        if page.done:
-            job = attrs.evolve(job, status=JobStatus.SUCCEEDED, finished_at=now)
-            connection = self._finish(uow, connection, plan, page.cursor, now)
-        uow.jobs.save(job)
-        return connection, job
 
-    def _interpret(
-        self, uow: UnitOfWork, sync: Sync, context: SyncContext, plan: SyncPlan, page: SyncPage
-    ) -> list[SignalDraft]:
-        """What the page's observations mean against the last known states, which they replace."""
-        if sync.interpret is None or not page.observations:
-            return []
-        owner = context.connection
-        keys = [one.key for one in page.observations]
-        known = dict(uow.snapshots.load(owner.tenant_id, owner.id, keys))
-        drafts: list[SignalDraft] = []
-        changed: dict[str, Cursor | None] = {}
-        for observation in page.observations:
-            meaning = sync.interpret(context, plan, observation, known.get(observation.key))
-            drafts.extend(meaning.signals)
-            changed[observation.key] = meaning.snapshot
-            if meaning.snapshot is None:
-                known.pop(observation.key, None)
-            else:
-                known[observation.key] = meaning.snapshot
-        uow.snapshots.save(owner.tenant_id, owner.id, changed)
-        return drafts
-
-    def _finish(
-        self, uow: UnitOfWork, connection: Connection, plan: SyncPlan, cursor: Cursor, now: datetime
-    ) -> Connection:
+    def _finish(self, uow: UnitOfWork, walk: _Walk, connection: Connection, cursor: Cursor, job: SyncJob) -> Connection:
+        now = self.clock.now()
+        plan = walk.plan
         target = plan.target or ""
         # A backfill's end is where incremental reading begins, unless that has begun already.
         if plan.mode is SyncMode.INCREMENTAL or plan.last_cursor is None:
-            uow.sync_states.save(connection.tenant_id, connection.id, cursor, target)
+            state = SyncState(cursor=cursor, read_until=plan.started_at)
+            uow.sync_states.save(connection.tenant_id, connection.id, state, target)
+        if plan.target is None:
+            self._prove(uow, walk, connection, job)
+        if job.type is JobType.INCREMENTAL:
+            self.scheduler.plan_sync(uow, walk.provider, connection)
         error = connection.last_error
         if error is not None and not error.startswith(WEBHOOK_TROUBLE):
             error = None  # reading works again; whether we are told of events is another matter
         return uow.connections.save(attrs.evolve(connection, last_synced_at=now, last_error=error, updated_at=now))
 
-    def _fail(self, job: SyncJob, error: str, retry_after: datetime | None) -> None:
+    # --- what it proves ------------------------------------------------------------------------------------------
+
+    def _prove(self, uow: UnitOfWork, walk: _Walk, connection: Connection, job: SyncJob) -> None:
+        plan = walk.plan
+        lost = any(
+            gap.cause is GapCause.HISTORY_LOST and gap.reference == str(job.id)
+            for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True)
+        )
+        if lost:
+            return  # it has found out itself that it does not show all
+        if plan.mode is SyncMode.BACKFILL:
+            until = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
+            if plan.since is not None:
+                path = CoveragePath.BACKFILL
+                self.ledger.prove_all(uow, connection, walk.provider, path, plan.since, until)
+            return
+        if walk.read_until is not None:
+            path = CoveragePath.SYNC
+            self.ledger.prove_all(uow, connection, walk.provider, path, walk.read_until, plan.started_at)
+
+    def _note_lost_history(
+        self, uow: UnitOfWork, walk: _Walk, connection: Connection, reason: str, job: SyncJob
+    ) -> None:
+        log.warning("history_gap", extra={"connection_id": str(connection.id), "reason": reason})
+        is_backfill = walk.plan.mode is SyncMode.BACKFILL
+        from_at = walk.plan.since if is_backfill else walk.read_until
+        if from_at is None:
+            return
+        path = CoveragePath.BACKFILL if is_backfill else CoveragePath.SYNC
+        is_news = self.ledger.open_gap(
+            uow,
+            connection,
+            [family.name for family in shown_families(walk.provider, path)],
+            GapCause.HISTORY_LOST,
+            reason,
+            from_at=from_at,
+            to_at=walk.plan.started_at,
+            reference=str(job.id),
+        )
+        if is_news and not is_backfill and walk.plan.target is None:
+            # What the cursor no longer tells, the history may.
+            self.requests.enqueue(uow, connection, JobType.BACKFILL, since=from_at)
+
+    def _report(self, walk: _Walk, job: SyncJob, page: SyncPage, fresh: list[Signal], added: int) -> None:
+        for skipped in page.skipped:
+            log.warning("item_skipped", extra={"reference": skipped.reference, "reason": skipped.reason})
+        self.telemetry.page_read(walk.provider.slug, job.type, items=page.items, signals=added)
+        if job.type is not JobType.BACKFILL:
+            for signal in fresh:
+                self.telemetry.signal_visible(signal.provider, signal.origin, self.clock.now() - signal.occurred_at)
+        if job.is_finished:
+            self._report_end(job)
+
+    def _report_end(self, job: SyncJob) -> None:
+        self.telemetry.job_ended(job)
+        log.info(
+            "job_ended",
+            extra={
+                "provider": job.provider,
+                "type": str(job.type),
+                "status": str(job.status),
+                "pages": job.progress.pages,
+                "items": job.progress.items,
+                "signals": job.progress.signals,
+                "reason": job.error,
+            },
+        )
+
+    # --- when it fails -------------------------------------------------------------------------------------------
+
+    def _settle(self, job: SyncJob, error: ConnectorsError) -> SyncJob:
+        """The job, to be tried again or FAILED; its connection says why."""
         now = self.clock.now()
         with self.unit_of_work() as uow:
-            present = uow.jobs.get(job.tenant_id, job.id)
-            failed = attrs.evolve(
-                present, status=JobStatus.FAILED, error=error, finished_at=now, retry_after=retry_after
-            )
-            uow.jobs.save(failed)
             connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
-            uow.connections.save(attrs.evolve(connection, last_error=error, updated_at=now))
+            present = uow.jobs.get(job.tenant_id, job.id, lock=True)
+            if present.run != job.run or present.status is not JobStatus.RUNNING:
+                return present
+            provider = self.providers.get(job.provider)
+            failures = present.failures + (not isinstance(error, RateLimitedError))
+            retry_at = self._retry_at(provider.limits, error, failures, now)
+            settled = attrs.evolve(
+                present,
+                status=JobStatus.FAILED if retry_at is None else JobStatus.QUEUED,
+                failures=failures,
+                error=error.message,
+                retry_after=retry_at,
+                finished_at=now if retry_at is None else None,
+                updated_at=now,
+            )
+            uow.jobs.save(settled)
+            if retry_at is None:
+                if job.type is JobType.INCREMENTAL:
+                    self.scheduler.plan_sync(uow, provider, connection)
+            else:
+                uow.queue.put(sync_ticket(settled, is_continued=True), delay=max(retry_at - now, timedelta(0)))
+            if not isinstance(error, RateLimitedError) and connection.status is not ConnectionStatus.REVOKED:
+                uow.connections.save(attrs.evolve(connection, last_error=error.message, updated_at=now))
+        if settled.is_finished:
+            self._report_end(settled)
+        else:
+            log.info(
+                "job_waits",
+                extra={"reason": error.message, "seconds": round((retry_at or now).timestamp() - now.timestamp())},
+            )
+        return settled
 
-    def _save(self, job: SyncJob) -> SyncJob:
-        with self.unit_of_work() as uow:
-            uow.jobs.save(job)
-        return job
+    def _retry_at(self, limits: Limits, error: ConnectorsError, failures: int, now: datetime) -> datetime | None:
+        """When to try again; None for never."""
+        if isinstance(error, RateLimitedError):
+            return max(error.retry_at, now)
+        if not isinstance(error, ProviderUnavailableError | UnexpectedResponseError) or failures >= MOST_FAILURES:
+            return None
+        doublings: int = 2 ** (failures - 1)
+        pause = min(limits.backoff_base * doublings, limits.backoff_cap)
+        # Full jitter above a half: workers that failed together do not come back together.
+        return now + pause * (0.5 + self.entropy.fraction() / 2)
 
 
-def _readable(provider: Provider, connection: Connection) -> Sync:
-    if provider.sync is None:
-        raise ConflictError(f"{provider.name} cannot be read: it only sends webhooks.")
-    if connection.status is not ConnectionStatus.ACTIVE:
-        raise ConflictError(f"The connection is {connection.status}.", next_step="Connect the account again.")
-    return provider.sync
+def _interpret(uow: UnitOfWork, walk: _Walk, context: SyncContext, page: SyncPage) -> list[SignalDraft]:
+    """What the page's observations mean against the last known states, which they replace."""
+    if walk.sync.interpret is None or not page.observations:
+        return []
+    owner = context.connection
+    keys = [one.key for one in page.observations]
+    known = dict(uow.snapshots.load(owner.tenant_id, owner.id, keys))
+    drafts: list[SignalDraft] = []
+    changed: dict[str, Cursor | None] = {}
+    for observation in page.observations:
+        meaning = walk.sync.interpret(context, walk.plan, observation, known.get(observation.key))
+        drafts.extend(meaning.signals)
+        changed[observation.key] = meaning.snapshot
+        if meaning.snapshot is None:
+            known.pop(observation.key, None)
+        else:
+            known[observation.key] = meaning.snapshot
+    uow.snapshots.save(owner.tenant_id, owner.id, changed)
+    return drafts

@@ -2,16 +2,18 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
+from connectors.domain.flows.single_flight import SingleFlight
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
     ClientRejectedError,
     ConnectorsError,
+    InfrastructureError,
     ProviderNotConfiguredError,
     ProviderUnavailableError,
     ReauthorizationRequiredError,
@@ -19,10 +21,12 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.oauth import Grant, ProviderApp, RefreshLease, TokenSet
+from connectors.domain.model.schedule import Appointment, Errand
 from connectors.domain.model.secret import SealedSecret, Secret, SecretContext, SecretPurpose
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
+from connectors.ports.telemetry import RefreshOutcome, Silence, Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
@@ -79,6 +83,21 @@ def earliest_expiry(token_set: TokenSet) -> datetime | None:
     return min((at for at in expiries if at is not None), default=None)
 
 
+def idle_refresh_at(provider: Provider, token_set: TokenSet, now: datetime) -> datetime | None:
+    """When to refresh a token set that nobody uses; None where that does not keep it alive.
+
+    A third into its life: time for a hundred tries, should the first ones fail.
+    """
+    ends = []
+    for one in (token_set, *token_set.companions.values()):
+        if one.refresh_token is not None:
+            if one.refresh_expires_at is not None:
+                ends.append(one.refresh_expires_at)
+            if provider.oauth.idle_lifetime is not None:
+                ends.append(now + provider.oauth.idle_lifetime)
+    return now + (min(ends) - now) / 3 if ends else None
+
+
 class _UnknownOutcomeError(ReauthorizationRequiredError):
     """A refresh token went out, no answer came, and it is too late to send it once more."""
 
@@ -93,6 +112,10 @@ class TokenKeeper:
     clock: Clock
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
+    telemetry: Telemetry = attrs.field(factory=Silence)
+    _flights: SingleFlight[tuple[TokenSet, int, Provider]] = attrs.field(
+        factory=SingleFlight, init=False, eq=False, repr=False
+    )
 
     def seal(self, tenant_id: TenantId, grant_id: GrantId, token_set: TokenSet) -> SealedSecret:
         """The token set, sealed for this grant."""
@@ -123,8 +146,8 @@ class TokenKeeper:
     def refresh(self, tenant_id: TenantId, grant_id: GrantId, *, seen_version: int) -> TokenSet:
         """A token set newer than the one of `seen_version`: refreshed by us, or by whoever was faster.
 
-        Of all callers, in all processes, one holds the grant's lease and calls the provider; the others wait for it.
-        No database connection is held meanwhile.
+        Of all callers, in all processes, one holds the grant's lease and calls the provider; the others wait for it,
+        and of each process only one looks for it in the database. No database connection is held meanwhile.
 
         Raises: like `fresh_tokens`.
         """
@@ -142,6 +165,13 @@ class TokenKeeper:
 
         One for each lease: what one call gave is stored before the next one can fail.
         """
+        return self._flights.join(
+            (tenant_id, grant_id, seen_version), lambda: self._lease_and_refresh(tenant_id, grant_id, seen_version)
+        )
+
+    def _lease_and_refresh(
+        self, tenant_id: TenantId, grant_id: GrantId, seen_version: int
+    ) -> tuple[TokenSet, int, Provider]:
         give_up_at = self.clock.now() + 2 * LEASE_LIFETIME
         while True:
             now = self.clock.now()
@@ -177,8 +207,9 @@ class TokenKeeper:
             app = self._app(provider)
             self._record_attempt(tenant_id, lease, grant)
             renewed = self._call(provider, app, token_set)
-            stored = self._store(tenant_id, lease, renewed)
+            stored = self._store(tenant_id, lease, provider, renewed)
         except _UnknownOutcomeError as error:
+            self.telemetry.refreshed(grant.provider, RefreshOutcome.DEAD)
             # It stays unknown: the token must not go out the next time either.
             self._release(tenant_id, lease, settled=False)
             self._mark_dead(grant, error.message)
@@ -187,18 +218,23 @@ class TokenKeeper:
             self._release(tenant_id, lease, settled=True)
             newer = self._mark_dead(grant, error.message)
             if newer is None:
+                self.telemetry.refreshed(grant.provider, RefreshOutcome.DEAD)
                 raise
             # The user has connected again while we asked for the old tokens.
             return self.open(newer), newer.version, provider
         except ConnectorsError as error:
             unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
             self._release(tenant_id, lease, settled=settled and not unknown)
-            if isinstance(error, ClientRejectedError):
+            is_rejected = isinstance(error, ClientRejectedError)
+            outcome = RefreshOutcome.CLIENT_REJECTED if is_rejected else RefreshOutcome.FAILED
+            self.telemetry.refreshed(grant.provider, outcome)
+            if is_rejected:
                 log.error(  # noqa: TRY400 - the operator's mistake, not ours: a traceback says nothing
                     "client_rejected", extra={"provider": provider.slug, "reason": error.message}
                 )
             raise
         self.record_working(stored)
+        self.telemetry.refreshed(grant.provider, RefreshOutcome.REFRESHED)
         log.info("grant_refreshed", extra={"tenant_id": str(tenant_id), "provider": provider.slug})
         return renewed, stored.version, provider
 
@@ -210,9 +246,10 @@ class TokenKeeper:
             if lease.expires_at <= now or not uow.grants.record_attempt(tenant_id, lease, at=first):
                 raise _lease_lost()
 
-    def _store(self, tenant_id: TenantId, lease: RefreshLease, renewed: TokenSet) -> Grant:
+    def _store(self, tenant_id: TenantId, lease: RefreshLease, provider: Provider, renewed: TokenSet) -> Grant:
         # By itself: nothing that follows from new tokens may take them back.
         with self.unit_of_work() as uow:
+            # First the grant, then its appointment: a consent that replaces it takes them in this order, too.
             stored = uow.grants.record_refreshed(
                 tenant_id,
                 lease,
@@ -221,9 +258,46 @@ class TokenKeeper:
                 refresh_expires_at=renewed.refresh_expires_at,
                 at=self.clock.now(),
             )
+            if stored is not None:
+                self.plan_refresh(uow, provider, tenant_id, lease.grant_id, renewed)
         if stored is None:
             raise _lease_lost()
         return stored
+
+    def plan_refresh(
+        self, uow: UnitOfWork, provider: Provider, tenant_id: TenantId, grant_id: GrantId, token_set: TokenSet
+    ) -> None:
+        """Make the appointment at which these tokens are refreshed even if nobody has used them since."""
+        at = idle_refresh_at(provider, token_set, self.clock.now())
+        if at is None:
+            uow.schedules.cancel(tenant_id, grant_id)
+        else:
+            uow.schedules.plan(Appointment(tenant_id=tenant_id, subject_id=grant_id, errand=Errand.REFRESH, next_at=at))
+
+    def refresh_idle(self, tenant_id: TenantId, grant_id: GrantId) -> None:
+        """Refresh tokens that would die unused. What goes wrong is for the next appointment, or the connection's user.
+
+        A grant without a working connection is left alone.
+
+        Raises:
+            InfrastructureError: our database failed.
+        """
+        with self.unit_of_work() as uow:
+            grant = uow.grants.get(tenant_id, grant_id)
+            living = [one for one in self._connections_of(uow, grant) if one.status is ConnectionStatus.ACTIVE]
+            if grant is None or not living:
+                uow.schedules.cancel(tenant_id, grant_id)
+                return
+        try:
+            self.refresh(tenant_id, grant_id, seen_version=grant.version)
+        except InfrastructureError:
+            raise
+        except ConnectorsError as error:
+            log.warning("idle_refresh_failed", extra={"tenant_id": str(tenant_id), "reason": error.message})
+
+    @staticmethod
+    def _connections_of(uow: UnitOfWork, grant: Grant | None) -> Sequence[Connection]:
+        return () if grant is None else uow.connections.list_by_grant(grant.tenant_id, grant.id)
 
     def _release(self, tenant_id: TenantId, lease: RefreshLease, *, settled: bool) -> None:
         with self.unit_of_work() as uow:
@@ -256,8 +330,9 @@ class TokenKeeper:
         if grant.refresh_attempted_at is None or window is None:
             return
         # An earlier refresh token went out and nobody knows what came of it. Sent again later than the provider
-        # tolerates, it would look stolen, and the whole family of tokens would be revoked.
-        if self.clock.now() > grant.refresh_attempted_at + window:
+        # tolerates, it would look stolen, and the whole family of tokens would be revoked. Where nothing is tolerated
+        # no clock is asked: ours may be behind that of the machine which made the attempt.
+        if not window or self.clock.now() > grant.refresh_attempted_at + window:
             raise _UnknownOutcomeError("A refresh was interrupted, and its tokens are lost.")
 
     def _stale_companions(self, provider: Provider, token_set: TokenSet) -> list[str]:

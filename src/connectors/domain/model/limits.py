@@ -58,7 +58,8 @@ def spending_of(budget: Budget, key: str) -> Spending:
     if budget.requests is None:
         return Spending(key=key)
     interval = budget.per / budget.requests
-    return Spending(key=key, interval=interval * budget.cost, tolerance=interval * max(budget.burst - 1, 0))
+    # A costly request takes the more of the burst: less what it costs, so that together they keep to the sum.
+    return Spending(key=key, interval=interval * budget.cost, tolerance=interval * max(budget.burst - budget.cost, 0))
 
 
 @attrs.frozen

@@ -89,6 +89,16 @@ class SyncPage:
     """What to merge into the connection's metadata."""
 
 
+@attrs.frozen(kw_only=True)
+class SyncState:
+    """Where a connection's incremental reading stands."""
+
+    cursor: Cursor
+    """What the next walk starts from."""
+    read_until: datetime = attrs.field(converter=utc)
+    """Up to when the walk that left the cursor has read: its `started_at`."""
+
+
 class JobType(StrEnum):
     """Why a job exists; also its priority, the first being the most urgent."""
 
@@ -101,10 +111,15 @@ class JobStatus(StrEnum):
     """Where a job is in its life."""
 
     QUEUED = "queued"
+    """It waits: for a worker, for its next turn, or, with `retry_after`, for a provider."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+UNFINISHED = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
+"""Statuses of jobs that are still to come to an end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -132,9 +147,36 @@ class SyncJob:
     cursor: Cursor | None = None
     """Where to resume: of the last committed page, None before the first."""
     attempts: int = 0
+    """How often it was begun: the first time, after failures, after its worker died. Turns do not count."""
+    failures: int = 0
+    """How often in a row it has failed without a page between."""
+    run: int = 0
+    """Grows each time a worker takes it: one that was given up for dead cannot write any more (a fencing token)."""
     progress: Progress = attrs.field(factory=Progress)
     error: str | None = None
+    """The last trouble, gone with the next page."""
+    trace_id: str | None = None
+    """Of the request that asked for it; in all its log lines."""
     scheduled_at: datetime = attrs.field(converter=utc)
     started_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     finished_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     retry_after: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """Not before then: the provider said so, or a pause after a failure."""
+    updated_at: datetime = attrs.field(
+        default=attrs.Factory(lambda self: self.scheduled_at, takes_self=True), converter=utc
+    )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status not in UNFINISHED
+
+
+@attrs.frozen(kw_only=True)
+class JobFilter:
+    """What `GET /jobs` may be narrowed to."""
+
+    provider: ProviderSlug | None = None
+    connection_id: ConnectionId | None = None
+    type: JobType | None = None
+    status: JobStatus | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from connectors.domain.model.errors import IllegalTransitionError
 from connectors.domain.model.http import lower_names
 from connectors.domain.model.ids import ConnectionId, DeliveryId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.instant import optional_utc, utc
@@ -21,9 +22,23 @@ class SubscriptionStatus(StrEnum):
     """On record with its secret; the provider has not confirmed yet, but may already be sending."""
     ACTIVE = "active"
     FAILED = "failed"
-    """The provider refused it; `error` says why."""
+    """The provider refused it; `error` says why. It is tried again."""
+    LAPSED = "lapsed"
+    """It was active, and the provider has let go of it: expired, switched off or removed there."""
     ENDED = "ended"
-    """Removed at the provider, or gone there."""
+    """Removed by us, or replaced by a successor."""
+
+
+SUBSCRIPTION_TRANSITIONS: Mapping[SubscriptionStatus, frozenset[SubscriptionStatus]] = {
+    SubscriptionStatus.PENDING: frozenset(
+        {SubscriptionStatus.ACTIVE, SubscriptionStatus.FAILED, SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}
+    ),
+    SubscriptionStatus.ACTIVE: frozenset({SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}),
+    SubscriptionStatus.FAILED: frozenset({SubscriptionStatus.ENDED}),
+    SubscriptionStatus.LAPSED: frozenset({SubscriptionStatus.ENDED}),
+    SubscriptionStatus.ENDED: frozenset(),
+}
+"""Every legal change of status. Whoever tries a target again makes a new subscription; the old one ends."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,8 +60,27 @@ class Subscription:
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
     """All that is needed to renew or remove it as it was made. JSON values, no secrets."""
     error: str | None = None
+    failures: int = 0
+    """How often in a row the provider has refused this target, its predecessors included."""
+    checked_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """When the provider last proved that it still has it."""
     created_at: datetime = attrs.field(converter=utc)
     updated_at: datetime = attrs.field(converter=utc)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it cannot bring deliveries any more."""
+        return self.status in {SubscriptionStatus.FAILED, SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}
+
+    def moved_to(self, status: SubscriptionStatus, *, at: datetime, error: str | None = None) -> "Subscription":
+        """The subscription in another status.
+
+        Raises:
+            IllegalTransitionError: `SUBSCRIPTION_TRANSITIONS` does not have it.
+        """
+        if status is not self.status and status not in SUBSCRIPTION_TRANSITIONS[self.status]:
+            raise IllegalTransitionError(f"a subscription cannot go from {self.status} to {status}")
+        return attrs.evolve(self, status=status, error=error, updated_at=at)
 
 
 @attrs.frozen(kw_only=True)

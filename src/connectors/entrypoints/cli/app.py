@@ -10,14 +10,17 @@ from connectors.domain.model.errors import ConnectorsError
 
 COMMANDS: Mapping[str, str] = {
     "demo": "Connect, receive and read in one go, against the built-in sandbox.",
-    "serve": "Run the API.",
+    "serve": "Run the API and a background worker.",
+    "worker": "Run the background work: syncs, schedules, subscriptions.",
     "db": "Look after the database.",
     "settings": "Show every setting, its value and where it came from.",
     "providers": "Show the providers and how to set them up.",
     "connect": "Start connecting an account.",
-    "connections": "List, show, refresh and end connections.",
-    "sync": "Read a connection's provider now.",
-    "signals": "List and show signals.",
+    "connections": "List, show, schedule, refresh and end connections.",
+    "sync": "Read now what is new.",
+    "backfill": "Read history, with a progress bar.",
+    "jobs": "List, show and cancel reads of the providers.",
+    "signals": "List, show and follow signals.",
     "deliveries": "List, show and replay webhook deliveries.",
     "vault": "Make keys for the vault.",
     "webhooks": "Renew subscriptions; secrets of single connections; why a signature fails.",
@@ -59,10 +62,14 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line. Errors of ours end in one line that says what to do, and exit code 1."""
+def main(system: object = None) -> None:
+    """Run the command line. Errors of ours end in one line that says what to do, and exit code 1.
+
+    Args:
+        system: a `System` (`system.py`) to work on, instead of the one that the settings name.
+    """
     try:
-        cli()
+        cli(obj=system)
     except ConnectorsError as error:
         click.echo(f"Error: {error.message}", err=True)
         for detail in error.details:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import nullcontext
 
 import click
 
@@ -13,11 +14,15 @@ from connectors.entrypoints.production import prepare
 
 
 @click.command(name="serve")
-def command() -> None:
-    """Run the API until SIGTERM or Ctrl-C.
+@click.option(
+    "--api-only", is_flag=True, help="Without a background worker: those run elsewhere (`connectors worker`)."
+)
+def command(*, api_only: bool) -> None:
+    """Run the API and a background worker until SIGTERM or Ctrl-C.
 
     Without POBLYSH_DATABASE_URL it runs its own PostgreSQL in the data folder.
     """
+    from connectors.entrypoints.background import worker_beside  # noqa: PLC0415 - as below
     from connectors.entrypoints.server import ConnectorsServer  # noqa: PLC0415 - gunicorn does not exist on Windows
 
     settings = load_settings()
@@ -30,7 +35,8 @@ def command() -> None:
 
     click.echo(f"Connectors listens on http://{settings.service.bind} (API explorer: /docs)", err=True)
     try:
-        ConnectorsServer(settings, database, configure_worker).run()
+        with nullcontext() if api_only else worker_beside():
+            ConnectorsServer(settings, database, configure_worker).run()
     finally:
         database.stop()
 

@@ -57,6 +57,10 @@ class Core:
         """The whole inbox."""
         return list(self._pages("/deliveries", "deliveries"))
 
+    def jobs(self) -> list[Json]:
+        """All reads of the providers, newest first."""
+        return list(self._pages("/jobs", "jobs"))
+
     def _pages(self, path: str, plural: str) -> Iterator[Json]:
         params = {"limit": "100"}
         while True:

@@ -1,7 +1,8 @@
-"""The stage: a database, the API and the sandbox, all in this process, on free loopback ports."""
+"""The stage: a database, the API, a worker and the sandbox, all in this process, on free loopback ports."""
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,10 +18,13 @@ from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
 from connectors.entrypoints.demo.scenes import Scene
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import from_loaded, load
+from connectors.entrypoints.production import build, load, open_worker, prepare
 from connectors.entrypoints.sandbox import SandboxServer, create_sandbox
 from connectors.entrypoints.sandbox.server import QuietHandler
 from connectors.entrypoints.server import create_api
+
+PATIENCE = 60
+"""Seconds until a read that does not end is given up; it takes a fraction of one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +36,7 @@ class Stage:
     redirect_uri: str
     sandbox: SandboxServer
     read: Callable[[str, str], None]
-    """Run a connection's incremental sync now (tenant id, connection id), as a worker does in the background."""
+    """Ask for an incremental sync (tenant id, connection id), and wait until the worker has done all that is queued."""
 
 
 @contextmanager
@@ -65,11 +69,14 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
             environment.update(scene.settings(sandbox))
         settings: Settings = load(environment)
         try:
-            with from_loaded(settings) as connectors:
+            database = prepare(settings)
+            with build(database, settings, on_close=database.stop) as connectors:
                 server.app = create_api(connectors, settings.operators, settings)
-                thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="api", daemon=True)
-                thread.start()
-                try:
+                worker = open_worker(database, settings, connectors.tickets)
+                with (
+                    _running("api", partial(server.serve_forever, 0.05), server.shutdown),
+                    _running("worker", worker.run, worker.stop),
+                ):
                     yield Stage(
                         api_url=api_url,
                         operator_token=token,
@@ -77,14 +84,28 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
                         sandbox=sandbox,
                         read=partial(_read, connectors),
                     )
-                finally:
-                    server.shutdown()
-                    thread.join()
         finally:
             server.server_close()
 
 
+@contextmanager
+def _running(name: str, run: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """Something that runs in a thread, for as long as the block lasts."""
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join()
+
+
 def _read(connectors: Connectors, tenant: str, connection: str) -> None:
-    tenant_id = TenantId(UUID(tenant))
-    job = connectors.sync.request(tenant_id, ConnectionId(UUID(connection)), JobType.INCREMENTAL)
-    connectors.sync.run(tenant_id, job.id)
+    tenant_id, connection_id = TenantId(UUID(tenant)), ConnectionId(UUID(connection))
+    connectors.jobs.request(tenant_id, connection_id, JobType.INCREMENTAL)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if not connectors.jobs.unfinished(tenant_id, connection_id):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"the worker has not read connection {connection} in {PATIENCE} seconds")

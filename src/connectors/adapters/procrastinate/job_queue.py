@@ -1,0 +1,64 @@
+"""Putting tickets into the queue, inside our own transaction."""
+
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.adapters.postgres.engine import translate
+from connectors.domain.model.errors import InfrastructureError
+from connectors.domain.model.queue import Ticket
+from connectors.domain.model.webhook import Recorded
+
+if TYPE_CHECKING:
+    import procrastinate
+
+
+class ProcrastinateJobQueue:
+    """`JobQueue` on a unit of work's open connection (see docs/adr/0007)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put(self, ticket: Ticket, *, delay: timedelta = timedelta(0)) -> Recorded:
+        """See `JobQueue.put`."""
+        # Imported when something is queued: it takes half a second, and most commands only read.
+        from procrastinate.exceptions import AlreadyEnqueued, ConnectorException  # noqa: PLC0415
+
+        from connectors.adapters.procrastinate.app import QUEUE, TICKET_TASK  # noqa: PLC0415
+
+        options: dict[str, Any] = {}
+        if delay > timedelta(0):
+            options["schedule_in"] = {"seconds": delay.total_seconds()}
+        deferrer = _app().configure_task(
+            TICKET_TASK,
+            queue=QUEUE,
+            priority=ticket.priority,
+            lock=ticket.lock,
+            queueing_lock=ticket.queueing_lock,
+            connection=self._connection.connection.driver_connection,
+            **options,
+        )
+        try:
+            # A savepoint, because a refused row would take our whole transaction with it.
+            with self._connection.begin_nested():
+                deferrer.defer(task=ticket.task, tenant_id=str(ticket.tenant_id), subject_id=str(ticket.subject_id))
+        except AlreadyEnqueued:
+            return Recorded.DUPLICATE
+        except ConnectorException as error:
+            raise InfrastructureError(f"The job queue failed ({type(error.__cause__ or error).__name__}).") from None
+        except SQLAlchemyError as error:
+            raise translate(error) from None
+        return Recorded.NEW
+
+
+@cache
+def _app() -> "procrastinate.App":
+    from procrastinate import SyncPsycopgConnector  # noqa: PLC0415
+
+    from connectors.adapters.procrastinate.app import create_queue_app  # noqa: PLC0415
+
+    # Never opened: every call brings its own connection.
+    return create_queue_app(SyncPsycopgConnector())

@@ -1,0 +1,126 @@
+"""What stands in the database, measured when Prometheus asks."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from connectors.domain.model.errors import InfrastructureError
+from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.measurements import Measurements
+from connectors.domain.model.sync import UNFINISHED, JobType
+
+PATIENCE = timedelta(seconds=3)
+"""How long a scrape waits for the database. Prometheus gives up on the whole scrape after 10 s."""
+
+LIFETIME = timedelta(seconds=5)
+"""How long figures are shown again instead of being measured anew. Anybody may scrape, and it costs the database."""
+
+
+class DatabaseGauges(Collector):
+    """Gauges over all tenants. While the database does not answer there is only `connectors_database_up`, at 0."""
+
+    def __init__(
+        self,
+        measure: Callable[[], Measurements],
+        providers: Sequence[ProviderSlug] = (),
+        *,
+        patience: timedelta = PATIENCE,
+        lifetime: timedelta = LIFETIME,
+    ) -> None:
+        """Gauges that measure on demand.
+
+        Args:
+            measure: may raise InfrastructureError, or hang.
+            providers: whose empty queues are shown too, as zeros.
+            patience: how long a scrape waits for it.
+            lifetime: how long its result is good.
+        """
+        self._measure = measure
+        self._providers = providers
+        self._patience = patience.total_seconds()
+        self._lifetime = lifetime.total_seconds()
+        self._lock = threading.Lock()
+        self._latest: Future[Measurements] | None = None
+        self._begun_at = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        found = self._find()
+        yield GaugeMetricFamily(
+            "connectors_database_up", "Whether the database answers.", value=0 if found is None else 1
+        )
+        if found is None:
+            return
+        nobody_waits = dict.fromkeys(product(self._providers, JobType, sorted(UNFINISHED)), 0)
+        yield _gauge(
+            "connectors_jobs_unfinished",
+            "Sync jobs that wait or run.",
+            ("provider", "type", "status"),
+            {**nobody_waits, **found.unfinished_jobs},
+        )
+        yield _gauge(
+            "connectors_job_longest_wait_seconds",
+            "How long the oldest sync job has waited that has not begun.",
+            ("provider",),
+            {(slug,): 0.0 for slug in self._providers} | _seconds(found.longest_waits),
+        )
+        yield _gauge("connectors_connections", "Connections.", ("provider", "status"), found.connections)
+        yield _gauge(
+            "connectors_subscriptions",
+            "Webhook subscriptions that have not ended.",
+            ("provider", "status"),
+            found.subscriptions,
+        )
+        yield _gauge(
+            "connectors_subscription_earliest_expiry_seconds",
+            "Until the first active webhook subscription ends.",
+            ("provider",),
+            _seconds(found.earliest_expiries),
+        )
+        yield GaugeMetricFamily(
+            "connectors_coverage_gaps_open", "Gaps in the coverage that nothing has closed yet.", value=found.open_gaps
+        )
+
+    def _find(self) -> Measurements | None:
+        with self._lock:
+            latest = self._latest
+            if latest is None or (latest.done() and time.monotonic() - self._begun_at >= self._lifetime):
+                latest = self._latest = self._begin()
+        try:
+            return latest.result(self._patience)
+        except (InfrastructureError, TimeoutError):
+            return None
+
+    def _begin(self) -> "Future[Measurements]":
+        # One thread at a time, however many scrapes wait: of a database that hangs we ask one thing. A daemon, so that
+        # it does not hold up the end of the process.
+        future: Future[Measurements] = Future()
+        self._begun_at = time.monotonic()
+        threading.Thread(target=_run, args=(self._measure, future), name="measuring", daemon=True).start()
+        return future
+
+
+def _run(measure: Callable[[], Measurements], future: "Future[Measurements]") -> None:
+    try:
+        future.set_result(measure())
+    except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
+        future.set_exception(error)
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[tuple[Any, ...], float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric([str(part) for part in key], value)
+    return family
+
+
+def _seconds(durations: Mapping[ProviderSlug, timedelta]) -> dict[tuple[ProviderSlug], float]:
+    return {(provider,): duration.total_seconds() for provider, duration in durations.items()}

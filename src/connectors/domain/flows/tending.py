@@ -1,0 +1,356 @@
+"""Looks after webhook subscriptions: renews before they lapse, notices silent death, asks again for what got lost."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from connectors.domain.flows.converse import Converser
+from connectors.domain.flows.coverage import Ledger
+from connectors.domain.flows.metering import Meter, meter_subjects
+from connectors.domain.flows.scheduling import Scheduler
+from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE, Subscriber
+from connectors.domain.flows.tokens import GrantTokens, TokenKeeper
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.errors import (
+    ConnectorsError,
+    InfrastructureError,
+    ProviderFailedError,
+    RateLimitedError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.ids import ConnectionId, ProviderSlug, TenantId
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.webhook import DeliveryStatus, Subscription, SubscriptionStatus
+from connectors.domain.providers.contract import MissedDelivery, Provider, Subscriptions
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.ports.clock import Clock
+from connectors.ports.telemetry import Telemetry
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+PROBE_EVERY = timedelta(hours=1)
+"""How often a vendor is asked whether it still has a subscription. Death is silent; syncs read the lost hour."""
+
+AUDIT_EVERY = timedelta(minutes=10)
+"""How often a vendor's log of deliveries is read, where there is one: oftener than a sync comes round."""
+
+AUDIT_OVERLAP = timedelta(hours=1)
+"""How far back behind the last audit the log is read again: a delivery may have been on its way then."""
+
+ON_ITS_WAY = timedelta(minutes=1)
+"""Deliveries younger than this are not called missed: the vendor may still be at it."""
+
+RENEWAL_SHARE = 1 / 3
+"""The part of a subscription's life that is left when it is renewed: time for many tries before it ends."""
+
+RETRY_BASE = timedelta(minutes=5)
+RETRY_CAP = timedelta(hours=6)
+"""The pause before a refused subscription is tried again doubles from the one to the other."""
+
+REST = timedelta(hours=12)
+"""Until the next look where nothing is due earlier."""
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(kw_only=True)
+class _Visit:
+    """One look at one connection's subscriptions."""
+
+    provider: Provider
+    app: ProviderApp
+    connection: Connection
+    subscriptions: Subscriptions
+    tokens: GrantTokens
+    meter: Meter
+    trouble: str | None = None
+    broken_since: datetime | None = None
+    """Since when deliveries may have been missed, the earliest instant."""
+
+    def note(self, error: ConnectorsError) -> None:
+        self.trouble = self.trouble or error.message
+
+    def note_broken(self, since: datetime) -> None:
+        self.broken_since = since if self.broken_since is None else min(since, self.broken_since)
+
+
+@attrs.frozen(kw_only=True)
+class TendFlow:
+    """Looks after connections' subscriptions."""
+
+    unit_of_work: UnitOfWorkFactory
+    subscriber: Subscriber
+    converser: Converser
+    keeper: TokenKeeper
+    ledger: Ledger
+    scheduler: Scheduler
+    clock: Clock
+    telemetry: Telemetry
+    providers: ProviderRegistry
+    apps: Mapping[ProviderSlug, ProviderApp]
+
+    def tend(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[Subscription, ...]:
+        """The connection's subscriptions, after whatever was due has been done, and the next look planned.
+
+        What goes wrong with one does not hinder the others; it stands on the subscription and the connection.
+
+        Raises:
+            ConnectionNotFoundError: the tenant has none with this id.
+            InfrastructureError: our database failed.
+        """
+        with self.unit_of_work() as uow:
+            connection = uow.connections.get(tenant_id, connection_id)
+            present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
+        visit = self._visit(connection)
+        if visit is None:
+            with self.unit_of_work() as uow:
+                self.scheduler.plan_tending(uow, connection, REST)
+            return tuple(present)
+        for subscription in present:
+            if subscription.status is SubscriptionStatus.ACTIVE:
+                self._look_after(visit, subscription)
+        self._subscribe_missing(visit)
+        with self.unit_of_work() as uow:
+            present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
+            self._conclude(uow, visit, present)
+        return tuple(present)
+
+    def _visit(self, connection: Connection) -> _Visit | None:
+        """What is needed to look after it; None where there is nothing to look after."""
+        provider = self.providers.get(connection.provider)
+        app = self.apps.get(provider.slug)
+        webhooks = provider.webhooks
+        if webhooks is None or webhooks.subscriptions is None or self.subscriber.public_url is None or app is None:
+            return None
+        if connection.status is not ConnectionStatus.ACTIVE or connection.grant_id is None:
+            return None
+        return _Visit(
+            provider=provider,
+            app=app,
+            connection=connection,
+            subscriptions=webhooks.subscriptions,
+            tokens=GrantTokens(self.keeper, connection.tenant_id, connection.grant_id),
+            meter=Meter(
+                unit_of_work=self.unit_of_work,
+                clock=self.clock,
+                telemetry=self.telemetry,
+                provider=provider,
+                subjects=meter_subjects(app, connection),
+            ),
+        )
+
+    # --- one subscription ----------------------------------------------------------------------------------------
+
+    def _look_after(self, visit: _Visit, subscription: Subscription) -> None:
+        try:
+            now = self.clock.now()
+            if subscription.expires_at is not None and subscription.expires_at <= now:
+                self._lapse(visit, subscription, subscription.expires_at, "It has expired.")
+                return
+            renew_at = renewal_due(subscription, visit.subscriptions)
+            if renew_at is not None and renew_at <= now:
+                # A successor is made before the old one is stopped, so that nothing falls between the two.
+                subscription = self.subscriber.renew(
+                    visit.provider, visit.app, visit.connection, subscription, visit.tokens, meter=visit.meter
+                )
+                if subscription.error is not None:
+                    visit.trouble = visit.trouble or subscription.error
+            elif self._is_probe_due(visit.subscriptions, subscription, now):
+                self._probe(visit, subscription)
+        except InfrastructureError:
+            raise
+        except ConnectorsError as error:
+            log.warning("tending_failed", extra={"subscription_id": str(subscription.id), "reason": error.message})
+            visit.note(error)
+        except Exception as error:
+            # A bug of the room: the others want renewing all the same.
+            log.exception("tending_crashed", extra={"subscription_id": str(subscription.id)})
+            visit.note(UnexpectedResponseError(f"internal error: {type(error).__name__}"))
+
+    def _is_probe_due(self, subscriptions: Subscriptions, subscription: Subscription, now: datetime) -> bool:
+        if subscriptions.missed is not None:
+            every = AUDIT_EVERY
+        elif subscriptions.probe is not None:
+            every = PROBE_EVERY
+        else:
+            return False
+        # Appointments stray: one that comes a little early does not mean to come for nothing.
+        return now - _proven_at(subscription) >= every / 2
+
+    def _probe(self, visit: _Visit, subscription: Subscription) -> None:
+        asked_at = self.clock.now()
+        if visit.subscriptions.probe is not None:
+            conversation = visit.subscriptions.probe(visit.app, visit.connection, subscription)
+            if not self.converser.run(visit.provider, visit.app, conversation, visit.tokens, meter=visit.meter):
+                self._lapse(visit, subscription, _proven_at(subscription), "The provider no longer has it.")
+                return
+        if visit.subscriptions.missed is not None:
+            since = _proven_at(subscription) - AUDIT_OVERLAP
+            listed = visit.subscriptions.missed(visit.app, visit.connection, subscription, since)
+            found = self.converser.run(visit.provider, visit.app, listed, visit.tokens, meter=visit.meter)
+            self._recover(visit, subscription, [one for one in found if one.at <= asked_at - ON_ITS_WAY])
+        with self.unit_of_work() as uow:
+            present = self._locked(uow, subscription)
+            if present.status is SubscriptionStatus.ACTIVE:
+                uow.subscriptions.save(attrs.evolve(present, checked_at=asked_at, updated_at=asked_at))
+
+    def _lapse(self, visit: _Visit, subscription: Subscription, since: datetime, reason: str) -> None:
+        now = self.clock.now()
+        with self.unit_of_work() as uow:
+            present = self._locked(uow, subscription)
+            if present.status is SubscriptionStatus.ACTIVE:
+                lapsed = present.moved_to(SubscriptionStatus.LAPSED, at=now, error=reason)
+                if self._has_successor(uow, present, now):
+                    # Its user has connected again since. Nobody would make it anew, and so end it.
+                    ended = lapsed.moved_to(SubscriptionStatus.ENDED, at=now, error=reason)
+                    lapsed = attrs.evolve(ended, secret=None)
+                uow.subscriptions.save(lapsed)
+        log.warning("subscription_lapsed", extra={"subscription_id": str(subscription.id), "reason": reason})
+        visit.note_broken(max(since, subscription.created_at))
+
+    @staticmethod
+    def _has_successor(uow: UnitOfWork, subscription: Subscription, now: datetime) -> bool:
+        return any(
+            one.id != subscription.id
+            and one.target == subscription.target
+            and one.status is SubscriptionStatus.ACTIVE
+            and (one.expires_at is None or one.expires_at > now)
+            for one in uow.subscriptions.list_of_connection(subscription.tenant_id, subscription.connection_id)
+        )
+
+    # --- what got lost -------------------------------------------------------------------------------------------
+
+    def _recover(self, visit: _Visit, subscription: Subscription, missed: Iterable[MissedDelivery]) -> None:
+        """Put missed deliveries on record as gaps, and ask the vendor to send them once more."""
+        for delivery in missed:
+            with self.unit_of_work() as uow:
+                if self._has_come(uow, visit.connection, delivery.delivery_id):
+                    continue
+                self.ledger.open_gap(
+                    uow,
+                    visit.connection,
+                    self.ledger.family_names(visit.provider, delivery.event),
+                    GapCause.DELIVERY_MISSED,
+                    "The provider could not deliver an event.",
+                    from_at=delivery.at,
+                    to_at=delivery.at,
+                    reference=delivery.delivery_id,
+                )
+            if visit.subscriptions.redeliver is None:
+                continue
+            try:
+                again = visit.subscriptions.redeliver(visit.app, visit.connection, subscription, delivery)
+                self.converser.run(visit.provider, visit.app, again, visit.tokens, meter=visit.meter)
+            except RateLimitedError:
+                raise
+            except ProviderFailedError as error:
+                log.warning("redelivery_failed", extra={"reason": error.message})
+
+    def _close_recovered(self, uow: UnitOfWork, visit: _Visit) -> None:
+        connection = visit.connection
+        for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
+            if gap.cause is GapCause.DELIVERY_MISSED and self._has_come(uow, connection, gap.reference):
+                self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
+
+    @staticmethod
+    def _has_come(uow: UnitOfWork, connection: Connection, delivery_id: str) -> bool:
+        row = uow.deliveries.find_by_delivery_id(connection.tenant_id, connection.provider, delivery_id)
+        return row is not None and row.status is not DeliveryStatus.FAILED
+
+    # --- all of them ---------------------------------------------------------------------------------------------
+
+    def _subscribe_missing(self, visit: _Visit) -> None:
+        try:
+            made = self.subscriber.subscribe_all(
+                visit.provider,
+                visit.app,
+                visit.connection,
+                visit.tokens,
+                meter=visit.meter,
+                is_due=self._is_retry_due,
+            )
+        except InfrastructureError:
+            raise
+        except ConnectorsError as error:
+            log.warning("tending_failed", extra={"connection_id": str(visit.connection.id), "reason": error.message})
+            visit.note(error)
+        except Exception as error:
+            log.exception("tending_crashed", extra={"connection_id": str(visit.connection.id)})
+            visit.note(UnexpectedResponseError(f"internal error: {type(error).__name__}"))
+        else:
+            for one in made:
+                if one.error is not None:
+                    visit.trouble = visit.trouble or one.error
+
+    def _is_retry_due(self, subscription: Subscription) -> bool:
+        return subscription.updated_at + retry_pause(subscription.failures) <= self.clock.now()
+
+    def _conclude(self, uow: UnitOfWork, visit: _Visit, present: Sequence[Subscription]) -> None:
+        """Write down what the visit found: the stream's state, the connection's trouble, the next appointment."""
+        now = self.clock.now()
+        connection = uow.connections.get(visit.connection.tenant_id, visit.connection.id, lock=True)
+        if connection.status is not ConnectionStatus.ACTIVE:
+            return  # it ended while we looked
+        live = [one for one in present if one.status is SubscriptionStatus.ACTIVE]
+        ailing = [one for one in present if one.status not in {SubscriptionStatus.ACTIVE, SubscriptionStatus.ENDED}]
+        if visit.broken_since is not None:
+            reason = "A webhook subscription had lapsed."
+            self.ledger.note_stream_broken(uow, connection, visit.provider, since=visit.broken_since, reason=reason)
+        if live and not ailing:
+            self.ledger.note_stream_whole(uow, connection, visit.provider)
+        self._close_recovered(uow, visit)
+        error = connection.last_error
+        if visit.trouble is not None:
+            error = f"{WEBHOOK_TROUBLE}{visit.trouble}"
+        elif error is not None and error.startswith(WEBHOOK_TROUBLE) and not ailing:
+            error = None
+        if error != connection.last_error:
+            uow.connections.save(attrs.evolve(connection, last_error=error, updated_at=now))
+        self.scheduler.plan_tending(uow, connection, self._until_next(visit, present, now))
+
+    def _until_next(self, visit: _Visit, present: Sequence[Subscription], now: datetime) -> timedelta:
+        due = [now + REST]
+        if visit.subscriptions.missed is not None:
+            due.append(now + AUDIT_EVERY)
+        elif visit.subscriptions.probe is not None:
+            due.append(now + PROBE_EVERY)
+        live = any(one.status is SubscriptionStatus.ACTIVE for one in present)
+        if visit.trouble is not None and not live:
+            due.append(now + PROBE_EVERY)  # the provider would not say what there is to subscribe to
+        tried = {one.target for one in present if one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING}}
+        for one in present:
+            if one.status is SubscriptionStatus.LAPSED:
+                if one.target not in tried:  # else that one says when
+                    due.append(now + min(max(now - one.updated_at, RETRY_BASE), RETRY_CAP))
+            elif one.status is SubscriptionStatus.ACTIVE:
+                renew_at = renewal_due(one, visit.subscriptions)
+                if renew_at is not None:
+                    due.append(max(renew_at, now + RETRY_BASE) if visit.trouble else renew_at)
+            elif one.status is not SubscriptionStatus.ENDED:
+                due.append(one.updated_at + retry_pause(one.failures))
+        return max(min(due) - now, timedelta(minutes=1))
+
+    def _locked(self, uow: UnitOfWork, subscription: Subscription) -> Subscription:
+        uow.connections.get(subscription.tenant_id, subscription.connection_id, lock=True)
+        return uow.subscriptions.get(subscription.tenant_id, subscription.id) or subscription
+
+
+def renewal_due(subscription: Subscription, subscriptions: Subscriptions) -> datetime | None:
+    """When the subscription wants renewing; None where it does not expire."""
+    if subscription.expires_at is None:
+        return None
+    life = subscriptions.lifetime or subscription.expires_at - subscription.created_at
+    return subscription.expires_at - life * RENEWAL_SHARE
+
+
+def retry_pause(failures: int) -> timedelta:
+    """How long to wait before a target is tried again that was refused so often in a row."""
+    doublings: int = 2 ** min(max(failures - 1, 0), 16)
+    return min(RETRY_BASE * doublings, RETRY_CAP)
+
+
+def _proven_at(subscription: Subscription) -> datetime:
+    """When the vendor last showed that it has the subscription."""
+    return subscription.checked_at or subscription.created_at

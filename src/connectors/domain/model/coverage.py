@@ -1,0 +1,71 @@
+"""Coverage: the stretches of time that are proven complete, and those in which something may be missing."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import attrs
+
+from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.instant import optional_utc, utc
+
+ALL_FAMILIES = "*"
+"""A gap's family when nobody can tell which events were lost: it concerns every one."""
+
+
+class CoveragePath(StrEnum):
+    """How a stretch of time was proven."""
+
+    WEBHOOK = "webhook"
+    """The stream of deliveries was unbroken."""
+    SYNC = "sync"
+    """An incremental walk went over it."""
+    BACKFILL = "backfill"
+    """A backfill went over it."""
+
+
+@attrs.frozen(kw_only=True)
+class Interval:
+    """A stretch of time that is proven complete for one family of events of one connection."""
+
+    tenant_id: TenantId
+    connection_id: ConnectionId
+    family: str
+    path: CoveragePath
+    from_at: datetime = attrs.field(converter=utc)
+    to_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """None: it still grows (a stream of deliveries)."""
+
+
+class GapCause(StrEnum):
+    """Why something may be missing."""
+
+    STREAM_BROKEN = "stream_broken"
+    """A subscription lapsed, was refused or died."""
+    DELIVERY_FAILED = "delivery_failed"
+    """A delivery came that we could not read; `reference` is our id of it."""
+    DELIVERY_MISSED = "delivery_missed"
+    """The vendor's log has a delivery that never arrived; `reference` is the vendor's id of it."""
+    HISTORY_LOST = "history_lost"
+    """The vendor no longer tells what happened (an expired cursor)."""
+
+
+@attrs.frozen(kw_only=True)
+class Gap:
+    """A stretch of time in which events of one family may be missing."""
+
+    id: UUID
+    tenant_id: TenantId
+    connection_id: ConnectionId
+    family: str
+    cause: GapCause
+    reference: str = ""
+    """With family and cause, what this gap is about: the same trouble never opens a second one."""
+    reason: str
+    """In words, for operators."""
+    from_at: datetime = attrs.field(converter=utc)
+    to_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """None: it still grows, until the stream is restored."""
+    opened_at: datetime = attrs.field(converter=utc)
+    closed_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    closed_by: CoveragePath | None = None

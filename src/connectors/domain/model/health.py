@@ -1,0 +1,34 @@
+"""How a connection is, in one word."""
+
+from enum import StrEnum
+
+from connectors.domain.model.connection import Connection, ConnectionStatus
+
+
+class Health(StrEnum):
+    """Whether a connection does its work, and if not, who can change that."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """It works, but the last attempt at something failed, or events may be missing. It mends itself where it can."""
+    NEEDS_USER = "needs_user"
+    """The user has to connect the account again."""
+    OFF = "off"
+    """Ended, or switched off."""
+
+
+def health_of(connection: Connection, *, has_open_gap: bool = False) -> Health:
+    """The connection's health.
+
+    Args:
+        connection: the connection.
+        has_open_gap: whether its coverage has an open gap; False where nobody has looked.
+    """
+    match connection.status:
+        case ConnectionStatus.REAUTHORIZATION_REQUIRED:
+            return Health.NEEDS_USER
+        case ConnectionStatus.DISABLED | ConnectionStatus.REVOKED:
+            return Health.OFF
+        case ConnectionStatus.ACTIVE:
+            is_well = connection.last_error is None and not has_open_gap
+            return Health.HEALTHY if is_well else Health.DEGRADED

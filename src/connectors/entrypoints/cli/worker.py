@@ -1,0 +1,24 @@
+"""`connectors worker`."""
+
+import click
+
+from connectors.entrypoints.cli.system import load_settings
+
+
+@click.command(name="worker")
+@click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
+def command(parent_pid: int | None) -> None:
+    """Run the background work until SIGTERM or Ctrl-C: syncs, schedules, subscriptions, tokens.
+
+    Any number of workers may run, on any number of machines that reach the database. `connectors serve` runs one of its
+    own.
+    """
+    from connectors.entrypoints.background import run_worker  # noqa: PLC0415 - the queue takes half a second to import
+    from connectors.entrypoints.production import prepare  # noqa: PLC0415
+
+    settings = load_settings()
+    database = prepare(settings)
+    try:
+        run_worker(settings, database, parent_pid=parent_pid)
+    finally:
+        database.stop()

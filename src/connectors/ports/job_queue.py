@@ -1,0 +1,23 @@
+"""The queue between what asks for work and the workers that do it."""
+
+from datetime import timedelta
+from typing import Protocol
+
+from connectors.domain.model.queue import Ticket
+from connectors.domain.model.webhook import Recorded
+
+
+class JobQueue(Protocol):
+    """Takes tickets, within the unit of work that it belongs to: a ticket exists if, and only if, that commits."""
+
+    def put(self, ticket: Ticket, *, delay: timedelta = timedelta(0)) -> Recorded:
+        """Queue it; DUPLICATE, and nothing changed, if one with its queueing lock waits already.
+
+        Args:
+            ticket: what to look after.
+            delay: how long it shall wait at least.
+
+        Raises:
+            InfrastructureError: the queue cannot be reached.
+        """
+        ...
