@@ -109,3 +109,15 @@ class ConnectionStoreContract(Hole):
             assert second.next is None
             none = work.connections.list_page(TENANT, PageRequest(), status=ConnectionStatus.REVOKED)
             assert (none.items, none.next) == ((), None)
+
+    def test_counts(self, unit_of_work):
+        """Connections of all tenants are counted by provider and status."""
+        with unit_of_work() as work:
+            assert work.connections.count_by_status() == {}
+            for changes in ({}, {"tenant_id": OTHER_TENANT}, {"provider": SLACK}, {"status": ConnectionStatus.REVOKED}):
+                work.connections.save(make_connection(**changes))
+            assert work.connections.count_by_status() == {
+                (GITHUB, ConnectionStatus.ACTIVE): 2,
+                (SLACK, ConnectionStatus.ACTIVE): 1,
+                (GITHUB, ConnectionStatus.REVOKED): 1,
+            }

@@ -93,3 +93,20 @@ class DeliveryLogContract(Hole):
                 if after is None:
                     break
             assert seen == [item.id for item in deliveries[::-1]]
+
+    def test_pruning(self, unit_of_work):
+        """Older deliveries of any tenant go, so many at once; failed ones stay for a replay, however old."""
+        old = {"received_at": NOW - timedelta(microseconds=1)}
+        kept = [make_delivery(**old, status=DeliveryStatus.FAILED), make_delivery()]
+        gone = [
+            make_delivery(**old),
+            make_delivery(**old, status=DeliveryStatus.IGNORED),
+            make_delivery(**old, tenant_id=OTHER_TENANT),
+        ]
+        with unit_of_work() as work:
+            for delivery in [*kept, *gone]:
+                work.deliveries.record(delivery)
+            assert [work.deliveries.prune(received_before=NOW, limit=2) for _ in range(3)] == [2, 1, 0]
+            left = work.deliveries.list_page(TENANT, PageRequest(), DeliveryFilter()).items
+            assert {item.id for item in left} == {item.id for item in kept}
+            assert work.deliveries.list_page(OTHER_TENANT, PageRequest(), DeliveryFilter()).items == ()

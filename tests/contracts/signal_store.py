@@ -1,6 +1,7 @@
 """What every signal store does."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import attrs
 import pytest
@@ -152,6 +153,23 @@ class SignalStoreContract(Hole):
             work.signals.record_all([make_signal(), make_signal()])
             assert work.signals.list_page(TENANT, PageRequest(limit=2), SignalFilter()).next is None
             assert work.signals.list_page(TENANT, PageRequest(limit=1), SignalFilter()).next is not None
+
+    def test_arrivals_come_by_id(self, unit_of_work):
+        """What has arrived after an id is listed in the order of ids, whenever it occurred, each tenant's alone."""
+        signals = [make_signal(occurred_at=NOW - timedelta(days=n), payload={"n": n}) for n in range(5)]
+        with unit_of_work() as work:
+            work.signals.record_all([*signals[::-1], make_signal(tenant_id=OTHER_TENANT)])
+
+            def arrived(after, limit):
+                found = work.signals.list_arrived(TENANT, after=after, limit=limit)
+                assert all(one.payload is None for one in found)
+                return [one.id for one in found]
+
+            ids = [one.id for one in signals]
+            assert arrived(UUID(int=0), 100) == ids
+            assert arrived(UUID(int=0), 2) == ids[:2]
+            assert arrived(ids[1], 2) == ids[2:4]
+            assert arrived(ids[-1], 2) == []
 
     def test_a_taken_id_is_an_error(self, unit_of_work):
         """A second signal under a taken id is refused, not lost in silence."""

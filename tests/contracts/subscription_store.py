@@ -12,7 +12,9 @@ from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, mak
 class SubscriptionStoreContract(Hole):
     def test_is_inserted_then_replaced(self, unit_of_work):
         """Saving stores every field, saving again replaces it, deleting forgets it; other tenants see nothing."""
-        subscription = make_subscription(secret=make_sealed(), expires_at=NOW, metadata={"events": ["push"]})
+        subscription = make_subscription(
+            secret=make_sealed(), expires_at=NOW, metadata={"events": ["push"]}, failures=2, checked_at=NOW
+        )
         with unit_of_work() as work:
             work.subscriptions.save(subscription)
             assert work.subscriptions.get(TENANT, subscription.id) == subscription
@@ -56,3 +58,24 @@ class SubscriptionStoreContract(Hole):
                 work.subscriptions.save(subscription)
             assert work.subscriptions.list_expiring(before=NOW + timedelta(microseconds=1)) == [soon]
             assert work.subscriptions.list_expiring(before=NOW + timedelta(days=1)) == [soon, later]
+
+    def test_counts_and_first_expiries(self, unit_of_work):
+        """What lives is counted by provider and status; of the active ones each provider's first end is known."""
+        active = {"status": SubscriptionStatus.ACTIVE}
+        with unit_of_work() as work:
+            for subscription in (
+                make_subscription(**active, expires_at=NOW + timedelta(days=2)),
+                make_subscription(**active, expires_at=NOW, tenant_id=OTHER_TENANT),
+                make_subscription(**active, provider=SLACK),
+                make_subscription(expires_at=NOW - timedelta(days=1)),
+                make_subscription(status=SubscriptionStatus.LAPSED, expires_at=NOW - timedelta(days=1)),
+                make_subscription(status=SubscriptionStatus.ENDED, expires_at=NOW - timedelta(days=1)),
+            ):
+                work.subscriptions.save(subscription)
+            assert work.subscriptions.count_by_status() == {
+                (GITHUB, SubscriptionStatus.ACTIVE): 2,
+                (SLACK, SubscriptionStatus.ACTIVE): 1,
+                (GITHUB, SubscriptionStatus.PENDING): 1,
+                (GITHUB, SubscriptionStatus.LAPSED): 1,
+            }
+            assert work.subscriptions.earliest_expiries() == {GITHUB: NOW}

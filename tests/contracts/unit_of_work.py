@@ -4,21 +4,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from connectors.domain.model.coverage import CoveragePath
 from connectors.domain.model.errors import TenantNotFoundError
 from connectors.domain.model.ids import UNROUTED
+from connectors.domain.model.sync import SyncState
 from connectors.domain.model.webhook import Recorded
 from tests.support.builders import (
+    NOW,
     OTHER_TENANT,
     TENANT,
+    make_answer,
+    make_appointment,
     make_authorization_request,
     make_connection,
     make_delivery,
+    make_gap,
     make_grant,
+    make_interval,
     make_job,
     make_signal,
     make_subscription,
     make_tenant,
 )
+
+
+def state(page):
+    return SyncState(cursor={"page": page}, read_until=NOW)
 
 
 class Hole:
@@ -48,19 +59,19 @@ class UnitOfWorkContract(Hole):
         with unit_of_work() as work:
             work.connections.save(kept)
             work.subscriptions.save(subscription := make_subscription())
-            work.sync_states.save(TENANT, kept.id, {"page": 1})
+            work.sync_states.save(TENANT, kept.id, state(1))
         signal, delivery = make_signal(), make_delivery()
         with pytest.raises(LookupError), unit_of_work() as work:  # noqa: PT012 - the block as a whole fails
             work.connections.save(make_connection(id=kept.id, account=kept.account, status_reason="changed"))
             work.subscriptions.delete(TENANT, subscription.id)
-            work.sync_states.save(TENANT, kept.id, {"page": 2})
+            work.sync_states.save(TENANT, kept.id, state(2))
             work.signals.record_all([signal])
             work.deliveries.record(delivery)
             raise LookupError
         with unit_of_work() as work:
             assert work.connections.get(TENANT, kept.id) == kept
             assert work.subscriptions.get(TENANT, subscription.id) == subscription
-            assert work.sync_states.load(TENANT, kept.id) == {"page": 1}
+            assert work.sync_states.load(TENANT, kept.id) == state(1)
             assert work.deliveries.record(delivery) is Recorded.NEW
             assert work.signals.record_all([signal]) == 1
 
@@ -84,12 +95,19 @@ class UnitOfWorkContract(Hole):
                 work.deliveries.record(delivery)
                 work.signals.record_all([make_signal(tenant_id=tenant_id, dedupe_key="one")])
                 work.snapshots.save(tenant_id, connection.id, {"file": {"name": "a"}})
-                work.sync_states.save(tenant_id, connection.id, {"page": 1})
-                job = work.jobs.enqueue(make_job(tenant_id=tenant_id))
-                rows[tenant_id] = (connection, grant, request, delivery, job)
+                work.sync_states.save(tenant_id, connection.id, state(1))
+                work.jobs.enqueue(make_job(tenant_id=tenant_id, connection_id=connection.id))
+                appointment = make_appointment(tenant_id=tenant_id)
+                work.schedules.plan(appointment)
+                mine = {"tenant_id": tenant_id, "connection_id": connection.id}
+                proven = {"issues": [make_interval(**mine)]}
+                work.coverage.replace_intervals(tenant_id, connection.id, CoveragePath.SYNC, proven)
+                work.coverage.open_gap(make_gap(**mine))
+                work.idempotency.record(make_answer(tenant_id=tenant_id, key="key"))
+                rows[tenant_id] = (connection, grant, request, delivery, appointment)
 
         def left(tenant_id):
-            connection, grant, request, delivery, _ = rows[tenant_id]
+            connection, grant, request, delivery, appointment = rows[tenant_id]
             with unit_of_work() as work:
                 return [
                     work.connections.find_by_account(tenant_id, connection.provider, connection.account.id) is not None,
@@ -99,6 +117,11 @@ class UnitOfWorkContract(Hole):
                     work.deliveries.find_by_delivery_id(tenant_id, delivery.provider, delivery.delivery_id) is not None,
                     bool(work.snapshots.load(tenant_id, connection.id, ["file"])),
                     work.sync_states.load(tenant_id, connection.id) is not None,
+                    bool(work.jobs.list_unfinished(tenant_id, connection.id)),
+                    work.schedules.find(tenant_id, appointment.subject_id, appointment.errand) is not None,
+                    bool(work.coverage.list_intervals(tenant_id, connection.id)),
+                    bool(work.coverage.list_gaps(tenant_id, connection.id)),
+                    work.idempotency.find(tenant_id, "key") is not None,
                 ]
 
         with unit_of_work() as work:
@@ -124,8 +147,12 @@ class UnitOfWorkContract(Hole):
             lambda work: work.deliveries.record(make_delivery()),
             lambda work: work.signals.record_all([make_signal()]),
             lambda work: work.snapshots.save(TENANT, make_job().connection_id, {"a": {}}),
-            lambda work: work.sync_states.save(TENANT, make_job().connection_id, {}),
+            lambda work: work.sync_states.save(TENANT, make_job().connection_id, state(1)),
             lambda work: work.jobs.enqueue(make_job()),
+            lambda work: work.schedules.plan(make_appointment()),
+            lambda work: work.schedules.ensure(make_appointment()),
+            lambda work: work.coverage.open_gap(make_gap()),
+            lambda work: work.idempotency.record(make_answer()),
         ):
             with pytest.raises(TenantNotFoundError), unit_of_work() as work:
                 write(work)

@@ -10,10 +10,13 @@ from sqlalchemy import text
 from connectors.adapters.postgres import create_engine
 from connectors.adapters.postgres.embedded import start_embedded
 from connectors.adapters.postgres.migrate import upgrade
+from tests.support.queue import open_queue
 
 CLEAN = (
     "DELETE FROM tenants WHERE id <> '00000000-0000-0000-0000-000000000000'",
     "DELETE FROM deliveries",
+    "DELETE FROM schedules",
+    "DELETE FROM rate_limits",
 )
 
 
@@ -43,10 +46,18 @@ def postgres_engine(postgres_url):
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def queue(postgres_url):
+    """Its job queue."""
+    with open_queue(postgres_url) as queue:
+        yield queue
+
+
 @pytest.fixture
-def clean_engine(postgres_engine):
-    """The engine, on a database without rows."""
+def clean_engine(postgres_engine, queue):
+    """The engine, on a database without rows, its queue empty."""
     empty_database(postgres_engine)
+    queue.empty()
     return postgres_engine
 
 

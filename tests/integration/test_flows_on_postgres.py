@@ -6,7 +6,11 @@ from functools import partial
 import pytest
 
 from connectors.adapters.postgres.unit_of_work import postgres_unit_of_work
+from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.queue import Task
+from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.webhook import SubscriptionStatus
 from tests.support.builders import NOW, TENANT
 from tests.support.world import StillClock, World, created, item
 
@@ -15,7 +19,8 @@ from tests.support.world import StillClock, World, created, item
 def world(clean_engine, monkeypatch):
     """The system in memory, except that what is kept is kept in PostgreSQL."""
     monkeypatch.setattr(
-        "connectors.entrypoints.in_memory.memory_unit_of_work", lambda database: postgres_unit_of_work(clean_engine)
+        "connectors.entrypoints.in_memory.memory_unit_of_work",
+        lambda database: postgres_unit_of_work(clean_engine, ProcrastinateJobQueue),
     )
     world = World(clock=StillClock(NOW))
     world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
@@ -40,16 +45,17 @@ def at_once(*calls):
 
 
 def test_the_journey(world):
-    """Connect, deliver, replay, sync, disconnect."""
+    """Connect, deliver, sync, replay, look after the hook, disconnect."""
     connection = world.connect()
     hook = world.hook(connection)
     world.deliver(created(), secret=hook["secret"], hook=hook["id"])
     world.vendor.add_items(item(1), item(2))
-    for job in world.jobs():
-        world.connectors.sync.run(TENANT, job.id)
+    for job in world.jobs()[::-1]:
+        assert world.connectors.sync.run(TENANT, job.id).status is JobStatus.SUCCEEDED
     (row,) = world.deliveries()
     assert world.connectors.ingest.replay(TENANT, row.id).signal_count == 1
     assert len(world.signals()) == 2
+    assert [one.status for one in world.connectors.tend.tend(TENANT, connection.id)] == [SubscriptionStatus.ACTIVE]
     assert world.connectors.disconnect.end_connection(TENANT, connection.id).status is ConnectionStatus.REVOKED
 
 
@@ -78,3 +84,35 @@ def test_refreshing_and_disconnecting_at_once(world):
         assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
         assert world.reload(two).status is ConnectionStatus.ACTIVE
         assert world.vendor.count("POST /oauth/token") == 1
+
+
+def test_schedulers_at_once_queue_everything_once(world, queue):
+    """Whoever looks first, each connection gets one read and one look at its subscriptions after however long."""
+    connections = world.finish(world.vendor.consent(world.start().authorize_url))
+    for job in world.jobs():
+        world.connectors.jobs.cancel(TENANT, job.id)
+    queue.empty()
+    world.later(hours=10)
+    results = at_once(*[world.connectors.schedule.tick] * 4)
+    assert [repr(one) for one in results if not isinstance(one, int)] == []
+    queued = [one for one in world.jobs() if one.status is JobStatus.QUEUED]
+    assert sorted((one.connection_id, one.type) for one in queued) == sorted(
+        (one.id, JobType.INCREMENTAL) for one in connections
+    )
+    waiting = [ticket for ticket, _ in queue.waiting()]
+    assert sorted(one.subject_id for one in waiting if one.task is Task.SYNC) == sorted(one.id for one in queued)
+    assert sorted(one.subject_id for one in waiting if one.task is Task.TEND) == sorted(one.id for one in connections)
+
+
+def test_requests_under_one_key_at_once_make_one_job(world, queue):
+    """Callers that repeat themselves before they were answered get the same job, which has one ticket."""
+    connection = world.connect()
+    for job in world.jobs():
+        world.connectors.jobs.cancel(TENANT, job.id)
+    queue.empty()
+    ask = partial(
+        world.connectors.jobs.request, TENANT, connection.id, JobType.BACKFILL, idempotency_key="one", target="x"
+    )
+    results = at_once(*[ask] * 4)
+    assert [repr(one) for one in results if isinstance(one, Exception)] == []
+    assert len({one.id for one in results}) == len(queue.waiting()) == 1

@@ -23,6 +23,7 @@ X-Tenant-Id = "{tenant}"
 "path.connection_id" = "{connection}"
 "path.signal_id" = "{signal}"
 "path.delivery_id" = "{delivery}"
+"path.job_id" = "{job}"
 
 [[operations]]
 include-tag = "webhooks"
@@ -43,6 +44,7 @@ def test_schemathesis_finds_nothing(tmp_path):
                 connection=core.connections()[0]["id"],
                 signal=shown.signals[0]["id"],
                 delivery=core.deliveries()[0]["id"],
+                job=core.jobs()[0]["id"],
             )
         )
         finished = subprocess.run(

@@ -5,6 +5,8 @@ from itertools import count
 from uuid import UUID, uuid4
 
 from connectors.domain.model.connection import Connection, ExternalAccount
+from connectors.domain.model.coverage import CoveragePath, Gap, GapCause, Interval
+from connectors.domain.model.idempotency import IdempotentAnswer
 from connectors.domain.model.ids import (
     ConnectionId,
     DeliveryId,
@@ -16,6 +18,8 @@ from connectors.domain.model.ids import (
     TenantId,
 )
 from connectors.domain.model.oauth import AuthorizationRequest, Grant
+from connectors.domain.model.queue import Task, Ticket
+from connectors.domain.model.schedule import Appointment, Errand
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import Actor, Container, Origin, Signal, SignalKind, Subject
 from connectors.domain.model.sync import JobType, SyncJob
@@ -163,6 +167,70 @@ def make_job(**changes):
             "provider": GITHUB,
             "type": JobType.INCREMENTAL,
             "scheduled_at": NOW,
+            **changes,
+        }
+    )
+
+
+def make_ticket(**changes):
+    name = f"test:{next(_numbers)}"
+    return Ticket(
+        **{
+            "task": Task.SYNC,
+            "tenant_id": TENANT,
+            "subject_id": make_id(),
+            "priority": 10,
+            "lock": name,
+            "queueing_lock": name,
+            **changes,
+        }
+    )
+
+
+def make_appointment(**changes):
+    return Appointment(
+        **{"tenant_id": TENANT, "subject_id": make_id(), "errand": Errand.SYNC, "next_at": NOW, **changes}
+    )
+
+
+def make_interval(**changes):
+    return Interval(
+        **{
+            "tenant_id": TENANT,
+            "connection_id": ConnectionId(UUID(int=7)),
+            "family": "issues",
+            "path": CoveragePath.SYNC,
+            "from_at": NOW,
+            "to_at": NOW + timedelta(hours=1),
+            **changes,
+        }
+    )
+
+
+def make_gap(**changes):
+    return Gap(
+        **{
+            "id": make_id(),
+            "tenant_id": TENANT,
+            "connection_id": ConnectionId(UUID(int=7)),
+            "family": "issues",
+            "cause": GapCause.STREAM_BROKEN,
+            "reason": "The subscription lapsed.",
+            "from_at": NOW,
+            "opened_at": NOW,
+            **changes,
+        }
+    )
+
+
+def make_answer(**changes):
+    return IdempotentAnswer(
+        **{
+            "tenant_id": TENANT,
+            "key": f"key-{next(_numbers)}",
+            "fingerprint": "connection|1|backfill",
+            "job_ids": (JobId(make_id()), JobId(make_id())),
+            "created_at": NOW,
             **changes,
         }
     )

@@ -19,15 +19,17 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import Authorization, HttpRequest, form_request, json_request, with_query
 from connectors.domain.model.ids import ProviderSlug
-from connectors.domain.model.instant import read_instant
+from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.oauth import TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import SignalDraft, SignalKind, Subject
 from connectors.domain.model.sync import Interpretation, Observation, SkippedItem, SyncMode, SyncPage
 from connectors.domain.model.webhook import DeliveryHints, Ignored, Lifecycle, VerifiedDelivery, WebhookEvent
 from connectors.domain.providers.contract import (
+    Family,
     Handshake,
     Limits,
+    MissedDelivery,
     OAuth,
     Provider,
     Scope,
@@ -211,6 +213,37 @@ def unsubscribe(app, connection, subscription):
     yield HttpRequest(method="DELETE", url=url, expects=frozenset({HTTPStatus.NOT_FOUND}))
 
 
+def subscribe_for_a_time(app, connection, request):
+    """Like `subscribe`, at a vendor whose hooks expire."""
+    document = {
+        "url": request.callback_url,
+        "secret": request.secret.reveal(),
+        "target": request.subscription.target,
+        "account": connection.account.id,
+        "expires_at": rfc3339(request.expires_at),
+    }
+    response = yield json_request("POST", f"{HOST}/api/hooks", document)
+    return SubscriptionReceipt(external_id=response.json_object()["id"], expires_at=request.expires_at)
+
+
+def probe(app, connection, subscription):
+    url = f"{HOST}/api/hooks/{subscription.external_id}"
+    response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.NOT_FOUND}))
+    return response.status != HTTPStatus.NOT_FOUND
+
+
+def missed(app, connection, subscription, since):
+    response = yield HttpRequest(method="GET", url=with_query(f"{HOST}/api/missed", {"since": rfc3339(since)}))
+    return tuple(
+        MissedDelivery(delivery_id=one["id"], log_id=one["log_id"], event=one["event"], at=read_instant(one["at"]))
+        for one in response.json_list()
+    )
+
+
+def redeliver(app, connection, subscription, delivery):
+    yield json_request("POST", f"{HOST}/api/missed/{delivery.log_id}", {})
+
+
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.TENANT,
     read_hints=read_hints,
@@ -266,6 +299,17 @@ def interpret(context, plan, observation, known):
 
 
 SYNC = Sync(start=start, read_page=read_page, interpret=interpret)
+
+
+ITEMS = Family(name="items", kinds=frozenset({SignalKind.ISSUE_CREATED}), events=frozenset({"item.created"}))
+STATES = Family(
+    name="states",
+    kinds=frozenset({SignalKind.ISSUE_STATUS_CHANGED}),
+    events=frozenset({"item.changed"}),
+    is_read=False,
+    is_backfilled=False,
+)
+"""Only webhooks tell of them."""
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------

@@ -41,6 +41,10 @@ def _settings_of(provider):
         rows.append(("webhook_secret", f"the same as `{variable(secret)}`, which wins", "none"))
     rows.append(("base_url", "sends every call elsewhere: a sandbox, a server of your own", "the vendor's hosts"))
     rows += [
+        ("sync_interval_seconds", "between two reads of a connection, for this provider alone", "as for all"),
+        ("concurrency", "jobs of this provider at once, in all workers together", "as for all"),
+    ]
+    rows += [
         (name, meaning.replace("<", "&lt;"), "unset") for name, meaning in provider.options.items() if name != secret
     ]
     lines = [f"### {provider.name}", ""]

@@ -82,8 +82,9 @@ def database_settings(url):
 class Service:
     """One `connectors serve`, which can be started again after it has ended."""
 
-    def __init__(self, folder, *, workers=1, **settings):
+    def __init__(self, folder, *, workers=1, options=(), **settings):
         self.folder = folder
+        self.options = options
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -108,7 +109,7 @@ class Service:
         """Start it, and wait until it is ready."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(COMMAND), "serve"],
+                [str(COMMAND), "serve", *self.options],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from connectors.adapters.postgres import create_engine
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
 from connectors.domain.providers.registry import installed_providers
-from connectors.entrypoints.production import from_loaded, load
+from connectors.entrypoints.production import build, load, prepare
 from connectors.entrypoints.sandbox import SandboxServer, create_sandbox
 from connectors.entrypoints.sandbox.google.pubsub import TOPIC
 from connectors.entrypoints.sandbox.server import QuietHandler
@@ -87,7 +87,7 @@ class Stage:
         """Send all webhooks that wait; those that were sent, each of them received."""
         sent = self.sandbox.deliver_pending()
         refused = [(one.event, one.attempts[-1]) for one in sent if not one.attempts[-1].is_success]
-        assert refused == []
+        assert refused == [], [(e, a.status, a.error, a.body) for e, a in refused]
         return sent
 
     def redeliver(self, sent):
@@ -163,10 +163,18 @@ class Tenant(Core):
 
 
 @contextmanager
-def open_stage(database_url, registry=None):
-    """The stage, for as long as the block lasts."""
+def open_stage(database_url, registry=None, *, sandbox_clock=None, clock=None, **more_settings):
+    """The stage, for as long as the block lasts.
+
+    Args:
+        database_url: a migrated database.
+        registry: other providers than the installed ones.
+        sandbox_clock: the providers' clock; None for the machine's.
+        clock: the service's; None for the machine's.
+        more_settings: of the service, by their full names.
+    """
     registry = registry or installed_providers()
-    with SandboxServer(create_sandbox(auto_consent=True)) as server:
+    with SandboxServer(create_sandbox(sandbox_clock, auto_consent=True)) as server:
         register_apps(server.sandbox)
         # The socket first: the settings name the port that providers deliver to.
         listener = make_server("127.0.0.1", 0, Flask("starting"), threaded=True, request_handler=QuietHandler)
@@ -179,9 +187,10 @@ def open_stage(database_url, registry=None):
             "POBLYSH_PUBLIC_URL": url,
             "POBLYSH_OAUTH_REDIRECT_URI": CORE_CALLBACK,
             "POBLYSH_WEBHOOK_RATE_LIMIT": "0",
+            **more_settings,
         }
         settings = load(environment, registry)
-        with from_loaded(settings, registry) as connectors:
+        with build(prepare(settings), settings, registry, clock=clock) as connectors:
             listener.app = create_api(connectors, settings.operators, settings)
             thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
             thread.start()

@@ -46,6 +46,10 @@ class Vendor:
         self.codes = {}
         self.families = []
         self.hooks = {}
+        self.takes_hooks_over = True
+        """Whether a hook that is asked for again is the one that is there."""
+        self.missed = []
+        """Its log of deliveries that never arrived."""
         self.items = []
         self.targets = None
         """The same for everybody, or None: a box for each user."""
@@ -108,6 +112,13 @@ class Vendor:
             return answer([f"box:{family.user}"] if self.targets is None else self.targets)
         if path == "/api/hooks":
             return self._hook(json.loads(request.body))
+        if path.startswith("/api/hooks/") and request.method == "GET":
+            return answer({}) if self._is_alive(path.rpartition("/")[2]) else answer(status=404)
+        if path == "/api/missed":
+            since = parse_qs(urlsplit(request.url).query)["since"][0]
+            return answer([one for one in self.missed if one["at"] >= since])
+        if path.startswith("/api/missed/"):
+            return answer(status=202)
         if path.startswith("/api/hooks/"):
             return answer(status=404 if self.hooks.pop(path.rpartition("/")[2], None) is None else 204)
         if path == "/api/items":
@@ -117,13 +128,21 @@ class Vendor:
     def _hook(self, wanted):
         """One for each URL and target: asked for again, it takes the new secret."""
         for hook in self.hooks.values():
-            if (hook["url"], hook["target"]) == (wanted["url"], wanted["target"]):
+            if self.takes_hooks_over and (hook["url"], hook["target"]) == (wanted["url"], wanted["target"]):
                 hook["secret"] = wanted["secret"]
                 hook["accounts"].append(wanted["account"])
                 return answer({"id": hook["id"], "target": hook["target"]})
         hook = {"id": f"hook-{next(self.numbers)}", "accounts": [wanted.pop("account")], **wanted}
         self.hooks[hook["id"]] = hook
         return answer({"id": hook["id"], "target": hook["target"]}, 201)
+
+    def _is_alive(self, name):
+        expires_at = self.hooks.get(name, {"expires_at": ""}).get("expires_at")
+        return expires_at is None or expires_at > rfc3339(self.clock.now())
+
+    def live_hooks(self):
+        """Those that still deliver."""
+        return [hook for name, hook in self.hooks.items() if self._is_alive(name)]
 
     def _items(self, after):
         if after == -1:

@@ -5,9 +5,12 @@ import time
 from datetime import timedelta
 from itertools import count
 
+import attrs
+
 from connectors.adapters.memory.clock import ManualClock
 from connectors.domain.model.ids import UNROUTED, TenantId
 from connectors.domain.model.paging import PageRequest
+from connectors.domain.model.sync import JobFilter
 from connectors.domain.model.webhook import DeliveryFilter, WebhookRequest
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.library import Connectors
@@ -73,7 +76,7 @@ class World:
 
     def jobs(self, tenant=TENANT):
         with self.uow() as uow:
-            return uow.jobs.list_page(tenant, PageRequest(limit=100)).items
+            return uow.jobs.list_page(tenant, PageRequest(limit=100), JobFilter()).items
 
     def signals(self, tenant=TENANT):
         return self.connectors.browse.list_signals(tenant, limit=100).items
@@ -84,6 +87,50 @@ class World:
     def unrouted(self):
         with self.uow() as uow:
             return uow.deliveries.list_page(UNROUTED, PageRequest(limit=100), DeliveryFilter()).items
+
+    def work(self):
+        """Do all queued work whose time has come; how many tickets that was."""
+        return self.connectors.run_pending()
+
+    def tick(self):
+        """Queue what has become due; how much that was."""
+        return self.connectors.schedule.tick()
+
+    def retune(self, *, concurrency=None, turn=None):
+        """Let workers work by other settings."""
+        sync = self.connectors.sync
+        if concurrency is not None:
+            sync = attrs.evolve(sync, admission=attrs.evolve(sync.admission, settings=concurrency))
+        changed = attrs.evolve(self.connectors.tickets, sync=sync)
+        if turn is not None:
+            changed = attrs.evolve(changed, turn=turn)
+        self.connectors = attrs.evolve(self.connectors, sync=sync, tickets=changed)
+
+    def tickets(self):
+        """What stands in the queue, as (ticket, due at), those in work left out."""
+        with self.uow() as uow:
+            return [(row.ticket, row.due_at) for row in uow.queue._rows.values() if not row.is_taken]
+
+    def job(self, job):
+        with self.uow() as uow:
+            return uow.jobs.get(job.tenant_id, job.id)
+
+    def appointment(self, subject_id, errand, tenant=TENANT):
+        with self.uow() as uow:
+            return uow.schedules.find(tenant, subject_id, errand)
+
+    def gaps(self, connection, *, is_open=True):
+        with self.uow() as uow:
+            return uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=is_open)
+
+    def proven(self, connection, path):
+        """What the path has proven, as {family: [(from, to)]}."""
+        found = {}
+        with self.uow() as uow:
+            for one in uow.coverage.list_intervals(connection.tenant_id, connection.id):
+                if one.path is path:
+                    found.setdefault(one.family, []).append((one.from_at, one.to_at))
+        return found
 
     def hook(self, connection):
         """The vendor's side of the connection's one hook."""

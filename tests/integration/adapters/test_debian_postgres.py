@@ -12,16 +12,24 @@ from pathlib import Path
 import pytest
 
 from connectors.adapters.postgres import create_engine, migrate, postgres_unit_of_work
+from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.errors import InfrastructureError
 from tests.contracts.authorization_request_store import AuthorizationRequestStoreContract
 from tests.contracts.connection_store import ConnectionStoreContract
+from tests.contracts.coverage_store import CoverageStoreContract
 from tests.contracts.delivery_log import DeliveryLogContract
 from tests.contracts.grant_store import GrantStoreContract
+from tests.contracts.idempotency_store import IdempotencyStoreContract
+from tests.contracts.job_queue import JobQueueContract
+from tests.contracts.job_store import JobStoreContract
+from tests.contracts.limit_store import LimitStoreContract
+from tests.contracts.schedule_store import ScheduleStoreContract
 from tests.contracts.signal_store import SignalStoreContract
 from tests.contracts.subscription_store import SubscriptionStoreContract
 from tests.contracts.sync_stores import SyncStoresContract
 from tests.contracts.unit_of_work import UnitOfWorkContract
 from tests.integration.conftest import empty_database
+from tests.support.queue import open_queue
 
 PASSWORD = "p@ss/w:rd%"
 
@@ -78,10 +86,18 @@ def engine(server_url):
     engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def queue(server_url, engine):
+    """Its job queue."""
+    with open_queue(server_url) as queue:
+        yield queue
+
+
 @pytest.fixture
-def empty(engine):
+def empty(engine, queue):
     empty_database(engine)
-    return postgres_unit_of_work(engine)
+    queue.empty()
+    return postgres_unit_of_work(engine, ProcrastinateJobQueue)
 
 
 def test_a_wrong_password_is_not_repeated(server_url):
@@ -106,6 +122,12 @@ class TestConnectionStore(ConnectionStoreContract):
         return empty
 
 
+class TestCoverageStore(CoverageStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
 class TestDeliveryLog(DeliveryLogContract):
     @pytest.fixture
     def unit_of_work(self, empty):
@@ -113,6 +135,40 @@ class TestDeliveryLog(DeliveryLogContract):
 
 
 class TestGrantStore(GrantStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestIdempotencyStore(IdempotencyStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestJobQueue(JobQueueContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+    @pytest.fixture
+    def waiting(self, queue):
+        return queue.waiting
+
+
+class TestJobStore(JobStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestLimitStore(LimitStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestScheduleStore(ScheduleStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty

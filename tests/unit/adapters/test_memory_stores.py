@@ -5,8 +5,14 @@ import pytest
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from tests.contracts.authorization_request_store import AuthorizationRequestStoreContract
 from tests.contracts.connection_store import ConnectionStoreContract
+from tests.contracts.coverage_store import CoverageStoreContract
 from tests.contracts.delivery_log import DeliveryLogContract
 from tests.contracts.grant_store import GrantStoreContract
+from tests.contracts.idempotency_store import IdempotencyStoreContract
+from tests.contracts.job_queue import JobQueueContract
+from tests.contracts.job_store import JobStoreContract
+from tests.contracts.limit_store import LimitStoreContract
+from tests.contracts.schedule_store import ScheduleStoreContract
 from tests.contracts.signal_store import SignalStoreContract
 from tests.contracts.subscription_store import SubscriptionStoreContract
 from tests.contracts.sync_stores import SyncStoresContract
@@ -14,8 +20,13 @@ from tests.contracts.unit_of_work import UnitOfWorkContract
 
 
 @pytest.fixture
-def empty():
-    return memory_unit_of_work(MemoryDatabase())
+def database():
+    return MemoryDatabase()
+
+
+@pytest.fixture
+def empty(database):
+    return memory_unit_of_work(database)
 
 
 class TestAuthorizationRequestStore(AuthorizationRequestStoreContract):
@@ -30,6 +41,12 @@ class TestConnectionStore(ConnectionStoreContract):
         return empty
 
 
+class TestCoverageStore(CoverageStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
 class TestDeliveryLog(DeliveryLogContract):
     @pytest.fixture
     def unit_of_work(self, empty):
@@ -37,6 +54,40 @@ class TestDeliveryLog(DeliveryLogContract):
 
 
 class TestGrantStore(GrantStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestIdempotencyStore(IdempotencyStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestJobQueue(JobQueueContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+    @pytest.fixture
+    def waiting(self, database):
+        return lambda: [(row.ticket, row.due_at) for row in database.tickets.values()]
+
+
+class TestJobStore(JobStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestLimitStore(LimitStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestScheduleStore(ScheduleStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty

@@ -5,7 +5,7 @@ import json
 import pytest
 from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders, LimitRequestLine
 
-from connectors.entrypoints.worker_process import ProblemWorker
+from connectors.entrypoints.gunicorn_worker import ProblemWorker
 
 
 class Caller:

@@ -56,15 +56,16 @@ def query_of(start):
 
 
 def test_a_consent_becomes_a_working_connection(world):
-    """The tenant is made known, the account connected, its hook made and its first backfill queued."""
+    """The tenant is made known, the account connected, its hook made, and its reading queued: news, then history."""
     connection = world.connect(options={"rooms": ["x"]})
     assert (connection.status, connection.account.id) == (ConnectionStatus.ACTIVE, "a-1")
     assert connection.metadata == {"rooms": ["x"], "hooked": True}
     assert connection.expires_at == world.clock.now() + timedelta(hours=1)
     (subscription,) = world.subscriptions(connection)
     assert (subscription.status, subscription.external_id) == (SubscriptionStatus.ACTIVE, world.hook(connection)["id"])
-    (job,) = world.jobs()
-    assert (job.type, job.since) == (JobType.BACKFILL, world.clock.now() - timedelta(days=30))
+    backfill, incremental = world.jobs()
+    assert (incremental.type, incremental.since) == (JobType.INCREMENTAL, None)
+    assert (backfill.type, backfill.since) == (JobType.BACKFILL, world.clock.now() - timedelta(days=30))
 
 
 def test_only_the_hash_of_a_state_is_kept(world):
@@ -186,7 +187,7 @@ def test_a_dead_code_needs_another_consent(world):
 
 
 def test_connecting_again_updates(world):
-    """The same account connected again is the same connection with new tokens, its hook made once."""
+    """The same account connected again is the same connection with new tokens, its hook and first reads made once."""
     first = world.connect(options={"rooms": ["x"]})
     old = world.tokens(first).access_token.reveal()
     world.later(hours=5)
@@ -194,7 +195,7 @@ def test_connecting_again_updates(world):
     assert (second.id, second.created_at) == (first.id, first.created_at)
     assert second.metadata["rooms"] == ["y"]
     assert world.tokens(second).access_token.reveal() != old
-    assert (len(world.grants()), len(world.vendor.hooks), len(world.jobs())) == (1, 1, 1)
+    assert (len(world.grants()), len(world.vendor.hooks), len(world.jobs())) == (1, 1, 2)
 
 
 def test_connecting_again_revives(world):
@@ -305,8 +306,7 @@ def test_no_secret_is_ever_shown(world, caplog):
     seen += [acceptance, world.deliveries(), world.signals(), world.request(created())]
     world.connectors.connect.refresh(TENANT, connection.id)
     secrets |= {world.vendor.families[0].access, world.vendor.families[0].refresh}
-    (job,) = world.jobs()
-    world.connectors.sync.run(TENANT, job.id)
+    assert world.connectors.run_pending() == len(world.jobs()) == 2
     world.vendor.before = lambda request: answer(status=503) if request.url.endswith("/revoke") else None
     seen += [world.connectors.disconnect.end_connection(TENANT, connection.id), world.vendor.requests, world.connectors]
     with pytest.raises(StateUnknownError) as caught:

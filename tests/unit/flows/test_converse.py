@@ -7,9 +7,11 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from connectors.adapters.memory.clock import ManualClock
 from connectors.adapters.memory.provider_api import MemoryProviderApi
-from connectors.domain.flows.converse import RETRY_PAUSES, Converser, FixedTokens, Reserve
+from connectors.domain.flows.converse import RETRY_PAUSES, Converser, FixedTokens
+from connectors.domain.flows.metering import Meter
 from connectors.domain.model.errors import (
     ForbiddenHostError,
     ProviderUnavailableError,
@@ -18,8 +20,10 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
+from connectors.domain.model.limits import Reach
 from connectors.domain.model.oauth import ProviderApp, TokenSet
 from connectors.domain.model.secret import Secret
+from connectors.ports.telemetry import Silence
 from tests.support.builders import NOW
 from tests.support.provider import ACME, HOST, SLUG
 from tests.support.vendor import answer
@@ -70,6 +74,16 @@ class Line:
     @property
     def authorizations(self):
         return [one.headers.get("authorization") for one in self.requests]
+
+    def meter(self):
+        """A worker's promise to this vendor."""
+        return Meter(
+            unit_of_work=memory_unit_of_work(MemoryDatabase(self.clock.now)),
+            clock=self.clock,
+            telemetry=Silence(),
+            provider=ACME,
+            subjects=dict.fromkeys(Reach, "acme"),
+        )
 
 
 def once(**changes):
@@ -336,10 +350,11 @@ def test_background_reading_leaves_the_reserve():
         first = yield from once()
         return first.json()
 
-    line, reserve = Line(LAST), Reserve()
-    assert line.run(talk(), reserve=reserve) == {"ok": True}
+    line = Line(LAST)
+    meter = line.meter()
+    assert line.run(talk(), meter=meter) == {"ok": True}
     with pytest.raises(RateLimitedError) as caught:
-        line.run(talk(), reserve=reserve)
+        line.run(talk(), meter=meter)
     assert (len(line.requests), caught.value.retry_at) == (1, NOW + timedelta(seconds=60))
 
 

@@ -6,17 +6,16 @@ import attrs
 import pytest
 
 from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE
+from connectors.domain.flows.sync import MOST_FAILURES
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.errors import (
     ConflictError,
     ConnectionNotFoundError,
     InfrastructureError,
     NotFoundError,
-    ProviderUnavailableError,
-    RateLimitedError,
-    ReauthorizationRequiredError,
 )
-from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.sync import JobStatus, JobType, SyncState
 from tests.support.builders import OTHER_TENANT, TENANT
 from tests.support.provider import make_acme
 from tests.support.vendor import answer
@@ -29,16 +28,19 @@ def world():
 
 
 class Walk:
-    """A connection, and short words for its jobs."""
+    """A connection whose first reads nobody waits for, and short words for its jobs."""
 
     def __init__(self, world, items=5):
         self.world = world
         self.connection = world.connect()
+        for job in world.jobs():
+            world.connectors.jobs.cancel(TENANT, job.id)
+        world.connectors.run_pending()
         world.vendor.add_items(*(item(number) for number in range(items)))
         world.vendor.log.clear()
 
     def request(self, job_type=JobType.BACKFILL, **changes):
-        return self.world.connectors.sync.request(TENANT, self.connection.id, job_type, **changes)
+        return self.world.connectors.jobs.request(TENANT, self.connection.id, job_type, **changes)
 
     def run(self, job, **options):
         return self.world.connectors.sync.run(TENANT, job.id, **options)
@@ -47,9 +49,22 @@ class Walk:
         with self.world.uow() as uow:
             return uow.jobs.get(TENANT, job.id)
 
-    def cursor(self, target=""):
+    def state(self, target=""):
         with self.world.uow() as uow:
             return uow.sync_states.load(TENANT, self.connection.id, target)
+
+    def cursor(self, target=""):
+        state = self.state(target)
+        return None if state is None else state.cursor
+
+    def gaps(self):
+        with self.world.uow() as uow:
+            return uow.coverage.list_gaps(TENANT, self.connection.id)
+
+    def intervals(self, path):
+        with self.world.uow() as uow:
+            found = uow.coverage.list_intervals(TENANT, self.connection.id)
+        return [(one.from_at, one.to_at) for one in found if one.path is path]
 
     def snapshots(self, *keys):
         with self.world.uow() as uow:
@@ -88,7 +103,7 @@ def test_incremental_goes_on_where_the_backfill_ended(world):
     walk.run(walk.request())
     world.vendor.add_items(item(5))
     done = walk.run(walk.request(JobType.INCREMENTAL))
-    assert (done.progress.items, walk.cursor()) == (1, {"after": 6})
+    assert (done.progress.items, walk.state()) == (1, SyncState(cursor={"after": 6}, read_until=done.started_at))
     assert {one.origin for one in world.signals() if one.title == "Item 5"} == {"sync"}
 
 
@@ -108,9 +123,10 @@ def test_a_later_backfill_does_not_move_the_cursor(world):
     walk.run(walk.request(JobType.INCREMENTAL))
     world.vendor.add_items(item(5), item(6))
     with world.uow() as uow:
-        uow.sync_states.save(TENANT, walk.connection.id, {"after": 6})
-    walk.run(walk.request(JobType.BACKFILL, since=world.clock.now()))
-    assert walk.cursor() == {"after": 6}
+        uow.sync_states.save(TENANT, walk.connection.id, state := attrs.evolve(walk.state(), cursor={"after": 6}))
+    world.later(minutes=5)
+    walk.run(walk.request(JobType.BACKFILL, since=world.clock.now() - timedelta(days=1)))
+    assert walk.state() == state
 
 
 def test_targets_have_cursors_of_their_own(world):
@@ -203,19 +219,76 @@ def test_a_page_is_committed_whole_or_not(world, store, method):
 
 
 def test_a_failure_is_recorded_and_overcome(world):
-    """What went wrong stands on the job and the connection, until the next run takes it away."""
+    """What went wrong stands on the job and the connection, until the next try, after a pause, takes it away."""
     walk = Walk(world)
     job = walk.request()
     world.vendor.before = lambda request: answer(status=503) if walk.pages else None
-    with pytest.raises(ProviderUnavailableError):
-        walk.run(job)
-    failed = walk.job(job)
-    assert (failed.status, failed.error) == (JobStatus.FAILED, "Acme answered 503.")
+    failed = walk.run(job)
+    assert failed == walk.job(job)
+    assert (failed.status, failed.failures, failed.error) == (JobStatus.QUEUED, 1, "Acme answered 503.")
+    assert failed.retry_after > world.clock.now()
     assert world.reload(walk.connection).last_error == "Acme answered 503."
     world.vendor.before = lambda request: None
-    done = walk.run(job)
-    assert (done.status, done.error, done.attempts) == (JobStatus.SUCCEEDED, None, 2)
+    world.clock.advance(failed.retry_after - world.clock.now())
+    world.connectors.run_pending()
+    done = walk.job(job)
+    assert (done.status, done.error, done.failures, done.attempts) == (JobStatus.SUCCEEDED, None, 0, 2)
     assert world.reload(walk.connection).last_error is None
+
+
+def test_what_must_wait_waits(world):
+    """Before its time a job is not run, and its provider is not asked, whoever wants it."""
+    walk = Walk(world)
+    job = walk.request()
+    world.vendor.before = lambda request: answer(status=503)
+    failed = walk.run(job)
+    world.vendor.log.clear()
+    world.clock.advance(failed.retry_after - world.clock.now() - timedelta(microseconds=1))
+    waiting = walk.run(job)
+    assert (waiting.status, waiting.run, waiting.retry_after) == (JobStatus.QUEUED, failed.run, failed.retry_after)
+    world.connectors.run_pending()
+    assert world.vendor.log == []
+
+
+def test_pauses_grow_until_a_job_has_failed(world):
+    """Each failure in a row doubles the pause, up to the vendor's cap; the eighth is the last."""
+    walk = Walk(world)
+    job = walk.request()
+    world.vendor.before = lambda request: answer(status=503)
+    pauses = []
+    while (failed := walk.run(job)).status is JobStatus.QUEUED:
+        pauses.append(failed.retry_after - world.clock.now())
+        world.clock.advance(pauses[-1])
+    limits = world.acme.limits
+    for number, pause in enumerate(pauses):
+        full = min(limits.backoff_base * 2**number, limits.backoff_cap)
+        assert full / 2 <= pause <= full
+    assert (len(pauses), failed.failures, failed.attempts) == (MOST_FAILURES - 1, MOST_FAILURES, MOST_FAILURES)
+    assert (failed.status, failed.finished_at) == (JobStatus.FAILED, world.clock.now())
+    assert failed.retry_after is None
+
+
+def test_a_page_between_failures_makes_them_forgotten(world):
+    """Only failures in a row count."""
+    walk = Walk(world)
+    job = walk.request()
+    # A page's three tries fail, the fourth goes through, and so on.
+    world.vendor.before = lambda request: answer(status=503) if "items" in request.url and walk.pages % 4 else None
+    failures = 0
+    while (left := walk.run(job)).status is JobStatus.QUEUED:
+        failures += 1
+        assert left.failures == 1
+        world.clock.advance(left.retry_after - world.clock.now())
+    assert (failures, left.status, walk.titles) == (3, JobStatus.SUCCEEDED, numbered(0, 1, 2, 3, 4))
+
+
+def test_a_crash_is_seen_on_the_job(world, caplog):
+    """A bug in a room ends no worker: the job says what it was, and is tried again."""
+    walk = Walk(world)
+    world.vendor.before = lambda request: answer({"items": [{"title": "no id"}], "end": 1, "more": False})
+    crashed = walk.run(walk.request())
+    assert (crashed.status, crashed.error) == (JobStatus.QUEUED, "internal error: KeyError")
+    assert "sync_crashed" in caplog.text
 
 
 def test_reading_says_nothing_of_webhooks(world):
@@ -228,42 +301,69 @@ def test_reading_says_nothing_of_webhooks(world):
 
 
 def test_a_rate_limit_says_until_when(world):
-    """The instant that the vendor named is on the job."""
+    """The instant that the vendor named is on the job; it is no failure, and no trouble of the connection."""
     walk = Walk(world)
     job = walk.request()
     world.vendor.before = lambda request: answer(status=429)
-    with pytest.raises(RateLimitedError):
-        walk.run(job)
-    assert walk.job(job).retry_after == world.clock.now() + timedelta(seconds=30)
+    limited = walk.run(job)
+    assert (limited.status, limited.failures) == (JobStatus.QUEUED, 0)
+    assert limited.retry_after == world.clock.now() + timedelta(seconds=30)
+    assert world.reload(walk.connection).last_error is None
+
+
+def test_a_rate_limit_holds_the_connections_other_jobs(world):
+    """What one job was told, another need not ask again; both go on when it is over."""
+    walk = Walk(world)
+    first, second = walk.request(), walk.request(JobType.INCREMENTAL)
+    world.vendor.before = lambda request: answer(status=429)
+    retry_after = walk.run(first).retry_after
+    world.vendor.before = lambda request: None
+    world.vendor.log.clear()
+    assert (walk.run(second).retry_after, world.vendor.log) == (retry_after, [])
+    world.later(seconds=30)
+    world.connectors.run_pending()
+    assert {one.status for one in (walk.job(first), walk.job(second))} == {JobStatus.SUCCEEDED}
 
 
 def test_a_walk_leaves_the_reserve(world):
-    """The page that showed the quota's end is kept, the next one is not asked for."""
+    """The page that showed the quota's end is kept, the next one is not asked for before the quota is whole again."""
     walk = Walk(world)
     job = walk.request()
     items = [item(0), item(1)]
     first = answer({"items": items, "end": 2, "more": True}, x_acme_left="0")
     world.vendor.before = lambda request: first if walk.pages == 1 and "items" in request.url else None
-    with pytest.raises(RateLimitedError):
-        walk.run(job)
+    waiting = walk.run(job)
     assert (walk.pages, walk.titles) == (1, numbered(0, 1))
+    assert (waiting.status, waiting.retry_after) == (JobStatus.QUEUED, world.clock.now() + timedelta(seconds=60))
     world.vendor.before = lambda request: None
+    world.later(seconds=60)
     walk.run(job)
     assert walk.titles == numbered(0, 1, 2, 3, 4)
 
 
 def test_a_dead_grant_ends_the_walk(world):
-    """The vendor's refusal marks the connection, and its jobs wait for another consent."""
+    """The vendor's refusal marks the connection and fails the job; another consent has everything read."""
     walk = Walk(world)
-    job = walk.request()
     world.vendor.kill()
-    with pytest.raises(ReauthorizationRequiredError):
-        walk.run(job)
+    failed = walk.run(walk.request())
+    assert (failed.status, failed.retry_after) == (JobStatus.FAILED, None)
     assert world.reload(walk.connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
     with pytest.raises(ConflictError):
-        walk.run(job)
+        walk.request()
     world.connect()
-    assert walk.run(job).status is JobStatus.SUCCEEDED
+    world.connectors.run_pending()
+    assert walk.titles == numbered(0, 1, 2, 3, 4)
+
+
+def test_a_job_of_a_connection_that_needs_its_user_fails(world):
+    """A job that was queued before the grant died does not ask the provider."""
+    walk = Walk(world)
+    job = walk.request()
+    with world.uow() as uow:
+        asleep = walk.connection.moved_to(ConnectionStatus.REAUTHORIZATION_REQUIRED, at=world.clock.now())
+        uow.connections.save(asleep)
+    assert walk.run(job).status is JobStatus.FAILED
+    assert world.vendor.log == []
 
 
 def test_a_token_that_dies_on_the_way_is_renewed(world):
@@ -275,7 +375,7 @@ def test_a_token_that_dies_on_the_way_is_renewed(world):
 
 
 def test_a_disconnected_connection_gets_no_more_pages(world):
-    """A page that is on its way while the connection ends is not kept."""
+    """A page that is on its way while the connection ends is not kept, and its job is cancelled."""
     walk = Walk(world)
     job = walk.request()
 
@@ -287,10 +387,83 @@ def test_a_disconnected_connection_gets_no_more_pages(world):
         return answer({"items": [item(2), item(3)], "end": 4, "more": True})
 
     world.vendor.before = end
-    with pytest.raises(ConflictError):
-        walk.run(job)
+    assert walk.run(job).status is JobStatus.CANCELLED
     assert walk.titles == numbered(0, 1)
     assert world.reload(walk.connection).status is ConnectionStatus.REVOKED
+
+
+def test_a_cancelled_walk_ends_between_pages(world):
+    """What was read before stays, the page on its way is dropped, and nothing more is asked for."""
+    walk = Walk(world)
+    job = walk.request()
+
+    def cancel(request):
+        if walk.pages == 2:
+            assert world.connectors.jobs.cancel(TENANT, job.id).status is JobStatus.CANCELLED
+
+    world.vendor.before = cancel
+    cancelled = walk.run(job)
+    assert (cancelled.status, cancelled.progress.pages) == (JobStatus.CANCELLED, 1)
+    world.connectors.run_pending()
+    assert (walk.pages, walk.titles) == (2, numbered(0, 1))
+
+
+def test_a_job_like_a_cancelled_one_is_run(world):
+    """The ticket of what was cancelled stands in nobody's way."""
+    walk = Walk(world)
+    world.connectors.jobs.cancel(TENANT, walk.request().id)
+    job = walk.request()
+    world.connectors.run_pending()
+    assert walk.job(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_given_up_for_dead_writes_nothing(world):
+    """While it hung, another one has taken the job over and finished it: its late page and its trouble are dropped."""
+    walk = Walk(world)
+    job = walk.request()
+
+    def hang(request):
+        if walk.pages == 1:
+            world.vendor.before = lambda request: None
+            assert walk.run(job).status is JobStatus.SUCCEEDED
+            return answer({"items": [item(9)], "end": 9, "more": True})
+        return None
+
+    world.vendor.before = hang
+    late = walk.run(job)
+    assert (late.status, late.attempts, late.run) == (JobStatus.SUCCEEDED, 2, 2)
+    assert (walk.titles, walk.cursor()) == (numbered(0, 1, 2, 3, 4), {"after": 5})
+
+    def hang_and_fail(request):
+        world.vendor.before = lambda request: None
+        assert walk.run(other).status is JobStatus.SUCCEEDED
+        return answer(status=400)
+
+    other = walk.request()
+    world.vendor.before = hang_and_fail
+    assert walk.run(other).status is JobStatus.SUCCEEDED
+    assert world.reload(walk.connection).last_error is None
+
+
+def test_a_turn_ends_when_others_wait(world):
+    """At the end of its turn a job queues behind the others; going on is no new attempt, and nothing is read twice."""
+    walk = Walk(world)
+    job = walk.request()
+    world.vendor.before = lambda request: world.later(seconds=6)
+    left = walk.run(job, turn=timedelta(seconds=10))
+    assert (left.status, left.progress.pages, left.retry_after) == (JobStatus.QUEUED, 1, None)
+    world.vendor.before = lambda request: None
+    world.connectors.run_pending()
+    done = walk.job(job)
+    assert (done.status, done.attempts, done.run, walk.pages) == (JobStatus.SUCCEEDED, 1, 2, 3)
+
+
+def test_a_cursor_that_stands_still_is_a_failure(world):
+    """A vendor that hands the same page out again and again is not asked for ever."""
+    walk = Walk(world)
+    world.vendor.before = lambda request: answer({"items": [], "end": 0, "more": True}) if walk.pages else None
+    assert "stands still" in walk.run(walk.request()).error
+    assert walk.pages == 1
 
 
 def test_a_job_that_has_ended_is_not_run_again(world):
@@ -324,13 +497,46 @@ def test_one_bad_item_steps_aside(world, caplog):
     assert "item_skipped" in caplog.text
 
 
+LOST = answer({"items": [], "end": 9, "more": False, "gap": "cursor expired"})
+
+
 def test_lost_history_is_said(world, caplog):
     """A gap at the vendor is logged, and the walk succeeds."""
     walk = Walk(world)
-    page = answer({"items": [], "end": 9, "more": False, "gap": "cursor expired"})
-    world.vendor.before = lambda request: page if "items" in request.url else None
+    world.vendor.before = lambda request: LOST if "items" in request.url else None
     assert walk.run(walk.request()).status is JobStatus.SUCCEEDED
     assert "history_gap" in caplog.text
+
+
+def test_lost_history_is_read_again(world):
+    """What the cursor no longer tells is a gap from where it was left, until the backfill it causes has covered it."""
+    walk = Walk(world)
+    left_at = walk.run(walk.request(JobType.INCREMENTAL)).started_at
+    world.later(hours=1)
+    world.vendor.before = lambda request: LOST if "items" in request.url else None
+    lost = walk.run(walk.request(JobType.INCREMENTAL))
+    gaps = walk.gaps()
+    assert {(one.cause, one.from_at, one.to_at, one.closed_at) for one in gaps} == {
+        (GapCause.HISTORY_LOST, left_at, lost.started_at, None)
+    }
+    assert (lost.status, walk.intervals(CoveragePath.SYNC)) == (JobStatus.SUCCEEDED, [])
+    world.vendor.before = lambda request: None
+    world.connectors.run_pending()
+    assert walk.titles == numbered(0, 1, 2, 3, 4)
+    assert {one.closed_by for one in walk.gaps()} == {CoveragePath.BACKFILL}
+
+
+def test_a_finished_walk_proves_what_it_went_over(world):
+    """An incremental walk from where the one before had read, a backfill its own range; a baseline nothing."""
+    walk = Walk(world)
+    first = walk.run(walk.request(JobType.INCREMENTAL))
+    assert walk.intervals(CoveragePath.SYNC) == []
+    world.later(minutes=15)
+    second = walk.run(walk.request(JobType.INCREMENTAL))
+    since = world.clock.now() - timedelta(days=2)
+    history = walk.run(walk.request(since=since, until=since + timedelta(days=1)))
+    assert set(walk.intervals(CoveragePath.SYNC)) == {(first.started_at, second.started_at)}
+    assert set(walk.intervals(CoveragePath.BACKFILL)) == {(history.since, history.until)}
 
 
 def test_one_job_of_a_kind_is_queued(world):
@@ -346,7 +552,7 @@ def test_what_cannot_be_read_is_refused(world):
     job = walk.request()
     world.known(OTHER_TENANT)
     with pytest.raises(ConnectionNotFoundError):
-        world.connectors.sync.request(OTHER_TENANT, walk.connection.id, JobType.BACKFILL)
+        world.connectors.jobs.request(OTHER_TENANT, walk.connection.id, JobType.BACKFILL)
     with pytest.raises(NotFoundError):
         world.connectors.sync.run(OTHER_TENANT, job.id)
     world.connectors.disconnect.end_connection(TENANT, walk.connection.id)
@@ -356,4 +562,4 @@ def test_what_cannot_be_read_is_refused(world):
     connection = mute.connect()
     assert mute.jobs() == ()
     with pytest.raises(ConflictError):
-        mute.connectors.sync.request(TENANT, connection.id, JobType.BACKFILL)
+        mute.connectors.jobs.request(TENANT, connection.id, JobType.BACKFILL)

@@ -93,9 +93,10 @@ def test_a_refresh_moves_the_expiry_of_every_connection(world):
 
 
 def test_sixty_four_callers_make_one_call():
-    """However many need it, the refresh token goes out once, and all get the new token."""
+    """However many need it, the refresh token goes out once, all get the new token, and nobody has to look for it twice."""
     world = World(clock=StillClock(NOW))
     connection = stale(world)
+    begun = world.clock.now()
     gate, got = threading.Barrier(64), []
 
     def call():
@@ -106,6 +107,7 @@ def test_sixty_four_callers_make_one_call():
     [one.start() for one in threads]
     [one.join() for one in threads]
     assert (len(got), set(got), refreshes(world)) == (64, {world.vendor.families[0].access}, 1)
+    assert world.clock.now() == begun  # which moves when somebody waits to look again
 
 
 def test_nothing_is_locked_while_the_vendor_thinks(world):
@@ -200,6 +202,16 @@ def test_an_unknown_outcome_is_not_tried_again(world):
     assert refreshes(world) == 0
     assert not world.vendor.families[0].dead
     assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+
+
+def test_no_clock_makes_an_unknown_outcome_known(world):
+    """A machine whose clock is behind does not send a used token again either."""
+    connection = stale(world)
+    lose_answer(world, connection)
+    world.clock.advance(-timedelta(seconds=5))
+    with pytest.raises(ReauthorizationRequiredError):
+        fresh(world, connection)
+    assert refreshes(world) == 0
 
 
 @pytest.mark.parametrize(("minutes", "calls"), [(9, 1), (11, 0)])

@@ -1,0 +1,147 @@
+"""Workers are killed, the database is, the vendor misbehaves: nothing is lost, nothing doubled, hardly anything read twice.
+
+The counts fit a test run. `ENGINE_ITEMS` and `ENGINE_KILLS` in the environment make them what an afternoon allows.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connectors.adapters.postgres import create_engine
+from connectors.adapters.postgres.embedded import start_embedded
+from connectors.adapters.postgres.migrate import upgrade
+from connectors.domain.model.sync import JobStatus
+from connectors.entrypoints.sandbox.faults import Fault, FaultKind
+from tests.support.engine import open_rig
+from tests.support.service import kill_embedded_database
+
+ITEMS = int(os.environ.get("ENGINE_ITEMS", "1500"))
+KILLS = int(os.environ.get("ENGINE_KILLS", "5"))
+PATIENCE = max(120, ITEMS // 20 + KILLS * 15)
+LONG_AGO = timedelta(days=4000)
+RESTARTS = 2
+
+pytestmark = pytest.mark.timeout(PATIENCE * 2)
+
+
+@pytest.fixture
+def chance():
+    """Chance that is the same every time."""
+    return random.Random(20261122)
+
+
+def begin(rig, items=ITEMS):
+    """A connection to a repository with so many issues, and the job that shall read them all."""
+    rig.github.populate("ada/lamp", issues=items, step_seconds=600)
+    connection = rig.connect("ada/lamp")
+    rig.connectors.run_pending()  # the baseline and the first day, before anybody is killed
+    return connection, rig.backfill(connection, datetime.now(UTC) - LONG_AGO)
+
+
+def finish(rig, job):
+    """Wait for the job's end; it must be a good one."""
+    rig.until(lambda: rig.job(job).is_finished, PATIENCE)
+    ended = rig.job(job)
+    assert (ended.status, ended.error) == (JobStatus.SUCCEEDED, None)
+    return ended
+
+
+def assert_all_there(rig, connection, items=ITEMS):
+    """One "opened" signal for each issue and pull request, and no signal twice."""
+    keys = rig.keys(connection)
+    assert len(keys) == len(set(keys))
+    kinds = Counter(rig.kinds(connection))
+    pulls = items // 5
+    assert kinds["issue_created"] == items - pulls
+    assert kinds["pull_request_opened"] == pulls
+    return keys
+
+
+def test_killed_again_and_again(rig, chance):
+    """kill -9 at random moments: at most one page is read again each time, and the signals are exactly those there are."""
+    connection, job = begin(rig)
+    rig.requests.clear()
+    killed_at = []
+    worker = rig.worker().start()
+    while len(killed_at) < KILLS:
+        seen = rig.job(job).progress.pages
+        wanted = seen + chance.randint(1, 6)
+        rig.until(lambda wanted=wanted: rig.job(job).progress.pages >= wanted or rig.job(job).is_finished, PATIENCE)
+        if rig.job(job).is_finished:
+            break
+        time.sleep(chance.random() * 0.1)
+        worker.kill()
+        killed_at.append(rig.job(job).progress.pages)
+        worker = rig.worker().start()
+    ended = finish(rig, job)
+    assert len(killed_at) == KILLS
+    assert ended.attempts <= KILLS + 1
+    assert_all_there(rig, connection)
+    # A page of this walk is some requests; one that was cut off is asked for again, whole.
+    again = Counter(path for path in rig.requests if "/repos/" in path or "/repositories/" in path)
+    pages_again = sum(count - 1 for path, count in again.items() if "/issues?" in path or "/pulls?" in path)
+    assert pages_again <= KILLS
+
+
+def test_the_database_is_killed(folder, chance):
+    """The database dies under the worker and comes back: the worker goes on by itself, and nothing is missing or doubled."""
+    home = folder / "data"
+    server = start_embedded(home / "postgres")
+    try:
+        engine = create_engine(server.url)
+        upgrade(engine)
+        engine.dispose()
+        with open_rig(folder, server.url, POBLYSH_BACKFILL_DAYS="1", POBLYSH_LOG_LEVEL="warning") as rig:
+            connection, job = begin(rig)
+            worker = rig.worker().start()
+            for _ in range(RESTARTS):
+                seen = rig.job(job).progress.pages
+                rig.until(lambda seen=seen: rig.job(job).progress.pages > seen + chance.randint(1, 4), PATIENCE)
+                kill_embedded_database(home)
+                time.sleep(0.5 + chance.random())
+                server.stop()
+                server = start_embedded(home / "postgres")
+                rig.engine.dispose()
+            finish(rig, job)
+            assert worker.process.poll() is None
+            assert_all_there(rig, connection)
+    finally:
+        server.stop()
+
+
+def test_the_vendor_misbehaves(rig):
+    """10 % errors, 5 % refusals for a while, resets, broken JSON and slow answers: the job waits, tries again, and has it all."""
+    connection, job = begin(rig, items=ITEMS // 3)
+    api = {"provider": "github", "path": "/api/v3/repos/*"}
+    faults = rig.server.sandbox.faults
+    limited = {"status": 429, "headers": {"Retry-After": "1"}, "body": {"message": "Slow down"}}
+    for fault in (
+        Fault(**api, status=502, html=True, probability=0.10),
+        Fault(**api, **limited, probability=0.05),
+        Fault(**api, kind=FaultKind.RESET, probability=0.03),
+        Fault(**api, kind=FaultKind.TRUNCATED, probability=0.03),
+        Fault(**api, kind=FaultKind.SLOW, seconds=0.3, probability=0.03),
+    ):
+        faults.add(fault)
+    with rig.worker():
+        finish(rig, job)
+    assert sum(fault.hits for fault in faults.in_force()) > 10
+    assert_all_there(rig, connection, items=ITEMS // 3)
+
+
+def test_cancelled_while_it_runs(rig):
+    """A job that is cancelled stops after its present page; what it has read stays, and the next one may begin."""
+    connection, job = begin(rig)
+    with rig.worker():
+        rig.until(lambda: rig.job(job).progress.pages >= 3)
+        cancelled = rig.connectors.jobs.cancel(job.tenant_id, job.id)
+        assert cancelled.status is JobStatus.CANCELLED
+        again = rig.backfill(connection, datetime.now(UTC) - timedelta(minutes=30))
+        finish(rig, again)
+        ended = rig.job(job)
+    assert (ended.status, ended.progress) == (JobStatus.CANCELLED, cancelled.progress)
+    assert 0 < len(rig.keys(connection)) < ITEMS

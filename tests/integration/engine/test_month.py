@@ -1,0 +1,221 @@
+"""A month of the machines' and the vendors' time, in which nothing expires, nobody starves and nothing is done twice.
+
+The time fits a test run. `MONTH_TENANTS`, `MONTH_STEP_HOURS` and `MONTH_INTERVAL_HOURS` in the environment make the month
+as busy as an afternoon allows.
+"""
+
+import os
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import attrs
+import pytest
+from sqlalchemy import text
+
+from connectors.adapters.postgres import create_engine
+from connectors.adapters.postgres.migrate import upgrade
+from connectors.domain.model.schedule import Errand
+from connectors.domain.model.sync import JobStatus
+from connectors.entrypoints import production
+from connectors.entrypoints.sandbox.clock import SandboxClock
+from connectors.entrypoints.sandbox.jira.webhooks import live_hooks
+from connectors.ports.telemetry import RefreshOutcome
+from tests.support.acts import ACTS, fresh_name, jira_site
+from tests.support.fleet import PromptQueue, SharedClock, open_fleet
+from tests.support.stage import open_stage
+
+TENANTS = int(os.environ.get("MONTH_TENANTS", "2"))
+STEP = timedelta(hours=float(os.environ.get("MONTH_STEP_HOURS", "12")))
+INTERVAL = timedelta(hours=float(os.environ.get("MONTH_INTERVAL_HOURS", "24")))
+MONTH = timedelta(days=30)
+SILENCE = timedelta(days=3)
+START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+WATCHED = {"google-drive", "google-calendar", "gmail"}
+"""Whose subscriptions last a week."""
+
+APP_WIDE = {"slack", "zoho-cliq"}
+"""Whose webhooks are nobody's own: the app's secret is good for all."""
+
+
+@pytest.fixture
+def database_url(postgres_url, postgres_engine):
+    """A database of its own: other tests' connections come round, too."""
+    with postgres_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE month"))
+    url = postgres_engine.url.set(drivername="postgresql", database="month").render_as_string(hide_password=False)
+    engine = create_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    yield url
+    with postgres_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("DROP DATABASE month WITH (FORCE)"))
+
+
+@pytest.fixture
+def clock():
+    """The vendors' clock."""
+    return SandboxClock(START)
+
+
+@pytest.fixture
+def stage(database_url, clock, monkeypatch):
+    """The service and all providers, by that clock."""
+    monkeypatch.setattr(production, "ProcrastinateJobQueue", PromptQueue)
+    seconds = str(round(INTERVAL.total_seconds()))
+    with open_stage(
+        database_url, sandbox_clock=clock, clock=SharedClock(clock), POBLYSH_SYNC_INTERVAL_SECONDS=seconds
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def fleet(stage, clock):
+    """Two schedulers and four workers."""
+    with open_fleet(stage, SharedClock(clock), schedulers=2, workers=4) as opened:
+        yield opened
+
+
+@attrs.frozen(eq=False)
+class Part:
+    """One connection, and the person behind it."""
+
+    core: object
+    connection: dict
+    act: object
+    name: str
+    subscribed: int
+    """How many standing arrangements the vendor had at first."""
+
+    @property
+    def id(self):
+        return self.connection["id"]
+
+    def live_subscriptions(self, sandbox):
+        """How many the vendor has, expired ones left out."""
+        now = sandbox.clock.now()
+        match self.act.slug:
+            case "jira":
+                return len(live_hooks(jira_site(sandbox, self.name), now))
+            case "gmail":
+                watch = sandbox.google.mail.get(self.act.prepare(sandbox, self.name)).watch
+                return int(watch is not None and watch.expires_at > now)
+            case _:
+                return self.act.subscriptions(sandbox, self.name)
+
+
+def connect_everything(stage):
+    """Every provider, for every tenant."""
+    for core in [stage.tenant() for _ in range(TENANTS)]:
+        for slug, act in ACTS.items():
+            name = fresh_name()
+            connection = core.connect(slug, act.prepare(stage.sandbox, name), act.options(name))
+            act.finish(stage.sandbox, name, core.webhook_url(connection))
+            stage.deliver()
+            yield Part(core, connection, act, name, act.subscriptions(stage.sandbox, name))
+
+
+def assert_subscribed(stage, parts):
+    """The vendors would tell us of events at this moment."""
+    assert {part: part.live_subscriptions(stage.sandbox) for part in parts} == {part: part.subscribed for part in parts}
+
+
+def assert_well(stage, parts):
+    """By our own books all is well, too."""
+    now = stage.sandbox.clock.now()
+    rows = stage.rows("SELECT provider, status, last_error FROM connections")
+    assert sorted(rows) == sorted((part.act.slug, "active", None) for part in parts)
+    live = stage.rows("SELECT connection_id::text, expires_at FROM subscriptions WHERE status = 'active'")
+    assert [row for row in live if row[1] is not None and row[1] <= now] == []
+    ours = {part.id for part in parts if part.act.slug not in APP_WIDE}
+    assert {connection for connection, _ in live} == ours
+    assert stage.rows("SELECT * FROM coverage_gaps WHERE closed_at IS NULL") == []
+    behind = stage.rows(
+        "SELECT provider, last_synced_at FROM connections WHERE last_synced_at < :least",
+        least=now - INTERVAL * 1.2 - STEP,
+    )
+    assert behind == []
+
+
+def assert_no_token_lost(stage, fleet):
+    """Every refresh has worked, and no vendor has seen a token that was used up."""
+    assert {outcome for _, outcome in fleet.tally.refreshes} == {RefreshOutcome.REFRESHED}
+    sandbox = stage.sandbox
+    assert sandbox.github.auth.reused_refresh_tokens == []
+    assert sandbox.slack.auth.reused_refresh_tokens == []
+    assert not any(family.is_dead for family in sandbox.jira.auth.families.values())
+
+
+def kinds(core):
+    """How many signals of each kind the tenant has, by connection."""
+    return Counter((one["connection_id"], one["kind"]) for one in core.signals())
+
+
+@pytest.mark.timeout(900)
+def test_a_month_passes(stage, fleet, clock):
+    """Two schedulers and four workers keep every subscription, token and appointment for a month, and no one twice."""
+    parts = tuple(connect_everything(stage))
+    fleet.settle()
+    assert_well(stage, parts)
+    renewed = stage.sandbox.core.requests_to("jira", method="PUT")
+    assert renewed == []
+
+    while clock.now() < START + MONTH:
+        clock.advance(STEP)
+        assert_subscribed(stage, parts)
+        fleet.tick()
+        fleet.settle()
+        assert_well(stage, parts)
+
+    assert fleet.diary.kept_twice() == []
+    assert {job.status for job in fleet.tally.ended} == {JobStatus.SUCCEEDED}
+    for part in parts:
+        syncs = fleet.tally.incremental_syncs(part.id)
+        pauses = [later - earlier for earlier, later in pairwise(syncs)]
+        assert min(pauses) >= INTERVAL * 0.8
+        assert max(pauses) <= INTERVAL * 1.2 + STEP
+    assert_no_token_lost(stage, fleet)
+    assert_renewed(stage, parts)
+
+    # Nobody works for three days. Then all is made up for, once.
+    before = {part: len(fleet.tally.incremental_syncs(part.id)) for part in parts}
+    clock.advance(SILENCE)
+    fleet.tick()
+    fleet.settle()
+    after = {part: len(fleet.tally.incremental_syncs(part.id)) for part in parts}
+    assert after == {part: times + 1 for part, times in before.items()}
+    assert fleet.diary.kept_twice() == []
+    assert_subscribed(stage, parts)
+    assert_well(stage, parts)
+    assert_no_token_lost(stage, fleet)
+
+    # And whatever happens is heard of as on the first day.
+    known = {part.core: kinds(part.core) for part in parts}
+    for part in parts:
+        part.act.play(stage.sandbox, part.name)
+    stage.deliver()
+    clock.advance(INTERVAL * 1.2)
+    fleet.tick()
+    fleet.settle()
+    for part in parts:
+        new = kinds(part.core) - known[part.core]
+        assert {kind: n for (owner, kind), n in new.items() if owner == part.id} == part.act.kinds
+    assert_well(stage, parts)
+    report(stage, fleet, parts)
+
+
+def assert_renewed(stage, parts):
+    """Where subscriptions expire they were renewed with a third of their life left, neither late nor all the time."""
+    core = stage.sandbox.core
+    weeks = len([part for part in parts if part.act.slug in WATCHED])
+    watches = len([one for one in core.requests_to("google", method="POST") if one.path.endswith("/watch")])
+    # 7 days: on the fifth of them. 30 days: on the twentieth.
+    assert 6 * weeks <= watches - weeks <= 7 * weeks
+    refreshes = [one for one in core.requests_to("jira", method="PUT") if one.path.endswith("/webhook/refresh")]
+    assert len(refreshes) == len([part for part in parts if part.act.slug == "jira"])
+
+
+def report(stage, fleet, parts):
+    import sys
+    print({e: fleet.diary.count(e) for e in Errand}, Counter((j.provider, str(j.type)) for j in fleet.tally.ended), fleet.tally.refreshes, len(stage.sandbox.core.requests), file=sys.stderr)

@@ -1,0 +1,98 @@
+"""Tenants share the workers, and the API and the workers do without each other."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connectors.domain.model.sync import JobStatus, JobType
+from tests.support.service import Core, Service
+
+TURN = 1
+"""Seconds that a job goes on while others wait."""
+PAGE = 3
+"""Seconds that a page may take on a busy machine: what must be over before anybody else's turn comes."""
+
+
+@pytest.mark.timeout(240)
+def test_a_long_history_holds_nobody_up(rig):
+    """One tenant's histories fill the worker; another tenant's news are read after one turn and one page at the most."""
+    names = [f"ada/heap{number}" for number in range(4)]
+    for name in names:
+        rig.github.add_repository(name)
+        rig.github.populate(name, issues=4000, step_seconds=60)
+    # Four tenants with one history each would fill the worker's two threads; so would one tenant with four.
+    big = [rig.connect(name) for name in names]
+    small = rig.connect("ada/kite")
+    rig.connectors.run_pending()
+    histories = [rig.backfill(one, datetime.now(UTC) - timedelta(days=400)) for one in big]
+    with rig.worker(POBLYSH_WORKER_CONCURRENCY="2", POBLYSH_JOB_TURN_SECONDS=str(TURN)):
+        rig.until(lambda: sum(rig.job(one).progress.pages > 0 for one in histories) >= 2)
+        delays = []
+        for _ in range(5):
+            asked = time.monotonic()
+            job = rig.connectors.jobs.request(small.tenant_id, small.id, JobType.INCREMENTAL)
+            rig.until(lambda job=job: rig.job(job).is_finished, 60)
+            delays.append(time.monotonic() - asked)
+            assert rig.job(job).status is JobStatus.SUCCEEDED
+        still_reading = [rig.job(one) for one in histories]
+    assert not all(one.is_finished for one in still_reading)
+    assert max(delays) < 2 * (TURN + PAGE)
+    # And the histories share what is left: none of them waits for another one's end.
+    assert all(one.progress.pages > 0 for one in still_reading)
+
+
+@pytest.mark.timeout(240)
+def test_a_tenant_has_so_many_places(rig):
+    """Of one tenant no more jobs run at once than it has places, and one of them is left to news."""
+    tenant = None
+    connections = []
+    for number in range(4):
+        name = f"ada/pile{number}"
+        rig.github.add_repository(name)
+        rig.github.populate(name, issues=1500, step_seconds=60)
+        rig.github.add_user(f"user{number}")
+        connections.append(rig.connect(name, tenant_id=tenant, user=f"user{number}"))
+        tenant = connections[0].tenant_id
+    rig.connectors.run_pending()
+    histories = [rig.backfill(one, datetime.now(UTC) - timedelta(days=400)) for one in connections]
+    most = 0
+    with rig.worker(POBLYSH_WORKER_CONCURRENCY="8", POBLYSH_TENANT_CONCURRENCY="2", POBLYSH_JOB_TURN_SECONDS="1"):
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:
+            running = rig.scalar(
+                "SELECT count(*) FROM jobs WHERE tenant_id = %(tenant)s AND status = 'running'", tenant=tenant
+            )
+            most = max(most, running)
+            time.sleep(0.02)
+        for one in histories:
+            rig.connectors.jobs.cancel(one.tenant_id, one.id)
+    assert most == 1
+
+
+@pytest.mark.timeout(240)
+def test_the_api_and_the_workers_do_without_each_other(rig, folder):
+    """With no worker webhooks are accepted, and what they ask for is queued; with no API, workers read all the same."""
+    own = {"POBLYSH_OPERATOR_TOKEN", "POBLYSH_OAUTH_REDIRECT_URI"}  # the service brings these itself
+    settings = {name: text for name, text in rig.environment.items() if name not in own}
+    service = Service(folder / "api", options=("--api-only",), **settings)
+    with service:
+        core = Core(service.url)
+        started = core.call("POST", "/connect/github", json={"options": {"repositories": ["ada/lamp"]}}).json()
+        query = core.consent(started["authorize_url"])
+        connection = core.get("/connect/github/callback", params=query)["connection"]
+        rig.github.open_issue("ada/lamp", by="ada", title="No worker is here")
+        rig.server.sandbox.deliver_pending()
+        titles = [one["title"] for one in core.list("signals")]
+        assert any("No worker is here" in title for title in titles)
+        queued = core.list("jobs")
+        assert {(one["type"], one["status"]) for one in queued} == {("incremental", "queued"), ("backfill", "queued")}
+    rig.github.open_issue("ada/lamp", by="ada", title="No API is here")
+    with rig.worker():
+        rig.until(
+            lambda: (
+                rig.scalar("SELECT count(*) FROM signals WHERE title LIKE '%%No API is here%%' AND origin <> 'webhook'")
+                == 1
+            )
+        )
+    assert connection["status"] == "active"

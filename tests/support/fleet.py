@@ -1,0 +1,194 @@
+"""Several machines on one database, and a clock that they share with the providers."""
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import attrs
+
+from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
+from connectors.adapters.procrastinate.worker import WorkerOptions
+from connectors.domain.model.sync import JobType
+from connectors.entrypoints.production import build, load, open_worker, prepare
+from connectors.ports.telemetry import Silence
+
+MOMENT = timedelta(milliseconds=50)
+PATIENCE = 60
+"""Seconds until a queue that does not get empty is given up."""
+
+
+@attrs.frozen
+class SharedClock:
+    """The providers' clock, which is the service's as well. It stands still until the providers' is advanced.
+
+    Who sleeps waits a moment, because somebody else works in the meantime, and finds that no time has passed: else one
+    who waits for a lease would make it expire.
+    """
+
+    of_providers: object
+
+    def now(self):
+        return self.of_providers.now()
+
+    def sleep(self, duration):
+        time.sleep(min(duration, MOMENT / 10).total_seconds())
+
+
+class PromptQueue(ProcrastinateJobQueue):
+    """The queue for work by such a clock: the queue itself goes by the database's time, in which hours are moments.
+
+    A ticket that is back before its time has come is put back by whoever takes it.
+    """
+
+    def put(self, ticket, *, delay=timedelta(0)):
+        return super().put(ticket, delay=min(delay, MOMENT))
+
+
+class Tally(Silence):
+    """Remembers what has happened on all machines."""
+
+    def __init__(self):
+        self.ended, self.refreshes = [], Counter()
+        self._lock = threading.Lock()
+
+    def job_ended(self, job):
+        with self._lock:
+            self.ended.append(job)
+
+    def refreshed(self, provider, outcome):
+        with self._lock:
+            self.refreshes[provider, outcome] += 1
+
+    def incremental_syncs(self, connection_id):
+        """When each of the connection's was begun."""
+        return sorted(
+            job.started_at
+            for job in self.ended
+            if job.type is JobType.INCREMENTAL and str(job.connection_id) == connection_id
+        )
+
+
+class Diary:
+    """Every appointment that any of the schedulers has kept, once its transaction has ended well."""
+
+    def __init__(self):
+        self.kept = Counter()
+        self._lock = threading.Lock()
+
+    def watch(self, unit_of_work):
+        """The same units of work, their schedules' takings written down."""
+
+        @contextmanager
+        def watched():
+            taken = []
+            with unit_of_work() as uow:
+                yield _Watched(uow, taken)
+            with self._lock:
+                self.kept.update((one.errand, one.subject_id, one.next_at) for one in taken)
+
+        return watched
+
+    def kept_twice(self):
+        return [one for one, times in self.kept.items() if times > 1]
+
+    def count(self, errand):
+        """How many appointments of that kind were kept."""
+        return sum(times for (kind, _, _), times in self.kept.items() if kind == errand)
+
+
+class _Watched:
+    """A unit of work whose schedules tell what was taken."""
+
+    def __init__(self, uow, taken):
+        self._uow, self._taken = uow, taken
+
+    def __getattr__(self, name):
+        return getattr(self._uow, name)
+
+    @property
+    def schedules(self):
+        return _WatchedSchedules(self._uow.schedules, self._taken)
+
+
+class _WatchedSchedules:
+    def __init__(self, schedules, taken):
+        self._schedules, self._taken = schedules, taken
+
+    def __getattr__(self, name):
+        return getattr(self._schedules, name)
+
+    def lock_due(self, errand, *, now, limit):
+        found = self._schedules.lock_due(errand, now=now, limit=limit)
+        self._taken.extend(found)
+        return found
+
+
+@attrs.frozen
+class Fleet:
+    """Schedulers and workers, at work."""
+
+    stage: object
+    schedules: tuple
+    diary: Diary
+    tally: Tally
+    pool: ThreadPoolExecutor
+
+    def tick(self):
+        """All schedulers look for what is due, at the same time."""
+        barrier = threading.Barrier(len(self.schedules))
+
+        def tick(schedule):
+            barrier.wait(PATIENCE)
+            schedule.tick()
+
+        list(self.pool.map(tick, self.schedules))
+
+    def settle(self):
+        """Wait until nothing is left that can be done now."""
+        deadline = time.monotonic() + PATIENCE
+        while self.stage.rows(_BUSY) != [(0,)]:
+            assert time.monotonic() < deadline, self.stage.rows(_LEFT)
+            time.sleep(0.005)
+
+
+_LEFT = """SELECT id, status, args, scheduled_at, attempts FROM procrastinate_jobs
+    WHERE task_name = 'connectors.ticket' AND (status = 'doing' OR (status = 'todo'
+    AND (scheduled_at IS NULL OR scheduled_at <= now())))"""
+_BUSY = f"SELECT count(*) FROM ({_LEFT}) AS ticket"  # noqa: S608 - two constants
+
+
+@contextmanager
+def open_fleet(stage, clock, *, schedulers, workers):
+    """So many schedulers and workers beside the stage's service, each with pools of its own, until the block ends."""
+    settings = load(stage.environment)
+    database = prepare(settings)
+    diary, tally = Diary(), Tally()
+    options = WorkerOptions(concurrency=2)
+    with ExitStack() as stack:
+
+        def machine():
+            return stack.enter_context(build(database, settings, telemetry=tally, clock=clock))
+
+        def watched(system):
+            return attrs.evolve(system.schedule, unit_of_work=diary.watch(system.schedule.unit_of_work))
+
+        at_work, threads = [], []
+        for _ in range(workers):
+            system = machine()
+            tickets = attrs.evolve(system.tickets, schedule=watched(system))
+            at_work.append(open_worker(database, settings, tickets, options))
+        schedules = tuple(watched(machine()) for _ in range(schedulers))
+        pool = stack.enter_context(ThreadPoolExecutor(schedulers))
+        for worker in at_work:
+            threads.append(threading.Thread(target=worker.run, daemon=True))
+            threads[-1].start()
+        try:
+            yield Fleet(stage, schedules, diary, tally, pool)
+        finally:
+            for worker in at_work:
+                worker.stop()
+            for thread in threads:
+                thread.join(PATIENCE)

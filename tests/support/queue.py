@@ -1,0 +1,48 @@
+"""The job queue of a database, seen and emptied through procrastinate alone."""
+
+from contextlib import contextmanager
+from uuid import UUID
+
+from procrastinate import SyncPsycopgConnector
+from procrastinate.jobs import Status
+
+from connectors.adapters.procrastinate.app import QUEUE, create_queue_app
+from connectors.domain.model.ids import TenantId
+from connectors.domain.model.queue import Task, Ticket
+
+
+class Queue:
+    """What waits in one database."""
+
+    def __init__(self, manager):
+        self._manager = manager
+
+    def waiting(self):
+        """Each ticket with when it may be taken, None for at once; the first one put comes first."""
+        jobs = sorted(self._manager.list_jobs(queue=QUEUE, status=Status.TODO.value), key=lambda job: job.id)
+        return [(_ticket(job), job.scheduled_at) for job in jobs]
+
+    def empty(self):
+        """Take out whatever waits."""
+        for job in self._manager.list_jobs(status=Status.TODO.value):
+            self._manager.cancel_job_by_id(job.id, delete_job=True)
+
+
+@contextmanager
+def open_queue(url):
+    """The queue of the database at this URL."""
+    app = create_queue_app(SyncPsycopgConnector(conninfo=url, min_size=1, max_size=2))
+    with app.open():
+        yield Queue(app.job_manager)
+
+
+def _ticket(job):
+    told = job.task_kwargs
+    return Ticket(
+        task=Task(told["task"]),
+        tenant_id=TenantId(UUID(told["tenant_id"])),
+        subject_id=UUID(told["subject_id"]),
+        priority=job.priority,
+        lock=job.lock,
+        queueing_lock=job.queueing_lock,
+    )

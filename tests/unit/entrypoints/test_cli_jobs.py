@@ -1,0 +1,111 @@
+"""`connectors jobs`, and what `connections` and `webhooks` show and change of the engine, in memory."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from connectors.domain.model.coverage import GapCause
+from connectors.domain.model.instant import rfc3339
+from tests.support.builders import NOW, TENANT, make_id
+from tests.support.hand import Commands
+
+
+@pytest.fixture
+def commands(monkeypatch, capsys):
+    """A connection whose first jobs are queued."""
+    return Commands(monkeypatch, capsys)
+
+
+def test_jobs_are_listed_and_shown(commands):
+    """The filters narrow the list; `show` has all there is to know."""
+    commands.settle()
+    commands.mine("backfill", "--detach")
+    rows = json.loads(commands.mine("jobs", "list", "-o", "json").out)
+    assert len(rows) == len(commands.world.jobs())
+    (queued,) = json.loads(commands.mine("jobs", "list", "--status", "queued", "--type", "backfill", "-o", "json").out)
+    assert queued in rows
+    assert json.loads(commands.mine("jobs", "show", queued["id"], "-o", "json").out) == queued
+    table = commands.mine("jobs", "list", "--provider", "acme", "--connection", commands.connection.id, "--limit", "1")
+    assert "0 p, 0 items, 0 signals" in table.out
+    assert len(table.out.splitlines()) == 2
+    assert "connectors backfill" in commands.mine("jobs", "list", "--status", "failed").out
+
+
+def test_a_job_is_cancelled(commands):
+    """A job that waits never begins; one that has ended stays as it is, and that is said."""
+    commands.settle()
+    commands.mine("backfill", "--detach")
+    (queued,) = json.loads(commands.mine("jobs", "list", "--status", "queued", "-o", "json").out)
+    done = commands.mine("jobs", "cancel", queued["id"], "-o", "json")
+    assert (done.code, json.loads(done.out)["status"], done.err) == (0, "cancelled", "")
+    assert "had ended before: cancelled" in commands.mine("jobs", "cancel", queued["id"]).err
+    commands.settle()
+    assert json.loads(commands.mine("jobs", "show", queued["id"], "-o", "json").out)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("verb", ["show", "cancel"])
+def test_unknown_job(commands, verb):
+    """A job that the tenant does not have is one line and exit code 1."""
+    done = commands.mine("jobs", verb, make_id())
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+
+
+def test_connections_show_their_health(commands):
+    """`list` has health and the last read; `show` has the next read and the coverage, gaps with their reasons."""
+    commands.settle()
+    assert commands.mine("backfill", "--days", "3").code == 0
+    world, connection = commands.world, commands.connection
+    family = world.acme.event_families[0].name
+    with world.uow() as uow:
+        world.connectors.tend.ledger.open_gap(
+            uow,
+            connection,
+            [family],
+            GapCause.STREAM_BROKEN,
+            "The hook was gone.",
+            from_at=NOW - timedelta(hours=2),
+            to_at=NOW - timedelta(hours=1),
+        )
+    listed = commands.mine("connections", "list").out
+    assert "health" in listed
+    assert rfc3339(NOW.replace(microsecond=0)) in listed
+    shown = json.loads(commands.mine("connections", "show", connection.id, "-o", "json").out)
+    assert shown["health"] == "degraded"
+    assert shown["next_sync_at"] > rfc3339(NOW)
+    assert shown["coverage"]["open_gaps"] == 1
+    table = commands.mine("connections", "show", connection.id).out
+    (line,) = [one for one in table.splitlines() if one.startswith(f"{family} ")]
+    assert "2026-03-01T05:06:07Z" in line
+    assert "2026-03-04T03:06:07Z to 2026-03-04T04:06:07Z: The hook was gone." in line
+
+
+def test_a_connection_gets_its_own_interval(commands):
+    """`schedule --every` plans the next read anew; `--default` takes the interval back."""
+    commands.settle()
+
+    def until_next():
+        shown = json.loads(commands.mine("connections", "show", commands.connection.id, "-o", "json").out)
+        at = shown["next_sync_at"]
+        with commands.world.uow() as uow:
+            assert uow.connections.get(TENANT, commands.connection.id)
+        return at
+
+    assert commands.mine("connections", "schedule", commands.connection.id, "--every", "5m").code == 0
+    assert rfc3339(NOW + timedelta(minutes=4)) <= until_next() <= rfc3339(NOW + timedelta(minutes=6))
+    assert commands.mine("connections", "schedule", commands.connection.id, "--default").code == 0
+    assert until_next() >= rfc3339(NOW + timedelta(minutes=12))
+    short = commands.mine("connections", "schedule", commands.connection.id, "--every", "5s")
+    assert (short.code, "between a minute and a year" in short.err) == (1, True)
+    for arguments in ((), ("--every", "5m", "--default"), ("--every", "soon"), ("--every", "0s")):
+        assert commands.mine("connections", "schedule", commands.connection.id, *arguments).code == 2
+
+
+def test_subscriptions_are_tended(commands):
+    """`webhooks tend` makes what is missing and exits 0 when all of it works, 1 when it does not."""
+    commands.settle()
+    world = commands.world
+    world.vendor.hooks.clear()
+    done = commands.mine("webhooks", "tend", "--connection", commands.connection.id, "-o", "json")
+    assert done.code == 0, done.err
+    assert {row["status"] for row in json.loads(done.out)} == {"active"}

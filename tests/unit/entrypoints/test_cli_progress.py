@@ -1,0 +1,106 @@
+"""The live display of `backfill` and `sync`."""
+
+import io
+import logging
+from datetime import timedelta
+
+import attrs
+import pytest
+from rich.console import Console
+from rich.live import Live
+
+from connectors.domain.model.sync import JobStatus, JobType, Progress
+from connectors.entrypoints.cli.progress import Lines, Screen, clock_time, open_display, state_of
+from connectors.entrypoints.cli.wishes import Order, Wish
+from tests.support.builders import NOW, make_account, make_connection, make_job
+
+ORDER = Order(type=JobType.BACKFILL)
+
+
+def make_wish(name="ada", **changes):
+    return Wish(connection=make_connection(account=make_account(name=name)), order=ORDER, job=make_job(**changes))
+
+
+def make_screen(height=24, width=110):
+    console = Console(file=io.StringIO(), force_terminal=True, height=height, width=width, color_system=None)
+    return Screen(Live(console=console)), console
+
+
+def shown(screen, console, wishes, now=NOW):
+    with console.capture() as captured:
+        console.print(screen.render(wishes, now))
+    return captured.get()
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({"status": JobStatus.QUEUED}, "queued"),
+        ({"status": JobStatus.QUEUED, "attempts": 1}, "next turn"),
+        ({"status": JobStatus.QUEUED, "retry_after": NOW + timedelta(seconds=30)}, "waiting until 05:06:37Z"),
+        ({"status": JobStatus.QUEUED, "retry_after": NOW + timedelta(days=1)}, "waiting until 2026-03-05 05:06:07Z"),
+        ({"status": JobStatus.RUNNING}, "reading"),
+        ({"status": JobStatus.FAILED}, "failed"),
+    ],
+)
+def test_states(changes, state):
+    """A job's state is a few words; a wait says until when, with the date if that is not today."""
+    assert state_of(make_wish(**changes), NOW) == state
+
+
+def test_the_screen_shows_counts_and_rate():
+    """Pages, items, signals and items a second of each job, and their sum."""
+    screen, console = make_screen()
+    wish = make_wish(status=JobStatus.RUNNING, progress=Progress(pages=1, items=100, signals=40))
+    screen.show([wish], NOW)
+    wish.job = attrs.evolve(wish.job, progress=Progress(pages=12, items=2100, signals=1240))
+    screen.show([wish], NOW + timedelta(seconds=4))
+    text = shown(screen, console, [wish])
+    assert "github ada" in text
+    assert [word for word in ("12", "2,100", "1,240", "500") if word not in text] == []
+    assert "0 of 1 done, 2,100 items, 500 items/s" in text
+
+
+def test_a_small_terminal_shows_what_goes_on():
+    """Where not all jobs have room, those that go on are shown first, and the rest is counted."""
+    screen, console = make_screen(height=8)
+    wishes = [make_wish(f"done{n}", status=JobStatus.SUCCEEDED) for n in range(6)] + [
+        make_wish("going", status=JobStatus.RUNNING)
+    ]
+    text = shown(screen, console, wishes)
+    assert "going" in text
+    assert "6 of 7 done" in text
+    assert "3 not shown" in text
+
+
+def test_foreign_text_does_not_move_the_cursor():
+    """Account names and errors are shown without control characters and without markup."""
+    screen, console = make_screen()
+    text = shown(screen, console, [make_wish("[red]\x1b[2Jx", status=JobStatus.QUEUED, error="a\x07b")])
+    assert "[red]" in text
+    assert "\x07" not in text
+    assert "\x1b" not in text
+
+
+def test_lines_come_now_and_then(capsys):
+    """Elsewhere a line comes every few seconds, when something has changed, and at the end."""
+    lines, wish = Lines(), make_wish(status=JobStatus.RUNNING)
+    for second in range(12):
+        lines.show([wish], NOW + timedelta(seconds=second))
+    wish.job = attrs.evolve(wish.job, status=JobStatus.SUCCEEDED)
+    for _ in range(3):
+        lines.show([wish], NOW + timedelta(seconds=12))
+    assert [line.split(";")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "github ada: reading",
+        "github ada: succeeded",
+    ]
+
+
+def test_no_terminal_no_screen(capsys):
+    """Where standard error is no terminal, nothing is drawn, and logging is left alone."""
+    before = list(logging.getLogger().handlers)
+    with open_display() as display:
+        assert isinstance(display, Lines)
+    assert logging.getLogger().handlers == before
+    assert capsys.readouterr() == ("", "")
+    assert clock_time(NOW, NOW) == "05:06:07Z"

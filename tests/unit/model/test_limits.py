@@ -1,0 +1,62 @@
+"""How requests are spread over a vendor's limits."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.domain.model.limits import Budget, LimitState, Spending, spending_of
+from tests.support.builders import NOW
+
+EPOCH = NOW - timedelta(days=1)
+AT_REST = LimitState(EPOCH, EPOCH)
+SIXTY = Budget(name="calls", requests=60, per=timedelta(minutes=1), burst=10)
+"""One a second, ten at once."""
+
+
+@given(
+    requests=st.integers(1, 50),
+    burst=st.integers(1, 50),
+    arrivals=st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 13, 61]), st.integers(1, 50)), min_size=1, max_size=60),
+)
+def test_no_period_holds_more_than_was_promised(requests, burst, arrivals):
+    """However requests of any cost come, in any stretch of `per` no more goes out than `requests + burst`."""
+    per = timedelta(minutes=1)
+    state, now, sent = AT_REST, NOW, []
+    for pause, wanted in arrivals:
+        now += timedelta(seconds=pause)
+        cost = min(wanted, burst)  # the burst is at least what one page takes
+        spending = spending_of(Budget(name="x", requests=requests, per=per, burst=burst, cost=cost), "x")
+        at = state.turn(spending, now)
+        state = state.after(spending, at)
+        sent.append((at, cost))
+    for begin, _ in sent:
+        # An interval is kept to the microsecond: what rounding adds up to is no second request.
+        end = begin + per - timedelta(milliseconds=1)
+        assert sum(cost for at, cost in sent if begin <= at < end) <= requests + burst
+
+
+def test_everything_allowed_is_used():
+    """A burst goes at once, then one an interval: a limit is kept to, not left lying about."""
+    spending = spending_of(SIXTY, "x")
+    state, sent = AT_REST, []
+    for _ in range(70):
+        sent.append(state.turn(spending, NOW))
+        state = state.after(spending, sent[-1])
+    assert sent[:10] == [NOW] * 10
+    assert sent[10:] == [NOW + timedelta(seconds=n) for n in range(1, 61)]
+
+
+def test_a_request_goes_no_earlier_than_its_pause_ends():
+    """A pause holds back what is counted and what is not, and leaves the count alone."""
+    until = NOW + timedelta(hours=1)
+    state = LimitState(EPOCH, until)
+    for spending in (spending_of(SIXTY, "x"), Spending(key="x")):
+        assert state.turn(spending, NOW) == until
+        assert state.turn(spending, until + timedelta(seconds=1)) == until + timedelta(seconds=1)
+    assert state.after(Spending(key="x"), NOW) == state
+
+
+def test_a_budget_without_a_number_only_has_a_name():
+    """Nothing is taken of it."""
+    assert spending_of(Budget(name="secondary"), "x") == Spending(key="x")
