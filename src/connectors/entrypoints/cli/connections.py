@@ -1,29 +1,36 @@
 """`connectors connections`."""
 
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import click
+import msgspec
 
+from connectors.domain.flows.coverage import FamilyCoverage, merge
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
-from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
+from connectors.entrypoints.cli.moments import duration, show_instant
+from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.flask.representing import show_connection
+from connectors.entrypoints.flask.representing import show_connection, show_coverage, show_details
 
 COLUMNS = {
     "id": lambda one: one.id,
     "provider": lambda one: one.provider,
     "account": lambda one: one.account.name,
     "status": lambda one: one.status,
-    "expires": lambda one: one.expires_at or "never",
+    "health": lambda one: one.health,
+    "last synced": lambda one: "never" if one.last_synced_at is None else show_instant(one.last_synced_at),
+    "expires": lambda one: "never" if one.expires_at is None else show_instant(one.expires_at),
     "last error": lambda one: one.last_error,
 }
 
 
 @click.group(name="connections")
 def command() -> None:
-    """List, show, refresh and end connections."""
+    """List, show, schedule, refresh and end connections."""
 
 
 @command.command(name="list")
@@ -55,11 +62,50 @@ def list_command(tenant_id: TenantId, provider: str | None, status: str | None, 
 @click.argument("connection_id", type=click.UUID)
 @output_option
 def show_command(tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
-    """Show one connection with its webhook subscriptions."""
+    """Show one connection: its health, its subscriptions, when it is read next, and what is proven complete."""
     with open_connectors() as connectors:
-        connection = connectors.browse.get_connection(tenant_id, ConnectionId(connection_id))
-        subscriptions = connectors.browse.list_subscriptions(tenant_id, connection.id)
-    show_one(show_connection(connection, subscriptions), output)
+        details = connectors.browse.inspect_connection(tenant_id, ConnectionId(connection_id))
+        families = connectors.coverage.show(tenant_id, ConnectionId(connection_id))
+    shown: dict[str, Any] = msgspec.to_builtins(show_details(details))
+    if output is not Output.TABLE:
+        coverage = show_coverage(details.connection.id, families)
+        show_one({**shown, "coverage": msgspec.to_builtins(coverage)}, output)
+        return
+    show_one(shown, output)
+    click.echo()
+    print_table(["events", "complete from", "until", "may be missing"], [_coverage_row(one) for one in families])
+
+
+def _coverage_row(coverage: FamilyCoverage) -> list[str]:
+    """The family's latest proven stretch, whatever has proven it, and its open gaps."""
+    stretches = merge(coverage.intervals)
+    gaps = "\n".join(
+        f"{show_instant(gap.from_at)} to {'now' if gap.to_at is None else show_instant(gap.to_at)}: {gap.reason}"
+        for gap in coverage.open_gaps
+    )
+    if not stretches:
+        return [coverage.family.name, "not proven yet", "", gaps]
+    last = stretches[-1]
+    until = "now (webhooks)" if last.to_at is None else show_instant(last.to_at)
+    return [coverage.family.name, show_instant(last.from_at), until, gaps]
+
+
+@command.command(name="schedule")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+@click.option("--every", type=duration, help="Between two reads, give or take a fifth; a minute at least.")
+@click.option("--default", "is_default", is_flag=True, help="What its provider has, or POBLYSH_SYNC_INTERVAL_SECONDS.")
+@output_option
+def schedule_command(
+    tenant_id: TenantId, connection_id: UUID, every: timedelta | None, output: Output, *, is_default: bool
+) -> None:
+    """Set how often a connection is read. The next read is planned anew."""
+    if (every is None) is not is_default:
+        raise click.UsageError("--every or --default: one of them, please.")
+    with open_connectors() as connectors:
+        connectors.connection_settings.set_sync_interval(tenant_id, ConnectionId(connection_id), every)
+        details = connectors.browse.inspect_connection(tenant_id, ConnectionId(connection_id))
+    show_one(show_details(details), output)
 
 
 @command.command(name="refresh")

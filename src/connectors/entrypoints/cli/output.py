@@ -97,7 +97,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, he
     """
     # Text, not markup: a title may contain brackets, and must not colour our terminal.
     columns = [
-        _Column(heading, [Text(_printable("" if cell is None else str(cell))) for cell in cells])
+        _Column(heading, [Text(printable("" if cell is None else str(cell))) for cell in cells])
         for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
     ]
     console = Console()
@@ -119,6 +119,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, he
         click.echo(line.rstrip())
     if missing := ", ".join(column.heading for column in columns[len(shown) :]):
         click.echo(f"(This terminal is too narrow to show: {missing}.)", err=True)
+
+
+def print_line(cells: Iterable[str]) -> None:
+    """One line of a table that has no end."""
+    click.echo((" " * GAP).join(printable(cell).replace("\n", " ") for cell in cells).rstrip())
 
 
 @attrs.frozen
@@ -146,6 +151,6 @@ def _plain(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Foreign text without control characters: a title must not move the cursor."""
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)

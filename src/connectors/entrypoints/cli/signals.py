@@ -1,21 +1,26 @@
 """`connectors signals`."""
 
-from datetime import datetime
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
+import msgspec
 
+from connectors.domain.flows.tailing import SignalTail
+from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ConnectionId, SignalId, TenantId
-from connectors.domain.model.instant import read_instant
 from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.signal import SignalFilter, SignalKind
-from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
+from connectors.entrypoints.cli.moments import duration, instant, show_instant
+from connectors.entrypoints.cli.output import Output, output_option, print_line, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.flask.representing import show_signal
 from connectors.entrypoints.flask.views import SignalView
 
 COLUMNS = {
-    "occurred": lambda one: one.occurred_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    "occurred": lambda one: show_instant(one.occurred_at),
     "provider": lambda one: one.provider,
     "kind": lambda one: one.kind,
     "title": lambda one: one.title,
@@ -23,19 +28,14 @@ COLUMNS = {
     "container": lambda one: one.container.name if one.container else "",
 }
 
+KIND_WIDTH = max(len(kind) for kind in SignalKind)
+PROVIDER_WIDTH = len("google-calendar")
+"""Columns of lines that come one by one: nobody knows yet how wide the next will be."""
+
 
 @click.group(name="signals")
 def command() -> None:
-    """List and show signals."""
-
-
-def _instant(_context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    instant = read_instant(value)
-    if instant is None:
-        raise click.BadParameter("expected RFC 3339 with a zone, for example 2026-01-02T03:04:05Z", param=option)
-    return instant
+    """List, show and follow signals."""
 
 
 @command.command(name="list")
@@ -43,8 +43,8 @@ def _instant(_context: click.Context, option: click.Parameter, value: str | None
 @click.option("--provider", help="Only this provider's.")
 @click.option("--connection", "connection_id", type=click.UUID, help="Only this connection's.")
 @click.option("--kind", type=click.Choice([str(one) for one in SignalKind]), help="Only this kind.", metavar="KIND")
-@click.option("--after", callback=_instant, help="Only what occurred after this instant.")
-@click.option("--before", callback=_instant, help="Only what occurred before this instant.")
+@click.option("--after", type=instant, help="Only what occurred after this instant.")
+@click.option("--before", type=instant, help="Only what occurred before this instant.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at the most.")
 @click.option("--payload", is_flag=True, help="With the provider's own objects (JSON output).")
 @output_option
@@ -89,3 +89,70 @@ def show_command(tenant_id: TenantId, signal_id: UUID, output: Output) -> None:
     with open_connectors() as connectors:
         signal = connectors.browse.get_signal(tenant_id, SignalId(signal_id))
     show_one(show_signal(signal, with_payload=True), output)
+
+
+@command.command(name="tail")
+@tenant_option
+@click.option("--provider", help="Only this provider's.")
+@click.option("--connection", "connection_id", type=click.UUID, help="Only this connection's.")
+@click.option("--kind", type=click.Choice([str(one) for one in SignalKind]), help="Only this kind.", metavar="KIND")
+@click.option("--since", type=instant, help="Begin with what has arrived since then, instead of now.")
+@click.option("--interval", type=duration, default="1s", show_default=True, help="How often to look.")
+@output_option
+def tail_command(
+    tenant_id: TenantId,
+    provider: str | None,
+    connection_id: UUID | None,
+    kind: str | None,
+    since: datetime | None,
+    interval: timedelta,
+    output: Output,
+) -> None:
+    """Print signals as they arrive, a line each, until Ctrl-C. JSON is JSON lines here: there is no end to a list.
+
+    In the order of their arrival, whenever they occurred: nothing is left out, and nothing comes twice.
+    """
+    with open_connectors() as connectors:
+        where = SignalFilter(
+            provider=None if provider is None else connectors.providers.get(provider).slug,
+            connection_id=None if connection_id is None else ConnectionId(connection_id),
+            kind=None if kind is None else SignalKind(kind),
+        )
+        tail = connectors.browse.tail_signals(tenant_id, where, since=since)
+        try:
+            follow(tail, output, lambda: time.sleep(interval.total_seconds()))
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+
+
+def follow(tail: SignalTail, output: Output, pause: Callable[[], None]) -> None:
+    """Print what the tail gives, for ever. A database that is away for a while is waited for.
+
+    Raises:
+        BrokenPipeError: the reader has seen enough.
+    """
+    is_away = False
+    while True:
+        try:
+            for signal in tail.look():
+                _print_arrival(show_signal(signal, with_payload=False), output)
+            is_away = False
+        except InfrastructureError as error:
+            if not is_away:
+                click.echo(f"{error.message} Trying on.", err=True)
+            is_away = True
+        pause()
+
+
+def _print_arrival(signal: SignalView, output: Output) -> None:
+    if output is not Output.TABLE:
+        click.echo(msgspec.json.encode(signal).decode())
+        return
+    print_line(
+        [
+            show_instant(signal.received_at),
+            f"{signal.provider:<{PROVIDER_WIDTH}}",
+            f"{signal.kind:<{KIND_WIDTH}}",
+            signal.title + (f" ({signal.actor.name})" if signal.actor and signal.actor.name else ""),
+        ]
+    )

@@ -1,41 +1,55 @@
 """`connectors sync`."""
 
-from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
-from rich.console import Console
 
 from connectors.domain.model.ids import ConnectionId, TenantId
-from connectors.domain.model.sync import JobType, SyncJob
-from connectors.entrypoints.cli.output import Output, output_option, show_one
-from connectors.entrypoints.cli.system import open_connectors, tenant_option
+from connectors.domain.model.sync import JobType
+from connectors.entrypoints.cli.following import read_now
+from connectors.entrypoints.cli.output import Output, output_option
+from connectors.entrypoints.cli.system import any_tenant_option, open_system
+from connectors.entrypoints.cli.wishes import Order
 
 
 @click.command(name="sync")
-@tenant_option
-@click.option("--connection", "connection_id", type=click.UUID, required=True, help="Which connection to read.")
-@click.option("--now", is_flag=True, required=True, help="Read in this process, until it is done.")
-@click.option("--backfill-days", type=click.IntRange(1), help="Read this much history instead of what is new.")
+@any_tenant_option
+@click.option("--provider", help="Only this provider's connections.")
+@click.option("--connection", "connection_id", type=click.UUID, help="Only this connection.")
+@click.option("--detach", is_flag=True, help="Only queue it, and leave it to the workers.")
+@click.option("--now", is_flag=True, hidden=True, help="What it does anyway; older scripts say so.")
 @output_option
-def command(tenant_id: TenantId, connection_id: UUID, backfill_days: int | None, output: Output, *, now: bool) -> None:
-    """Read a connection's provider now: what is new since the last time, or history."""
-    assert now  # noqa: S101 - click has asked for it
-    console = Console(stderr=True)
-    with open_connectors() as connectors, console.status("Reading") as status:
+def command(
+    tenant_id: TenantId | None,
+    provider: str | None,
+    connection_id: UUID | None,
+    output: Output,
+    *,
+    detach: bool,
+    now: bool,
+) -> None:
+    """Read what is new, now: of one connection, of a provider's, of a tenant's, or of all.
 
-        def report(job: SyncJob) -> None:
-            done = job.progress
-            status.update(f"Reading: {done.pages} pages, {done.items} items, {done.signals} new signals")
-
-        since: datetime | None = None
-        if backfill_days is not None:
-            since = connectors.clock.now() - timedelta(days=backfill_days)
-        job_type = JobType.INCREMENTAL if backfill_days is None else JobType.BACKFILL
-        job = connectors.sync.request(tenant_id, ConnectionId(connection_id), job_type, since=since)
-        job = connectors.sync.run(tenant_id, job.id, on_page=report)
-    show_one({"job": job.id, "status": job.status, **_progress(job)}, output)
-
-
-def _progress(job: SyncJob) -> dict[str, int]:
-    return {"pages": job.progress.pages, "items": job.progress.items, "signals": job.progress.signals}
+    Workers do so by themselves every few minutes; see `connectors connections schedule`. For history there is
+    `connectors backfill`.
+    """
+    del now
+    if provider is not None and connection_id is not None:
+        raise click.UsageError("--provider and --connection: one of them, please.")
+    with open_system() as system:
+        connections = system.connectors.jobs.list_readable(
+            tenant_id,
+            provider_slug=provider,
+            connection_id=None if connection_id is None else ConnectionId(connection_id),
+        )
+        if not connections:
+            raise click.ClickException("There is no active connection to read. Start one with `connectors connect`.")
+        read_now(
+            system,
+            connections,
+            Order(type=JobType.INCREMENTAL),
+            output,
+            again="connectors sync",
+            is_one=connection_id is not None,
+            is_detached=detach,
+        )

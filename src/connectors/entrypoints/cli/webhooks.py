@@ -11,7 +11,7 @@ import click
 from connectors.domain.model.errors import DeliveryRejectedError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.webhook import WebhookRequest
+from connectors.domain.model.webhook import SubscriptionStatus, WebhookRequest
 from connectors.domain.providers.contract import VerificationMaterial
 from connectors.domain.providers.registry import installed_providers
 from connectors.entrypoints.cli.output import Output, output_option, show_rows
@@ -55,7 +55,7 @@ def rekey_command(tenant_id: TenantId, connection_id: UUID) -> None:
 def renew_command(context: click.Context, within_hours: int, output: Output) -> None:
     """Renew the webhook subscriptions of all tenants that end soon; exit code 1 if any fails.
 
-    Run it every few hours.
+    Workers do so by themselves. This is for services that run without one.
     """
     with open_connectors() as connectors:
         renewals = connectors.renew.renew_due(timedelta(hours=within_hours))
@@ -73,6 +73,29 @@ def renew_command(context: click.Context, within_hours: int, output: Output) -> 
     columns = {name: itemgetter(name) for name in ("connection_id", "provider", "target", "expires_at", "error")}
     show_rows(rows, output, columns, empty="Nothing is due.")
     if any(one.error for one in renewals):
+        context.exit(1)
+
+
+@command.command(name="tend")
+@tenant_option
+@click.option("--connection", "connection_id", type=click.UUID, required=True, help="Whose subscriptions.")
+@output_option
+@click.pass_context
+def tend_command(context: click.Context, tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
+    """Look after a connection's subscriptions now: probe, renew, make those that are missing. Workers do so by
+    themselves. Exit code 1 if one does not work afterwards.
+    """
+    with open_connectors() as connectors:
+        present = connectors.tend.tend(tenant_id, ConnectionId(connection_id))
+    rows = [
+        {"id": one.id, "target": one.target, "status": one.status, "expires_at": one.expires_at, "error": one.error}
+        for one in present
+        if one.status is not SubscriptionStatus.ENDED
+    ]
+    columns = {name: itemgetter(name) for name in ("target", "status", "expires_at", "error")}
+    show_rows(rows, output, columns, empty="It has no subscriptions: see `connectors providers show`.")
+    if any(one["status"] is not SubscriptionStatus.ACTIVE for one in rows):
+        click.echo("Workers try those that fail again, ever less often. The error says what is missing.", err=True)
         context.exit(1)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from flask import Blueprint, Flask, Response
 from flask.typing import ResponseReturnValue
 
+from connectors.adapters.prometheus.exposition import create_registry
 from connectors.adapters.system.operators import OperatorTokens
 from connectors.entrypoints.flask import (
     connect,
@@ -13,6 +14,8 @@ from connectors.entrypoints.flask import (
     docs,
     gate,
     health,
+    jobs,
+    metrics,
     problems,
     providers,
     signals,
@@ -30,9 +33,11 @@ from connectors.entrypoints.library import Connectors
 
 RESOURCES: Mapping[str, Sequence[Operation]] = {
     "health": health.OPERATIONS,
+    "metrics": metrics.OPERATIONS,
     "providers": providers.OPERATIONS,
     "connect": connect.OPERATIONS,
     "connections": connections.OPERATIONS,
+    "jobs": jobs.OPERATIONS,
     "signals": signals.OPERATIONS,
     "deliveries": deliveries.OPERATIONS,
     "webhooks": webhooks.OPERATIONS,
@@ -64,6 +69,12 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
         settings=settings,
         limiter=DeliveryLimiter(settings.webhook_rate_limit),
         openapi=encode(document(connectors, settings)),
+        metrics=create_registry(
+            connectors.telemetry,
+            connectors.measurements.measure,
+            version=settings.version,
+            providers=tuple(connectors.apps),
+        ),
     )
     problems.install(app, connectors.clock)
     for name, operations in RESOURCES.items():

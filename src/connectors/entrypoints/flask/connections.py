@@ -1,12 +1,14 @@
 """A tenant's connections."""
 
+from datetime import timedelta
 from http import HTTPStatus
 
 from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId
-from connectors.entrypoints.flask.inputs import ConnectionsQuery
+from connectors.entrypoints.flask.inputs import ConnectionChanges, ConnectionsQuery
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.representing import show_connection
+from connectors.entrypoints.flask.representing import show_connection, show_coverage, show_details
+from connectors.entrypoints.flask.sync_views import CoverageView
 from connectors.entrypoints.flask.views import ConnectionList, ConnectionView
 
 
@@ -51,11 +53,31 @@ def list_connections(call: Call) -> Answer:
     answers={HTTPStatus.OK: ConnectionView},
 )
 def show_one_connection(call: Call) -> Answer:
-    """One connection, with its webhook subscriptions."""
-    browse = call.service.connectors.browse
+    """One connection, with its webhook subscriptions, its next read, and its coverage in its health."""
     connection_id = ConnectionId(path_id(call, "connection_id"))
-    connection = browse.get_connection(call.tenant, connection_id)
-    return Answer(show_connection(connection, browse.list_subscriptions(call.tenant, connection_id)))
+    return Answer(show_details(call.service.connectors.browse.inspect_connection(call.tenant, connection_id)))
+
+
+@operation(
+    "PATCH",
+    "/connections/{connection_id}",
+    tag="connections",
+    summary="Change how often a connection is read",
+    auth=Auth.TENANT,
+    permission=Permission.WRITE,
+    body=ConnectionChanges,
+    answers={HTTPStatus.OK: ConnectionView},
+    errors=("PROVIDER_NOT_SUPPORTED",),
+)
+def change_connection(call: Call) -> Answer:
+    """The connection, its next read planned anew: about an interval from now."""
+    changes: ConnectionChanges = call.body
+    connectors = call.service.connectors
+    connection_id = ConnectionId(path_id(call, "connection_id"))
+    seconds = changes.sync_interval_seconds
+    interval = None if seconds is None else timedelta(seconds=seconds)
+    connectors.connection_settings.set_sync_interval(call.tenant, connection_id, interval)
+    return Answer(show_details(connectors.browse.inspect_connection(call.tenant, connection_id)))
 
 
 @operation(
@@ -96,4 +118,32 @@ def refresh_connection(call: Call) -> Answer:
     return Answer(show_connection(connection))
 
 
-OPERATIONS = (list_connections, show_one_connection, disconnect, refresh_connection)
+@operation(
+    "GET",
+    "/connections/{connection_id}/coverage",
+    tag="connections",
+    summary="Show what is complete",
+    auth=Auth.TENANT,
+    permission=Permission.READ,
+    answers={HTTPStatus.OK: CoverageView},
+    errors=("PROVIDER_NOT_SUPPORTED",),
+)
+def show_connection_coverage(call: Call) -> Answer:
+    """For each family of events, the stretches of time proven complete and by which path, and the gaps.
+
+    A gap opens when a subscription lapses, a delivery fails for good, or the provider's log shows one that never came;
+    it closes when a read has gone over it.
+    """
+    connection_id = ConnectionId(path_id(call, "connection_id"))
+    families = call.service.connectors.coverage.show(call.tenant, connection_id)
+    return Answer(show_coverage(connection_id, families))
+
+
+OPERATIONS = (
+    list_connections,
+    show_one_connection,
+    change_connection,
+    disconnect,
+    refresh_connection,
+    show_connection_coverage,
+)

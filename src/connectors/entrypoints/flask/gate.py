@@ -2,7 +2,7 @@
 
 1. The caller: token, then permission.
 2. The tenant: header, then whether the caller may act for it, then whether it exists.
-3. The path, the query, the body.
+3. The path, the query, the operation's own headers, the body.
 4. The handler.
 """
 
@@ -29,6 +29,7 @@ from connectors.entrypoints.flask.reading import (
     InputError,
     parameter_names,
     read_body,
+    read_headers,
     read_parameters,
     read_query,
     read_uuid,
@@ -76,6 +77,7 @@ def _call(
         operator=operator,
         tenant_id=tenant_id,
         query=_read_query(operation),
+        headers=read_headers(request.headers.get, operation.headers),
         body=_read_body(operation.body, service.settings.max_body_bytes) if operation.body is not None else None,
     )
 

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, derived from the operations and the classes that their handlers read and render."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from itertools import groupby
 from types import NoneType, UnionType
@@ -11,9 +11,10 @@ import attrs
 import msgspec
 
 from connectors.domain.providers.registry import ProviderRegistry
-from connectors.entrypoints.flask.inputs import ConnectBody, ConnectOptions
+from connectors.entrypoints.flask.inputs import ConnectOptions, NoQuery
 from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Operation
 from connectors.entrypoints.flask.problems import CONTENT_TYPE, STATUS
+from connectors.entrypoints.flask.reading import header_name
 from connectors.entrypoints.flask.views import Problem
 
 DESCRIPTION = """\
@@ -28,6 +29,7 @@ TAGS = {
     "providers": "The catalog",
     "connect": "Connecting accounts",
     "connections": "Connected accounts",
+    "jobs": "Reading the providers' APIs",
     "signals": "What happened",
     "deliveries": "The inbox of webhooks",
     "webhooks": "Where providers deliver",
@@ -86,18 +88,18 @@ def build_document(operations: Sequence[Operation], providers: ProviderRegistry,
 class _Schemas:
     """Component schemas, and schemas that refer to them."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation]) -> None:
         types: list[Any] = [Problem]
         for operation in operations:
             views = [view for view in operation.answers.values() if view not in {None, bytes}]
-            fields = () if operation.query is None else attrs.fields(operation.query)
+            fields = [*attrs.fields(operation.query or NoQuery), *attrs.fields(operation.headers)]
             types += [*views, *(field.type for field in fields)]
             types += [] if operation.body is None else [operation.body]
         self._types = list(dict.fromkeys(types))
         schemas, components = msgspec.json.schema_components(self._types, ref_template=_REF)
         self._schemas = dict(zip(self._types, schemas, strict=True))
         self.components = {name: _tidy(schema) for name, schema in sorted(components.items())}
-        for closed in (ConnectBody, ConnectOptions):
+        for closed in {ConnectOptions, *(operation.body for operation in operations if operation.body is not None)}:
             # The reader refuses members that it does not know; msgspec cannot see that.
             if closed.__name__ in self.components:
                 self.components[closed.__name__]["additionalProperties"] = False
@@ -130,15 +132,17 @@ def _operation(operation: Operation, schemas: _Schemas, slugs: Sequence[str]) ->
         "description": _description(operation),
         "parameters": [
             *(_path_parameter(name, slugs) for name in operation.parameters),
-            *_header_parameters(operation),
-            *_query_parameters(operation, schemas),
+            *_tenant_parameters(operation),
+            *_parameters(operation.headers, "header", schemas),
+            *_parameters(operation.query or NoQuery, "query", schemas),
         ],
         "responses": {**_successes(operation, schemas), **_failures(operation)},
         "security": _security(operation),
     }
     if operation.body is not None:
         content = {"application/json": {"schema": schemas.of(operation.body)}}
-        document["requestBody"] = {"required": False, "content": content}
+        is_required = any(field.default is attrs.NOTHING for field in attrs.fields(operation.body))
+        document["requestBody"] = {"required": is_required, "content": content}
     elif operation.auth is Auth.SENDER:
         document["requestBody"] = {
             "description": "What the provider sends, byte by byte.",
@@ -172,7 +176,7 @@ def _path_parameter(name: str, slugs: Sequence[str]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "description": parameter.description, "schema": schema}
 
 
-def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _tenant_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.auth is Auth.TENANT:
         return [{"$ref": "#/components/parameters/TenantId"}]
     return [_tenant_header(required=False)] if _takes_relays(operation) else []
@@ -189,13 +193,12 @@ def _tenant_header(*, required: bool) -> dict[str, Any]:
     }
 
 
-def _query_parameters(operation: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
-    if operation.query is None:
-        return []
+def _parameters(kind: type, place: str, schemas: _Schemas) -> list[dict[str, Any]]:
     parameters = []
-    for field in attrs.fields(operation.query):
+    for field in attrs.fields(kind):
         schema = _without_null(schemas.of(field.type))
-        parameter: dict[str, Any] = {"name": field.name, "in": "query", "required": field.default is attrs.NOTHING}
+        name = header_name(field.name) if place == "header" else field.name
+        parameter: dict[str, Any] = {"name": name, "in": place, "required": field.default is attrs.NOTHING}
         description = schema.pop("description", None) or _note(field.type)
         if description is not None:
             parameter["description"] = description
@@ -206,7 +209,7 @@ def _query_parameters(operation: Operation, schemas: _Schemas) -> list[dict[str,
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter is there or not: it is never null."""
+    """A parameter is there or not: it is never null."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     return dict(choices[0]) if len(choices) == 1 else schema
 

@@ -17,7 +17,7 @@ from connectors.domain.model.errors import (
     TenantNotFoundError,
 )
 from connectors.domain.model.ids import TenantId
-from connectors.entrypoints.flask.inputs import NoQuery
+from connectors.entrypoints.flask.inputs import NoHeaders, NoQuery
 from connectors.entrypoints.flask.service import Service
 
 
@@ -44,6 +44,8 @@ class Call:
     tenant_id: TenantId | None = None
     query: Any = None
     """An instance of the operation's query class."""
+    headers: Any = None
+    """An instance of the operation's header class."""
     body: Any = None
     """An instance of the operation's body class."""
 
@@ -81,6 +83,7 @@ PATH_PARAMETERS: Mapping[str, PathParameter] = {
     "tenant_id": PathParameter("The tenant.", TenantNotFoundError, "There is no such tenant."),
     "connection_id": PathParameter("The connection.", ConnectionNotFoundError, "There is no such connection."),
     "signal_id": PathParameter("The signal.", NotFoundError, "There is no such signal."),
+    "job_id": PathParameter("The job.", NotFoundError, "There is no such job."),
     "delivery_id": PathParameter("Our id of the delivery.", NotFoundError, "There is no such delivery."),
 }
 """Every name that stands in a path, with one meaning wherever it does."""
@@ -102,6 +105,8 @@ class Operation:
     """None: the query is not looked at."""
     open_query: bool
     """Whether other parameters are let through."""
+    headers: type
+    """Its own headers: `idempotency_key` is `Idempotency-Key`. Others are let through."""
     body: type | None
     answers: Mapping[HTTPStatus, Any]
     """The view class of each success; None for an empty body, `bytes` for one that is no JSON of ours."""
@@ -124,7 +129,7 @@ class Operation:
     def codes(self) -> frozenset[str]:
         """Every error code that it can answer with."""
         codes = {"INTERNAL_ERROR", *self.errors}
-        if self.query is not None:
+        if self.query is not None or self.headers is not NoHeaders:
             codes |= {"VALIDATION_ERROR"}
         if self.body is not None:
             codes |= {"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
@@ -149,6 +154,7 @@ def operation(
     permission: Permission | None = None,
     query: type | None = NoQuery,
     open_query: bool = False,
+    headers: type = NoHeaders,
     body: type | None = None,
     media_type: str = "application/json",
     errors: Sequence[str] = (),
@@ -167,6 +173,7 @@ def operation(
             permission=permission,
             query=query,
             open_query=open_query,
+            headers=headers,
             body=body,
             answers=answers,
             media_type=media_type,

@@ -1,7 +1,7 @@
 """Foreign input to the classes of `inputs`, or a ValidationError that names every fault."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import GenericAlias
@@ -77,6 +77,13 @@ def _read_integer(text: Any) -> int:
     return int(text)
 
 
+def _read_number(value: Any) -> int:
+    # To Python, JSON's true is the integer 1.
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError("is not an integer")
+    return value
+
+
 def _read_boolean(text: Any) -> bool:
     if text not in {"true", "false"}:
         raise InputError("is neither true nor false")
@@ -127,6 +134,8 @@ def _check(value: Any, meta: msgspec.Meta) -> None:
         raise InputError("is empty" if meta.min_length == 1 else f"is shorter than {meta.min_length}")
     if meta.max_length is not None and len(value) > meta.max_length:
         raise InputError(f"is longer than {meta.max_length}")
+    if meta.pattern is not None and not re.search(meta.pattern, value):
+        raise InputError("has characters that it may not have")
 
 
 def _read_array(value: Any, kind: Any, converter: cattrs.Converter) -> tuple[Any, ...]:
@@ -155,6 +164,8 @@ def _make_converter(*, text_only: bool) -> cattrs.Converter:
     if text_only:
         converter.register_structure_hook(int, lambda value, _: _read_integer(value))
         converter.register_structure_hook(bool, lambda value, _: _read_boolean(value))
+    else:
+        converter.register_structure_hook(int, lambda value, _: _read_number(value))
     return converter
 
 
@@ -199,6 +210,26 @@ def read_query(query_string: bytes, kind: type[T]) -> T:
     return _structure(_QUERY, read_parameters(query_string), kind, "The query is not valid.")
 
 
+def read_headers(find: Callable[[str], str | None], kind: type[T]) -> T:
+    """The headers that the class knows; others are let through.
+
+    Args:
+        find: the value of the request's header with a name, None if it has none.
+        kind: the class.
+
+    Raises:
+        ValidationError: malformed headers; `details` names each.
+    """
+    found = {name: find(header_name(name)) for name in parameter_names(kind)}
+    given = {name: value for name, value in found.items() if value is not None}
+    return _structure(_QUERY, given, kind, "A header is not valid.", shown=header_name)
+
+
+def header_name(name: str) -> str:
+    """How a member of a header class is called on the wire: `idempotency_key` is `Idempotency-Key`."""
+    return "-".join(part.capitalize() for part in name.split("_"))
+
+
 def read_body(body: bytes, kind: type[T]) -> T:
     """The JSON body as the class says; an empty body is an empty object.
 
@@ -214,11 +245,18 @@ def read_body(body: bytes, kind: type[T]) -> T:
     return _structure(_BODY, document, kind, "The body is not valid.")
 
 
-def _structure(converter: cattrs.Converter, document: Mapping[str, Any], kind: type[T], message: str) -> T:
+def _structure(
+    converter: cattrs.Converter,
+    document: Mapping[str, Any],
+    kind: type[T],
+    message: str,
+    *,
+    shown: Callable[[str], str] = str,
+) -> T:
     try:
         return converter.structure(document, kind)
     except (ClassValidationError, IterableValidationError) as error:
-        details = [{"field": field, "message": reason} for field, reason in _faults(error, "")]
+        details = [{"field": shown(field), "message": reason} for field, reason in _faults(error, "")]
         raise ValidationError(message, details=details) from None
 
 
@@ -260,5 +298,5 @@ def _shown(name: str) -> str:
 
 
 def parameter_names(kind: type) -> tuple[str, ...]:
-    """The names that a query class knows."""
+    """The names that a query or header class knows."""
     return tuple(field.name for field in attrs.fields(kind))

@@ -7,13 +7,27 @@ from typing import Any
 import attrs
 from msgspec import UNSET, UnsetType
 
+from connectors.domain.flows.browse import ConnectionDetails
+from connectors.domain.flows.coverage import FamilyCoverage
 from connectors.domain.flows.subscribing import webhook_url
 from connectors.domain.model.connection import Connection
+from connectors.domain.model.coverage import Gap
+from connectors.domain.model.health import health_of
+from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.signal import Container, Signal, Subject
+from connectors.domain.model.sync import SyncJob
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Subscription, WebhookDelivery
 from connectors.domain.providers.contract import Provider
 from connectors.entrypoints.flask.inputs import ConnectOptions
+from connectors.entrypoints.flask.sync_views import (
+    CoverageView,
+    FamilyView,
+    GapView,
+    IntervalView,
+    JobView,
+    ProgressView,
+)
 from connectors.entrypoints.flask.views import (
     AccountView,
     ActorView,
@@ -34,7 +48,7 @@ from connectors.entrypoints.flask.views import (
 def show_connection(
     connection: Connection, subscriptions: Sequence[Subscription] | UnsetType = UNSET
 ) -> ConnectionView:
-    """The connection, with its subscriptions where they are given."""
+    """The connection as far as it knows itself, with its subscriptions where they are given."""
     account = connection.account
     return ConnectionView(
         id=connection.id,
@@ -43,6 +57,7 @@ def show_connection(
         account=AccountView(id=account.id, name=account.name, url=account.url),
         status=connection.status,
         status_reason=connection.status_reason,
+        health=health_of(connection),
         scopes=connection.scopes,
         expires_at=connection.expires_at,
         metadata=_options_of(connection),
@@ -50,15 +65,21 @@ def show_connection(
         last_error=connection.last_error,
         created_at=connection.created_at,
         updated_at=connection.updated_at,
-        subscriptions=UNSET
-        if isinstance(subscriptions, UnsetType)
-        else [
-            SubscriptionView(
-                id=one.id, target=one.target, status=one.status, expires_at=one.expires_at, error=one.error
-            )
-            for one in subscriptions
-        ],
+        subscriptions=UNSET if isinstance(subscriptions, UnsetType) else [_subscription(one) for one in subscriptions],
     )
+
+
+def show_details(details: ConnectionDetails) -> ConnectionView:
+    """The connection, with its subscriptions, its next read, and its gaps considered."""
+    return attrs.evolve(
+        show_connection(details.connection, details.subscriptions),
+        health=details.health,
+        next_sync_at=details.next_sync_at,
+    )
+
+
+def _subscription(one: Subscription) -> SubscriptionView:
+    return SubscriptionView(id=one.id, target=one.target, status=one.status, expires_at=one.expires_at, error=one.error)
 
 
 def _options_of(connection: Connection) -> dict[str, Any]:
@@ -126,6 +147,64 @@ def _text(body: bytes) -> tuple[str, BodyEncoding]:
         return body.decode(), BodyEncoding.UTF8
     except UnicodeDecodeError:
         return base64.b64encode(body).decode(), BodyEncoding.BASE64
+
+
+def show_job(job: SyncJob) -> JobView:
+    """The job."""
+    progress = job.progress
+    return JobView(
+        id=job.id,
+        tenant_id=job.tenant_id,
+        connection_id=job.connection_id,
+        provider=job.provider,
+        type=job.type,
+        status=job.status,
+        since=job.since,
+        until=job.until,
+        target=job.target,
+        attempts=job.attempts,
+        failures=job.failures,
+        progress=ProgressView(pages=progress.pages, items=progress.items, signals=progress.signals),
+        error=job.error,
+        scheduled_at=job.scheduled_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        retry_after=job.retry_after,
+        trace_id=job.trace_id,
+    )
+
+
+def show_coverage(connection_id: ConnectionId, families: Sequence[FamilyCoverage]) -> CoverageView:
+    """The connection's coverage, family by family."""
+    return CoverageView(
+        connection_id=connection_id,
+        families=[_family(one) for one in families],
+        open_gaps=len({gap.id for one in families for gap in one.open_gaps}),
+    )
+
+
+def _family(coverage: FamilyCoverage) -> FamilyView:
+    return FamilyView(
+        name=coverage.family.name,
+        kinds=sorted(coverage.family.kinds),
+        paths=coverage.paths,
+        intervals=[IntervalView(from_at=one.from_at, to_at=one.to_at, path=one.path) for one in coverage.intervals],
+        gaps=[_gap(one) for one in coverage.gaps],
+        is_complete=not coverage.open_gaps,
+    )
+
+
+def _gap(gap: Gap) -> GapView:
+    return GapView(
+        id=gap.id,
+        from_at=gap.from_at,
+        to_at=gap.to_at,
+        cause=gap.cause,
+        reason=gap.reason,
+        opened_at=gap.opened_at,
+        closed_at=gap.closed_at,
+        closed_by=gap.closed_by,
+    )
 
 
 def show_tenant(tenant: Tenant) -> TenantView:

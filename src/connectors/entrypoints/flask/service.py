@@ -1,6 +1,7 @@
 """What handlers work with."""
 
 import attrs
+from prometheus_client import CollectorRegistry
 
 from connectors.adapters.system.operators import OperatorTokens
 from connectors.entrypoints.flask.limiting import DeliveryLimiter
@@ -18,3 +19,5 @@ class Service:
     limiter: DeliveryLimiter
     openapi: bytes = attrs.field(repr=False)
     """The OpenAPI document as JSON."""
+    metrics: CollectorRegistry
+    """What `/metrics` shows."""

@@ -8,6 +8,8 @@ import uuid
 import structlog
 from flask import Flask, Response, g, request
 
+from connectors.domain.model.trace import TRACE_ID
+
 TRACE_HEADER = "X-Trace-Id"
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -40,6 +42,7 @@ def install(app: Flask) -> None:
         g.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(trace_id=g.trace_id)
+        TRACE_ID.set(g.trace_id)
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -61,3 +64,4 @@ def install(app: Flask) -> None:
     @app.teardown_request
     def forget(_error: BaseException | None) -> None:
         structlog.contextvars.clear_contextvars()
+        TRACE_ID.set(None)

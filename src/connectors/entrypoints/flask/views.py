@@ -14,6 +14,7 @@ import attrs
 from msgspec import UNSET, Meta, UnsetType
 
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.health import Health
 from connectors.domain.model.signal import Origin, SignalKind
 from connectors.domain.model.webhook import DeliveryStatus, SubscriptionStatus
 from connectors.domain.providers.contract import SubscriptionScope
@@ -141,15 +142,32 @@ class ConnectionView:
     account: AccountView
     status: ConnectionStatus
     status_reason: Annotated[str | None, Meta(description="Why it is not active.")]
+    health: Annotated[
+        Health,
+        Meta(
+            description="`degraded`: it works, but `last_error` is set, or, where one connection is asked for, its "
+            "coverage has an open gap. `needs_user`: the account has to be connected again. `off`: disabled or revoked."
+        ),
+    ]
     scopes: Annotated[Sequence[str], Meta(description="What was granted.")]
     expires_at: Annotated[datetime, Meta(tz=True, description="When the access token ends.")] | None
     metadata: Annotated[Mapping[str, Any], Meta(description="What was chosen at connecting: repositories and such.")]
-    last_synced_at: Instant | None
-    last_error: str | None
+    last_synced_at: Annotated[datetime, Meta(tz=True, description="When the last read ended well.")] | None
+    last_error: Annotated[str | None, Meta(description="The last trouble; null once it is over.")]
     created_at: Instant
     updated_at: Instant
     subscriptions: (
         Annotated[Sequence[SubscriptionView], Meta(description="Only where one connection is asked for.")] | UnsetType
+    ) = UNSET
+    next_sync_at: (
+        Annotated[
+            datetime | None,
+            Meta(
+                description="Only where one connection is asked for: when it is read next by itself, at the earliest. "
+                "Null: it is not."
+            ),
+        ]
+        | UnsetType
     ) = UNSET
 
 

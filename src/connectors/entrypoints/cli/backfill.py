@@ -1,0 +1,158 @@
+"""`connectors backfill`."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import click
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.instant import rfc3339
+from connectors.domain.model.sync import JobType
+from connectors.entrypoints.cli.following import read_now
+from connectors.entrypoints.cli.moments import instant, show_instant
+from connectors.entrypoints.cli.output import Output, output_option, show_rows
+from connectors.entrypoints.cli.system import (
+    System,
+    any_tenant_option,
+    open_system,
+)
+from connectors.entrypoints.cli.wishes import Order, unfinished_of
+from connectors.entrypoints.library import Connectors
+
+DEFAULT_HISTORY = timedelta(days=30)
+"""Where a connection's first backfill is switched off, and nobody says how far back this one shall go."""
+
+
+@click.command(name="backfill")
+@any_tenant_option
+@click.option("--provider", help="Only this provider's connections.")
+@click.option("--connection", "connection_id", type=click.UUID, help="Only this connection.")
+@click.option("--since", type=instant, help="Nothing older than this.")
+@click.option("--days", type=click.IntRange(1, 36_525), help="Nothing older than so many days, instead of --since.")
+@click.option("--until", type=instant, help="Nothing newer than this.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be read.")
+@click.option("--detach", is_flag=True, help="Only queue it, and leave it to the workers.")
+@output_option
+def command(
+    tenant_id: TenantId | None,
+    provider: str | None,
+    connection_id: UUID | None,
+    since: datetime | None,
+    days: int | None,
+    until: datetime | None,
+    output: Output,
+    *,
+    dry_run: bool,
+    detach: bool,
+) -> None:
+    """Read history: of one connection, of a provider's, of a tenant's, or of all.
+
+    It works itself, beside the workers that run anyway, and shows how far it is. Ctrl-C loses nothing: the same command
+    goes on where it stopped. How far back it goes if nobody says: POBLYSH_BACKFILL_DAYS.
+    """
+    if provider is not None and connection_id is not None:
+        raise click.UsageError("--provider and --connection: one of them, please.")
+    if since is not None and days is not None:
+        raise click.UsageError("--since and --days: one of them, please.")
+    with open_system() as system:
+        connectors = system.connectors
+        order = _order(connectors, since, days, until)
+        connections = connectors.jobs.list_readable(
+            tenant_id,
+            provider_slug=provider,
+            connection_id=None if connection_id is None else ConnectionId(connection_id),
+        )
+        if dry_run:
+            _show_plan(system, connections, order, output)
+            return
+        if not connections:
+            raise click.ClickException("There is no active connection to read. Start one with `connectors connect`.")
+        read_now(
+            system,
+            connections,
+            order,
+            output,
+            again=_again(tenant_id, provider, connection_id, order),
+            is_one=connection_id is not None,
+            is_detached=detach,
+        )
+
+
+def _order(connectors: Connectors, since: datetime | None, days: int | None, until: datetime | None) -> Order:
+    now = connectors.clock.now().replace(microsecond=0)
+    is_any_range = since is None and days is None and until is None
+    is_about = since is None
+    if since is None:
+        history = connectors.connect.settings.backfill or DEFAULT_HISTORY
+        since = now - (history if days is None else timedelta(days=days))
+    if since >= now:
+        raise click.UsageError("--since: it has to be in the past.")
+    if until is not None and until <= since:
+        raise click.UsageError("--until: it has to be later than what it begins with.")
+    return Order(type=JobType.BACKFILL, since=since, until=until, is_any_range=is_any_range, is_about=is_about)
+
+
+def _again(tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, order: Order) -> str:
+    """The command that goes on with this: with the instant, because `--days` means another one by then."""
+    words = ["connectors backfill"]
+    if tenant_id is not None:
+        words.append(f"--tenant {tenant_id}")
+    if provider is not None:
+        words.append(f"--provider {provider}")
+    if connection_id is not None:
+        words.append(f"--connection {connection_id}")
+    if not order.is_any_range and order.since is not None:
+        words.append(f"--since {rfc3339(order.since)}")
+    if order.until is not None:
+        words.append(f"--until {rfc3339(order.until)}")
+    return " ".join(words)
+
+
+def _show_plan(system: System, connections: Sequence[Connection], order: Order, output: Output) -> None:
+    connectors = system.connectors
+    places = connectors.sync.admission.settings
+    rows = []
+    for connection in connections:
+        jobs = connectors.jobs.unfinished(connection.tenant_id, connection.id)
+        resumed = unfinished_of(connectors, connection, order)
+        rows.append(
+            {
+                "tenant_id": connection.tenant_id,
+                "connection_id": connection.id,
+                "provider": connection.provider,
+                "account": connection.account.name,
+                "since": order.since if resumed is None else resumed.since,
+                "until": order.until if resumed is None else resumed.until,
+                "resumes": None if resumed is None else resumed.id,
+                "unfinished": [{"job": job.id, "type": job.type, "status": job.status} for job in jobs],
+                # One place of a tenant's and of a provider's is kept for what is new (`Admission`).
+                "at_once_of_tenant": max(places.per_tenant - 1, 1),
+                "at_once_of_provider": _less_one(places.providers.get(connection.provider, places.per_provider)),
+            }
+        )
+    columns = {
+        "connection": lambda one: one["connection_id"],
+        "provider": lambda one: one["provider"],
+        "account": lambda one: one["account"],
+        "since": lambda one: show_instant(one["since"]),
+        "until": lambda one: "now" if one["until"] is None else show_instant(one["until"]),
+        "goes on with": lambda one: one["resumes"] or "",
+        "unfinished": lambda one: ", ".join(f"{job['type']} {job['status']}" for job in one["unfinished"]),
+    }
+    show_rows(rows, output, columns, empty="There is no active connection to read.")
+    if output is Output.TABLE and rows:
+        limits = [f"{max(places.per_tenant - 1, 1)} backfills of a tenant"]
+        limits += sorted(
+            {f"{one['at_once_of_provider']} of {one['provider']}" for one in rows if one["at_once_of_provider"]}
+        )
+        click.echo(
+            f"At once: {', '.join(limits)}, all workers together. Each keeps within its vendor's limits and waits when "
+            "told to. Nothing was queued.",
+            err=True,
+        )
+
+
+def _less_one(places: int | None) -> int | None:
+    return None if places is None else max(places - 1, 1)

@@ -1,0 +1,201 @@
+"""How `backfill` and `sync` show what they wait for: live in a terminal, line by line elsewhere."""
+
+import logging
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+import attrs
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from connectors.domain.model.sync import JobStatus
+from connectors.entrypoints.cli.output import printable
+from connectors.entrypoints.cli.wishes import Wish
+
+LINES_EVERY = timedelta(seconds=5)
+"""Between two reports where nobody looks at a terminal."""
+
+RATE_OVER = timedelta(seconds=10)
+"""The stretch of time whose items make the rate: short enough to show a limit, longer than a page takes."""
+
+BAR = 12
+"""Characters. How much there is to read, no provider says: the bar shows that it goes on, and when it is done."""
+
+MARGIN = 4
+"""Lines of the terminal that are not the jobs': heading, sum, and room for what is typed."""
+
+FRAMES_A_SECOND = 8
+
+STATE_STYLES = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}
+
+
+class Display(Protocol):
+    """Shows how the wishes are doing."""
+
+    def show(self, wishes: Sequence[Wish], now: datetime) -> None:
+        """Show it as it is now."""
+        ...
+
+
+@attrs.define
+class Rates:
+    """Items a second of each job, over the last seconds."""
+
+    _marks: dict[UUID, deque[tuple[datetime, int]]] = attrs.field(factory=dict)
+
+    def note(self, wishes: Sequence[Wish], now: datetime) -> None:
+        """Take down where they stand."""
+        for wish in wishes:
+            if wish.job is None:
+                continue
+            marks = self._marks.setdefault(wish.job.id, deque())
+            marks.append((now, wish.job.progress.items))
+            while now - marks[0][0] > RATE_OVER:
+                marks.popleft()
+
+    def of(self, wish: Wish) -> float:
+        """Items a second; 0 before two looks."""
+        marks = None if wish.job is None else self._marks.get(wish.job.id)
+        if not marks or wish.is_over:
+            return 0.0
+        (first_at, first), (last_at, last) = marks[0], marks[-1]
+        seconds = (last_at - first_at).total_seconds()
+        return (last - first) / seconds if seconds > 0 else 0.0
+
+
+def state_of(wish: Wish, now: datetime) -> str:
+    """In a few words, what it does or waits for."""
+    job = wish.job
+    if job is None:
+        return "refused"
+    if job.status is JobStatus.QUEUED:
+        if job.retry_after is not None and job.retry_after > now:
+            return f"waiting until {clock_time(job.retry_after, now)}"
+        return "next turn" if job.attempts else "queued"
+    return "reading" if job.status is JobStatus.RUNNING else str(job.status)
+
+
+def clock_time(at: datetime, now: datetime) -> str:
+    """`14:03:22Z`, with its date if that is another day's."""
+    return f"{at:%H:%M:%SZ}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M:%SZ}"
+
+
+@contextmanager
+def open_display() -> Iterator[Display]:
+    """The display that standard error is fit for. Standard output stays free for the result."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    with Live(console=console, refresh_per_second=FRAMES_A_SECOND, transient=True) as live, _logs_above():
+        yield Screen(live)
+
+
+@contextmanager
+def _logs_above() -> Iterator[None]:
+    """Log lines go where `Live` has put standard error meanwhile, above the display instead of across it."""
+    handlers = [
+        one
+        for one in logging.getLogger().handlers
+        if isinstance(one, logging.StreamHandler) and one.stream is sys.__stderr__
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(sys.__stderr__)
+
+
+@attrs.define
+class Lines:
+    """A line for each job now and then, and when it ends."""
+
+    _rates: Rates = attrs.field(factory=Rates)
+    _told: dict[UUID, str] = attrs.field(factory=dict)
+    _next_at: datetime | None = None
+
+    def show(self, wishes: Sequence[Wish], now: datetime) -> None:
+        """See `Display.show`."""
+        self._rates.note(wishes, now)
+        is_time = self._next_at is None or now >= self._next_at
+        if is_time:
+            self._next_at = now + LINES_EVERY
+        for wish in wishes:
+            if is_time or wish.is_over:
+                self._tell(wish, now)
+
+    def _tell(self, wish: Wish, now: datetime) -> None:
+        line = f"{_name(wish)}: {state_of(wish, now)}"
+        if wish.job is not None:
+            done = wish.job.progress
+            line += f"; {done.pages} pages, {done.items} items, {done.signals} new signals"
+            if not wish.is_over:
+                line += f", {self._rates.of(wish):.0f} items/s"
+        if wish.trouble is not None:
+            line += f"; {wish.trouble}"
+        if self._told.get(wish.connection.id) != line:
+            self._told[wish.connection.id] = line
+            click.echo(printable(line), err=True)
+
+
+@attrs.define
+class Screen:
+    """A table that stays in its place and changes."""
+
+    _live: Live
+    _rates: Rates = attrs.field(factory=Rates)
+
+    def show(self, wishes: Sequence[Wish], now: datetime) -> None:
+        """See `Display.show`."""
+        self._rates.note(wishes, now)
+        self._live.update(self.render(wishes, now))
+
+    def render(self, wishes: Sequence[Wish], now: datetime) -> RenderableType:
+        """The jobs, those that go on first, as many as there is room for; below them the sum."""
+        room = max(self._live.console.height - MARGIN, 1)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("connection", "", "state"):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        for heading in ("pages", "items", "signals", "items/s"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for wish in sorted(wishes, key=lambda wish: wish.is_over)[:room]:
+            self._add(table, wish, now)
+        over = sum(wish.is_over for wish in wishes)
+        items = sum(wish.job.progress.items for wish in wishes if wish.job is not None)
+        rate = sum(self._rates.of(wish) for wish in wishes)
+        hidden = f", {len(wishes) - room} not shown" if len(wishes) > room else ""
+        total = f"{over} of {len(wishes)} done, {items:,} items, {rate:,.0f} items/s{hidden}. Ctrl-C stops it."
+        return Group(table, Text(total, style="dim"))
+
+    def _add(self, table: Table, wish: Wish, now: datetime) -> None:
+        job = wish.job
+        state = Text(state_of(wish, now), style="" if job is None else STATE_STYLES.get(job.status, ""))
+        if wish.trouble is not None:
+            state.append(f": {printable(wish.trouble)}")
+        cells: list[RenderableType] = ["", "", "", ""]
+        if job is not None:
+            done = job.progress
+            cells = [f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(wish):,.0f}"]
+        table.add_row(Text(printable(_name(wish))), _bar(wish, now), state, *cells)
+
+
+def _bar(wish: Wish, now: datetime) -> RenderableType:
+    if wish.is_over:
+        return ProgressBar(total=1, completed=int(wish.is_fulfilled), width=BAR)
+    is_reading = state_of(wish, now) == "reading"
+    return ProgressBar(total=None, pulse=True, width=BAR) if is_reading else ProgressBar(total=1, width=BAR)
+
+
+def _name(wish: Wish) -> str:
+    return f"{wish.connection.provider} {wish.connection.account.name}"
