@@ -73,7 +73,7 @@ class UnitOfWorkContract(Hole):
             assert work.subscriptions.get(TENANT, subscription.id) == subscription
             assert work.sync_states.load(TENANT, kept.id) == state(1)
             assert work.deliveries.record(delivery) is Recorded.NEW
-            assert work.signals.record_all([signal]) == 1
+            assert len(work.signals.record_all([signal])) == 1
 
     def test_sees_its_own_writes(self, unit_of_work):
         """What a block wrote it reads back before the commit."""
@@ -132,8 +132,8 @@ class UnitOfWorkContract(Hole):
         assert all(left(OTHER_TENANT))
         with unit_of_work() as work:
             work.tenants.record(make_tenant())
-            assert work.signals.record_all([make_signal(dedupe_key="one")]) == 1
-            assert work.signals.record_all([make_signal(dedupe_key="one", tenant_id=OTHER_TENANT)]) == 0
+            assert len(work.signals.record_all([make_signal(dedupe_key="one")])) == 1
+            assert len(work.signals.record_all([make_signal(dedupe_key="one", tenant_id=OTHER_TENANT)])) == 0
 
     def test_nothing_is_kept_for_unknown_tenants(self, unit_of_work):
         """Writing for a tenant that is not there raises TENANT_NOT_FOUND."""

@@ -157,7 +157,7 @@ class Fleet:
 _LEFT = """SELECT id, status, args, scheduled_at, attempts FROM procrastinate_jobs
     WHERE task_name = 'connectors.ticket' AND (status = 'doing' OR (status = 'todo'
     AND (scheduled_at IS NULL OR scheduled_at <= now())))"""
-_BUSY = f"SELECT count(*) FROM ({_LEFT}) AS ticket"  # noqa: S608 - two constants
+_BUSY = f"SELECT count(*) FROM ({_LEFT}) AS ticket"
 
 
 @contextmanager

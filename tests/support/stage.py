@@ -87,7 +87,7 @@ class Stage:
         """Send all webhooks that wait; those that were sent, each of them received."""
         sent = self.sandbox.deliver_pending()
         refused = [(one.event, one.attempts[-1]) for one in sent if not one.attempts[-1].is_success]
-        assert refused == [], [(e, a.status, a.error, a.body) for e, a in refused]
+        assert refused == []
         return sent
 
     def redeliver(self, sent):

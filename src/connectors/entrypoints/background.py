@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from connectors.adapters.system.settings import Settings
+from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import Database, build, open_worker
 
 if TYPE_CHECKING:
@@ -48,7 +50,13 @@ def run_worker(
         parent_pid: the process for which we work; None for nobody.
         options: see `open_worker`.
     """
-    with build(database, settings) as connectors:
+    # Imported late: whoever shares its figures between processes has to say so before this is loaded.
+    from connectors.adapters.prometheus.telemetry import PrometheusTelemetry  # noqa: PLC0415
+
+    with (
+        build(database, settings, telemetry=PrometheusTelemetry()) as connectors,
+        _exporter(settings, connectors, parent_pid),
+    ):
         worker = open_worker(database, settings, connectors.tickets, options)
 
         def stop(_number: int | None = None, _frame: FrameType | None = None) -> None:
@@ -62,6 +70,28 @@ def run_worker(
         log.info("worker_started", extra={"concurrency": settings.service.worker_concurrency})
         worker.run()
         log.info("worker_stopped", extra={"tickets": worker.done})
+
+
+@contextmanager
+def _exporter(settings: Settings, connectors: Connectors, parent_pid: int | None) -> Iterator[None]:
+    """The worker's own `/metrics`, where one is wanted; beside an API its figures are in the API's."""
+    bind = settings.service.metrics_bind
+    if bind is None or parent_pid is not None:
+        yield
+        return
+    from connectors.adapters.prometheus.exposition import create_registry, start_exporter  # noqa: PLC0415 - as above
+
+    registry = create_registry(
+        connectors.telemetry,
+        connectors.measurements.measure,
+        version=version("poblysh-connectors"),
+        providers=tuple(connectors.apps),
+    )
+    stop = start_exporter(bind, registry)
+    try:
+        yield
+    finally:
+        stop()
 
 
 def _watch(parent_pid: int, stop: Callable[[], None]) -> None:

@@ -4,15 +4,19 @@ import os
 import signal
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from connectors.adapters.prometheus.multiprocess import forget_process
+from connectors.adapters.prometheus.telemetry import PrometheusTelemetry
 from connectors.adapters.system.operators import OperatorTokens
 from connectors.adapters.system.settings import Settings
 from connectors.entrypoints.flask.app import create_app
 from connectors.entrypoints.flask.settings import ApiSettings
+from connectors.entrypoints.gunicorn_logs import OurLogger
 from connectors.entrypoints.gunicorn_worker import ProblemWorker
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import Database, build
@@ -50,7 +54,10 @@ def _leave_ctrl_c_to_the_parent(_worker: Any) -> None:
 class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
     """The API as a gunicorn application, configured by our settings alone."""
 
-    def __init__(self, settings: Settings, database: Database, configure_worker: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, configure_worker: Callable[[], None], metrics_directory: Path
+    ) -> None:
+        self._metrics_directory = metrics_directory
         self._settings = settings
         self._database = database
         self._configure_worker = configure_worker
@@ -67,6 +74,8 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
             "graceful_timeout": GRACE_SECONDS,
             "control_socket_disable": True,
             "post_worker_init": _leave_ctrl_c_to_the_parent,
+            "child_exit": lambda _server, worker: forget_process(self._metrics_directory, worker.pid),
+            "logger_class": OurLogger,
             "accesslog": None,
             "proc_name": "connectors",
             "limit_request_line": 8190,
@@ -80,4 +89,6 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
     def load(self) -> Flask:
         """The API, built in the worker process."""
         self._configure_worker()
-        return create_api(build(self._database, self._settings), self._settings.operators, self._settings)
+        telemetry = PrometheusTelemetry(shared_in=self._metrics_directory)
+        connectors = build(self._database, self._settings, telemetry=telemetry)
+        return create_api(connectors, self._settings.operators, self._settings)

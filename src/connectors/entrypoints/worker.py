@@ -68,6 +68,10 @@ class TicketHandler:
 
     def tick(self) -> None:
         """Queue what has become due."""
+        copy_context().run(self._tick)
+
+    def _tick(self) -> None:
+        _name(uuid.uuid4().hex)  # what it queues is traced from here
         try:
             self.schedule.tick()
         except InfrastructureError as error:

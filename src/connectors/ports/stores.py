@@ -270,8 +270,8 @@ class DeliveryLog(Protocol):
 class SignalStore(Protocol):
     """Signals; (tenant, provider, dedupe_key) is unique."""
 
-    def record_all(self, signals: Sequence[Signal]) -> int:
-        """Keep those whose dedupe key is new to their tenant; how many were."""
+    def record_all(self, signals: Sequence[Signal]) -> frozenset[SignalId]:
+        """Keep those whose dedupe key is new to their tenant; which they were."""
         ...
 
     def get(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
@@ -289,6 +289,8 @@ class SignalStore(Protocol):
         ...
 
     def list_arrived(self, tenant_id: TenantId, *, after: SignalId, limit: int) -> Sequence[Signal]:
-        """The tenant's signals whose ids are greater, in the order of their ids, without payloads: as they arrived, give
-        or take the time between making an id and committing it."""
+        """The tenant's signals whose ids are greater, in the order of their ids, without payloads.
+
+        That is as they arrived, give or take the time between making an id and committing it.
+        """
         ...

@@ -26,7 +26,7 @@ from tests.support.fleet import PromptQueue, SharedClock, open_fleet
 from tests.support.stage import open_stage
 
 TENANTS = int(os.environ.get("MONTH_TENANTS", "2"))
-STEP = timedelta(hours=float(os.environ.get("MONTH_STEP_HOURS", "12")))
+STEP = timedelta(hours=float(os.environ.get("MONTH_STEP_HOURS", "8")))
 INTERVAL = timedelta(hours=float(os.environ.get("MONTH_INTERVAL_HOURS", "24")))
 MONTH = timedelta(days=30)
 SILENCE = timedelta(days=3)
@@ -147,6 +147,14 @@ def assert_no_token_lost(stage, fleet):
     assert not any(family.is_dead for family in sandbox.jira.auth.families.values())
 
 
+def go_on(stage, fleet):
+    """All that is due at this instant, on both sides: new channels announce themselves."""
+    fleet.tick()
+    fleet.settle()
+    stage.deliver()
+    fleet.settle()
+
+
 def kinds(core):
     """How many signals of each kind the tenant has, by connection."""
     return Counter((one["connection_id"], one["kind"]) for one in core.signals())
@@ -158,14 +166,11 @@ def test_a_month_passes(stage, fleet, clock):
     parts = tuple(connect_everything(stage))
     fleet.settle()
     assert_well(stage, parts)
-    renewed = stage.sandbox.core.requests_to("jira", method="PUT")
-    assert renewed == []
 
     while clock.now() < START + MONTH:
         clock.advance(STEP)
         assert_subscribed(stage, parts)
-        fleet.tick()
-        fleet.settle()
+        go_on(stage, fleet)
         assert_well(stage, parts)
 
     assert fleet.diary.kept_twice() == []
@@ -181,8 +186,7 @@ def test_a_month_passes(stage, fleet, clock):
     # Nobody works for three days. Then all is made up for, once.
     before = {part: len(fleet.tally.incremental_syncs(part.id)) for part in parts}
     clock.advance(SILENCE)
-    fleet.tick()
-    fleet.settle()
+    go_on(stage, fleet)
     after = {part: len(fleet.tally.incremental_syncs(part.id)) for part in parts}
     assert after == {part: times + 1 for part, times in before.items()}
     assert fleet.diary.kept_twice() == []
@@ -196,8 +200,7 @@ def test_a_month_passes(stage, fleet, clock):
         part.act.play(stage.sandbox, part.name)
     stage.deliver()
     clock.advance(INTERVAL * 1.2)
-    fleet.tick()
-    fleet.settle()
+    go_on(stage, fleet)
     for part in parts:
         new = kinds(part.core) - known[part.core]
         assert {kind: n for (owner, kind), n in new.items() if owner == part.id} == part.act.kinds
@@ -218,4 +221,11 @@ def assert_renewed(stage, parts):
 
 def report(stage, fleet, parts):
     import sys
-    print({e: fleet.diary.count(e) for e in Errand}, Counter((j.provider, str(j.type)) for j in fleet.tally.ended), fleet.tally.refreshes, len(stage.sandbox.core.requests), file=sys.stderr)
+
+    print(
+        {e: fleet.diary.count(e) for e in Errand},
+        Counter((j.provider, str(j.type)) for j in fleet.tally.ended),
+        fleet.tally.refreshes,
+        len(stage.sandbox.core.requests),
+        file=sys.stderr,
+    )

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
@@ -15,6 +15,7 @@ from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause, Interval
 from connectors.domain.model.errors import ConnectionNotFoundError
 from connectors.domain.model.sync import JobType
+from connectors.domain.model.webhook import WebhookEvent
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_connection, make_tenant
 from tests.support.provider import ACME, ITEMS, STATES, make_acme
 from tests.support.vendor import answer
@@ -96,7 +97,6 @@ def interval(from_at, to_at):
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=12), st.none() | st.integers(0, 50))
 def test_merged_intervals_are_the_union(stretches, grows_from):
     """Every minute is in a merged interval exactly if it was in one before, and no two of them touch."""
@@ -284,8 +284,8 @@ def test_what_only_says_that_something_changed_proves_nothing():
 class Scene:
     """A connection of Acme, two families: items, which are read, and states, which are only told."""
 
-    def __init__(self, **changes):
-        self.world = World(make_acme(families=(ITEMS, STATES), **changes))
+    def __init__(self, *families, **changes):
+        self.world = World(make_acme(families=families or (ITEMS, STATES), **changes))
         self.connection = self.world.connect()
 
     def read(self, job_type=JobType.INCREMENTAL, **changes):
@@ -392,18 +392,13 @@ def test_a_delivery_that_could_not_be_read_is_a_gap_until_it_is_replayed(scene):
     (gap,) = scene.world.gaps(scene.connection)
     (row,) = scene.world.deliveries()
     assert (gap.cause, gap.reference, gap.from_at) == (GapCause.DELIVERY_FAILED, str(row.id), row.received_at)
-    scene.world.acme.webhooks.read_event  # noqa: B018 - the room is mended below
-    mended = attrs.evolve(scene.world.acme.webhooks, read_event=lambda delivery, context: _mended())
+    mended = attrs.evolve(
+        scene.world.acme.webhooks, read_event=lambda delivery, context: WebhookEvent(event="item.created")
+    )
     scene.world.connectors.providers._providers["acme"] = attrs.evolve(scene.world.acme, webhooks=mended)
     scene.world.connectors.ingest.replay(TENANT, row.id)
     assert scene.gaps() == []
     assert [one.closed_by for one in scene.world.gaps(scene.connection, is_open=False)] == [WEBHOOK]
-
-
-def _mended():
-    from connectors.domain.model.webhook import WebhookEvent
-
-    return WebhookEvent(event="item.created")
 
 
 def secret(scene):
@@ -412,7 +407,7 @@ def secret(scene):
 
 def test_a_read_makes_up_for_a_failed_delivery():
     """What could not be read of a family that is read closes with the next sync, of unknown family with it, too."""
-    scene = Scene(families=(ITEMS,))
+    scene = Scene(ITEMS)
     scene.world.work()
     scene.world.later(minutes=5)
     hook = scene.world.hook(scene.connection)
@@ -442,7 +437,6 @@ def test_a_disconnect_leaves_no_growing_gap(scene):
         assert scene.proven(WEBHOOK)["states"][-1] == (scene.world.clock.now(), None)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.sampled_from(["tick", "sync", "webhook", "backfill", "notice", "wait", "reconnect"]), min_size=1, max_size=14

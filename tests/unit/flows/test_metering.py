@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
@@ -68,7 +68,6 @@ def refusal(road, *, wait=30, **changes):
 # --- budgets ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     requests=st.integers(1, 20),
     burst=st.integers(1, 10),
@@ -169,7 +168,7 @@ def test_a_refusal_holds_back_whom_it_concerns(reach):
     meter = road.meter()
     meter.heed(refusal(road, reach=reach))
     subjects = {"grant": "g", "account": "a", "app": "app"}
-    other = {name: "other" for name in subjects}
+    other = dict.fromkeys(subjects, "other")
     assert not road.admits(road.meter())
     assert not road.admits(road.meter(**{**other, str(reach): subjects[str(reach)]}))
     assert road.admits(road.meter(**{**subjects, str(reach): "other"}))

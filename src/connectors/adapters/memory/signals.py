@@ -19,9 +19,9 @@ class MemorySignalStore:
         self._database = database
         self._rows = database.signals
 
-    def record_all(self, signals: Sequence[Signal]) -> int:
+    def record_all(self, signals: Sequence[Signal]) -> frozenset[SignalId]:
         """See `SignalStore.record_all`."""
-        new = 0
+        new = set()
         for signal in signals:
             self._database.require_tenant(signal.tenant_id)
             dedupe_key = key_text(signal.dedupe_key)
@@ -31,8 +31,8 @@ class MemorySignalStore:
                 raise ConflictError("Another signal has this id.")
             row = attrs.evolve(kept(signal), dedupe_key=dedupe_key)
             self._rows.put((row.tenant_id, row.id), row)
-            new += 1
-        return new
+            new.add(row.id)
+        return frozenset(new)
 
     def get(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
         """See `SignalStore.get`."""

@@ -26,6 +26,7 @@ _RECORD = text("""
         occurred_at timestamptz, received_at timestamptz, title text, url text,
         actor jsonb, subject jsonb, container jsonb, dedupe_key text, origin text, payload jsonb)
     ON CONFLICT (tenant_id, provider, dedupe_key) DO NOTHING
+    RETURNING id
 """)
 
 _T = signals.c
@@ -38,13 +39,14 @@ class PostgresSignalStore:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def record_all(self, signals: Sequence[Signal]) -> int:
+    def record_all(self, signals: Sequence[Signal]) -> frozenset[SignalId]:
         """See `SignalStore.record_all`."""
         if not signals:
-            return 0
+            return frozenset()
         # In one order everywhere: two writers of the same happenings then wait for each other instead of deadlocking.
         ordered = sorted(signals, key=lambda signal: (signal.tenant_id, signal.provider, signal.dedupe_key))
-        return self._transaction.count(_RECORD, {"rows": encode_json([_document(signal) for signal in ordered])})
+        rows = self._transaction.all(_RECORD, {"rows": encode_json([_document(signal) for signal in ordered])})
+        return frozenset(row.id for row in rows)
 
     def get(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
         """See `SignalStore.get`."""

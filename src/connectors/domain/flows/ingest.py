@@ -468,7 +468,7 @@ class IngestFlow:
             for connection, event in outcome.connections
             for draft in event.signals
         ]
-        return uow.signals.record_all(signals) if signals else 0
+        return len(uow.signals.record_all(signals)) if signals else 0
 
     def _follow_up(self, uow: UnitOfWork, outcome: _Outcome) -> None:
         for connection, event in outcome.connections:

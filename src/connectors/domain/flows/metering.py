@@ -30,7 +30,7 @@ LATER_PATIENCE = timedelta(seconds=15)
 
 
 PAUSE_LOOK = timedelta(seconds=1)
-"""How often a request that counts against nothing looks whether others were told to wait. Each look is a transaction."""
+"""How often requests that count against nothing look whether others were told to wait. A look is a transaction."""
 
 
 @attrs.define(kw_only=True)
@@ -72,7 +72,8 @@ class Meter:
         self.looked_at = now
         wait = at - now
         if wait > patience:
-            self.telemetry.limited(self.provider.slug, Reach.GRANT, wait)
+            budgets = self.provider.limits.budgets(request)
+            self.telemetry.limited(self.provider.slug, budgets[0].reach if budgets else Reach.GRANT, wait)
             raise RateLimitedError(f"{self.provider.name}'s limits want a pause.", retry_at=at)
         if wait > timedelta(0):
             self.clock.sleep(wait)

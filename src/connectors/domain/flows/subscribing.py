@@ -228,8 +228,10 @@ class Subscriber:
         return confirmed
 
     def _end_predecessors(self, uow: UnitOfWork, successor: Subscription) -> None:
-        """End what had lapsed, or never came to anything, now that its target is subscribed again; and whoever bears the
-        same name at the provider: a target that was renamed there is one arrangement still."""
+        """End what had lapsed, or never came to anything, now that its target is subscribed again.
+
+        So ends what bears the same name at the provider: a target that was renamed there is one arrangement still.
+        """
         for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
             is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
             is_same = one.status is SubscriptionStatus.ACTIVE and one.external_id == successor.external_id

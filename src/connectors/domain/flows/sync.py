@@ -268,8 +268,8 @@ class SyncFlow:
                 make_signal(draft, connection, SignalId(self.entropy.uuid7(now)), received_at=now, origin=origin)
                 for draft in drafts
             ]
-            added = uow.signals.record_all(signals) if signals else 0
-            job = self._progressed(job, walk, page, added, now)
+            new = uow.signals.record_all(signals) if signals else frozenset()
+            job = self._progressed(job, walk, page, len(new), now)
             if page.connection_metadata:
                 metadata = {**connection.metadata, **page.connection_metadata}
                 connection = uow.connections.save(attrs.evolve(connection, metadata=metadata, updated_at=now))
@@ -281,7 +281,7 @@ class SyncFlow:
                 pause = self.admission.pause_after_turn(uow, job, now)
                 uow.queue.put(sync_ticket(job, is_continued=True), delay=pause)
             uow.jobs.save(job)
-        return connection, job, signals
+        return connection, job, [signal for signal in signals if signal.id in new]
 
     def _require_ours(self, uow: UnitOfWork, job: SyncJob) -> None:
         present = uow.jobs.get(job.tenant_id, job.id, lock=True)

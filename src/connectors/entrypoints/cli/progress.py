@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -34,6 +34,9 @@ MARGIN = 4
 """Lines of the terminal that are not the jobs': heading, sum, and room for what is typed."""
 
 FRAMES_A_SECOND = 8
+
+ID_END = 8
+"""Characters of an id that tell it from others on one screen. The beginnings of ids made together are alike."""
 
 STATE_STYLES = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}
 
@@ -131,12 +134,13 @@ class Lines:
         is_time = self._next_at is None or now >= self._next_at
         if is_time:
             self._next_at = now + LINES_EVERY
+        names = _names(wishes)
         for wish in wishes:
             if is_time or wish.is_over:
-                self._tell(wish, now)
+                self._tell(names[wish.connection.id], wish, now)
 
-    def _tell(self, wish: Wish, now: datetime) -> None:
-        line = f"{_name(wish)}: {state_of(wish, now)}"
+    def _tell(self, name: str, wish: Wish, now: datetime) -> None:
+        line = f"{name}: {state_of(wish, now)}"
         if wish.job is not None:
             done = wish.job.progress
             line += f"; {done.pages} pages, {done.items} items, {done.signals} new signals"
@@ -169,8 +173,9 @@ class Screen:
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
         for heading in ("pages", "items", "signals", "items/s"):
             table.add_column(heading, justify="right", no_wrap=True)
+        names = _names(wishes)
         for wish in sorted(wishes, key=lambda wish: wish.is_over)[:room]:
-            self._add(table, wish, now)
+            self._add(table, names[wish.connection.id], wish, now)
         over = sum(wish.is_over for wish in wishes)
         items = sum(wish.job.progress.items for wish in wishes if wish.job is not None)
         rate = sum(self._rates.of(wish) for wish in wishes)
@@ -178,7 +183,7 @@ class Screen:
         total = f"{over} of {len(wishes)} done, {items:,} items, {rate:,.0f} items/s{hidden}. Ctrl-C stops it."
         return Group(table, Text(total, style="dim"))
 
-    def _add(self, table: Table, wish: Wish, now: datetime) -> None:
+    def _add(self, table: Table, name: str, wish: Wish, now: datetime) -> None:
         job = wish.job
         state = Text(state_of(wish, now), style="" if job is None else STATE_STYLES.get(job.status, ""))
         if wish.trouble is not None:
@@ -187,7 +192,7 @@ class Screen:
         if job is not None:
             done = job.progress
             cells = [f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(wish):,.0f}"]
-        table.add_row(Text(printable(_name(wish))), _bar(wish, now), state, *cells)
+        table.add_row(Text(printable(name)), _bar(wish, now), state, *cells)
 
 
 def _bar(wish: Wish, now: datetime) -> RenderableType:
@@ -197,5 +202,10 @@ def _bar(wish: Wish, now: datetime) -> RenderableType:
     return ProgressBar(total=None, pulse=True, width=BAR) if is_reading else ProgressBar(total=1, width=BAR)
 
 
-def _name(wish: Wish) -> str:
-    return f"{wish.connection.provider} {wish.connection.account.name}"
+def _names(wishes: Sequence[Wish]) -> dict[UUID, str]:
+    """What each connection is called here: tenants may have connected the same account, and then its id ends the name."""
+    often = Counter(wish.name for wish in wishes)
+    return {
+        wish.connection.id: wish.name if often[wish.name] == 1 else f"{wish.name} …{str(wish.connection.id)[-ID_END:]}"
+        for wish in wishes
+    }

@@ -22,8 +22,8 @@ def command(*, api_only: bool) -> None:
 
     Without POBLYSH_DATABASE_URL it runs its own PostgreSQL in the data folder.
     """
+    from connectors.adapters.prometheus.multiprocess import share_between_processes  # noqa: PLC0415 - as below
     from connectors.entrypoints.background import worker_beside  # noqa: PLC0415 - as below
-    from connectors.entrypoints.server import ConnectorsServer  # noqa: PLC0415 - gunicorn does not exist on Windows
 
     settings = load_settings()
     _ = settings.operators  # no operator token, no service: say so before anything is started
@@ -35,8 +35,13 @@ def command(*, api_only: bool) -> None:
 
     click.echo(f"Connectors listens on http://{settings.service.bind} (API explorer: /docs)", err=True)
     try:
-        with nullcontext() if api_only else worker_beside():
-            ConnectorsServer(settings, database, configure_worker).run()
+        # All processes of this machine count into one folder, which must be known before any of them begins to.
+        with share_between_processes() as metrics_directory:
+            # gunicorn does not exist on Windows.
+            from connectors.entrypoints.server import ConnectorsServer  # noqa: PLC0415
+
+            with nullcontext() if api_only else worker_beside():
+                ConnectorsServer(settings, database, configure_worker, metrics_directory).run()
     finally:
         database.stop()
 

@@ -53,6 +53,11 @@ class Wish:
     """Why it cannot be read."""
 
     @property
+    def name(self) -> str:
+        """Provider and account, for people."""
+        return f"{self.connection.provider} {self.connection.account.name}"
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will come of it."""
         return self.job is None or self.job.is_finished

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request
+from structlog.contextvars import bind_contextvars
 from werkzeug.exceptions import UnsupportedMediaType
 
 from connectors.adapters.system.operators import Operator
@@ -47,6 +48,8 @@ def serve(service: Service, operation: Operation, path: Mapping[str, str]) -> Re
     """
     operator = authorize(service, operation) if operation.auth in {Auth.OPERATOR, Auth.TENANT} else None
     tenant_id = read_tenant(operator) if operation.auth is Auth.TENANT and operator is not None else None
+    if tenant_id is not None:
+        bind_contextvars(tenant_id=str(tenant_id))
     try:
         answer = operation.handler(_call(service, operation, path, operator, tenant_id))
     except RequestRejectedError:

@@ -115,10 +115,7 @@ _UP = (
 )
 
 _DOWN = (
-    *(
-        f"DROP TABLE {table}"
-        for table in ("rate_limits", "idempotency_keys", "coverage_gaps", "coverage", "schedules")
-    ),
+    *(f"DROP TABLE {table}" for table in ("rate_limits", "idempotency_keys", "coverage_gaps", "coverage", "schedules")),
     "DROP INDEX jobs_finished",
     "DROP INDEX jobs_unfinished",
     "DROP INDEX jobs_queued",
