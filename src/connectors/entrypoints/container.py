@@ -53,6 +53,7 @@ class Container(containers.DeclarativeContainer):
     public_url: providers.Dependency[str | None] = providers.Dependency()
     schedule_settings: providers.Dependency[ScheduleSettings] = providers.Dependency()
     concurrency: providers.Dependency[ConcurrencySettings] = providers.Dependency()
+    lease_lifetime: providers.Dependency[timedelta] = providers.Dependency()
     turn: providers.Dependency[timedelta] = providers.Dependency()
     telemetry: providers.Dependency[Telemetry] = providers.Dependency()
     run_pending: providers.Dependency[Callable[[TicketHandler], int]] = providers.Dependency()
@@ -69,6 +70,7 @@ class Container(containers.DeclarativeContainer):
         providers=registry,
         apps=apps,
         telemetry=telemetry,
+        lease_lifetime=lease_lifetime,
     )
     ledger = providers.Singleton(Ledger, clock=clock, entropy=entropy)
     scheduler = providers.Singleton(Scheduler, clock=clock, entropy=entropy, settings=schedule_settings)

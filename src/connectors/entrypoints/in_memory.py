@@ -14,6 +14,7 @@ from connectors.adapters.system.entropy import SystemEntropy
 from connectors.domain.flows.admission import ConcurrencySettings
 from connectors.domain.flows.connect import ConnectSettings
 from connectors.domain.flows.scheduling import ScheduleSettings
+from connectors.domain.flows.tokens import LEASE_LIFETIME
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
@@ -55,6 +56,7 @@ def in_memory(
         public_url=providers.Object(public_url),
         schedule_settings=ScheduleSettings(),
         concurrency=ConcurrencySettings(),
+        lease_lifetime=providers.Object(LEASE_LIFETIME),
         turn=providers.Object(TURN),
         telemetry=telemetry or Silence(),
         run_pending=providers.Object(lambda tickets: MemoryWorker(database, tickets.handle_ticket).run_pending()),

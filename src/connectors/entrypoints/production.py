@@ -24,6 +24,7 @@ from connectors.adapters.system.settings import Settings, load_settings, read_se
 from connectors.domain.flows.admission import ConcurrencySettings
 from connectors.domain.flows.connect import ConnectSettings
 from connectors.domain.flows.scheduling import ScheduleSettings
+from connectors.domain.flows.tokens import LEASE_LIFETIME
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
@@ -202,6 +203,8 @@ def build(
             per_provider=service.provider_concurrency,
             providers=settings.provider_concurrency,
         ),
+        # The usual one, or, with a longer timeout, time for its headers, its silence and the connecting.
+        lease_lifetime=providers.Object(max(LEASE_LIFETIME, 3 * service.outbound_timeout)),
         turn=providers.Object(service.job_turn),
         telemetry=providers.Object(telemetry or Silence()),
         run_pending=providers.Object(lambda tickets: run_pending(database, settings, tickets)),

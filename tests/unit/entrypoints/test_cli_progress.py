@@ -104,3 +104,13 @@ def test_no_terminal_no_screen(capsys):
     assert logging.getLogger().handlers == before
     assert capsys.readouterr() == ("", "")
     assert clock_time(NOW, NOW) == "05:06:07Z"
+
+
+def test_a_narrow_terminal_keeps_the_numbers():
+    """Where there is little room the bar goes, and the numbers stay."""
+    screen, console = make_screen(width=60)
+    text = shown(
+        screen, console, [make_wish("a long name", status=JobStatus.RUNNING, progress=Progress(items=1_234_567))]
+    )
+    assert "1,234,567" in text
+    assert "items/s" in text

@@ -31,8 +31,9 @@ from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
-LEASE_LIFETIME = timedelta(seconds=60)
-"""Longer than the token endpoint may take (its timeout is 30 s), short enough that a dead holder is soon replaced."""
+LEASE_LIFETIME = timedelta(seconds=100)
+"""Longer than a call to a token endpoint can take with the usual timeout of 30 s (so long to the headers, so long of
+silence in the body, and 10 s to connect), short enough that a dead holder is soon replaced."""
 
 POLL_INTERVAL = timedelta(milliseconds=50)
 """How often a caller looks whether the one who refreshes is done."""
@@ -113,6 +114,8 @@ class TokenKeeper:
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
     telemetry: Telemetry = attrs.field(factory=Silence)
+    lease_lifetime: timedelta = LEASE_LIFETIME
+    """How long one process may take for a refresh before another one tries."""
     _flights: SingleFlight[tuple[TokenSet, int, Provider]] = attrs.field(
         factory=SingleFlight, init=False, eq=False, repr=False
     )
@@ -172,7 +175,7 @@ class TokenKeeper:
     def _lease_and_refresh(
         self, tenant_id: TenantId, grant_id: GrantId, seen_version: int
     ) -> tuple[TokenSet, int, Provider]:
-        give_up_at = self.clock.now() + 2 * LEASE_LIFETIME
+        give_up_at = self.clock.now() + 2 * self.lease_lifetime
         while True:
             now = self.clock.now()
             with self.unit_of_work() as uow:
@@ -181,7 +184,7 @@ class TokenKeeper:
                     raise _gone()
                 if grant.version > seen_version:
                     return self.open(grant), grant.version, self.providers.get(grant.provider)
-                lease = uow.grants.claim_refresh(tenant_id, grant_id, now=now, until=now + LEASE_LIFETIME)
+                lease = uow.grants.claim_refresh(tenant_id, grant_id, now=now, until=now + self.lease_lifetime)
             if lease is not None:
                 break
             if now > give_up_at:

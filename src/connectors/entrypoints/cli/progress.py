@@ -30,6 +30,12 @@ RATE_OVER = timedelta(seconds=10)
 BAR = 12
 """Characters. How much there is to read, no provider says: the bar shows that it goes on, and when it is done."""
 
+ROOMY = 80
+"""Characters in a line that leave room for the bar."""
+
+LEAST_STATE = 9
+"""Characters of a state that are always shown: `succeeded`."""
+
 MARGIN = 4
 """Lines of the terminal that are not the jobs': heading, sum, and room for what is typed."""
 
@@ -169,10 +175,12 @@ class Screen:
         """The jobs, those that go on first, as many as there is room for; below them the sum."""
         room = max(self._live.console.height - MARGIN, 1)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("connection", "", "state"):
-            table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        # In a narrow terminal the bar gives way, then the name and the state, never the numbers.
+        table.add_column("connection", no_wrap=True, overflow="ellipsis")
+        table.add_column("", width=BAR if self._live.console.width >= ROOMY else 0)
+        table.add_column("state", no_wrap=True, overflow="ellipsis", min_width=LEAST_STATE)
         for heading in ("pages", "items", "signals", "items/s"):
-            table.add_column(heading, justify="right", no_wrap=True)
+            table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
         names = _names(wishes)
         for wish in sorted(wishes, key=lambda wish: wish.is_over)[:room]:
             self._add(table, names[wish.connection.id], wish, now)
@@ -203,7 +211,7 @@ def _bar(wish: Wish, now: datetime) -> RenderableType:
 
 
 def _names(wishes: Sequence[Wish]) -> dict[UUID, str]:
-    """What each connection is called here: tenants may have connected the same account, and then its id ends the name."""
+    """What each connection is called here. Tenants may have connected the same account: then its id's end tells."""
     often = Counter(wish.name for wish in wishes)
     return {
         wish.connection.id: wish.name if often[wish.name] == 1 else f"{wish.name} …{str(wish.connection.id)[-ID_END:]}"

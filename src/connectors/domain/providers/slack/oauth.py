@@ -50,9 +50,9 @@ USER_PREFIX = "user:"
 TOKEN_METHOD = "oauth.v2.access"  # noqa: S105 - a method's name
 TOKEN_LIMIT = 8192
 """Characters. Slack promises up to 255 for tokens; longer ones have been announced as possible."""
-REUSE_WINDOW = timedelta(seconds=60)
+REUSE_WINDOW = timedelta(minutes=5)
 """Slack gives a used refresh token a grace time that it does not publish. A wrong guess costs nothing: the answer is
-then the same reauthorization that not trying would end in."""
+then the same reauthorization that not trying would end in. Longer than a refresh lease lasts, or nobody could try."""
 LONGEST_LIFETIME = 10 * 365 * 86_400
 """Seconds. An `expires_in` beyond ten years is damage."""
 
