@@ -83,7 +83,7 @@ def test_the_whole_journey(api, vendor):
 
     vendor.add_items(item(1), item(2), item(3))
     owner = TenantId(UUID(tenant)), ConnectionId(UUID(connection["id"]))
-    job = api.connectors.sync.request(*owner, JobType.BACKFILL)
+    job = api.connectors.jobs.request(*owner, JobType.BACKFILL)
     assert api.connectors.sync.run(owner[0], job.id).status is JobStatus.SUCCEEDED
     assert len(api.get("/signals", tenant=tenant).get_json()["signals"]) == 3
 

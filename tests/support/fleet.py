@@ -22,19 +22,19 @@ PATIENCE = 60
 
 @attrs.frozen
 class SharedClock:
-    """The providers' clock, which is the service's as well. It stands still until the providers' is advanced.
-
-    Who sleeps waits a moment, because somebody else works in the meantime, and finds that no time has passed: else one
-    who waits for a lease would make it expire.
-    """
+    """The providers' clock, which is the service's as well. It stands still until the providers' is advanced."""
 
     of_providers: object
+    passes: bool = False
+    """Whether time passes for who sleeps. Where many wait for one, it must not: they would make its lease expire."""
 
     def now(self):
         return self.of_providers.now()
 
     def sleep(self, duration):
         time.sleep(min(duration, MOMENT / 10).total_seconds())
+        if self.passes:
+            self.of_providers.advance(duration)
 
 
 class PromptQueue(ProcrastinateJobQueue):
@@ -146,6 +146,13 @@ class Fleet:
 
         list(self.pool.map(tick, self.schedules))
 
+    def go_on(self):
+        """All that is due at this instant, on both sides: new channels announce themselves."""
+        self.tick()
+        self.settle()
+        self.stage.deliver()
+        self.settle()
+
     def settle(self):
         """Wait until nothing is left that can be done now."""
         deadline = time.monotonic() + PATIENCE
@@ -161,12 +168,12 @@ _BUSY = f"SELECT count(*) FROM ({_LEFT}) AS ticket"
 
 
 @contextmanager
-def open_fleet(stage, clock, *, schedulers, workers):
+def open_fleet(stage, clock, *, schedulers, workers, concurrency=2):
     """So many schedulers and workers beside the stage's service, each with pools of its own, until the block ends."""
     settings = load(stage.environment)
     database = prepare(settings)
     diary, tally = Diary(), Tally()
-    options = WorkerOptions(concurrency=2)
+    options = WorkerOptions(concurrency=concurrency)
     with ExitStack() as stack:
 
         def machine():

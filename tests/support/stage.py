@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import attrs
@@ -148,10 +149,12 @@ class Tenant(Core):
         return url.replace("{tenant_id}", self.tenant_id).replace("{connection_id}", connection["id"])
 
     def sync(self, connection, job_type=JobType.INCREMENTAL):
-        """Read it now, as `connectors sync --now` does."""
-        flow, tenant_id = self.stage.connectors.sync, TenantId(UUID(self.tenant_id))
-        job = flow.request(tenant_id, ConnectionId(UUID(connection["id"])), job_type)
-        return flow.run(tenant_id, job.id)
+        """Read it now, as `connectors sync --wait` does; the job, ended, its vendor's limits waited out."""
+        connectors, tenant_id = self.stage.connectors, TenantId(UUID(self.tenant_id))
+        job = connectors.jobs.request(tenant_id, ConnectionId(UUID(connection["id"])), job_type)
+        while not (job := connectors.sync.run(tenant_id, job.id)).is_finished and not job.failures:
+            connectors.clock.sleep(max(job.retry_after - connectors.clock.now(), timedelta(milliseconds=10)))
+        return job
 
     def signals(self, **filters):
         """All of the tenant's signals."""

@@ -110,7 +110,7 @@ class TicketHandler:
             self._put_back(task, tenant_id, subject_id, delay=CRASH_PAUSE)
         except InfrastructureError as error:
             log.warning("ticket_put_back", extra={"task": str(task), "reason": error.message})
-            self._put_back(task, tenant_id, subject_id)
+            self._put_back(task, tenant_id, subject_id, delay=PUT_BACK_PAUSE)
         except Exception:
             log.exception("ticket_crashed", extra={"task": str(task)})
             self._put_back(task, tenant_id, subject_id, delay=CRASH_PAUSE)

@@ -224,6 +224,19 @@ class Vendor:
         return value
 
 
+class LeapingClock(ImpatientClock):
+    """Nobody waits, and time may be skipped."""
+
+    def __init__(self):
+        self.ahead = timedelta(0)
+
+    def now(self):
+        return super().now() + self.ahead
+
+    def leap(self, duration):
+        self.ahead += duration
+
+
 def make_system(slug, vendor):
     """Everything in memory, at the vendors' true hosts."""
     client_id, secret = CLIENTS[slug]
@@ -235,7 +248,7 @@ def make_system(slug, vendor):
         options={"pubsub_topic": TOPIC} if slug == "gmail" else {},
     )
     return Connectors.in_memory(
-        respond=vendor, apps={app.provider: app}, clock=ImpatientClock(), redirect_uri=CORE_CALLBACK
+        respond=vendor, apps={app.provider: app}, clock=LeapingClock(), redirect_uri=CORE_CALLBACK
     )
 
 
@@ -264,7 +277,11 @@ def live(slug, rng, *, spoils=0.0, redirects=0.0, is_spoilt_early=True):
     for connection in system.browse.list_connections(tenant).items:
         for job_type in (JobType.BACKFILL, JobType.INCREMENTAL):
             with suppress(ConnectorsError):
-                system.sync.run(tenant, system.sync.request(tenant, connection.id, job_type).id)
+                system.sync.run(tenant, system.jobs.request(tenant, connection.id, job_type).id)
+            # Neither a pause that the vendor asked for nor a pause after a failure keeps anybody from asking on.
+            system.clock.leap(timedelta(hours=2))
+        with suppress(ConnectorsError):
+            system.tend.tend(tenant, connection.id)
         with suppress(ConnectorsError):
             system.connect.refresh(tenant, connection.id)
         with suppress(ConnectorsError):

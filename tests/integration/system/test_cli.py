@@ -385,13 +385,14 @@ def test_an_unknown_tenant_is_one_line(connectors, arguments):
     assert line.startswith("Error: There is no such tenant")
 
 
-def test_sync(filled, connectors, sandbox_server):
-    """`sync --now` reads the provider and says how it went."""
+def test_backfill_and_sync(filled, connectors, sandbox_server):
+    """`backfill` and `sync` read the provider beside the worker that is there, and say how it went."""
     sandbox_server.sandbox.github.open_issue("ada/lamp", "Made before", by="ada")
-    arguments = ("--tenant", filled.tenant_id, "--connection", filled.connection["id"], "--backfill-days", "30")
-    done = connectors("sync", "--now", *arguments, "-o", "json")
-    assert done.code == 0, done.err
-    assert json.loads(done.out)["status"] == "succeeded"
+    arguments = ("--tenant", filled.tenant_id, "--connection", filled.connection["id"])
+    for command in (("backfill", "--days", "29"), ("sync",)):
+        done = connectors(*command, *arguments, "-o", "json")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["status"] == "succeeded"
     assert "Made before" in " ".join(one["title"] for one in filled.list("signals"))
 
 

@@ -1,6 +1,7 @@
 """The coverage ledger: what is proven, what may be missing, and no gap that is none."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -108,7 +109,7 @@ def test_merged_intervals_are_the_union(stretches, grows_from):
         return {tick for tick in range(60) for start, end in ones if start <= tick < (60 if end is None else end)}
 
     assert covered(merged) == covered(given_ones)
-    assert all(end is not None and end < following for (_, end), (following, _) in zip(merged, merged[1:]))
+    assert all(end is not None and end < following for (_, end), (following, _) in pairwise(merged))
 
 
 # --- proofs ----------------------------------------------------------------------------------------------------------

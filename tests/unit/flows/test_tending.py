@@ -36,11 +36,11 @@ LOGGED = {"probe": probe, "missed": missed, "redeliver": redeliver}
 class Garden:
     """A connection of Acme with a hook, whose first reads are done; items are read, states are only told."""
 
-    def __init__(self, targets=None, families=(ITEMS, STATES), before=None, **subscriptions):
+    def __init__(self, boxes=None, families=(ITEMS, STATES), before=None, **subscriptions):
         self.world = World(make_acme(families=families, subscriptions=subscriptions))
         self.vendor = self.world.vendor
         self.vendor.takes_hooks_over = "lifetime" not in subscriptions
-        self.vendor.targets = targets
+        self.vendor.targets = boxes
         if before is not None:
             self.vendor.before = before
         self.connection = self.world.connect()
@@ -117,7 +117,7 @@ def test_nothing_lapses_in_a_month():
     garden.vendor.before = look
     end = garden.now + timedelta(days=30)
     while garden.now < end:
-        garden.world.later(hours=4)
+        garden.world.later(hours=12)
         garden.world.tick()
         garden.world.work()
         assert len(garden.vendor.live_hooks()) == 1
@@ -161,21 +161,23 @@ def test_where_it_can_be_extended_it_is():
 
 def test_a_renewal_that_fails_is_tried_until_it_lapses():
     """Every few minutes while there is time; then it has lapsed, which is a gap; then with growing pauses."""
-    garden = Garden(**EXPIRING)
+    garden = Garden(lifetime=timedelta(hours=6), subscribe=subscribe_for_a_time)
     first = garden.active
     garden.vendor.before = refuse_hooks
     while garden.now < first.expires_at:
         garden.go_on()
         if garden.now < first.expires_at:
             assert garden.active.id == first.id
-    assert garden.vendor.count("POST /api/hooks") > 200
+    assert garden.vendor.count("POST /api/hooks") >= 8
     assert garden.trouble == f"{WEBHOOK_TROUBLE}Acme answered 503."
     assert set(garden.statuses()) == {"lapsed", "failed"}
-    assert garden.gaps() == [(name, first.expires_at, None) for name in ("items", "states")]
+    gaps = {family: (from_at, to_at) for family, from_at, to_at in garden.gaps()}
+    assert gaps["states"] == (first.expires_at, None)
+    assert gaps["items"][0] >= first.expires_at  # a sync may have gone over its beginning
     garden.vendor.log.clear()
     while garden.now < first.expires_at + timedelta(days=2):
         garden.go_on()
-    assert 8 <= garden.vendor.count("POST /api/hooks") <= 16
+    assert 6 <= garden.vendor.count("POST /api/hooks") <= 12
     assert garden.vendor.count("GET /api/targets") <= 40  # it is calm in between, too
     assert garden.trouble.startswith(WEBHOOK_TROUBLE)
 
@@ -212,7 +214,7 @@ def test_connecting_again_after_it_had_lapsed():
     garden.world.connect()
     garden.go_on()
     assert garden.statuses() == ["ended", "active"]
-    assert garden.gaps() == [("items", first.expires_at, garden.now), ("states", first.expires_at, garden.now)]
+    assert garden.gaps() == [("states", first.expires_at, garden.now)]  # the read that follows has closed the other
     assert garden.stream()[-1] == (garden.now, None)
     assert garden.next_at - garden.now > timedelta(hours=1)
 
@@ -285,7 +287,7 @@ def test_a_refused_target_is_tried_again_with_growing_pauses():
     def refuse(request):
         return answer(status=403) if request.method == "POST" and b'"y"' in (request.body or b"") else None
 
-    garden = Garden(targets=["x", "y"], before=refuse)
+    garden = Garden(boxes=["x", "y"], before=refuse)
     waits = []
     for _ in range(12):
         before = garden.vendor.count("POST /api/hooks")
@@ -307,7 +309,7 @@ def test_a_refused_target_is_tried_again_with_growing_pauses():
 
 def test_what_is_gone_at_the_vendor_is_no_trouble():
     """A target that is not wanted any more ends with its subscription, and holds the others' proof up no longer."""
-    garden = Garden(targets=["x", "y"], probe=probe)
+    garden = Garden(boxes=["x", "y"], probe=probe)
     gone = next(name for name, hook in garden.vendor.hooks.items() if hook["target"] == "y")
     garden.vendor.targets = ["x"]
     del garden.vendor.hooks[gone]
@@ -395,7 +397,7 @@ def test_what_is_on_its_way_or_has_come_is_not_missed():
     garden.tend()
     assert garden.gaps(is_open=False) == []
     garden.go_on()
-    assert len(garden.gaps()) == 1
+    assert len(garden.gaps(is_open=False)) == 1
 
 
 def test_nothing_in_the_log_is_looked_at_too_late():
@@ -439,9 +441,10 @@ def crash(*args):
 )
 def test_there_is_always_a_next_look(subscriptions, before):
     """Whatever the vendor or its room does, the subscriptions are looked at again within hours."""
-    garden = Garden(**subscriptions)
+    garden = Garden()
+    garden.world.connectors.providers._providers["acme"] = make_acme(subscriptions=subscriptions)
+    garden.vendor.before = before or (lambda request: None)
     for _ in range(3):
-        garden.vendor.before = before or (lambda request: None)
         garden.go_on()
         garden.go_on()
         assert timedelta(0) < garden.next_at - garden.now <= REST * 1.2
@@ -473,7 +476,7 @@ def test_a_bug_with_one_does_not_hinder_the_others(caplog):
     def probing(app, connection, subscription):
         yield from crash()
 
-    garden = Garden(targets=["x", "y"], probe=probing, **EXPIRING)
+    garden = Garden(boxes=["x", "y"], probe=probing, **EXPIRING)
     with garden.world.uow() as uow:
         x = next(one for one in garden.world.subscriptions(garden.connection) if one.target == "x")
         uow.subscriptions.save(attrs.evolve(x, expires_at=None))

@@ -402,6 +402,8 @@ class IngestFlow:
             self._follow_up(uow, outcome)
             if row.status is DeliveryStatus.FAILED:
                 self._open_gap(uow, row)
+            else:
+                self._close_missed(uow, row)
         elif row.status is DeliveryStatus.PROCESSED:
             self._heal(uow, outcome, row)
         return recorded
@@ -440,10 +442,20 @@ class IngestFlow:
         )
 
     def _close_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
-        if row.connection_id is None or row.status is DeliveryStatus.FAILED:
+        if row.status is not DeliveryStatus.FAILED:
+            self._close(uow, row, GapCause.DELIVERY_FAILED, str(row.id))
+
+    def _close_missed(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+        """What the provider's log had as lost has come after all."""
+        webhooks = self.providers.get(row.provider).webhooks
+        if webhooks is not None and webhooks.subscriptions is not None and webhooks.subscriptions.missed is not None:
+            self._close(uow, row, GapCause.DELIVERY_MISSED, row.delivery_id)
+
+    def _close(self, uow: UnitOfWork, row: WebhookDelivery, cause: GapCause, reference: str) -> None:
+        if row.connection_id is None:
             return
         for gap in uow.coverage.list_gaps(row.tenant_id, row.connection_id, is_open=True):
-            if gap.cause is GapCause.DELIVERY_FAILED and gap.reference == str(row.id):
+            if gap.cause is cause and gap.reference == reference:
                 self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
 
     def _report(self, outcomes: Sequence[_Outcome], recorded: Recorded) -> None:

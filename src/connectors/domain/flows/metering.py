@@ -22,8 +22,9 @@ RESERVE = "reserve"
 ALL = "*"
 """What stands for the budget in the key of a pause that names none."""
 
-FIRST_PATIENCE = timedelta(seconds=1)
-"""How long the first request of a page may be held back. Longer waits are stored on the job: no thread sleeps them."""
+FIRST_PATIENCE = timedelta(seconds=2)
+"""How long the first request of a page may be held back: a little more than what lies between two writes at GitHub.
+Longer waits are stored on the job: no thread sleeps them."""
 
 LATER_PATIENCE = timedelta(seconds=15)
 """How long each further request of a page may be: giving up here would throw away what the page has spent already."""

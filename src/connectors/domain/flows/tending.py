@@ -68,9 +68,14 @@ class _Visit:
     trouble: str | None = None
     broken_since: datetime | None = None
     """Since when deliveries may have been missed, the earliest instant."""
+    resume_at: datetime | None = None
+    """When the vendor wants to be asked again: its limits cut the visit short, which is no trouble."""
 
     def note(self, error: ConnectorsError) -> None:
-        self.trouble = self.trouble or error.message
+        if isinstance(error, RateLimitedError):
+            self.resume_at = error.retry_at if self.resume_at is None else max(self.resume_at, error.retry_at)
+        else:
+            self.trouble = self.trouble or error.message
 
     def note_broken(self, since: datetime) -> None:
         self.broken_since = since if self.broken_since is None else min(since, self.broken_since)
@@ -223,23 +228,11 @@ class TendFlow:
     # --- what got lost -------------------------------------------------------------------------------------------
 
     def _recover(self, visit: _Visit, subscription: Subscription, missed: Iterable[MissedDelivery]) -> None:
-        """Put missed deliveries on record as gaps, and ask the vendor to send them once more."""
-        for delivery in missed:
-            with self.unit_of_work() as uow:
-                if self._has_come(uow, visit.connection, delivery.delivery_id):
-                    continue
-                self.ledger.open_gap(
-                    uow,
-                    visit.connection,
-                    self.ledger.family_names(visit.provider, delivery.event),
-                    GapCause.DELIVERY_MISSED,
-                    "The provider could not deliver an event.",
-                    from_at=delivery.at,
-                    to_at=delivery.at,
-                    reference=delivery.delivery_id,
-                )
-            if visit.subscriptions.redeliver is None:
-                continue
+        """Put missed deliveries on record as gaps, all of them, and then ask the vendor to send them once more."""
+        lost = [delivery for delivery in missed if self._put_on_record(visit, delivery)]
+        if visit.subscriptions.redeliver is None:
+            return
+        for delivery in lost:
             try:
                 again = visit.subscriptions.redeliver(visit.app, visit.connection, subscription, delivery)
                 self.converser.run(visit.provider, visit.app, again, visit.tokens, meter=visit.meter)
@@ -247,6 +240,23 @@ class TendFlow:
                 raise
             except ProviderFailedError as error:
                 log.warning("redelivery_failed", extra={"reason": error.message})
+
+    def _put_on_record(self, visit: _Visit, delivery: MissedDelivery) -> bool:
+        """Whether it is missing indeed."""
+        with self.unit_of_work() as uow:
+            if self._has_come(uow, visit.connection, delivery.delivery_id):
+                return False
+            self.ledger.open_gap(
+                uow,
+                visit.connection,
+                self.ledger.family_names(visit.provider, delivery.event),
+                GapCause.DELIVERY_MISSED,
+                "The provider could not deliver an event.",
+                from_at=delivery.at,
+                to_at=delivery.at,
+                reference=delivery.delivery_id,
+            )
+            return True
 
     def _close_recovered(self, uow: UnitOfWork, visit: _Visit) -> None:
         connection = visit.connection
@@ -330,7 +340,8 @@ class TendFlow:
                     due.append(max(renew_at, now + RETRY_BASE) if visit.trouble else renew_at)
             elif one.status is not SubscriptionStatus.ENDED:
                 due.append(one.updated_at + retry_pause(one.failures))
-        return max(min(due) - now, timedelta(minutes=1))
+        # Not before the vendor wants it, and then at once: what was cut short may be all that matters.
+        return max((visit.resume_at or min(due)) - now, timedelta(minutes=1))
 
     def _locked(self, uow: UnitOfWork, subscription: Subscription) -> Subscription:
         uow.connections.get(subscription.tenant_id, subscription.connection_id, lock=True)

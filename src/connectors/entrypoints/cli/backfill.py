@@ -10,7 +10,7 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobType
-from connectors.entrypoints.cli.following import read_now
+from connectors.entrypoints.cli.following import name_again, read_now
 from connectors.entrypoints.cli.moments import instant, show_instant
 from connectors.entrypoints.cli.output import Output, output_option, show_rows
 from connectors.entrypoints.cli.system import (
@@ -96,13 +96,7 @@ def _order(connectors: Connectors, since: datetime | None, days: int | None, unt
 
 def _again(tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, order: Order) -> str:
     """The command that goes on with this: with the instant, because `--days` means another one by then."""
-    words = ["connectors backfill"]
-    if tenant_id is not None:
-        words.append(f"--tenant {tenant_id}")
-    if provider is not None:
-        words.append(f"--provider {provider}")
-    if connection_id is not None:
-        words.append(f"--connection {connection_id}")
+    words = [name_again("backfill", tenant_id, provider, connection_id)]
     if not order.is_any_range and order.since is not None:
         words.append(f"--since {rfc3339(order.since)}")
     if order.until is not None:

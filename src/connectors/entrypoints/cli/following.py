@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 import click
 
 from connectors.domain.model.connection import Connection
+from connectors.domain.model.ids import TenantId
 from connectors.entrypoints.cli.lending import INTERRUPTED, lend_a_hand
 from connectors.entrypoints.cli.output import Output, show_one, show_rows
 from connectors.entrypoints.cli.progress import open_display, state_of
@@ -59,6 +61,12 @@ def read_now(
     if not all(wish.is_fulfilled for wish in wishes):
         _say_next_steps(wishes)
         raise click.exceptions.Exit(1)
+
+
+def name_again(command: str, tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None) -> str:
+    """The command line that chooses the same connections."""
+    options = {"tenant": tenant_id, "provider": provider, "connection": connection_id}
+    return " ".join(["connectors", command, *(f"--{name} {value}" for name, value in options.items() if value)])
 
 
 def follow(system: System, wishes: Sequence[Wish], *, pause: Callable[[float], None] = time.sleep) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import attrs
 import click
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.domain.model.sync import JobStatus
-from connectors.entrypoints.cli.output import printable
+from connectors.entrypoints.cli.output import GAP, printable
 from connectors.entrypoints.cli.wishes import Wish
 
 LINES_EVERY = timedelta(seconds=5)
@@ -30,11 +31,14 @@ RATE_OVER = timedelta(seconds=10)
 BAR = 12
 """Characters. How much there is to read, no provider says: the bar shows that it goes on, and when it is done."""
 
-ROOMY = 80
+ROOMY = 100
 """Characters in a line that leave room for the bar."""
 
-LEAST_STATE = 9
-"""Characters of a state that are always shown: `succeeded`."""
+NUMBERS = ("pages", "items", "signals", "items/s")
+"""The headings of the numbers' columns."""
+
+LEAST_STATE = len("waiting until 12:34:56Z")
+"""Characters of a state that matter more than a long name."""
 
 MARGIN = 4
 """Lines of the terminal that are not the jobs': heading, sum, and room for what is typed."""
@@ -173,34 +177,54 @@ class Screen:
 
     def render(self, wishes: Sequence[Wish], now: datetime) -> RenderableType:
         """The jobs, those that go on first, as many as there is room for; below them the sum."""
-        room = max(self._live.console.height - MARGIN, 1)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        # In a narrow terminal the bar gives way, then the name and the state, never the numbers.
-        table.add_column("connection", no_wrap=True, overflow="ellipsis")
-        table.add_column("", width=BAR if self._live.console.width >= ROOMY else 0)
-        table.add_column("state", no_wrap=True, overflow="ellipsis", min_width=LEAST_STATE)
-        for heading in ("pages", "items", "signals", "items/s"):
-            table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+        lines = max(self._live.console.height - MARGIN, 1)
+        shown = sorted(wishes, key=lambda wish: wish.is_over)[:lines]
         names = _names(wishes)
-        for wish in sorted(wishes, key=lambda wish: wish.is_over)[:room]:
-            self._add(table, names[wish.connection.id], wish, now)
+        numbers = [self._numbers(wish) for wish in shown]
+        table = self._table([names[wish.connection.id] for wish in shown], numbers)
+        for wish, cells in zip(shown, numbers, strict=True):
+            bar = [_bar(wish, now)] if self._has_bar else []
+            table.add_row(Text(printable(names[wish.connection.id])), *bar, _state(wish, now), *cells)
         over = sum(wish.is_over for wish in wishes)
         items = sum(wish.job.progress.items for wish in wishes if wish.job is not None)
         rate = sum(self._rates.of(wish) for wish in wishes)
-        hidden = f", {len(wishes) - room} not shown" if len(wishes) > room else ""
+        hidden = f", {len(wishes) - lines} not shown" if len(wishes) > lines else ""
         total = f"{over} of {len(wishes)} done, {items:,} items, {rate:,.0f} items/s{hidden}. Ctrl-C stops it."
         return Group(table, Text(total, style="dim"))
 
-    def _add(self, table: Table, name: str, wish: Wish, now: datetime) -> None:
-        job = wish.job
-        state = Text(state_of(wish, now), style="" if job is None else STATE_STYLES.get(job.status, ""))
-        if wish.trouble is not None:
-            state.append(f": {printable(wish.trouble)}")
-        cells: list[RenderableType] = ["", "", "", ""]
-        if job is not None:
-            done = job.progress
-            cells = [f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(wish):,.0f}"]
-        table.add_row(Text(printable(name)), _bar(wish, now), state, *cells)
+    def _table(self, names: Sequence[str], numbers: Sequence[Sequence[str]]) -> Table:
+        """Columns for this terminal: the bar gives way first, then the name and the state, never the numbers."""
+        taken = (BAR + GAP if self._has_bar else 0) + sum(
+            max(cell_len(cell) for cell in (heading, *cells))
+            for heading, cells in zip(NUMBERS, zip(*numbers, strict=True), strict=True)
+        )
+        left = max(self._live.console.width - taken - GAP * (len(NUMBERS) + 1), 2)
+        widest = min(max(cell_len(name) for name in names), max(left - LEAST_STATE, left // 3))
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        table.add_column("connection", no_wrap=True, overflow="ellipsis", max_width=widest)
+        if self._has_bar:
+            table.add_column("", width=BAR)
+        table.add_column("state", no_wrap=True, overflow="ellipsis", max_width=left - widest)
+        for heading in NUMBERS:
+            table.add_column(heading, justify="right", no_wrap=True)
+        return table
+
+    @property
+    def _has_bar(self) -> bool:
+        return self._live.console.width >= ROOMY
+
+    def _numbers(self, wish: Wish) -> tuple[str, ...]:
+        if wish.job is None:
+            return ("",) * len(NUMBERS)
+        done = wish.job.progress
+        return (f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(wish):,.0f}")
+
+
+def _state(wish: Wish, now: datetime) -> Text:
+    state = Text(state_of(wish, now), style="" if wish.job is None else STATE_STYLES.get(wish.job.status, ""))
+    if wish.trouble is not None:
+        state.append(f": {printable(wish.trouble)}")
+    return state
 
 
 def _bar(wish: Wish, now: datetime) -> RenderableType:

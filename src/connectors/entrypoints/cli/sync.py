@@ -6,7 +6,7 @@ import click
 
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
-from connectors.entrypoints.cli.following import read_now
+from connectors.entrypoints.cli.following import name_again, read_now
 from connectors.entrypoints.cli.output import Output, output_option
 from connectors.entrypoints.cli.system import any_tenant_option, open_system
 from connectors.entrypoints.cli.wishes import Order
@@ -49,7 +49,7 @@ def command(
             connections,
             Order(type=JobType.INCREMENTAL),
             output,
-            again="connectors sync",
+            again=name_again("sync", tenant_id, provider, connection_id),
             is_one=connection_id is not None,
             is_detached=detach,
         )

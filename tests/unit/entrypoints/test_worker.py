@@ -1,0 +1,238 @@
+"""What workers do with tickets: never raise, lose nothing, and do not spin."""
+
+import logging
+from datetime import timedelta
+from threading import Event
+
+import attrs
+import pytest
+import structlog
+
+from connectors.domain.model.errors import InfrastructureError, VaultError
+from connectors.domain.model.ids import ConnectionId, GrantId, JobId
+from connectors.domain.model.queue import Task, refresh_ticket, sync_ticket, tend_ticket
+from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.trace import TRACE_ID
+from connectors.entrypoints.worker import RETRY_PAUSES
+from tests.support.builders import OTHER_TENANT, TENANT, make_id
+from tests.support.world import World
+
+
+class Raising:
+    """A flow, or a unit of work, that fails."""
+
+    def __init__(self, error, times=None):
+        self.error, self.times, self.calls = error, times, 0
+
+    def __getattr__(self, name):
+        return self._fail
+
+    def __call__(self, *args, **options):
+        self._fail()
+
+    def _fail(self, *args, **options):
+        self.calls += 1
+        raise self.error
+
+
+class Stopwatch(Event):
+    """An event that nobody waits for in earnest."""
+
+    def __init__(self, *, stops_after=None):
+        super().__init__()
+        self.waited, self.stops_after = [], stops_after
+
+    def wait(self, timeout=None):
+        self.waited.append(timeout)
+        return self.stops_after is not None and len(self.waited) >= self.stops_after
+
+
+class Bench:
+    """A connection whose first reads are done, and a handler of tickets whose parts can be broken."""
+
+    def __init__(self):
+        self.world = World()
+        self.connection = self.world.connect()
+        self.world.work()
+        self.handler = self.world.connectors.tickets
+
+    def subject(self, task):
+        match task:
+            case Task.SYNC:
+                return self.world.connectors.jobs.request(TENANT, self.connection.id, JobType.BACKFILL).id
+            case Task.TEND:
+                return self.connection.id
+            case _:
+                return self.connection.grant_id
+
+    def broken(self, task, error, **changes):
+        """The handler, with the flow for such tickets failing."""
+        part = {Task.SYNC: "sync", Task.TEND: "tend", Task.REFRESH: "keeper"}[task]
+        return attrs.evolve(self.handler, **{part: Raising(error), **changes})
+
+    def take(self):
+        """Take every ticket out, as a worker would; what they name."""
+        with self.world.uow() as uow:
+            rows = list(uow.queue._rows.values())
+            for row in rows:
+                uow.queue._rows.remove((row.ticket.tenant_id, row.number))
+        return [row.ticket for row in rows]
+
+    def waits(self):
+        """Until when tickets wait, from now."""
+        return [due_at - self.world.clock.now() for _, due_at in self.world.tickets()]
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_each_ticket_comes_to_its_flow(bench, task):
+    """A sync is run, a connection tended, a grant refreshed."""
+    subject = bench.subject(task)
+    bench.world.vendor.log.clear()
+    bench.handler.handle(task, TENANT, subject)
+    call = {Task.SYNC: "GET /api/items", Task.TEND: "GET /api/targets", Task.REFRESH: "POST /oauth/token"}[task]
+    assert bench.world.vendor.count(call) == 1
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_ticket_outlives_our_database(bench, task):
+    """What our database has failed is queued again, a moment later; tried again then, it succeeds."""
+    subject = bench.subject(task)
+    bench.take()
+    bench.broken(task, InfrastructureError("The database is gone.")).handle(task, TENANT, subject)
+    (ticket,) = [ticket for ticket, _ in bench.world.tickets()]
+    assert (ticket.task, ticket.subject_id) == (task, subject)
+    assert all(timedelta(0) < wait <= timedelta(seconds=5) for wait in bench.waits())
+    bench.world.later(seconds=5)
+    bench.world.work()
+    assert bench.world.tickets() == []
+
+
+@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("error", [KeyError("a bug"), VaultError("There is no such key.")])
+def test_what_does_not_mend_itself_is_not_hurried(bench, task, error, caplog):
+    """A bug, or a key that is missing, is told to operators and tried again at leisure: no worker spins on it."""
+    subject = bench.subject(task)
+    bench.take()
+    bench.broken(task, error).handle(task, TENANT, subject)
+    assert all(wait >= timedelta(minutes=1) for wait in bench.waits())
+    assert [record.levelno for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "a bug" not in caplog.messages
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_subject_that_is_gone_is_forgotten(bench, task):
+    """Erased since it was queued, or another tenant's, it is nothing to look after, and not queued again."""
+    subject = bench.subject(task)
+    bench.take()
+    bench.world.known(OTHER_TENANT)
+    bench.world.vendor.log.clear()
+    bench.handler.handle(task, OTHER_TENANT, subject)
+    bench.handler.handle(task, TENANT, make_id())
+    bench.world.connectors.disconnect.erase_tenant(TENANT)
+    bench.world.vendor.log.clear()
+    bench.handler.handle(task, TENANT, subject)
+    assert (bench.world.tickets(), bench.world.vendor.log) == ([], [])
+
+
+def test_while_the_database_is_away_a_worker_keeps_trying(bench, caplog):
+    """With growing pauses, some minutes long; then the schedule's rescue has to find the job."""
+    clock = Stopwatch()
+    error = InfrastructureError("The database is gone.")
+    handler = bench.broken(Task.SYNC, error, unit_of_work=Raising(error), is_stopping=clock)
+    handler.handle(Task.SYNC, TENANT, make_id())
+    assert clock.waited == list(RETRY_PAUSES)
+    assert 240 <= sum(RETRY_PAUSES) <= 600
+    assert "ticket_left" in caplog.text
+
+
+def test_a_worker_that_is_stopped_gives_up_at_once(bench):
+    """It does not wait for the database: the rescue finds what it leaves."""
+    clock = Stopwatch(stops_after=1)
+    error = InfrastructureError("The database is gone.")
+    bench.broken(Task.TEND, error, unit_of_work=Raising(error), is_stopping=clock).handle(Task.TEND, TENANT, make_id())
+    assert len(clock.waited) == 1
+
+
+def test_the_job_of_a_dead_worker_goes_on(bench):
+    """Its ticket is queued anew, and the one who takes it goes on from the last page; what has ended is left alone."""
+    job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
+    bench.take()
+    with bench.world.uow() as uow:
+        uow.jobs.save(
+            attrs.evolve(
+                job,
+                status=JobStatus.RUNNING,
+                attempts=1,
+                run=1,
+                cursor={"after": 0},
+                started_at=bench.world.clock.now(),
+            )
+        )
+    bench.handler.requeue(Task.SYNC, TENANT, job.id)
+    bench.world.work()
+    done = bench.world.job(job)
+    assert (done.status, done.run, done.attempts) == (JobStatus.SUCCEEDED, 2, 2)
+    bench.handler.requeue(Task.SYNC, TENANT, job.id)
+    bench.handler.requeue(Task.SYNC, TENANT, JobId(make_id()))
+    assert bench.world.tickets() == []
+
+
+def test_requeueing_is_what_queueing_was(bench):
+    """The same tickets, so that one of each waits, however often it is asked for."""
+    job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
+    for _ in range(2):
+        for task in Task:
+            subject = {Task.SYNC: job.id, Task.TEND: bench.connection.id, Task.REFRESH: bench.connection.grant_id}[task]
+            bench.handler.requeue(task, TENANT, subject)
+    expected = [
+        sync_ticket(job),
+        tend_ticket(TENANT, ConnectionId(bench.connection.id)),
+        refresh_ticket(TENANT, GrantId(bench.connection.grant_id)),
+    ]
+    assert [ticket for ticket, _ in bench.world.tickets()] == expected
+
+
+@pytest.mark.parametrize("error", [None, InfrastructureError("The database is gone.")])
+def test_a_tick_queues_what_is_due(bench, error):
+    """A tick that our database fails is a warning: the next one is seconds away."""
+    bench.world.later(minutes=20)
+    schedule = bench.handler.schedule if error is None else Raising(error)
+    attrs.evolve(bench.handler, schedule=schedule).tick()
+    assert bool(bench.world.tickets()) is (error is None)
+
+
+def test_whose_work_it_is_stands_in_the_logs(bench):
+    """Tenant, connection, job and the trace id of who asked are bound while a job is run, and nothing is afterwards."""
+    token = TRACE_ID.set("trace-1")
+    try:
+        job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
+    finally:
+        TRACE_ID.reset(token)
+    seen = []
+    bench.world.vendor.before = lambda request: seen.append((structlog.contextvars.get_contextvars(), TRACE_ID.get()))
+    before = structlog.contextvars.get_contextvars(), TRACE_ID.get()
+    bench.world.work()
+    bound, trace_id = seen[-1]
+    assert (trace_id, bound["trace_id"], bound["tenant_id"]) == ("trace-1", "trace-1", str(TENANT))
+    assert (bound["connection_id"], bound["job_id"]) == (str(bench.connection.id), str(job.id))
+    assert (structlog.contextvars.get_contextvars(), TRACE_ID.get()) == before
+
+
+def test_a_stopping_worker_ends_a_job_between_pages(bench):
+    """Asked to stop, it commits the page it holds and leaves the rest in the queue."""
+    for number in range(4):
+        bench.world.vendor.add_items({"id": str(number), "title": f"Item {number}"})
+    job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
+    bench.take()
+    stopping = Event()
+    stopping.set()
+    attrs.evolve(bench.handler, is_stopping=stopping).handle(Task.SYNC, TENANT, job.id)
+    left = bench.world.job(job)
+    assert (left.status, left.progress.pages) == (JobStatus.QUEUED, 1)
+    bench.world.work()
+    assert bench.world.job(job).progress.items == 4
