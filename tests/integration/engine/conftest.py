@@ -35,7 +35,7 @@ def rig(folder, postgres_url):
 
 
 @pytest.fixture
-def own_database(postgres_url, postgres_engine):  # noqa: ARG001 - the server that the engine is on
+def own_database(postgres_url, postgres_engine):
     """The URL of a fresh database: other tests' connections come round, too."""
     with postgres_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE own"))

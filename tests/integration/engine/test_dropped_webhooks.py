@@ -42,9 +42,7 @@ def shared(clock):
 def stage(own_database, clock, shared):
     """The service and all providers; everybody is read every quarter of an hour."""
     seconds = str(round(INTERVAL.total_seconds()))
-    with open_stage(
-        own_database, sandbox_clock=clock, clock=shared, POBLYSH_SYNC_INTERVAL_SECONDS=seconds
-    ) as opened:
+    with open_stage(own_database, sandbox_clock=clock, clock=shared, POBLYSH_SYNC_INTERVAL_SECONDS=seconds) as opened:
         yield opened
 
 
@@ -88,7 +86,7 @@ class Party:
 
     def subscriptions(self, column):
         """One column of the live ones."""
-        query = f"SELECT {column} FROM subscriptions WHERE connection_id = :id AND status = 'active'"  # noqa: S608
+        query = f"SELECT {column} FROM subscriptions WHERE connection_id = :id AND status = 'active'"
         return self.stage.rows(query, id=self.ids[1])
 
     def assert_well(self):
@@ -305,7 +303,7 @@ def test_a_subscription_is_deleted_behind_our_back(stage, fleet, clock, join, sl
         fleet.tick()
         fleet.settle()
     noticed_at = clock.now()
-    shown = {name: gap for name, gap in ada.gaps(is_open=False)[""]}
+    shown = dict(ada.gaps(is_open=False)[""])
     assert set(shown) == told
     for gap in shown.values():
         assert (gap.cause, gap.to_at) == (GapCause.STREAM_BROKEN, noticed_at)

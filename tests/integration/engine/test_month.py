@@ -1,4 +1,4 @@
-"""A month of the machines' and the vendors' time, in which nothing expires, nobody starves and nothing is done twice.
+"""A month of the machines' and the vendors' time: nothing expires, nobody starves and nothing is done twice.
 
 The time fits a test run. `MONTH_TENANTS`, `MONTH_STEP_HOURS` and `MONTH_INTERVAL_HOURS` in the environment make the month
 as busy as an afternoon allows.
@@ -6,13 +6,13 @@ as busy as an afternoon allows.
 
 import os
 from collections import Counter
+from contextlib import ExitStack
 from datetime import timedelta
 from itertools import pairwise
 
 import attrs
 import pytest
 
-from connectors.domain.model.schedule import Errand
 from connectors.domain.model.sync import JobStatus
 from connectors.entrypoints.sandbox.jira.webhooks import live_hooks
 from connectors.ports.telemetry import RefreshOutcome
@@ -25,6 +25,7 @@ STEP = timedelta(hours=float(os.environ.get("MONTH_STEP_HOURS", "12")))
 INTERVAL = timedelta(hours=float(os.environ.get("MONTH_INTERVAL_HOURS", "24")))
 MONTH = timedelta(days=30)
 SILENCE = timedelta(days=3)
+IDLE = timedelta(days=200)
 
 WATCHED = {"google-drive", "google-calendar", "gmail"}
 """Whose subscriptions last a week."""
@@ -34,20 +35,17 @@ APP_WIDE = {"slack", "zoho-cliq"}
 
 
 @pytest.fixture
-def stage(own_database, clock):
-    """The service and all providers."""
-    seconds = str(round(INTERVAL.total_seconds()))
-    with open_stage(
-        own_database, sandbox_clock=clock, clock=SharedClock(clock), POBLYSH_SYNC_INTERVAL_SECONDS=seconds
-    ) as opened:
-        yield opened
+def begin(own_database, clock):
+    """Opens the service with all providers, two schedulers and four workers."""
+    with ExitStack() as stack:
 
+        def begin(interval, **settings):
+            settings["POBLYSH_SYNC_INTERVAL_SECONDS"] = str(round(interval.total_seconds()))
+            shared = SharedClock(clock)
+            stage = stack.enter_context(open_stage(own_database, sandbox_clock=clock, clock=shared, **settings))
+            return stage, stack.enter_context(open_fleet(stage, shared, schedulers=2, workers=4))
 
-@pytest.fixture
-def fleet(stage, clock):
-    """Two schedulers and four workers."""
-    with open_fleet(stage, SharedClock(clock), schedulers=2, workers=4) as opened:
-        yield opened
+        yield begin
 
 
 @attrs.frozen(eq=False)
@@ -126,8 +124,9 @@ def kinds(core):
 
 
 @pytest.mark.timeout(900)
-def test_a_month_passes(stage, fleet, clock):
-    """Two schedulers and four workers keep every subscription, token and appointment for a month, and no one twice."""
+def test_a_month_passes(begin, clock):
+    """Two schedulers and four workers keep every subscription, token and appointment for a month, and none twice."""
+    stage, fleet = begin(INTERVAL)
     parts = tuple(connect_everything(stage))
     fleet.settle()
     assert_well(stage, parts)
@@ -171,7 +170,6 @@ def test_a_month_passes(stage, fleet, clock):
         new = kinds(part.core) - known[part.core]
         assert {kind: n for (owner, kind), n in new.items() if owner == part.id} == part.act.kinds
     assert_well(stage, parts)
-    report(stage, fleet, parts)
 
 
 def assert_renewed(stage, parts):
@@ -185,13 +183,23 @@ def assert_renewed(stage, parts):
     assert len(refreshes) == len([part for part in parts if part.act.slug == "jira"])
 
 
-def report(stage, fleet, parts):
-    import sys
-
-    print(
-        {e: fleet.diary.count(e) for e in Errand},
-        Counter((j.provider, str(j.type)) for j in fleet.tally.ended),
-        fleet.tally.refreshes,
-        len(stage.sandbox.core.requests),
-        file=sys.stderr,
-    )
+@pytest.mark.timeout(300)
+def test_half_a_year_without_use(begin, clock):
+    """Tokens that a vendor lets die of disuse outlive that, though nothing is read and nobody is told of anything."""
+    stage, fleet = begin(timedelta(days=364), POBLYSH_PUBLIC_URL="")
+    core, sandbox = stage.tenant(), stage.sandbox
+    for slug in ("github", "jira", "google-calendar"):
+        act, name = ACTS[slug], fresh_name()
+        core.connect(slug, act.prepare(sandbox, name), act.options(name))
+    fleet.settle()
+    fleet.tally.refreshes.clear()
+    end = clock.now() + IDLE
+    while clock.now() < end:
+        clock.advance(timedelta(days=5))
+        fleet.go_on()
+    assert fleet.diary.kept_twice() == []
+    assert_no_token_lost(stage, fleet)
+    # A third into the life of each: 184, 90 and 180 days.
+    kept = {provider: times for (provider, _), times in fleet.tally.refreshes.items()}
+    assert kept == {"github": 3, "jira": 6, "google-calendar": 3}
+    assert stage.rows("SELECT provider FROM connections WHERE status <> 'active' OR last_error IS NOT NULL") == []

@@ -199,13 +199,13 @@ def test_an_ended_connections_appointments_vanish(world):
 
 
 def test_who_needs_its_user_is_passed_over_and_comes_back(world):
-    """Nothing is queued until the user has connected again; then it is read at once, and again in its turn."""
+    """No read is queued until the user has connected again; then it is read at once, and again in its turn."""
     asleep = world.ada.moved_to(ConnectionStatus.REAUTHORIZATION_REQUIRED, at=NOW)
     change(world, world.ada, status=asleep.status)
     world.later(minutes=20)
     world.tick()
     assert queued(world, world.ada) == []
-    assert Task.TEND not in {ticket.task for ticket, _ in world.tickets() if ticket.tenant_id == TENANT}
+    assert Task.SYNC not in {ticket.task for ticket, _ in world.tickets() if ticket.tenant_id == TENANT}
     assert waits(world, world.ada) > timedelta(0)
     world.vendor.add_items(item(1))
     world.connect()

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from connectors.domain.flows.admission import LONGEST_WAIT, ConcurrencySettings
-from connectors.domain.flows.sync import MOST_FAILURES
+from connectors.domain.flows.sync import MOST_FAILURES, SILENT_FOR
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import VaultError
 from connectors.domain.model.schedule import Errand
@@ -83,6 +83,19 @@ def test_who_was_taken_for_dead_cannot_write(floor):
     assert (late.status, late.run, late.attempts) == (JobStatus.SUCCEEDED, 2, 2)
     assert (late.progress.pages, late.progress.items, late.progress.signals) == (3, 6, 6)
     assert floor.titles() == [f"Item {number}" for number in range(6)]
+
+
+def test_a_connection_has_one_walk_at_a_time(floor):
+    """A job that is run beside a living one of its connection stands back; a silent one keeps nobody waiting."""
+    history, news, done = floor.ask(floor.ada), floor.ask(floor.ada, JobType.INCREMENTAL), []
+    floor.meanwhile(lambda: done.append(floor.run(news).status), page=2)
+    assert floor.run(history).status is JobStatus.SUCCEEDED
+    assert done == [JobStatus.QUEUED]
+    again = floor.ask(floor.ada)
+    with floor.world.uow() as uow:
+        now = floor.world.clock.now()
+        uow.jobs.save(attrs.evolve(again, status=JobStatus.RUNNING, attempts=1, run=1, updated_at=now - SILENT_FOR))
+    assert floor.run(news).status is JobStatus.SUCCEEDED
 
 
 def test_who_was_taken_for_dead_cannot_fail_it(floor):

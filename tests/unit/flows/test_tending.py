@@ -201,7 +201,7 @@ def test_what_had_lapsed_is_made_anew():
 
 
 def test_connecting_again_after_it_had_lapsed():
-    """The old one is over, not forever ailing; the time between is a gap with an end, and the stream is whole."""
+    """The gap opens while the user is away, and ends when they connect again; from then on the stream is whole."""
     garden = Garden(**EXPIRING)
     first = garden.active
     with garden.world.uow() as uow:
@@ -211,11 +211,14 @@ def test_connecting_again_after_it_had_lapsed():
     garden.world.clock.advance(LIFETIME * 2)
     garden.world.tick()
     garden.world.work()
+    assert garden.statuses() == ["lapsed"]
+    assert ("states", first.expires_at, None) in garden.gaps()
+    back_at = garden.now
     garden.world.connect()
     garden.go_on()
     assert garden.statuses() == ["ended", "active"]
-    assert garden.gaps() == [("states", first.expires_at, garden.now)]  # the read that follows has closed the other
-    assert garden.stream()[-1] == (garden.now, None)
+    assert garden.gaps() == [("states", first.expires_at, back_at)]  # the read that follows has closed the other
+    assert garden.stream()[-1] == (back_at, None)
     assert garden.next_at - garden.now > timedelta(hours=1)
 
 

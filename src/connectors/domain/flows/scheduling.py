@@ -184,7 +184,7 @@ class ScheduleFlow:
         if connection is None:
             return
         self.scheduler.plan_tending(uow, connection, timedelta(hours=1))  # the tending itself makes a better one
-        if connection.status is ConnectionStatus.ACTIVE:
+        if connection.status is not ConnectionStatus.DISABLED:
             uow.queue.put(tend_ticket(connection.tenant_id, connection.id))
 
     def _refresh(self, uow: UnitOfWork, appointment: Appointment) -> None:

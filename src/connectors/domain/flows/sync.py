@@ -52,6 +52,12 @@ from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 MOST_FAILURES = 8
 """In a row, without a page between. The pauses before them add up to about ten minutes; soon the next read is due."""
 
+SILENT_FOR = timedelta(minutes=2)
+"""A running job that has committed nothing for so long keeps no other job of its connection waiting."""
+
+OTHERS_WAIT = timedelta(seconds=5)
+"""Until a job looks again whether the connection's other one is done."""
+
 log = logging.getLogger(__name__)
 
 
@@ -158,7 +164,7 @@ class SyncFlow:
             job = uow.jobs.get(tenant_id, job_id, lock=True)
             if job.is_finished:
                 return job
-            wait = self.admission.wait_for(uow, job, now)
+            wait = max(self.admission.wait_for(uow, job, now), self._wait_for_others(uow, job, now))
             if wait > timedelta(0):
                 waiting = attrs.evolve(job, status=JobStatus.QUEUED, updated_at=now)
                 uow.jobs.save(waiting)
@@ -177,6 +183,17 @@ class SyncFlow:
             )
             uow.jobs.save(claimed)
             return claimed
+
+    def _wait_for_others(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
+        """How long to stand back for another walk of the connection: two would move one cursor.
+
+        The queue's lock sees to that among tickets; this, for those who run a job without one.
+        """
+        for other in uow.jobs.list_unfinished(job.tenant_id, job.connection_id):
+            is_alive = other.status is JobStatus.RUNNING and now - other.updated_at < SILENT_FOR
+            if other.id != job.id and is_alive:
+                return OTHERS_WAIT
+        return timedelta(0)
 
     def _prepare(self, job: SyncJob, turn: timedelta | None, is_stopping: Callable[[], bool]) -> _Walk:
         with self.unit_of_work() as uow:

@@ -111,8 +111,7 @@ class TendFlow:
         visit = self._visit(connection)
         if visit is None:
             with self.unit_of_work() as uow:
-                self.scheduler.plan_tending(uow, connection, REST)
-            return tuple(present)
+                return self._only_watch(uow, connection)
         for subscription in present:
             if subscription.status is SubscriptionStatus.ACTIVE:
                 self._look_after(visit, subscription)
@@ -121,6 +120,26 @@ class TendFlow:
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
             self._conclude(uow, visit, present)
         return tuple(present)
+
+    def _only_watch(self, uow: UnitOfWork, connection: Connection) -> tuple[Subscription, ...]:
+        """What can be said without asking the vendor: which subscriptions have expired meanwhile."""
+        now = self.clock.now()
+        present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+        known = uow.subscriptions.list_of_connection(present.tenant_id, present.id)
+        ends = [
+            one.expires_at
+            for one in known
+            if one.status is SubscriptionStatus.ACTIVE and one.expires_at is not None and one.expires_at <= now
+        ]
+        if ends:
+            for one in known:
+                if one.status is SubscriptionStatus.ACTIVE and one.expires_at in ends:
+                    uow.subscriptions.save(one.moved_to(SubscriptionStatus.LAPSED, at=now, error="It has expired."))
+            provider = self.providers.get(present.provider)
+            reason = "A webhook subscription had lapsed."
+            self.ledger.note_stream_broken(uow, present, provider, since=min(ends), reason=reason)
+        self.scheduler.plan_tending(uow, present, REST)
+        return tuple(uow.subscriptions.list_of_connection(present.tenant_id, present.id))
 
     def _visit(self, connection: Connection) -> _Visit | None:
         """What is needed to look after it; None where there is nothing to look after."""
