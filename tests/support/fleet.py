@@ -126,6 +126,13 @@ class _WatchedSchedules:
         return found
 
 
+class _Idle:
+    """A schedule of which nothing is ever due."""
+
+    def tick(self):
+        return 0
+
+
 @attrs.frozen
 class Fleet:
     """Schedulers and workers, at work."""
@@ -168,8 +175,17 @@ _BUSY = f"SELECT count(*) FROM ({_LEFT}) AS ticket"
 
 
 @contextmanager
-def open_fleet(stage, clock, *, schedulers, workers, concurrency=2):
-    """So many schedulers and workers beside the stage's service, each with pools of its own, until the block ends."""
+def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=True):
+    """So many schedulers and workers beside the stage's service, each with pools of its own, until the block ends.
+
+    Args:
+        stage: the service.
+        clock: everybody's.
+        schedulers: how many, that look for what is due when they are told to.
+        workers: how many, that do it.
+        concurrency: tickets that each worker does at once.
+        is_prompt: whether the workers, too, look for what is due, at any moment, as workers do.
+    """
     settings = load(stage.environment)
     database = prepare(settings)
     diary, tally = Diary(), Tally()
@@ -185,7 +201,7 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2):
         at_work, threads = [], []
         for _ in range(workers):
             system = machine()
-            tickets = attrs.evolve(system.tickets, schedule=watched(system))
+            tickets = attrs.evolve(system.tickets, schedule=watched(system) if is_prompt else _Idle())
             at_work.append(open_worker(database, settings, tickets, options))
         schedules = tuple(watched(machine()) for _ in range(schedulers))
         pool = stack.enter_context(ThreadPoolExecutor(schedulers))

@@ -48,8 +48,8 @@ def stage(own_database, clock, shared):
 
 @pytest.fixture
 def fleet(stage, shared):
-    """One scheduler and one worker."""
-    with open_fleet(stage, shared, schedulers=1, workers=1, concurrency=1) as opened:
+    """One scheduler and one worker, who look for what is due when the test says so."""
+    with open_fleet(stage, shared, schedulers=1, workers=1, concurrency=1, is_prompt=False) as opened:
         yield opened
 
 

@@ -366,6 +366,33 @@ def test_a_missed_delivery_is_a_gap_until_it_comes():
     assert garden.stream() == [(garden.connection.created_at, None)]
 
 
+def test_the_gap_is_closed_by_the_delivery_itself():
+    """Nobody has to look at the log again before the ledger knows."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.miss("lost-2")
+    garden.tend()
+    garden.deliver(created(), "lost-1")
+    assert [one.reference for one in garden.world.gaps(garden.connection)] == ["lost-2"]
+
+
+def test_a_limit_keeps_no_loss_from_being_shown():
+    """All are on record though the vendor wants a pause between its repetitions, which is no trouble of the connection."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.miss("lost-2")
+    garden.vendor.before = lambda request: answer(status=429) if "/missed/" in request.url else None
+    garden.tend()
+    assert (len(garden.gaps()), garden.trouble) == (2, None)
+    assert garden.vendor.count("POST /api/missed/log-lost-2") == 0
+    garden.vendor.before = lambda request: None
+    assert garden.next_at - garden.now < AUDIT_EVERY / 2
+    garden.go_on()
+    assert garden.vendor.count("POST /api/missed/log-lost-2") == 1
+
+
 def test_a_read_closes_what_was_missed():
     """Where it does not come again, the next sync makes up for it, if it shows such things."""
     garden = Garden(**LOGGED)
