@@ -100,7 +100,8 @@ class World:
         """Let workers work by other settings."""
         sync = self.connectors.sync
         if concurrency is not None:
-            sync = attrs.evolve(sync, admission=attrs.evolve(sync.admission, settings=concurrency))
+            admission = attrs.evolve(sync.admission, settings=concurrency)
+            sync = attrs.evolve(sync, admission=admission, pages=attrs.evolve(sync.pages, admission=admission))
         changed = attrs.evolve(self.connectors.tickets, sync=sync)
         if turn is not None:
             changed = attrs.evolve(changed, turn=turn)

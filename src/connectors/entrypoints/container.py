@@ -20,6 +20,7 @@ from connectors.domain.flows.senders import SenderVerifier
 from connectors.domain.flows.signing_keys import SigningKeyCache
 from connectors.domain.flows.subscribing import Subscriber
 from connectors.domain.flows.sync import SyncFlow
+from connectors.domain.flows.sync_pages import PageKeeper
 from connectors.domain.flows.sync_requests import SyncRequests
 from connectors.domain.flows.tending import TendFlow
 from connectors.domain.flows.tokens import TokenKeeper
@@ -162,6 +163,17 @@ class Container(containers.DeclarativeContainer):
         ConnectionSettingsFlow, unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
     )
     browse = providers.Singleton(BrowseFlow, unit_of_work=unit_of_work, clock=clock)
+    admission = providers.Singleton(Admission, settings=concurrency, entropy=entropy)
+    pages = providers.Singleton(
+        PageKeeper,
+        unit_of_work=unit_of_work,
+        clock=clock,
+        entropy=entropy,
+        requests=jobs,
+        admission=admission,
+        scheduler=scheduler,
+        ledger=ledger,
+    )
     sync = providers.Singleton(
         SyncFlow,
         unit_of_work=unit_of_work,
@@ -171,10 +183,9 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         providers=registry,
         apps=apps,
-        requests=jobs,
-        admission=providers.Singleton(Admission, settings=concurrency, entropy=entropy),
+        pages=pages,
+        admission=admission,
         scheduler=scheduler,
-        ledger=ledger,
         telemetry=telemetry,
     )
     tend = providers.Singleton(

@@ -50,7 +50,7 @@ def open_gap(world, connection, families, **changes):
     """Something of these families may be missing for an hour."""
     span = {"from_at": NOW - HOUR, "to_at": NOW, **changes}
     with world.uow() as uow:
-        world.connectors.sync.ledger.open_gap(
+        world.connectors.tend.ledger.open_gap(
             uow, connection, families, GapCause.HISTORY_LOST, "The cursor has expired.", **span
         )
 
@@ -167,7 +167,7 @@ def test_coverage_tells_what_is_proven_and_what_is_not(world, connection, api, p
     assert (gap["cause"], gap["reason"], gap["closed_at"]) == ("history_lost", "The cursor has expired.", None)
 
     with world.uow() as uow:
-        world.connectors.sync.ledger.prove_all(
+        world.connectors.tend.ledger.prove_all(
             uow, connection, world.acme, CoveragePath.BACKFILL, long_ago - HOUR, long_ago + 2 * HOUR
         )
     answer = api.get(f"{path}/coverage", tenant=TENANT).get_json()
@@ -184,7 +184,7 @@ def test_a_gap_of_unknown_family_counts_once():
     with api.connectors.browse.unit_of_work() as uow:
         known = uow.connections.get(TenantId(UUID(tenant)), ConnectionId(UUID(connection["id"])))
         now = api.connectors.clock.now()
-        api.connectors.sync.ledger.open_gap(
+        api.connectors.tend.ledger.open_gap(
             uow, known, ["*"], GapCause.HISTORY_LOST, "Lost.", from_at=now - HOUR, to_at=None
         )
     answer = api.get(f"/connections/{connection['id']}/coverage", tenant=tenant).get_json()

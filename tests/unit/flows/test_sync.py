@@ -160,7 +160,8 @@ def test_a_killed_walk_resumes_at_its_last_page(world, page, moment):
 
     flow = world.connectors.sync
     if moment == "before":
-        flow = attrs.evolve(flow, unit_of_work=Killing(world, kill))
+        killing = Killing(world, kill)
+        flow = attrs.evolve(flow, unit_of_work=killing, pages=attrs.evolve(flow.pages, unit_of_work=killing))
     with pytest.raises(KilledError):
         flow.run(TENANT, job.id, on_page=kill)
     left = walk.job(job)
@@ -212,8 +213,10 @@ def test_a_page_is_committed_whole_or_not(world, store, method):
         setattr(getattr(uow, store), method, fail)
         return uow
 
+    flow = world.connectors.sync
+    flow = attrs.evolve(flow, unit_of_work=begin, pages=attrs.evolve(flow.pages, unit_of_work=begin))
     with pytest.raises(InfrastructureError):
-        attrs.evolve(world.connectors.sync, unit_of_work=begin).run(TENANT, job.id)
+        flow.run(TENANT, job.id)
     assert (walk.titles, walk.cursor(), world.reload(walk.connection).metadata) == before
     assert walk.job(job).cursor is None
 

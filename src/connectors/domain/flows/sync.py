@@ -1,4 +1,4 @@
-"""Reads a provider's API: page by page, each page's signals, snapshots, cursor and progress committed together."""
+"""Runs reads of a provider's API: takes a job, walks page by page, and decides what becomes of it when that fails."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -8,15 +8,12 @@ import attrs
 
 from connectors.domain.flows.admission import Admission
 from connectors.domain.flows.converse import Converser
-from connectors.domain.flows.coverage import Ledger, shown_families
 from connectors.domain.flows.metering import Meter, meter_subjects
-from connectors.domain.flows.recording import make_signal
 from connectors.domain.flows.scheduling import Scheduler
-from connectors.domain.flows.subscribing import WEBHOOK_TROUBLE
-from connectors.domain.flows.sync_requests import SyncRequests, require_readable
+from connectors.domain.flows.sync_pages import JobLostError, PageKeeper, Walk
+from connectors.domain.flows.sync_requests import require_readable
 from connectors.domain.flows.tokens import GrantTokens, TokenKeeper
-from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import (
     ConnectorsError,
     InfrastructureError,
@@ -27,22 +24,19 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
     VaultError,
 )
-from connectors.domain.model.ids import JobId, ProviderSlug, SignalId, TenantId
+from connectors.domain.model.ids import JobId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.queue import sync_ticket
-from connectors.domain.model.signal import Origin, Signal, SignalDraft
+from connectors.domain.model.signal import Signal
 from connectors.domain.model.sync import (
-    Cursor,
     JobStatus,
     JobType,
-    Progress,
     SyncJob,
     SyncMode,
     SyncPage,
     SyncPlan,
-    SyncState,
 )
-from connectors.domain.providers.contract import Limits, Provider, Sync, SyncContext
+from connectors.domain.providers.contract import Limits, SyncContext
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
@@ -70,29 +64,6 @@ def _never() -> bool:
     return False
 
 
-class _JobLostError(Exception):
-    """The job is no longer ours: cancelled, or taken over because we were thought dead."""
-
-    def __init__(self, job: SyncJob) -> None:
-        super().__init__()
-        self.job = job
-
-
-@attrs.frozen(kw_only=True)
-class _Walk:
-    """One turn of a job: what it needs, fixed when it was taken."""
-
-    provider: Provider
-    app: ProviderApp
-    sync: Sync
-    connection: Connection
-    plan: SyncPlan
-    read_until: datetime | None
-    """Incremental: up to when the walk before has read."""
-    turn_ends_at: datetime | None
-    is_stopping: Callable[[], bool]
-
-
 @attrs.frozen(kw_only=True)
 class SyncFlow:
     """Runs sync jobs."""
@@ -104,10 +75,9 @@ class SyncFlow:
     entropy: Entropy
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
-    requests: SyncRequests
+    pages: PageKeeper
     admission: Admission
     scheduler: Scheduler
-    ledger: Ledger
     telemetry: Telemetry
 
     def run(
@@ -141,7 +111,7 @@ class SyncFlow:
         try:
             walk = self._prepare(job, turn, is_stopping)
             return self._walk(walk, job, on_page)
-        except _JobLostError as lost:
+        except JobLostError as lost:
             log.info("job_lost", extra={"job_id": str(job.id), "status": str(lost.job.status)})
             return lost.job
         except VaultError as error:
@@ -195,7 +165,7 @@ class SyncFlow:
                 return OTHERS_WAIT
         return timedelta(0)
 
-    def _prepare(self, job: SyncJob, turn: timedelta | None, is_stopping: Callable[[], bool]) -> _Walk:
+    def _prepare(self, job: SyncJob, turn: timedelta | None, is_stopping: Callable[[], bool]) -> Walk:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(job.tenant_id, job.connection_id)
             state = uow.sync_states.load(job.tenant_id, connection.id, job.target or "")
@@ -215,7 +185,7 @@ class SyncFlow:
             last_cursor=None if state is None else state.cursor,
             target=job.target,
         )
-        return _Walk(
+        return Walk(
             provider=provider,
             app=app,
             sync=sync,
@@ -228,7 +198,7 @@ class SyncFlow:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def _walk(self, walk: _Walk, job: SyncJob, on_page: Callable[[SyncJob], None]) -> SyncJob:
+    def _walk(self, walk: Walk, job: SyncJob, on_page: Callable[[SyncJob], None]) -> SyncJob:
         connection = walk.connection
         assert connection.grant_id is not None  # noqa: S101 - _prepare has looked
         tokens = GrantTokens(self.keeper, connection.tenant_id, connection.grant_id)
@@ -251,145 +221,21 @@ class SyncFlow:
                 page = self.converser.run(walk.provider, walk.app, conversation, tokens, meter=meter)
             except RateLimitedError:
                 # What it took to begin may be all that the limit allows: begun anew each time, it would never get on.
-                self._keep_start(job, cursor)
+                self.pages.keep_start(job, cursor)
                 raise
             if page.cursor == cursor and not page.done:
                 raise UnexpectedResponseError(f"Reading {walk.provider.name} does not get on: its cursor stands still.")
-            before = job.progress.signals
-            connection, job, signals = self._commit_page(walk, context, page, job)
-            added = job.progress.signals - before
-            self._report(walk, job, page, signals if added else [], added)
+            connection, job, fresh = self.pages.commit(walk, context, page, job)
+            self._report(walk, job, page, fresh)
             on_page(job)
             if job.status is not JobStatus.RUNNING:
                 return job
             cursor = page.cursor
 
-    def _keep_start(self, job: SyncJob, cursor: Cursor) -> None:
-        if job.cursor is not None:
-            return
-        with self.unit_of_work() as uow:
-            self._require_ours(uow, job)
-            uow.jobs.save(attrs.evolve(job, cursor=cursor, updated_at=self.clock.now()))
-
-    def _commit_page(
-        self, walk: _Walk, context: SyncContext, page: SyncPage, job: SyncJob
-    ) -> tuple[Connection, SyncJob, list[Signal]]:
-        now = self.clock.now()
-        with self.unit_of_work() as uow:
-            connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
-            self._require_ours(uow, job)
-            require_readable(walk.provider, connection)  # it may have been disconnected while the page was on its way
-            drafts = [*page.signals, *_interpret(uow, walk, context, page)]
-            origin = Origin.BACKFILL if walk.plan.mode is SyncMode.BACKFILL else Origin.SYNC
-            signals = [
-                make_signal(draft, connection, SignalId(self.entropy.uuid7(now)), received_at=now, origin=origin)
-                for draft in drafts
-            ]
-            new = uow.signals.record_all(signals) if signals else frozenset()
-            job = self._progressed(job, walk, page, len(new), now)
-            if page.connection_metadata:
-                metadata = {**connection.metadata, **page.connection_metadata}
-                connection = uow.connections.save(attrs.evolve(connection, metadata=metadata, updated_at=now))
-            if page.gap is not None:
-                self._note_lost_history(uow, walk, connection, page.gap, job)
-            if page.done:
-                connection = self._finish(uow, walk, connection, page.cursor, job)
-            elif job.status is JobStatus.QUEUED:
-                pause = self.admission.pause_after_turn(uow, job, now)
-                uow.queue.put(sync_ticket(job, is_continued=True), delay=pause)
-            uow.jobs.save(job)
-        return connection, job, [signal for signal in signals if signal.id in new]
-
-    def _require_ours(self, uow: UnitOfWork, job: SyncJob) -> None:
-        present = uow.jobs.get(job.tenant_id, job.id, lock=True)
-        if present.run != job.run or present.status is not JobStatus.RUNNING:
-            raise _JobLostError(present)
-
-    def _progressed(self, job: SyncJob, walk: _Walk, page: SyncPage, added: int, now: datetime) -> SyncJob:
-        status = job.status
-        if page.done:
-            status = JobStatus.SUCCEEDED
-        elif (walk.turn_ends_at is not None and now >= walk.turn_ends_at) or walk.is_stopping():
-            status = JobStatus.QUEUED  # behind all that wait already: so a long history holds nobody up
-        return attrs.evolve(
-            job,
-            status=status,
-            cursor=page.cursor,
-            progress=Progress(
-                pages=job.progress.pages + 1,
-                items=job.progress.items + page.items,
-                signals=job.progress.signals + added,
-            ),
-            failures=0,
-            error=None,
-            finished_at=now if page.done else None,
-            updated_at=now,
-        )
-
-    def _finish(self, uow: UnitOfWork, walk: _Walk, connection: Connection, cursor: Cursor, job: SyncJob) -> Connection:
-        now = self.clock.now()
-        plan = walk.plan
-        target = plan.target or ""
-        # A backfill's end is where incremental reading begins, unless that has begun already.
-        if plan.mode is SyncMode.INCREMENTAL or plan.last_cursor is None:
-            state = SyncState(cursor=cursor, read_until=plan.started_at)
-            uow.sync_states.save(connection.tenant_id, connection.id, state, target)
-        if plan.target is None:
-            self._prove(uow, walk, connection, job)
-        if job.type is JobType.INCREMENTAL:
-            self.scheduler.plan_sync(uow, walk.provider, connection)
-        error = connection.last_error
-        if error is not None and not error.startswith(WEBHOOK_TROUBLE):
-            error = None  # reading works again; whether we are told of events is another matter
-        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, last_error=error, updated_at=now))
-
-    # --- what it proves ------------------------------------------------------------------------------------------
-
-    def _prove(self, uow: UnitOfWork, walk: _Walk, connection: Connection, job: SyncJob) -> None:
-        plan = walk.plan
-        lost = any(
-            gap.cause is GapCause.HISTORY_LOST and gap.reference == str(job.id)
-            for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True)
-        )
-        if lost:
-            return  # it has found out itself that it does not show all
-        if plan.mode is SyncMode.BACKFILL:
-            until = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
-            if plan.since is not None:
-                path = CoveragePath.BACKFILL
-                self.ledger.prove_all(uow, connection, walk.provider, path, plan.since, until)
-            return
-        if walk.read_until is not None:
-            path = CoveragePath.SYNC
-            self.ledger.prove_all(uow, connection, walk.provider, path, walk.read_until, plan.started_at)
-
-    def _note_lost_history(
-        self, uow: UnitOfWork, walk: _Walk, connection: Connection, reason: str, job: SyncJob
-    ) -> None:
-        log.warning("history_gap", extra={"connection_id": str(connection.id), "reason": reason})
-        is_backfill = walk.plan.mode is SyncMode.BACKFILL
-        from_at = walk.plan.since if is_backfill else walk.read_until
-        if from_at is None:
-            return
-        path = CoveragePath.BACKFILL if is_backfill else CoveragePath.SYNC
-        is_news = self.ledger.open_gap(
-            uow,
-            connection,
-            [family.name for family in shown_families(walk.provider, path)],
-            GapCause.HISTORY_LOST,
-            reason,
-            from_at=from_at,
-            to_at=walk.plan.started_at,
-            reference=str(job.id),
-        )
-        if is_news and not is_backfill and walk.plan.target is None:
-            # What the cursor no longer tells, the history may.
-            self.requests.enqueue(uow, connection, JobType.BACKFILL, since=from_at)
-
-    def _report(self, walk: _Walk, job: SyncJob, page: SyncPage, fresh: list[Signal], added: int) -> None:
+    def _report(self, walk: Walk, job: SyncJob, page: SyncPage, fresh: list[Signal]) -> None:
         for skipped in page.skipped:
             log.warning("item_skipped", extra={"reference": skipped.reference, "reason": skipped.reason})
-        self.telemetry.page_read(walk.provider.slug, job.type, items=page.items, signals=added)
+        self.telemetry.page_read(walk.provider.slug, job.type, items=page.items, signals=len(fresh))
         if job.type is not JobType.BACKFILL:
             for signal in fresh:
                 self.telemetry.signal_visible(signal.provider, signal.origin, self.clock.now() - signal.occurred_at)
@@ -460,24 +306,3 @@ class SyncFlow:
         pause = min(limits.backoff_base * doublings, limits.backoff_cap)
         # Full jitter above a half: workers that failed together do not come back together.
         return now + pause * (0.5 + self.entropy.fraction() / 2)
-
-
-def _interpret(uow: UnitOfWork, walk: _Walk, context: SyncContext, page: SyncPage) -> list[SignalDraft]:
-    """What the page's observations mean against the last known states, which they replace."""
-    if walk.sync.interpret is None or not page.observations:
-        return []
-    owner = context.connection
-    keys = [one.key for one in page.observations]
-    known = dict(uow.snapshots.load(owner.tenant_id, owner.id, keys))
-    drafts: list[SignalDraft] = []
-    changed: dict[str, Cursor | None] = {}
-    for observation in page.observations:
-        meaning = walk.sync.interpret(context, walk.plan, observation, known.get(observation.key))
-        drafts.extend(meaning.signals)
-        changed[observation.key] = meaning.snapshot
-        if meaning.snapshot is None:
-            known.pop(observation.key, None)
-        else:
-            known[observation.key] = meaning.snapshot
-    uow.snapshots.save(owner.tenant_id, owner.id, changed)
-    return drafts
