@@ -2,7 +2,9 @@
 
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -46,6 +48,21 @@ def postgres_engine(postgres_url):
     engine.dispose()
 
 
+@pytest.fixture
+def own_database(postgres_engine):
+    """The URL of a migrated database for this test alone: other services' workers take nothing out of its queue."""
+    with fresh_database(postgres_engine) as url:
+        yield url
+
+
+@pytest.fixture
+def own_engine(own_database):
+    """An engine on it."""
+    engine = create_engine(own_database)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def queue(postgres_url):
     """Its job queue."""
@@ -66,3 +83,20 @@ def empty_database(engine):
     with engine.begin() as connection:
         for statement in CLEAN:
             connection.execute(text(statement))
+
+
+@contextmanager
+def fresh_database(engine):
+    """The URL of another database on the engine's server, migrated, for as long as the block lasts."""
+    name = f"own_{uuid4().hex}"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = engine.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    own = create_engine(url)
+    upgrade(own)
+    own.dispose()
+    try:
+        yield url
+    finally:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -42,9 +42,9 @@ def test_the_embedding_service_passes_its_tests(embedding):
         test()
 
 
-def test_the_embedding_service_runs_in_production(embedding, monkeypatch, postgres_url):
+def test_the_embedding_service_runs_in_production(embedding, monkeypatch, own_database):
     """With settings it works on PostgreSQL, and answers its users' mistakes with our codes."""
-    settings = database_settings(postgres_url) | {
+    settings = database_settings(own_database) | {
         "POBLYSH_GITHUB_CLIENT_ID": "id",
         "POBLYSH_GITHUB_CLIENT_SECRET": "secret",
         "POBLYSH_OAUTH_REDIRECT_URI": "https://example.com/github/callback",

@@ -82,7 +82,7 @@ def database_settings(url):
 class Service:
     """One `connectors serve`, which can be started again after it has ended."""
 
-    def __init__(self, folder, *, workers=1, options=(), **settings):
+    def __init__(self, folder, *, workers=1, options=("--api-only",), **settings):
         self.folder = folder
         self.options = options
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
-from connectors.adapters.postgres import create_engine
-from connectors.adapters.postgres.migrate import upgrade
 from connectors.entrypoints import production
 from connectors.entrypoints.sandbox.clock import SandboxClock
 from tests.support.engine import open_rig
@@ -28,24 +25,10 @@ def folder():
 
 
 @pytest.fixture
-def rig(folder, postgres_url):
-    """The rig on the database that all tests share."""
-    with open_rig(folder, postgres_url, POBLYSH_BACKFILL_DAYS="1", POBLYSH_LOG_LEVEL="warning") as rig:
+def rig(folder, own_database):
+    """The rig on a database of its own: its workers take whatever is queued there."""
+    with open_rig(folder, own_database, POBLYSH_BACKFILL_DAYS="1", POBLYSH_LOG_LEVEL="warning") as rig:
         yield rig
-
-
-@pytest.fixture
-def own_database(postgres_url, postgres_engine):
-    """The URL of a fresh database: other tests' connections come round, too."""
-    with postgres_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("CREATE DATABASE own"))
-    url = postgres_engine.url.set(drivername="postgresql", database="own").render_as_string(hide_password=False)
-    engine = create_engine(url)
-    upgrade(engine)
-    engine.dispose()
-    yield url
-    with postgres_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("DROP DATABASE own WITH (FORCE)"))
 
 
 @pytest.fixture

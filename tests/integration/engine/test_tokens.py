@@ -119,11 +119,11 @@ class Resident:
 
 
 @pytest.fixture
-def house(postgres_url):
+def house(own_database):
     with SandboxServer(create_sandbox(auto_consent=True)) as server:
         register_apps(server.sandbox)
         environment = {
-            **database_settings(postgres_url),
+            **database_settings(own_database),
             **provider_settings(server),
             "POBLYSH_OAUTH_REDIRECT_URI": CORE_CALLBACK,
             "POBLYSH_SLACK_SCOPES": BOT_AND_USER,
@@ -190,7 +190,7 @@ def test_four_processes_with_64_callers_each(house, processes, provider, pairs):
 
 
 @pytest.mark.parametrize("provider", ["github", "jira"])
-def test_killed_over_a_refresh(house, processes, postgres_engine, provider):
+def test_killed_over_a_refresh(house, processes, own_engine, provider):
     """kill -9 between the vendor's answer and our commit: a token is sent again only while the vendor bears it, else the
     user is asked, and no family is revoked by us."""
     resident = house.settle(provider)
@@ -208,7 +208,7 @@ def test_killed_over_a_refresh(house, processes, postgres_engine, provider):
         sent = int(moment in {Moment.ANSWERED, Moment.STORING, Moment.STORED})
         assert house.refreshes(provider) - asked == sent
         # What is committed has ended the lease with it.
-        assert lease_lapses(postgres_engine, connection) == int(moment is not Moment.STORED)
+        assert lease_lapses(own_engine, connection) == int(moment is not Moment.STORED)
 
         is_unknown = moment in {Moment.RECORDED, Moment.ANSWERED, Moment.STORING}
         if provider == "github" and is_unknown:
@@ -228,16 +228,16 @@ def test_killed_over_a_refresh(house, processes, postgres_engine, provider):
     assert_no_token_was_reused(house.sandbox)
 
 
-def test_found_too_late(house, processes, postgres_engine):
+def test_found_too_late(house, processes, own_engine):
     """Once the vendor no longer bears a second use, a token that a dead process had sent stays where it is."""
     resident = house.settle("jira")
     connection = resident.connect()
     resident.expire(connection)
     kill(processes, resident, connection, Moment.ANSWERED)
-    lease_lapses(postgres_engine, connection)
+    lease_lapses(own_engine, connection)
     later = timedelta(minutes=10, seconds=1)
     house.sandbox.clock.advance(later)
-    with postgres_engine.begin() as database:
+    with own_engine.begin() as database:
         query = "UPDATE grants SET refresh_attempted_at = refresh_attempted_at - :later WHERE id = :id"
         database.execute(text(query), {"later": later, "id": connection.grant_id})
     asked = house.refreshes("jira")

@@ -2,14 +2,15 @@
 
 import pytest
 
+from tests.integration.conftest import fresh_database
 from tests.support.command_line import CommandLine
 from tests.support.stage import open_stage
 
 
 @pytest.fixture(scope="package")
-def stage(postgres_url):
+def stage(postgres_engine):
     """The service and its providers."""
-    with open_stage(postgres_url) as opened:
+    with fresh_database(postgres_engine) as url, open_stage(url) as opened:
         yield opened
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.integration.conftest import fresh_database
 from tests.support.service import Core, Service, database_settings, github_sandbox, github_settings
 
 
@@ -13,9 +14,16 @@ def sandbox_server():
 
 
 @pytest.fixture(scope="package")
-def service(postgres_url, short_tmp, sandbox_server):
+def service_database(postgres_engine):
+    """The URL of the running service's database. It has one of its own: its workers take whatever is queued there."""
+    with fresh_database(postgres_engine) as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def service(service_database, short_tmp, sandbox_server):
     """A running service: two worker processes on PostgreSQL."""
-    settings = database_settings(postgres_url) | github_settings(sandbox_server)
+    settings = database_settings(service_database) | github_settings(sandbox_server)
     with Service(short_tmp / "service", workers=2, **settings) as running:
         yield running
 

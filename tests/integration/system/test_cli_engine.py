@@ -34,9 +34,9 @@ def folder():
 
 
 @pytest.fixture
-def rig(folder, postgres_url):
+def rig(folder, own_database):
     """A database and a sandbox with a repository full of issues, whose answers take a while."""
-    with open_rig(folder, postgres_url, POBLYSH_LOG_LEVEL="warning") as rig:
+    with open_rig(folder, own_database, POBLYSH_LOG_LEVEL="warning") as rig:
         for number in range(ISSUES):
             rig.github.open_issue("ada/lamp", f"Issue {number}", by="ada")
         yield rig

@@ -19,7 +19,7 @@ def victim(request, short_tmp, sandbox_server):
     settings = github_settings(sandbox_server)
     folder = short_tmp / f"victim-{request.param}"
     if request.param == "postgres":
-        service = Service(folder, workers=2, **settings, **database_settings(request.getfixturevalue("postgres_url")))
+        service = Service(folder, workers=2, **settings, **database_settings(request.getfixturevalue("own_database")))
         kill = service.kill
     else:
         data_dir = folder / "data"

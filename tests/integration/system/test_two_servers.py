@@ -16,7 +16,7 @@ def pair(request, short_tmp, sandbox_server):
     folder = short_tmp / f"pair-{request.param}"
     settings = github_settings(sandbox_server)
     if request.param == "postgres":
-        settings |= database_settings(request.getfixturevalue("postgres_url"))
+        settings |= database_settings(request.getfixturevalue("own_database"))
     else:
         settings["POBLYSH_DATA_DIR"] = str(folder / "data")
     services = [Service(folder / name, **settings) for name in ("one", "two")]

@@ -1,11 +1,14 @@
 """Zoho: a channel with a bot that tells us, and a mailbox."""
 
+import secrets
 from collections.abc import Mapping
 
 from connectors.entrypoints.demo.scenes.scene import Scene
 from connectors.entrypoints.sandbox import Sandbox, SandboxServer
 
-APP, APP_SECRET = "1000.DEMO", "demo-zoho-app-secret"
+APP = f"1000.DEMO{secrets.token_hex(4).upper()}"
+"""Another app in each run: its vendor is new, too, and knows nothing of the few requests a minute of the run before."""
+APP_SECRET = "demo-zoho-app-secret"  # noqa: S105 - opens nothing but the sandbox
 BOT_SECRET = "demo-bot-secret"  # noqa: S105 - opens nothing but the sandbox
 EVA = "eva@acme.example"
 CHANNEL = "launchpad"
