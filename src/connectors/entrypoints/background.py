@@ -32,6 +32,10 @@ STEADY = 60.0
 STOP_GRACE = 30.0
 """Seconds that it may take to end: a turn and its present page."""
 
+_STARTING = threading.Lock()
+"""Held while a process is started. Popen waits for the end of a pipe that the new process closes; a copy of it in a
+process that is forked at that very moment (gunicorn's workers are) would keep it waiting for ever."""
+
 log = logging.getLogger(__name__)
 
 
@@ -104,6 +108,7 @@ def _watch(parent_pid: int, stop: Callable[[], None]) -> None:
 @contextmanager
 def worker_beside() -> Iterator[None]:
     """A worker process beside this one, started again when it dies, and ended with the block."""
+    os.register_at_fork(before=_STARTING.acquire, after_in_parent=_STARTING.release, after_in_child=_STARTING.release)
     keeper = _Keeper()
     thread = threading.Thread(target=keeper.keep, name="worker-keeper", daemon=True)
     thread.start()
@@ -140,8 +145,9 @@ class _Keeper:
     def _start(self) -> "subprocess.Popen[bytes]":
         # A process of its own: a long read must not take the API's time, nor the API's end the read.
         command = [sys.executable, "-m", "connectors", "worker", "--parent-pid", str(self._pid)]
-        # Out of our process group: Ctrl-C is for us to pass on, once.
-        return subprocess.Popen(command, start_new_session=True)  # noqa: S603 - ourselves
+        with _STARTING:
+            # Out of our process group: Ctrl-C is for us to pass on, once.
+            return subprocess.Popen(command, start_new_session=True)  # noqa: S603 - ourselves
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> float:
         lived = 0.0

@@ -1,7 +1,10 @@
 """Tenants share the workers, and the API and the workers do without each other."""
 
+import os
+import signal
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +99,33 @@ def test_the_api_and_the_workers_do_without_each_other(rig, folder):
             )
         )
     assert connection["status"] == "active"
+
+
+def worker_of(service):
+    """The process id of the worker that a service runs, None while it has none."""
+    for children in Path(f"/proc/{service.process.pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if b"worker" in words:
+                return int(child)
+    return None
+
+
+@pytest.mark.timeout(240)
+def test_serve_keeps_a_worker(rig, folder):
+    """`connectors serve` alone reads what is asked for, also after its worker was killed."""
+    own = {"POBLYSH_OPERATOR_TOKEN", "POBLYSH_OAUTH_REDIRECT_URI"}
+    settings = {name: text for name, text in rig.environment.items() if name not in own}
+    with Service(folder / "all", options=(), **settings) as service:
+        core = Core(service.url)
+        started = core.call("POST", "/connect/github", json={"options": {"repositories": ["ada/lamp"]}}).json()
+        query = core.consent(started["authorize_url"])
+        connection = core.get("/connect/github/callback", params=query)["connection"]
+        path = f"/connections/{connection['id']}"
+        rig.until(lambda: core.get(path)["last_synced_at"] is not None)
+        rig.until(lambda: {one["status"] for one in core.list("jobs")} == {"succeeded"})
+        first = worker_of(service)
+        os.kill(first, signal.SIGKILL)
+        job = core.call("POST", f"{path}/sync").json()["job"]
+        rig.until(lambda: core.get(f"/jobs/{job['id']}")["status"] == "succeeded")
+        assert worker_of(service) not in {None, first}
