@@ -143,13 +143,16 @@ def test_tail_follows(rig, settings, folder):
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(iter(tail.stdout.readline, "")))
     reader.start()
-    done = run_process("backfill", "-t", connection.tenant_id, "--days", "90", environment=settings, folder=folder)
-    assert done.code == 0, done.err
-    expected = len(rig.keys(connection))
-    rig.until(lambda: len(lines) >= expected, PATIENCE)
-    press_ctrl_c(tail)
-    assert tail.wait(PATIENCE) == 0
-    reader.join(PATIENCE)
+    try:
+        done = run_process("backfill", "-t", connection.tenant_id, "--days", "90", environment=settings, folder=folder)
+        assert done.code == 0, done.err
+        expected = len(rig.keys(connection))
+        rig.until(lambda: len(lines) >= expected, PATIENCE)
+        press_ctrl_c(tail)
+        assert tail.wait(PATIENCE) == 0
+    finally:
+        tail.kill()  # it would go on for ever, and so would whoever reads it
+        reader.join(PATIENCE)
     assert sorted(json.loads(line)["dedupe_key"] for line in lines) == rig.keys(connection)
     assert tail.stderr.read() == "Stopped.\n"
     tail.stderr.close()
@@ -160,7 +163,7 @@ def test_a_reader_that_leaves_ends_the_tail(rig, settings, folder):
     """`signals tail | head -n 2` ends without a word on standard error."""
     connection = rig.connect("ada/lamp")
     assert run_process("sync", "-t", connection.tenant_id, environment=settings, folder=folder).code == 0
-    tail = f"'{COMMAND}' signals tail -t {connection.tenant_id} --since 2020-01-01T00:00:00Z --interval 100ms"
+    tail = f"timeout {PATIENCE} '{COMMAND}' signals tail -t {connection.tenant_id} --since 2020-01-01T00:00:00Z --interval 100ms"
     backfill = f"'{COMMAND}' backfill -t {connection.tenant_id} --days 90 -o json > /dev/null 2>&1"
     finished = subprocess.run(
         ["bash", "-c", f"{backfill}; {tail} | head -n 2"],
