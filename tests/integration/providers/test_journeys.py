@@ -31,6 +31,7 @@ def sync_now(stage, command_line):
         assert finished.code == 0, finished.err
         done = json.loads(finished.out)
         assert done["status"] == "succeeded"
+        stage.connectors.run_pending()  # the command ends with its own job; others (the first backfill) may still wait
         return done
 
     return run
