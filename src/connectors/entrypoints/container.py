@@ -57,7 +57,7 @@ class Container(containers.DeclarativeContainer):
     lease_lifetime: providers.Dependency[timedelta] = providers.Dependency()
     turn: providers.Dependency[timedelta] = providers.Dependency()
     telemetry: providers.Dependency[Telemetry] = providers.Dependency()
-    run_pending: providers.Dependency[Callable[[TicketHandler], int]] = providers.Dependency()
+    empty_queue: providers.Dependency[Callable[[TicketHandler], int]] = providers.Dependency()
     check_readiness: providers.Dependency[Callable[[], Readiness]] = providers.Dependency()
     close: providers.Dependency[Callable[[], None]] = providers.Dependency()
 
@@ -231,7 +231,7 @@ class Container(containers.DeclarativeContainer):
         tickets=tickets,
         measurements=measurements,
         telemetry=telemetry,
-        run_pending=run_pending,
+        empty_queue=empty_queue,
         clock=clock,
         public_url=public_url,
         check_readiness=check_readiness,

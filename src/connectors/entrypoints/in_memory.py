@@ -59,7 +59,7 @@ def in_memory(
         lease_lifetime=providers.Object(LEASE_LIFETIME),
         turn=providers.Object(TURN),
         telemetry=telemetry or Silence(),
-        run_pending=providers.Object(lambda tickets: MemoryWorker(database, tickets.handle_ticket).run_pending()),
+        empty_queue=providers.Object(lambda tickets: MemoryWorker(database, tickets.handle_ticket).run_pending()),
         check_readiness=providers.Object(lambda: Readiness({"memory": "ok"})),
         close=providers.Object(lambda: None),
     )

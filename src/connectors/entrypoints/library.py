@@ -80,7 +80,8 @@ class Connectors:
     """How much there is of everything, for metrics."""
     telemetry: Telemetry
     """Takes note of what happens, for metrics."""
-    run_queue: Callable[[TicketHandler], int] = attrs.field(alias="run_pending")
+    empty_queue: Callable[[TicketHandler], int]
+    """Have all queued work done whose time has come; how many tickets that was."""
     clock: Clock
     public_url: str | None
     """Our URL as providers reach it."""
@@ -93,7 +94,7 @@ class Connectors:
 
         What a worker does all the time. On PostgreSQL, other workers may take a part of it.
         """
-        return self.run_queue(self.tickets)
+        return self.empty_queue(self.tickets)
 
     @staticmethod
     def in_memory(

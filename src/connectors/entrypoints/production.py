@@ -207,7 +207,7 @@ def build(
         lease_lifetime=providers.Object(max(LEASE_LIFETIME, 3 * service.outbound_timeout)),
         turn=providers.Object(service.job_turn),
         telemetry=providers.Object(telemetry or Silence()),
-        run_pending=providers.Object(lambda tickets: run_pending(database, settings, tickets)),
+        empty_queue=providers.Object(lambda tickets: empty_queue(database, settings, tickets)),
         check_readiness=providers.Object(lambda: readiness_of(engine)),
         close=providers.Object(close),
     )
@@ -237,7 +237,7 @@ def open_worker(
     )
 
 
-def run_pending(database: Database, settings: Settings, tickets: TicketHandler) -> int:
+def empty_queue(database: Database, settings: Settings, tickets: TicketHandler) -> int:
     """Do what is due and return; how many tickets that was."""
     done = 0
     while True:

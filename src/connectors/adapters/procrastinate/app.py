@@ -4,7 +4,7 @@ import procrastinate
 from procrastinate.connector import BaseConnector
 
 QUEUE = "connectors"
-"""Ours, in case another application keeps its jobs in the same database."""
+"""The name of the one queue."""
 
 TICKET_TASK = "connectors.ticket"
 """The one task: look after what the ticket names."""

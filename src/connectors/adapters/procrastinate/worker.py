@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from threading import Lock
 from typing import Any
@@ -39,7 +39,7 @@ RESCUE_EVERY = timedelta(seconds=5)
 """How often the tickets of dead workers are looked for."""
 
 LOST_AFTER = 3
-"""Looks in a row that find a ticket given to us which we do not have: then the answer that gave it to us was lost."""
+"""Looks in a row that find something given to us which we do not have: it does not come any more, or is done."""
 
 RECONNECT = timedelta(seconds=1)
 """The pause after the queue has failed."""
@@ -172,26 +172,43 @@ class QueueWorker:
     def _add_tasks(self, app: procrastinate.App) -> None:
         @app.task(name=TICKET_TASK, queue=QUEUE, pass_context=True)
         def work(context: procrastinate.JobContext, task: str, tenant_id: str, subject_id: str) -> None:
-            number = context.job.id
-            assert number is not None  # noqa: S101 - it has been fetched
-            with self._lock:
-                self._at_work.add(number)
-            try:
-                self._handle(Task(task), TenantId(UUID(tenant_id)), UUID(subject_id))
-            except Exception:
-                log.exception("ticket_crashed", extra={"task": task})
-            finally:
-                with self._lock:
-                    self._at_work.discard(number)
-                    self.done += 1
+            with self._at(context):
+                try:
+                    self._handle(Task(task), TenantId(UUID(tenant_id)), UUID(subject_id))
+                except Exception:
+                    log.exception("ticket_crashed", extra={"task": task})
+                finally:
+                    with self._lock:
+                        self.done += 1
 
         @app.periodic(cron=f"* * * * * */{self._options.tick_seconds}")
-        @app.task(name=TICK_TASK, queue=QUEUE, priority=TICK_PRIORITY, lock=TICK_TASK, queueing_lock=TICK_TASK)
-        def tick(timestamp: int) -> None:  # noqa: ARG001 - procrastinate's signature
-            try:
-                self._tick()
-            except Exception:
-                log.exception("tick_crashed")
+        @app.task(
+            name=TICK_TASK,
+            queue=QUEUE,
+            priority=TICK_PRIORITY,
+            lock=TICK_TASK,
+            queueing_lock=TICK_TASK,
+            pass_context=True,
+        )
+        def tick(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - procrastinate's signature
+            with self._at(context):
+                try:
+                    self._tick()
+                except Exception:
+                    log.exception("tick_crashed")
+
+    @contextmanager
+    def _at(self, context: procrastinate.JobContext) -> Iterator[None]:
+        """For the length of the block, a job of the queue is one that we know of."""
+        number = context.job.id
+        assert number is not None  # noqa: S101 - it has been fetched
+        with self._lock:
+            self._at_work.add(number)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work.discard(number)
 
     # --- the dead ------------------------------------------------------------------------------------------------
 
@@ -209,10 +226,12 @@ class QueueWorker:
                 log.warning("queue_unreachable", extra={"reason": type(error.__cause__ or error).__name__})
 
     async def _lost(self, app: procrastinate.App, worker: Worker) -> list[Job]:
+        """What the queue believes us to work on, and we do not: the answer that gave it to us, or our word that it is
+        done, was lost. A tick among them would keep all further ticks waiting, everywhere."""
         if worker.worker_id is None:
             return []
         given = await app.job_manager.list_jobs_async(
-            queue=QUEUE, task=TICKET_TASK, status=Status.DOING.value, worker_id=worker.worker_id
+            queue=QUEUE, status=Status.DOING.value, worker_id=worker.worker_id
         )
         with self._lock:
             strange = {job.id: job for job in given if job.id is not None and job.id not in self._at_work}

@@ -29,7 +29,6 @@ Longer waits are stored on the job: no thread sleeps them."""
 LATER_PATIENCE = timedelta(seconds=15)
 """How long each further request of a page may be: giving up here would throw away what the page has spent already."""
 
-
 PAUSE_LOOK = timedelta(seconds=1)
 """How often requests that count against nothing look whether others were told to wait. A look is a transaction."""
 
@@ -65,9 +64,10 @@ class Meter:
         now = self.clock.now()
         spendings = self._spendings(request)
         is_counted = any(one.interval is not None for one in spendings)
+        patience = LATER_PATIENCE if self.is_under_way else FIRST_PATIENCE
+        self.is_under_way = True
         if not is_counted and self.looked_at is not None and now - self.looked_at < PAUSE_LOOK:
             return
-        patience = LATER_PATIENCE if self.is_under_way else FIRST_PATIENCE
         with self.unit_of_work() as uow:
             at = uow.limits.spend(spendings, now=now, patience=patience)
         self.looked_at = now
@@ -78,7 +78,6 @@ class Meter:
             raise RateLimitedError(f"{self.provider.name}'s limits want a pause.", retry_at=at)
         if wait > timedelta(0):
             self.clock.sleep(wait)
-        self.is_under_way = True
 
     def heed(self, refusal: RateLimitedError) -> None:
         """Let everybody wait whom the vendor's refusal concerns."""
