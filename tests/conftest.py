@@ -18,7 +18,7 @@ settings.register_profile(
         HealthCheck.differing_executors,
     ],
 )
-# What `.ci/run` adds, and whoever changes a room: --hypothesis-profile thorough.
+# What `.ci/run` adds, and whoever changes a package: --hypothesis-profile thorough.
 settings.register_profile("thorough", settings.get_profile("connectors"), max_examples=200)
 settings.load_profile("connectors")
 

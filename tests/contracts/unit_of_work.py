@@ -14,7 +14,6 @@ from tests.support.builders import (
     OTHER_TENANT,
     TENANT,
     make_answer,
-    make_appointment,
     make_authorization_request,
     make_connection,
     make_delivery,
@@ -22,6 +21,7 @@ from tests.support.builders import (
     make_grant,
     make_interval,
     make_job,
+    make_schedule_entry,
     make_signal,
     make_subscription,
     make_tenant,
@@ -97,17 +97,17 @@ class UnitOfWorkContract(Hole):
                 work.snapshots.save(tenant_id, connection.id, {"file": {"name": "a"}})
                 work.sync_states.save(tenant_id, connection.id, state(1))
                 work.jobs.enqueue(make_job(tenant_id=tenant_id, connection_id=connection.id))
-                appointment = make_appointment(tenant_id=tenant_id)
-                work.schedules.plan(appointment)
+                entry = make_schedule_entry(tenant_id=tenant_id)
+                work.schedules.plan(entry)
                 mine = {"tenant_id": tenant_id, "connection_id": connection.id}
                 proven = {"issues": [make_interval(**mine)]}
                 work.coverage.replace_intervals(tenant_id, connection.id, CoveragePath.SYNC, proven)
                 work.coverage.open_gap(make_gap(**mine))
                 work.idempotency.record(make_answer(tenant_id=tenant_id, key="key"))
-                rows[tenant_id] = (connection, grant, request, delivery, appointment)
+                rows[tenant_id] = (connection, grant, request, delivery, entry)
 
         def left(tenant_id):
-            connection, grant, request, delivery, appointment = rows[tenant_id]
+            connection, grant, request, delivery, entry = rows[tenant_id]
             with unit_of_work() as work:
                 return [
                     work.connections.find_by_account(tenant_id, connection.provider, connection.account.id) is not None,
@@ -118,7 +118,7 @@ class UnitOfWorkContract(Hole):
                     bool(work.snapshots.load(tenant_id, connection.id, ["file"])),
                     work.sync_states.load(tenant_id, connection.id) is not None,
                     bool(work.jobs.list_unfinished(tenant_id, connection.id)),
-                    work.schedules.find(tenant_id, appointment.subject_id, appointment.errand) is not None,
+                    work.schedules.find(tenant_id, entry.subject_id, entry.kind) is not None,
                     bool(work.coverage.list_intervals(tenant_id, connection.id)),
                     bool(work.coverage.list_gaps(tenant_id, connection.id)),
                     work.idempotency.find(tenant_id, "key") is not None,
@@ -149,8 +149,8 @@ class UnitOfWorkContract(Hole):
             lambda work: work.snapshots.save(TENANT, make_job().connection_id, {"a": {}}),
             lambda work: work.sync_states.save(TENANT, make_job().connection_id, state(1)),
             lambda work: work.jobs.enqueue(make_job()),
-            lambda work: work.schedules.plan(make_appointment()),
-            lambda work: work.schedules.ensure(make_appointment()),
+            lambda work: work.schedules.plan(make_schedule_entry()),
+            lambda work: work.schedules.ensure(make_schedule_entry()),
             lambda work: work.coverage.open_gap(make_gap()),
             lambda work: work.idempotency.record(make_answer()),
         ):

@@ -8,8 +8,8 @@ import pytest
 from connectors.adapters.postgres.unit_of_work import postgres_unit_of_work
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.connection import ConnectionStatus
-from connectors.domain.model.queue import Task
 from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import SubscriptionStatus
 from tests.support.builders import NOW, TENANT
 from tests.support.world import StillClock, World, created, item
@@ -55,7 +55,9 @@ def test_the_journey(world):
     (row,) = world.deliveries()
     assert world.connectors.ingest.replay(TENANT, row.id).signal_count == 1
     assert len(world.signals()) == 2
-    assert [one.status for one in world.connectors.tend.tend(TENANT, connection.id)] == [SubscriptionStatus.ACTIVE]
+    assert [one.status for one in world.connectors.maintenance.maintain(TENANT, connection.id)] == [
+        SubscriptionStatus.ACTIVE
+    ]
     assert world.connectors.disconnect.end_connection(TENANT, connection.id).status is ConnectionStatus.REVOKED
 
 
@@ -64,7 +66,7 @@ def test_consents_racing_give_one_connection(world):
     queries = [world.vendor.consent(world.start().authorize_url) for _ in range(4)]
     results = at_once(*(partial(world.finish, query) for query in queries))
     assert [repr(one) for one in results if not isinstance(one, tuple)] == []
-    connections = world.connectors.browse.list_connections(TENANT).items
+    connections = world.connectors.queries.list_connections(TENANT).items
     assert (len(connections), len(world.grants())) == (2, 1)
     assert world.tokens(connections[0]).access_token.reveal() in {one.access for one in world.vendor.families}
 
@@ -99,13 +101,15 @@ def test_schedulers_at_once_queue_everything_once(world, queue):
     assert sorted((one.connection_id, one.type) for one in queued) == sorted(
         (one.id, JobType.INCREMENTAL) for one in connections
     )
-    waiting = [ticket for ticket, _ in queue.waiting()]
-    assert sorted(one.subject_id for one in waiting if one.task is Task.SYNC) == sorted(one.id for one in queued)
-    assert sorted(one.subject_id for one in waiting if one.task is Task.TEND) == sorted(one.id for one in connections)
+    waiting = [task for task, _ in queue.waiting()]
+    assert sorted(one.subject_id for one in waiting if one.kind is TaskKind.SYNC) == sorted(one.id for one in queued)
+    assert sorted(one.subject_id for one in waiting if one.kind is TaskKind.MAINTAIN) == sorted(
+        one.id for one in connections
+    )
 
 
 def test_requests_under_one_key_at_once_make_one_job(world, queue):
-    """Callers that repeat themselves before they were answered get the same job, which has one ticket."""
+    """Callers that repeat themselves before they were answered get the same job, which has one task."""
     connection = world.connect()
     for job in world.jobs():
         world.connectors.jobs.cancel(TENANT, job.id)

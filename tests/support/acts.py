@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from connectors.entrypoints.sandbox.slack.records import Install
+from connectors_sandbox.slack.records import Install
 from tests.support.stage import CLIQ_SECRET
 
 _numbers = count(1)

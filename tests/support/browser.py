@@ -23,7 +23,7 @@ FLAGS = (
     "--metrics-recording-only",
     "--window-size=1200,2000",
 )
-PATIENCE = 30
+MAX_WAIT = 30
 """Seconds that a page may take: this is a slow machine's worst."""
 
 
@@ -61,7 +61,7 @@ class Page:
 
     def wait_for(self, script):
         """Until the script is true."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + MAX_WAIT
         while time.monotonic() < deadline:
             if self.run(f"Boolean({script})"):
                 return

@@ -18,11 +18,11 @@ from connectors.domain.model.ids import (
     TenantId,
 )
 from connectors.domain.model.oauth import AuthorizationRequest, Grant
-from connectors.domain.model.queue import Task, Ticket
-from connectors.domain.model.schedule import Appointment, Errand
+from connectors.domain.model.schedule import ScheduleEntry
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import Actor, Container, Origin, Signal, SignalKind, Subject
 from connectors.domain.model.sync import JobType, SyncJob
+from connectors.domain.model.tasks import QueuedTask, TaskKind
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import DeliveryStatus, Subscription, WebhookDelivery
 
@@ -172,11 +172,11 @@ def make_job(**changes):
     )
 
 
-def make_ticket(**changes):
+def make_task(**changes):
     name = f"test:{next(_numbers)}"
-    return Ticket(
+    return QueuedTask(
         **{
-            "task": Task.SYNC,
+            "kind": TaskKind.SYNC,
             "tenant_id": TENANT,
             "subject_id": make_id(),
             "priority": 10,
@@ -187,9 +187,9 @@ def make_ticket(**changes):
     )
 
 
-def make_appointment(**changes):
-    return Appointment(
-        **{"tenant_id": TENANT, "subject_id": make_id(), "errand": Errand.SYNC, "next_at": NOW, **changes}
+def make_schedule_entry(**changes):
+    return ScheduleEntry(
+        **{"tenant_id": TENANT, "subject_id": make_id(), "kind": TaskKind.SYNC, "next_at": NOW, **changes}
     )
 
 

@@ -13,10 +13,10 @@ from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.adapters.procrastinate.worker import WorkerOptions
 from connectors.domain.model.sync import JobType
 from connectors.entrypoints.production import build, load, open_worker, prepare
-from connectors.ports.telemetry import Silence
+from connectors.ports.telemetry import NullTelemetry
 
 MOMENT = timedelta(milliseconds=50)
-PATIENCE = 60
+MAX_WAIT = 60
 """Seconds until a queue that does not get empty is given up."""
 
 
@@ -40,14 +40,14 @@ class SharedClock:
 class PromptQueue(ProcrastinateJobQueue):
     """The queue for work by such a clock: the queue itself goes by the database's time, in which hours are moments.
 
-    A ticket that is back before its time has come is put back by whoever takes it.
+    A task that is back before its time has come is put back by whoever takes it.
     """
 
-    def put(self, ticket, *, delay=timedelta(0)):
-        return super().put(ticket, delay=min(delay, MOMENT))
+    def put(self, task, *, delay=timedelta(0)):
+        return super().put(task, delay=min(delay, MOMENT))
 
 
-class Tally(Silence):
+class Tally(NullTelemetry):
     """Remembers what has happened on all machines."""
 
     def __init__(self):
@@ -72,7 +72,7 @@ class Tally(Silence):
 
 
 class Diary:
-    """Every appointment that any of the schedulers has kept, once its transaction has ended well."""
+    """Every schedule entry that any of the schedulers has kept, once its transaction has ended well."""
 
     def __init__(self):
         self.kept = Counter()
@@ -87,16 +87,16 @@ class Diary:
             with unit_of_work() as uow:
                 yield _Watched(uow, taken)
             with self._lock:
-                self.kept.update((one.errand, one.subject_id, one.next_at) for one in taken)
+                self.kept.update((one.kind, one.subject_id, one.next_at) for one in taken)
 
         return watched
 
     def kept_twice(self):
         return [one for one, times in self.kept.items() if times > 1]
 
-    def count(self, errand):
-        """How many appointments of that kind were kept."""
-        return sum(times for (kind, _, _), times in self.kept.items() if kind == errand)
+    def count(self, kind):
+        """How many schedule entries of that kind were kept."""
+        return sum(times for (kept, _, _), times in self.kept.items() if kept == kind)
 
 
 class _Watched:
@@ -120,8 +120,8 @@ class _WatchedSchedules:
     def __getattr__(self, name):
         return getattr(self._schedules, name)
 
-    def lock_due(self, errand, *, now, limit):
-        found = self._schedules.lock_due(errand, now=now, limit=limit)
+    def lock_due(self, kind, *, now, limit):
+        found = self._schedules.lock_due(kind, now=now, limit=limit)
         self._taken.extend(found)
         return found
 
@@ -148,7 +148,7 @@ class Fleet:
         barrier = threading.Barrier(len(self.schedules))
 
         def tick(schedule):
-            barrier.wait(PATIENCE)
+            barrier.wait(MAX_WAIT)
             schedule.tick()
 
         list(self.pool.map(tick, self.schedules))
@@ -162,7 +162,7 @@ class Fleet:
 
     def settle(self):
         """Wait until nothing is left that can be done now."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + MAX_WAIT
         while self.stage.rows(_BUSY) != [(0,)]:
             assert time.monotonic() < deadline, self.stage.rows(_LEFT)
             time.sleep(0.005)
@@ -171,7 +171,7 @@ class Fleet:
 _LEFT = """SELECT id, status, args, scheduled_at, attempts FROM procrastinate_jobs
     WHERE task_name = 'connectors.ticket' AND (status = 'doing' OR (status = 'todo'
     AND (scheduled_at IS NULL OR scheduled_at <= now())))"""
-_BUSY = f"SELECT count(*) FROM ({_LEFT}) AS ticket"
+_BUSY = f"SELECT count(*) FROM ({_LEFT}) AS task"
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
         clock: everybody's.
         schedulers: how many, that look for what is due when they are told to.
         workers: how many, that do it.
-        concurrency: tickets that each worker does at once.
+        concurrency: tasks that each worker does at once.
         is_prompt: whether the workers, too, look for what is due, at any moment, as workers do.
     """
     settings = load(stage.environment)
@@ -201,8 +201,8 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
         at_work, threads = [], []
         for _ in range(workers):
             system = machine()
-            tickets = attrs.evolve(system.tickets, schedule=watched(system) if is_prompt else _Idle())
-            at_work.append(open_worker(database, settings, tickets, options))
+            tasks = attrs.evolve(system.tasks, schedule=watched(system) if is_prompt else _Idle())
+            at_work.append(open_worker(database, settings, tasks, options))
         schedules = tuple(watched(machine()) for _ in range(schedulers))
         pool = stack.enter_context(ThreadPoolExecutor(schedulers))
         for worker in at_work:
@@ -214,4 +214,4 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
             for worker in at_work:
                 worker.stop()
             for thread in threads:
-                thread.join(PATIENCE)
+                thread.join(MAX_WAIT)

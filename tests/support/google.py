@@ -1,4 +1,4 @@
-"""Runs the Google rooms without the engine: conversations answered by the sandbox in this process, a small sync engine."""
+"""Runs the Google packages without the engine: conversations answered by the sandbox in this process, a small sync engine."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from connectors.domain.model.secret import Secret
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.model.webhook import Subscription, WebhookRequest
 from connectors.domain.providers.contract import AuthorizationParams, SyncContext
-from connectors.entrypoints.sandbox import SandboxClock, create_sandbox
+from connectors_sandbox import SandboxClock, create_sandbox
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 BASE = "http://localhost/google"
@@ -187,7 +187,7 @@ class Google:
         return HttpResponse(status=answer.status_code, headers=dict(answer.headers), body=answer.data, url=request.url)
 
     def sign_in(self, provider, email=DANA, *, scopes=None, extra=""):
-        """The token set of a consent, the room's whole way."""
+        """The token set of a consent, the package's whole way."""
         app = make_app(provider, base_url=BASE)
         asked = tuple(scope.name for scope in provider.oauth.scopes if scope.default) if scopes is None else scopes
         params = AuthorizationParams(state="s", redirect_uri=REDIRECT_URI, scopes=asked)
@@ -235,12 +235,12 @@ class Walker:
     pages: list = attrs.field(factory=list)
 
     def backfill(self, since=None, until=None):
-        return self.walk(SyncMode.BACKFILL, since=since, until=until)
+        return self.sync_run(SyncMode.BACKFILL, since=since, until=until)
 
     def sync(self, target=None):
-        return self.walk(SyncMode.INCREMENTAL, target=target)
+        return self.sync_run(SyncMode.INCREMENTAL, target=target)
 
-    def walk(self, mode, *, since=None, until=None, target=None, crash_after=None, between=lambda number: None):
+    def sync_run(self, mode, *, since=None, until=None, target=None, crash_after=None, between=lambda number: None):
         """The keys that were new.
 
         `crash_after`: how many pages until the worker dies; the walk is then resumed. `between`: what happens at the

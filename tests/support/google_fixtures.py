@@ -1,4 +1,4 @@
-"""Reads the Google rooms' fixtures and compares drafts with what they expect."""
+"""Reads the Google packages' fixtures and compares drafts with what they expect."""
 
 import json
 

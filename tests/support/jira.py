@@ -1,4 +1,4 @@
-"""A small Jira site that behaves, and the ways in and out of the room that its tests share."""
+"""A small Jira site that behaves, and the ways in and out of the package that its tests share."""
 
 import base64
 import hashlib
@@ -84,7 +84,7 @@ def material(*secrets: str, now: datetime = NOW, app: ProviderApp | None = APP) 
 
 
 def receive(request: WebhookRequest, connection: Connection, *secrets: str) -> tuple[SignalDraft, ...] | Ignored:
-    """What a delivery says for a connection: all of the webhook's path that is the room's."""
+    """What a delivery says for a connection: all of the webhook's path that is the package's."""
     assert JIRA.webhooks is not None
     assert JIRA.webhooks.to_signals is not None
     delivery = JIRA.webhooks.verify(request, material(*secrets))
@@ -131,7 +131,7 @@ def reply(document: Any, status: int = 200, **headers: str) -> HttpResponse:
     return HttpResponse(status=status, headers=names, body=body)
 
 
-def walk(plan: SyncPlan, answer: Answer, connection: Connection, *, cap: int = 1000) -> list[SyncPage]:
+def sync_run(plan: SyncPlan, answer: Answer, connection: Connection, *, cap: int = 1000) -> list[SyncPage]:
     """All pages of a walk, the connection's metadata kept up as the engine does."""
     assert JIRA.sync is not None
     context = SyncContext(app=APP, connection=connection)

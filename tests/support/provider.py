@@ -151,7 +151,7 @@ def read_event(delivery, context):
         document = json.loads(delivery.request.body)
     except ValueError as error:
         raise UnexpectedResponseError("The body is not JSON.") from error
-    name = document["event"]  # unguarded on purpose: a room with a bug
+    name = document["event"]  # unguarded on purpose: a package with a bug
     accounts = tuple(document.get("accounts", ()))
     match name:
         case "item.created":

@@ -8,7 +8,7 @@ from procrastinate.jobs import Status
 
 from connectors.adapters.procrastinate.app import QUEUE, create_queue_app
 from connectors.domain.model.ids import TenantId
-from connectors.domain.model.queue import Task, Ticket
+from connectors.domain.model.tasks import QueuedTask, TaskKind
 
 
 class Queue:
@@ -18,9 +18,9 @@ class Queue:
         self._manager = manager
 
     def waiting(self):
-        """Each ticket with when it may be taken, None for at once; the first one put comes first."""
+        """Each task with when it may be taken, None for at once; the first one put comes first."""
         jobs = sorted(self._manager.list_jobs(queue=QUEUE, status=Status.TODO.value), key=lambda job: job.id)
-        return [(_ticket(job), job.scheduled_at) for job in jobs]
+        return [(_task(job), job.scheduled_at) for job in jobs]
 
     def empty(self):
         """Take out whatever waits."""
@@ -36,10 +36,10 @@ def open_queue(url):
         yield Queue(app.job_manager)
 
 
-def _ticket(job):
+def _task(job):
     told = job.task_kwargs
-    return Ticket(
-        task=Task(told["task"]),
+    return QueuedTask(
+        task=TaskKind(told["task"]),
         tenant_id=TenantId(UUID(told["tenant_id"])),
         subject_id=UUID(told["subject_id"]),
         priority=job.priority,

@@ -1,4 +1,4 @@
-"""The parts of the documentation that are made from the code. `python -m tests.support.reference` writes them anew."""
+"""The parts of the documentation that are made from the code. `python -m tests.support.reference` writes them again."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import requests
 
 from connectors.adapters.aesgcm import generate_key
-from connectors.entrypoints.sandbox import SandboxServer, create_sandbox
+from connectors_sandbox import SandboxServer, create_sandbox
 
 COMMAND = Path(sys.executable).with_name("connectors")
 """The console script of the environment that runs the tests."""

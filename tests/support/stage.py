@@ -15,10 +15,10 @@ from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
 from connectors.domain.providers.registry import installed_providers
 from connectors.entrypoints.production import build, load, prepare
-from connectors.entrypoints.sandbox import SandboxServer, create_sandbox
-from connectors.entrypoints.sandbox.google.pubsub import TOPIC
-from connectors.entrypoints.sandbox.server import QuietHandler
 from connectors.entrypoints.server import create_api
+from connectors_sandbox import SandboxServer, create_sandbox
+from connectors_sandbox.google.pubsub import TOPIC
+from connectors_sandbox.server import QuietHandler
 from tests.support.service import CORE_CALLBACK, OPERATORS, Core, database_settings, plain_session
 
 GITHUB_APP = ("stage-github-app", "stage-github-app-secret")

@@ -53,7 +53,7 @@ class World:
 
     def known(self, tenant=TENANT):
         """The tenant, made known."""
-        return self.connectors.browse.ensure_tenant(TenantId(tenant))[0].id
+        return self.connectors.queries.ensure_tenant(TenantId(tenant))[0].id
 
     def reload(self, connection):
         with self.uow() as uow:
@@ -79,46 +79,46 @@ class World:
             return uow.jobs.list_page(tenant, PageRequest(limit=100), JobFilter()).items
 
     def signals(self, tenant=TENANT):
-        return self.connectors.browse.list_signals(tenant, limit=100).items
+        return self.connectors.queries.list_signals(tenant, limit=100).items
 
     def deliveries(self, tenant=TENANT):
-        return self.connectors.browse.list_deliveries(tenant, limit=100).items
+        return self.connectors.queries.list_deliveries(tenant, limit=100).items
 
     def unrouted(self):
         with self.uow() as uow:
             return uow.deliveries.list_page(UNROUTED, PageRequest(limit=100), DeliveryFilter()).items
 
     def work(self):
-        """Do all queued work whose time has come; how many tickets that was."""
+        """Do all queued work whose time has come; how many tasks that was."""
         return self.connectors.run_pending()
 
     def tick(self):
         """Queue what has become due; how much that was."""
         return self.connectors.schedule.tick()
 
-    def retune(self, *, concurrency=None, turn=None):
+    def retune(self, *, concurrency=None, time_slice=None):
         """Let workers work by other settings."""
         sync = self.connectors.sync
         if concurrency is not None:
-            admission = attrs.evolve(sync.admission, settings=concurrency)
-            sync = attrs.evolve(sync, admission=admission, pages=attrs.evolve(sync.pages, admission=admission))
-        changed = attrs.evolve(self.connectors.tickets, sync=sync)
-        if turn is not None:
-            changed = attrs.evolve(changed, turn=turn)
-        self.connectors = attrs.evolve(self.connectors, sync=sync, tickets=changed)
+            concurrency = attrs.evolve(sync.concurrency, settings=concurrency)
+            sync = attrs.evolve(sync, concurrency=concurrency, pages=attrs.evolve(sync.pages, concurrency=concurrency))
+        changed = attrs.evolve(self.connectors.tasks, sync=sync)
+        if time_slice is not None:
+            changed = attrs.evolve(changed, time_slice=time_slice)
+        self.connectors = attrs.evolve(self.connectors, sync=sync, tasks=changed)
 
-    def tickets(self):
-        """What stands in the queue, as (ticket, due at), those in work left out."""
+    def tasks(self):
+        """What stands in the queue, as (task, due at), those in work left out."""
         with self.uow() as uow:
-            return [(row.ticket, row.due_at) for row in uow.queue._rows.values() if not row.is_taken]
+            return [(row.task, row.due_at) for row in uow.queue._rows.values() if not row.is_taken]
 
     def job(self, job):
         with self.uow() as uow:
             return uow.jobs.get(job.tenant_id, job.id)
 
-    def appointment(self, subject_id, errand, tenant=TENANT):
+    def entry(self, subject_id, kind, tenant=TENANT):
         with self.uow() as uow:
-            return uow.schedules.find(tenant, subject_id, errand)
+            return uow.schedules.find(tenant, subject_id, kind)
 
     def gaps(self, connection, *, is_open=True):
         with self.uow() as uow:

@@ -1,4 +1,4 @@
-"""What the tests of the Zoho rooms share: builders, a driver of conversations, and two vendors that behave."""
+"""What the tests of the Zoho packages share: builders, a driver of conversations, and two vendors that behave."""
 
 import html
 import json
@@ -107,7 +107,7 @@ def script(*answers):
     return answer, asked
 
 
-def walk(provider, answer, plan, connection, app=None, cap=3000):
+def sync_run(provider, answer, plan, connection, app=None, cap=3000):
     """All pages of a walk. Cursors go through JSON, metadata is kept up, observations are interpreted as the flow does."""
     context = SyncContext(app=app or make_app(provider.slug), connection=connection)
     cursor = hold(provider, provider.sync.start(context, plan), answer)

@@ -61,10 +61,10 @@ def run_worker(
         build(database, settings, telemetry=PrometheusTelemetry()) as connectors,
         _exporter(settings, connectors, parent_pid),
     ):
-        worker = open_worker(database, settings, connectors.tickets, options)
+        worker = open_worker(database, settings, connectors.tasks, options)
 
         def stop(_number: int | None = None, _frame: FrameType | None = None) -> None:
-            connectors.tickets.is_stopping.set()
+            connectors.tasks.is_stopping.set()
             worker.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,7 +73,7 @@ def run_worker(
             threading.Thread(target=_watch, args=(parent_pid, stop), name="parent-watch", daemon=True).start()
         log.info("worker_started", extra={"concurrency": settings.service.worker_concurrency})
         worker.run()
-        log.info("worker_stopped", extra={"tickets": worker.done})
+        log.info("worker_stopped", extra={"tasks": worker.done})
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def _exporter(settings: Settings, connectors: Connectors, parent_pid: int | None
 
     registry = create_registry(
         connectors.telemetry,
-        connectors.measurements.measure,
+        connectors.statistics.collect,
         version=version("poblysh-connectors"),
         providers=tuple(connectors.apps),
     )

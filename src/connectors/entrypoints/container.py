@@ -5,31 +5,31 @@ from datetime import timedelta
 
 from dependency_injector import containers, providers
 
-from connectors.domain.flows.admission import Admission, ConcurrencySettings
-from connectors.domain.flows.browse import BrowseFlow
-from connectors.domain.flows.connect import ConnectFlow, ConnectSettings
-from connectors.domain.flows.connection_settings import ConnectionSettingsFlow
-from connectors.domain.flows.converse import Converser
-from connectors.domain.flows.coverage import CoverageFlow, Ledger
-from connectors.domain.flows.disconnect import DisconnectFlow
-from connectors.domain.flows.ingest import IngestFlow
-from connectors.domain.flows.measuring import MeasureFlow
-from connectors.domain.flows.renewing import RenewFlow
-from connectors.domain.flows.scheduling import ScheduleFlow, Scheduler, ScheduleSettings
-from connectors.domain.flows.senders import SenderVerifier
-from connectors.domain.flows.signing_keys import SigningKeyCache
-from connectors.domain.flows.subscribing import Subscriber
-from connectors.domain.flows.sync import SyncFlow
-from connectors.domain.flows.sync_pages import PageKeeper
-from connectors.domain.flows.sync_requests import SyncRequests
-from connectors.domain.flows.tending import TendFlow
-from connectors.domain.flows.tokens import TokenKeeper
-from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
+from connectors.domain.flows.connections.connect import ConnectFlow, ConnectSettings
+from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
+from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
+from connectors.domain.flows.reading.concurrency import Concurrency, ConcurrencySettings
+from connectors.domain.flows.reading.coverage import CoverageFlow, Ledger
+from connectors.domain.flows.reading.jobs import SyncJobs
+from connectors.domain.flows.reading.page_commit import PageCommitter
+from connectors.domain.flows.reading.run import SyncFlow
+from connectors.domain.flows.reading.schedule import ScheduleFlow, Scheduler, ScheduleSettings
+from connectors.domain.flows.signals.queries import QueryFlow
+from connectors.domain.flows.signals.statistics import StatisticsFlow
+from connectors.domain.flows.webhooks.ingest import IngestFlow
+from connectors.domain.flows.webhooks.renewing import RenewFlow
+from connectors.domain.flows.webhooks.signing_keys import SigningKeyCache
+from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
+from connectors.domain.flows.webhooks.subscriptions import Subscriber
+from connectors.domain.flows.webhooks.verification import DeliveryVerifier
+from connectors.domain.flows.webhooks.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.library import Connectors, Readiness
-from connectors.entrypoints.worker import TicketHandler
+from connectors.entrypoints.worker import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
@@ -53,11 +53,11 @@ class Container(containers.DeclarativeContainer):
     connect_settings: providers.Dependency[ConnectSettings] = providers.Dependency()
     public_url: providers.Dependency[str | None] = providers.Dependency()
     schedule_settings: providers.Dependency[ScheduleSettings] = providers.Dependency()
-    concurrency: providers.Dependency[ConcurrencySettings] = providers.Dependency()
+    concurrency_settings: providers.Dependency[ConcurrencySettings] = providers.Dependency()
     lease_lifetime: providers.Dependency[timedelta] = providers.Dependency()
-    turn: providers.Dependency[timedelta] = providers.Dependency()
+    time_slice: providers.Dependency[timedelta] = providers.Dependency()
     telemetry: providers.Dependency[Telemetry] = providers.Dependency()
-    empty_queue: providers.Dependency[Callable[[TicketHandler], int]] = providers.Dependency()
+    empty_queue: providers.Dependency[Callable[[TaskHandler], int]] = providers.Dependency()
     check_readiness: providers.Dependency[Callable[[], Readiness]] = providers.Dependency()
     close: providers.Dependency[Callable[[], None]] = providers.Dependency()
 
@@ -75,16 +75,14 @@ class Container(containers.DeclarativeContainer):
     )
     ledger = providers.Singleton(Ledger, clock=clock, entropy=entropy)
     scheduler = providers.Singleton(Scheduler, clock=clock, entropy=entropy, settings=schedule_settings)
-    jobs = providers.Singleton(
-        SyncRequests, unit_of_work=unit_of_work, clock=clock, entropy=entropy, providers=registry
-    )
+    jobs = providers.Singleton(SyncJobs, unit_of_work=unit_of_work, clock=clock, entropy=entropy, providers=registry)
     schedule = providers.Singleton(
         ScheduleFlow,
         unit_of_work=unit_of_work,
         clock=clock,
         providers=registry,
         scheduler=scheduler,
-        requests=jobs,
+        jobs=jobs,
         settings=schedule_settings,
     )
     subscriber = providers.Singleton(
@@ -105,7 +103,7 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         providers=registry,
         apps=apps,
-        requests=jobs,
+        jobs=jobs,
         ledger=ledger,
     )
     connect = providers.Singleton(
@@ -122,7 +120,7 @@ class Container(containers.DeclarativeContainer):
         providers=registry,
         apps=apps,
         settings=connect_settings,
-        requests=jobs,
+        jobs=jobs,
         scheduler=scheduler,
         ledger=ledger,
     )
@@ -136,17 +134,17 @@ class Container(containers.DeclarativeContainer):
         apps=apps,
     )
     signing_keys = providers.Singleton(SigningKeyCache, converser=converser, clock=clock)
-    senders = providers.Singleton(SenderVerifier, vault=vault, clock=clock, entropy=entropy, apps=apps)
+    verifier = providers.Singleton(DeliveryVerifier, vault=vault, clock=clock, entropy=entropy, apps=apps)
     ingest = providers.Singleton(
         IngestFlow,
         unit_of_work=unit_of_work,
-        senders=senders,
+        verifier=verifier,
         signing_keys=signing_keys,
         clock=clock,
         entropy=entropy,
         providers=registry,
         apps=apps,
-        requests=jobs,
+        jobs=jobs,
         ledger=ledger,
         telemetry=telemetry,
     )
@@ -162,15 +160,15 @@ class Container(containers.DeclarativeContainer):
     connection_settings = providers.Singleton(
         ConnectionSettingsFlow, unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
     )
-    browse = providers.Singleton(BrowseFlow, unit_of_work=unit_of_work, clock=clock)
-    admission = providers.Singleton(Admission, settings=concurrency, entropy=entropy)
+    queries = providers.Singleton(QueryFlow, unit_of_work=unit_of_work, clock=clock)
+    concurrency = providers.Singleton(Concurrency, settings=concurrency_settings, entropy=entropy)
     pages = providers.Singleton(
-        PageKeeper,
+        PageCommitter,
         unit_of_work=unit_of_work,
         clock=clock,
         entropy=entropy,
-        requests=jobs,
-        admission=admission,
+        jobs=jobs,
+        concurrency=concurrency,
         scheduler=scheduler,
         ledger=ledger,
     )
@@ -184,12 +182,12 @@ class Container(containers.DeclarativeContainer):
         providers=registry,
         apps=apps,
         pages=pages,
-        admission=admission,
+        concurrency=concurrency,
         scheduler=scheduler,
         telemetry=telemetry,
     )
-    tend = providers.Singleton(
-        TendFlow,
+    maintenance = providers.Singleton(
+        SubscriptionMaintenance,
         unit_of_work=unit_of_work,
         subscriber=subscriber,
         converser=converser,
@@ -202,15 +200,15 @@ class Container(containers.DeclarativeContainer):
         apps=apps,
     )
     coverage = providers.Singleton(CoverageFlow, unit_of_work=unit_of_work, providers=registry)
-    measurements = providers.Singleton(MeasureFlow, unit_of_work=unit_of_work, clock=clock)
-    tickets = providers.Singleton(
-        TicketHandler,
+    statistics = providers.Singleton(StatisticsFlow, unit_of_work=unit_of_work, clock=clock)
+    tasks = providers.Singleton(
+        TaskHandler,
         unit_of_work=unit_of_work,
         sync=sync,
-        tend=tend,
+        maintenance=maintenance,
         keeper=keeper,
         schedule=schedule,
-        turn=turn,
+        time_slice=time_slice,
     )
     connectors = providers.Singleton(
         Connectors,
@@ -222,14 +220,14 @@ class Container(containers.DeclarativeContainer):
         ingest=ingest,
         webhook_secrets=webhook_secrets,
         connection_settings=connection_settings,
-        browse=browse,
+        queries=queries,
         sync=sync,
         jobs=jobs,
-        tend=tend,
+        maintenance=maintenance,
         coverage=coverage,
         schedule=schedule,
-        tickets=tickets,
-        measurements=measurements,
+        tasks=tasks,
+        statistics=statistics,
         telemetry=telemetry,
         empty_queue=empty_queue,
         clock=clock,

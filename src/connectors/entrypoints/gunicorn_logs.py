@@ -10,7 +10,7 @@ class OurLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
     """Hands what gunicorn has to say to the root logger, which `configure_logs` has set up."""
 
     def setup(self, cfg: Any) -> None:
-        """See `gunicorn.glogging.Logger`. Called again when gunicorn reads its configuration anew."""
+        """See `gunicorn.glogging.Logger`. Called again when gunicorn reads its configuration again."""
         super().setup(cfg)
         # Only this one: requests are logged by `flask/tracing.py`, without their queries.
         self.error_log.handlers.clear()

@@ -12,7 +12,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from connectors.entrypoints.flask.encoding import encode
 from connectors.entrypoints.flask.problems import CONTENT_TYPE
 from connectors.entrypoints.flask.tracing import TRACE_HEADER
-from connectors.entrypoints.flask.views import Problem
+from connectors.entrypoints.representation.views import Problem
 
 log = logging.getLogger(__name__)
 

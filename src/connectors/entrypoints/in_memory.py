@@ -11,10 +11,10 @@ from connectors.adapters.memory.job_queue import MemoryWorker
 from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTokenEndpoint, Responder, no_network
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
-from connectors.domain.flows.admission import ConcurrencySettings
-from connectors.domain.flows.connect import ConnectSettings
-from connectors.domain.flows.scheduling import ScheduleSettings
-from connectors.domain.flows.tokens import LEASE_LIFETIME
+from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
+from connectors.domain.flows.reading.concurrency import ConcurrencySettings
+from connectors.domain.flows.reading.schedule import ScheduleSettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
@@ -22,9 +22,9 @@ from connectors.domain.providers.registry import ProviderRegistry, installed_pro
 from connectors.entrypoints.container import Container
 from connectors.entrypoints.library import Connectors, Readiness
 from connectors.ports.clock import Clock
-from connectors.ports.telemetry import Silence, Telemetry
+from connectors.ports.telemetry import NullTelemetry, Telemetry
 
-TURN = timedelta(seconds=10)
+TIME_SLICE = timedelta(seconds=10)
 """As in production, though nobody else waits."""
 
 
@@ -55,11 +55,11 @@ def in_memory(
         connect_settings=ConnectSettings(redirect_uri=redirect_uri),
         public_url=providers.Object(public_url),
         schedule_settings=ScheduleSettings(),
-        concurrency=ConcurrencySettings(),
+        concurrency_settings=ConcurrencySettings(),
         lease_lifetime=providers.Object(LEASE_LIFETIME),
-        turn=providers.Object(TURN),
-        telemetry=telemetry or Silence(),
-        empty_queue=providers.Object(lambda tickets: MemoryWorker(database, tickets.handle_ticket).run_pending()),
+        time_slice=providers.Object(TIME_SLICE),
+        telemetry=telemetry or NullTelemetry(),
+        empty_queue=providers.Object(lambda tasks: MemoryWorker(database, tasks.handle_task).run_pending()),
         check_readiness=providers.Object(lambda: Readiness({"memory": "ok"})),
         close=providers.Object(lambda: None),
     )

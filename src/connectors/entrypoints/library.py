@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from connectors.domain.flows.browse import BrowseFlow
-from connectors.domain.flows.connect import ConnectFlow
-from connectors.domain.flows.connection_settings import ConnectionSettingsFlow
-from connectors.domain.flows.coverage import CoverageFlow
-from connectors.domain.flows.disconnect import DisconnectFlow
-from connectors.domain.flows.ingest import IngestFlow
-from connectors.domain.flows.measuring import MeasureFlow
-from connectors.domain.flows.renewing import RenewFlow
-from connectors.domain.flows.scheduling import ScheduleFlow
-from connectors.domain.flows.sync import SyncFlow
-from connectors.domain.flows.sync_requests import SyncRequests
-from connectors.domain.flows.tending import TendFlow
-from connectors.domain.flows.webhook_secrets import WebhookSecretFlow
+from connectors.domain.flows.connections.connect import ConnectFlow
+from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
+from connectors.domain.flows.reading.coverage import CoverageFlow
+from connectors.domain.flows.reading.jobs import SyncJobs
+from connectors.domain.flows.reading.run import SyncFlow
+from connectors.domain.flows.reading.schedule import ScheduleFlow
+from connectors.domain.flows.signals.queries import QueryFlow
+from connectors.domain.flows.signals.statistics import StatisticsFlow
+from connectors.domain.flows.webhooks.ingest import IngestFlow
+from connectors.domain.flows.webhooks.renewing import RenewFlow
+from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
+from connectors.domain.flows.webhooks.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
-from connectors.entrypoints.worker import TicketHandler
+from connectors.entrypoints.worker import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.telemetry import Telemetry
 
@@ -62,26 +62,26 @@ class Connectors:
     """Secrets of single connections, for webhooks that a person sets up at the vendor."""
     connection_settings: ConnectionSettingsFlow
     """How often single connections are read."""
-    browse: BrowseFlow
+    queries: QueryFlow
     """Tenants, connections, signals, deliveries, jobs."""
-    jobs: SyncRequests
+    jobs: SyncJobs
     """Ask for reads of the providers' APIs, and cancel them."""
     sync: SyncFlow
     """Run one such read here and now, instead of leaving it to a worker."""
-    tend: TendFlow
+    maintenance: SubscriptionMaintenance
     """Look after webhook subscriptions."""
     coverage: CoverageFlow
     """What is proven complete, and where something may be missing."""
     schedule: ScheduleFlow
     """Queue what has become due. Workers do so every few seconds."""
-    tickets: TicketHandler
+    tasks: TaskHandler
     """What workers do with what stands in the queue."""
-    measurements: MeasureFlow
+    statistics: StatisticsFlow
     """How much there is of everything, for metrics."""
     telemetry: Telemetry
     """Takes note of what happens, for metrics."""
-    empty_queue: Callable[[TicketHandler], int]
-    """Have all queued work done whose time has come; how many tickets that was."""
+    empty_queue: Callable[[TaskHandler], int]
+    """Have all queued work done whose time has come; how many tasks that was."""
     clock: Clock
     public_url: str | None
     """Our URL as providers reach it."""
@@ -90,11 +90,11 @@ class Connectors:
     """Let go of pools, sockets and the embedded database."""
 
     def run_pending(self) -> int:
-        """Do all queued work whose time has come, in this process, and return; how many tickets that was.
+        """Do all queued work whose time has come, in this process, and return; how many tasks that was.
 
         What a worker does all the time. On PostgreSQL, other workers may take a part of it.
         """
-        return self.empty_queue(self.tickets)
+        return self.empty_queue(self.tasks)
 
     @staticmethod
     def in_memory(

@@ -21,18 +21,18 @@ from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
 from connectors.adapters.system.key_file import resolve_key_ring
 from connectors.adapters.system.settings import Settings, load_settings, read_settings
-from connectors.domain.flows.admission import ConcurrencySettings
-from connectors.domain.flows.connect import ConnectSettings
-from connectors.domain.flows.scheduling import ScheduleSettings
-from connectors.domain.flows.tokens import LEASE_LIFETIME
+from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
+from connectors.domain.flows.reading.concurrency import ConcurrencySettings
+from connectors.domain.flows.reading.schedule import ScheduleSettings
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
 from connectors.entrypoints.container import Container
 from connectors.entrypoints.library import Connectors, Readiness
-from connectors.entrypoints.worker import TicketHandler
+from connectors.entrypoints.worker import TaskHandler
 from connectors.ports.clock import Clock
-from connectors.ports.telemetry import Silence, Telemetry
+from connectors.ports.telemetry import NullTelemetry, Telemetry
 
 if TYPE_CHECKING:
     from connectors.adapters.procrastinate.worker import QueueWorker, WorkerOptions
@@ -198,16 +198,16 @@ def build(
             delivery_retention=service.delivery_retention,
             job_retention=service.job_retention,
         ),
-        concurrency=ConcurrencySettings(
+        concurrency_settings=ConcurrencySettings(
             per_tenant=service.tenant_concurrency,
             per_provider=service.provider_concurrency,
             providers=settings.provider_concurrency,
         ),
         # The usual one, or, with a longer timeout, time for its headers, its silence and the connecting.
         lease_lifetime=providers.Object(max(LEASE_LIFETIME, 3 * service.outbound_timeout)),
-        turn=providers.Object(service.job_turn),
-        telemetry=providers.Object(telemetry or Silence()),
-        empty_queue=providers.Object(lambda tickets: empty_queue(database, settings, tickets)),
+        time_slice=providers.Object(service.job_time_slice),
+        telemetry=providers.Object(telemetry or NullTelemetry()),
+        empty_queue=providers.Object(lambda tasks: empty_queue(database, settings, tasks)),
         check_readiness=providers.Object(lambda: readiness_of(engine)),
         close=providers.Object(close),
     )
@@ -215,14 +215,14 @@ def build(
 
 
 def open_worker(
-    database: Database, settings: Settings, tickets: TicketHandler, options: "WorkerOptions | None" = None
+    database: Database, settings: Settings, tasks: TaskHandler, options: "WorkerOptions | None" = None
 ) -> "QueueWorker":
     """A worker on the database's queue, not begun.
 
     Args:
         database: whose queue.
-        settings: how many tickets at once.
-        tickets: what to do with them.
+        settings: how many tasks at once.
+        tasks: what to do with them.
         options: other ways of working than the settings' and the usual ones.
     """
     # Imported by those who work: it takes half a second.
@@ -230,22 +230,22 @@ def open_worker(
 
     return QueueWorker(
         database.url.reveal(),
-        tickets.handle,
-        tickets.requeue,
-        tickets.tick,
+        tasks.handle,
+        tasks.requeue,
+        tasks.tick,
         options or WorkerOptions(concurrency=settings.service.worker_concurrency),
     )
 
 
-def empty_queue(database: Database, settings: Settings, tickets: TicketHandler) -> int:
-    """Do what is due and return; how many tickets that was."""
+def empty_queue(database: Database, settings: Settings, tasks: TaskHandler) -> int:
+    """Do what is due and return; how many tasks that was."""
     done = 0
     while True:
-        worker = open_worker(database, settings, tickets)
+        worker = open_worker(database, settings, tasks)
         worker.run(wait=False)
         if not worker.done:
             return done
-        done += worker.done  # a ticket that waited for one of these may go now
+        done += worker.done  # a task that waited for one of these may go now
 
 
 def readiness_of(engine: Engine) -> Readiness:

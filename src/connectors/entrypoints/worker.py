@@ -1,4 +1,4 @@
-"""What a worker does with a ticket: it calls the flow, and turns trouble of our own into another try."""
+"""What a worker does with a task: it calls the flow, and turns trouble of our own into another try."""
 
 import logging
 import uuid
@@ -11,10 +11,10 @@ from uuid import UUID
 import attrs
 from structlog.contextvars import bind_contextvars
 
-from connectors.domain.flows.scheduling import ScheduleFlow
-from connectors.domain.flows.sync import SyncFlow
-from connectors.domain.flows.tending import TendFlow
-from connectors.domain.flows.tokens import TokenKeeper
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
+from connectors.domain.flows.reading.run import SyncFlow
+from connectors.domain.flows.reading.schedule import ScheduleFlow
+from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
 from connectors.domain.model.errors import (
     ConnectionNotFoundError,
     InfrastructureError,
@@ -23,48 +23,52 @@ from connectors.domain.model.errors import (
     VaultError,
 )
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId, TenantId
-from connectors.domain.model.queue import Task, Ticket, refresh_ticket, sync_ticket, tend_ticket
 from connectors.domain.model.sync import SyncJob
+from connectors.domain.model.tasks import QueuedTask, TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 
 RETRY_PAUSES = (1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)
-"""Seconds between tries to put a ticket back while the database is away: five minutes in all. Whoever comes back later
-is rescued by the schedule (`Errand.RESCUE`)."""
+"""Seconds between tries to put a task back while the database is away: five minutes in all. Whoever comes back later
+is rescued by the schedule (`TaskKind.RESCUE`)."""
 
 PUT_BACK_PAUSE = timedelta(seconds=1)
-"""Until a ticket is tried again that our database has failed: if it fails for long, nobody shall spin."""
+"""Until a task is tried again that our database has failed: if it fails for long, nobody shall spin."""
 
 CRASH_PAUSE = timedelta(minutes=1)
-"""Until a ticket whose flow has crashed is tried again."""
+"""Until a task whose flow has crashed is tried again."""
 
-SUBJECTS: Mapping[Task, str] = {Task.SYNC: "job_id", Task.TEND: "connection_id", Task.REFRESH: "grant_id"}
-"""What log lines call that which a ticket names."""
+SUBJECTS: Mapping[TaskKind, str] = {
+    TaskKind.SYNC: "job_id",
+    TaskKind.MAINTAIN: "connection_id",
+    TaskKind.REFRESH: "grant_id",
+}
+"""What log lines call that which a task names."""
 
 log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
-class TicketHandler:
-    """Looks after tickets."""
+class TaskHandler:
+    """Looks after tasks."""
 
     unit_of_work: UnitOfWorkFactory
     sync: SyncFlow
-    tend: TendFlow
+    maintenance: SubscriptionMaintenance
     keeper: TokenKeeper
     schedule: ScheduleFlow
-    turn: timedelta
+    time_slice: timedelta
     """How long a sync job may go on while others wait."""
     is_stopping: Event = attrs.field(factory=Event)
 
-    def handle(self, task: Task, tenant_id: TenantId, subject_id: UUID) -> None:
-        """Look after what a ticket names. Never raises: what can be tried again is queued again."""
+    def handle(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
+        """Look after what a task names. Never raises: what can be tried again is queued again."""
         # In a context of its own: whatever is bound for its log lines ends with it.
-        copy_context().run(self._handle, task, tenant_id, subject_id)
+        copy_context().run(self._handle, kind, tenant_id, subject_id)
 
-    def handle_ticket(self, ticket: Ticket) -> None:
-        """The same, for a queue that hands out whole tickets."""
-        self.handle(ticket.task, ticket.tenant_id, ticket.subject_id)
+    def handle_task(self, task: QueuedTask) -> None:
+        """The same, for a queue that hands out whole tasks."""
+        self.handle(task.kind, task.tenant_id, task.subject_id)
 
     def tick(self) -> None:
         """Queue what has become due."""
@@ -77,51 +81,53 @@ class TicketHandler:
         except InfrastructureError as error:
             log.warning("tick_failed", extra={"reason": error.message})  # the next one is seconds away
 
-    def requeue(self, task: Task, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
-        """Queue anew what a ticket named whose worker has died; nothing if that has ended or is gone.
+    def requeue(
+        self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta = timedelta(0)
+    ) -> None:
+        """Queue again what a task named whose worker has died; nothing if that has ended or is gone.
 
         Raises:
             InfrastructureError: our database failed.
         """
         with self.unit_of_work() as uow:
-            match task:
-                case Task.SYNC:
+            match kind:
+                case TaskKind.SYNC:
                     try:
                         job = uow.jobs.get(tenant_id, JobId(subject_id))
                     except NotFoundError:
                         return
                     if not job.is_finished:
-                        uow.queue.put(sync_ticket(job, is_continued=job.attempts > 0), delay=delay)
-                case Task.TEND:
-                    uow.queue.put(tend_ticket(tenant_id, ConnectionId(subject_id)), delay=delay)
-                case Task.REFRESH:
-                    uow.queue.put(refresh_ticket(tenant_id, GrantId(subject_id)), delay=delay)
+                        uow.queue.put(sync_task(job, is_continued=job.attempts > 0), delay=delay)
+                case TaskKind.MAINTAIN:
+                    uow.queue.put(maintenance_task(tenant_id, ConnectionId(subject_id)), delay=delay)
+                case TaskKind.REFRESH:
+                    uow.queue.put(refresh_task(tenant_id, GrantId(subject_id)), delay=delay)
 
-    def _handle(self, task: Task, tenant_id: TenantId, subject_id: UUID) -> None:
+    def _handle(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
         _name(uuid.uuid4().hex)
-        bind_contextvars(tenant_id=str(tenant_id), **{SUBJECTS[task]: str(subject_id)})
+        bind_contextvars(tenant_id=str(tenant_id), **{SUBJECTS[kind]: str(subject_id)})
         try:
-            self._look_after(task, tenant_id, subject_id)
+            self._look_after(kind, tenant_id, subject_id)
         except (NotFoundError, ConnectionNotFoundError, TenantNotFoundError):
-            log.debug("ticket_without_subject", extra={"task": str(task)})  # erased since it was queued
+            log.debug("task_without_subject", extra={"task": str(kind)})  # erased since it was queued
         except VaultError as error:
             # The key is missing, or the row damaged: the operator's business, and no reason to hurry.
-            log.error("ticket_put_back", extra={"task": str(task), "reason": error.message})  # noqa: TRY400 - no bug
-            self._put_back(task, tenant_id, subject_id, delay=CRASH_PAUSE)
+            log.error("task_requeued", extra={"task": str(kind), "reason": error.message})  # noqa: TRY400 - no bug
+            self._put_back(kind, tenant_id, subject_id, delay=CRASH_PAUSE)
         except InfrastructureError as error:
-            log.warning("ticket_put_back", extra={"task": str(task), "reason": error.message})
-            self._put_back(task, tenant_id, subject_id, delay=PUT_BACK_PAUSE)
+            log.warning("task_requeued", extra={"task": str(kind), "reason": error.message})
+            self._put_back(kind, tenant_id, subject_id, delay=PUT_BACK_PAUSE)
         except Exception:
-            log.exception("ticket_crashed", extra={"task": str(task)})
-            self._put_back(task, tenant_id, subject_id, delay=CRASH_PAUSE)
+            log.exception("task_crashed", extra={"task": str(kind)})
+            self._put_back(kind, tenant_id, subject_id, delay=CRASH_PAUSE)
 
-    def _look_after(self, task: Task, tenant_id: TenantId, subject_id: UUID) -> None:
-        match task:
-            case Task.SYNC:
+    def _look_after(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
+        match kind:
+            case TaskKind.SYNC:
                 self._sync(tenant_id, JobId(subject_id))
-            case Task.TEND:
-                self.tend.tend(tenant_id, ConnectionId(subject_id))
-            case Task.REFRESH:
+            case TaskKind.MAINTAIN:
+                self.maintenance.maintain(tenant_id, ConnectionId(subject_id))
+            case TaskKind.REFRESH:
                 self.keeper.refresh_idle(tenant_id, GrantId(subject_id))
 
     def _sync(self, tenant_id: TenantId, job_id: JobId) -> None:
@@ -130,18 +136,20 @@ class TicketHandler:
         if job.trace_id is not None:
             _name(job.trace_id)
         bind_contextvars(connection_id=str(job.connection_id))
-        self.sync.run(tenant_id, job_id, turn=self.turn, is_stopping=self.is_stopping.is_set)
+        self.sync.run(tenant_id, job_id, time_slice=self.time_slice, is_stopping=self.is_stopping.is_set)
 
-    def _put_back(self, task: Task, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
+    def _put_back(
+        self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta = timedelta(0)
+    ) -> None:
         for pause in RETRY_PAUSES:
             try:
-                self.requeue(task, tenant_id, subject_id, delay=delay)
+                self.requeue(kind, tenant_id, subject_id, delay=delay)
             except InfrastructureError:
                 if self.is_stopping.wait(pause):
                     break
             else:
                 return
-        log.error("ticket_left", extra={"task": str(task)})
+        log.error("task_abandoned", extra={"task": str(kind)})
 
 
 def _name(trace_id: str) -> None:

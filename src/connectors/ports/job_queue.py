@@ -3,18 +3,18 @@
 from datetime import timedelta
 from typing import Protocol
 
-from connectors.domain.model.queue import Ticket
+from connectors.domain.model.tasks import QueuedTask
 from connectors.domain.model.webhook import Recorded
 
 
 class JobQueue(Protocol):
-    """Takes tickets, within the unit of work that it belongs to: a ticket exists if, and only if, that commits."""
+    """Takes tasks, within the unit of work that it belongs to: a task exists if, and only if, that commits."""
 
-    def put(self, ticket: Ticket, *, delay: timedelta = timedelta(0)) -> Recorded:
+    def put(self, task: QueuedTask, *, delay: timedelta = timedelta(0)) -> Recorded:
         """Queue it; DUPLICATE, and nothing changed, if one with its queueing lock waits already.
 
         Args:
-            ticket: what to look after.
+            task: what to look after.
             delay: how long it shall wait at least.
 
         Raises:

@@ -8,15 +8,16 @@ from uuid import UUID
 from connectors.domain.model.coverage import CoveragePath, Gap, Interval
 from connectors.domain.model.idempotency import IdempotentAnswer
 from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, TenantId
-from connectors.domain.model.limits import Spending
+from connectors.domain.model.limits import Reservation
 from connectors.domain.model.paging import Page, PageRequest
-from connectors.domain.model.schedule import Appointment, Errand
+from connectors.domain.model.schedule import ScheduleEntry
 from connectors.domain.model.sync import JobFilter, JobStatus, JobType, SyncJob, SyncState
+from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import Recorded
 
 
 class SnapshotStore(Protocol):
-    """Last known states of provider items, per connection, for rooms whose API shows states and not events."""
+    """Last known states of provider items, per connection, for packages whose API shows states and not events."""
 
     def load(
         self, tenant_id: TenantId, connection_id: ConnectionId, keys: Iterable[str]
@@ -98,26 +99,26 @@ class JobStore(Protocol):
 
 
 class ScheduleStore(Protocol):
-    """Appointments; (tenant, subject, errand) is unique."""
+    """Schedule entries; (tenant, subject, task) is unique."""
 
-    def plan(self, appointment: Appointment) -> None:
-        """Make the appointment, or move the one that is there."""
+    def plan(self, entry: ScheduleEntry) -> None:
+        """Make the schedule entry, or move the one that is there."""
         ...
 
-    def ensure(self, appointment: Appointment) -> None:
-        """Make the appointment unless there is one."""
+    def ensure(self, entry: ScheduleEntry) -> None:
+        """Make the schedule entry unless there is one."""
         ...
 
     def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
-        """Forget all of the subject's appointments."""
+        """Forget all of the subject's schedule entries."""
         ...
 
-    def find(self, tenant_id: TenantId, subject_id: UUID, errand: Errand) -> Appointment | None:
-        """The appointment, or None."""
+    def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:
+        """The schedule entry, or None."""
         ...
 
-    def lock_due(self, errand: Errand, *, now: datetime, limit: int) -> Sequence[Appointment]:
-        """Across tenants: appointments whose time has come, the earliest first, at most so many.
+    def lock_due(self, kind: TaskKind, *, now: datetime, limit: int) -> Sequence[ScheduleEntry]:
+        """Across tenants: schedule entries whose time has come, the earliest first, at most so many.
 
         They are ours until this unit of work ends: nobody else gets them meanwhile, nor waits for us. Whoever takes one
         moves or cancels it.
@@ -167,7 +168,7 @@ class CoverageStore(Protocol):
 class LimitStore(Protocol):
     """How much of the vendors' limits all workers together have used. Keys are the engine's (`flows/metering.py`)."""
 
-    def spend(self, spendings: Sequence[Spending], *, now: datetime, patience: timedelta) -> datetime:
+    def reserve_all(self, reservations: Sequence[Reservation], *, now: datetime, max_wait: timedelta) -> datetime:
         """When a request that counts against all of these may go out, `now` at the earliest.
 
         If that is within the patience, its place in all of them is taken; else in none.

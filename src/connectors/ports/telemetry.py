@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from connectors.domain.model.ids import ProviderSlug
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.model.signal import Origin
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.webhook import DeliveryStatus, Recorded
@@ -42,7 +42,7 @@ class Telemetry(Protocol):
         """A job has come to its end."""
         ...
 
-    def limited(self, provider: ProviderSlug, reach: Reach, wait: timedelta) -> None:
+    def limited(self, provider: ProviderSlug, limit_scope: LimitScope, wait: timedelta) -> None:
         """Work has to wait that long for a vendor's limit."""
         ...
 
@@ -51,7 +51,7 @@ class Telemetry(Protocol):
         ...
 
 
-class Silence:
+class NullTelemetry:
     """Takes no note of anything."""
 
     def delivery_accepted(self, provider: ProviderSlug, status: DeliveryStatus, recorded: Recorded) -> None:
@@ -66,7 +66,7 @@ class Silence:
     def job_ended(self, job: SyncJob) -> None:
         """See `Telemetry`."""
 
-    def limited(self, provider: ProviderSlug, reach: Reach, wait: timedelta) -> None:
+    def limited(self, provider: ProviderSlug, limit_scope: LimitScope, wait: timedelta) -> None:
         """See `Telemetry`."""
 
     def refreshed(self, provider: ProviderSlug, outcome: RefreshOutcome) -> None:

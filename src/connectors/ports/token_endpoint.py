@@ -8,7 +8,7 @@ from connectors.domain.model.oauth import CodeExchange, ProviderApp, TokenEndpoi
 from connectors.domain.model.secret import Secret
 
 TokenReader = Callable[[HttpResponse], TokenSet]
-"""The room's reading of the answer: raises what went wrong, as `OAuth.read_tokens` says."""
+"""The package's reading of the answer: raises what went wrong, as `OAuth.read_tokens` says."""
 
 
 class TokenEndpoint(Protocol):

@@ -210,7 +210,7 @@ def test_a_read_only_folder(empty_dir):
 
 
 def test_a_full_disk(empty_dir):
-    """A disk without room is named in one line, and leaves no half of a cluster."""
+    """A disk without package is named in one line, and leaves no half of a cluster."""
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(empty_dir)], capture_output=True, check=False
     )

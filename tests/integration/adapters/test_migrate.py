@@ -16,10 +16,10 @@ from connectors.adapters.postgres.tables import METADATA
 from connectors.adapters.procrastinate import schema as queue_schema
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.errors import InfrastructureError, SettingsError
-from connectors.domain.model.schedule import Errand
 from connectors.domain.model.sync import JobStatus
+from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import Recorded
-from tests.support.builders import NOW, TENANT, make_connection, make_grant, make_id, make_ticket
+from tests.support.builders import NOW, TENANT, make_connection, make_grant, make_id, make_task
 from tests.support.queue import open_queue
 
 
@@ -96,16 +96,16 @@ def queue_objects(engine):
 
 
 def test_a_fresh_database_gets_a_working_queue(fresh_engine):
-    """After the upgrade a ticket can be put and seen; a second upgrade changes nothing and keeps it."""
+    """After the upgrade a task can be put and seen; a second upgrade changes nothing and keeps it."""
     assert migrate.upgrade(fresh_engine)
-    ticket = make_ticket()
+    task = make_task()
     with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
-        assert work.queue.put(ticket) is Recorded.NEW
+        assert work.queue.put(task) is Recorded.NEW
     before = queue_objects(fresh_engine)
     assert not migrate.upgrade(fresh_engine)
     assert queue_objects(fresh_engine) == before
     with open_queue(url_of(fresh_engine)) as queue:
-        assert [one for one, _ in queue.waiting()] == [ticket]
+        assert [one for one, _ in queue.waiting()] == [task]
 
 
 def alembic(engine, verb, revision):
@@ -161,24 +161,24 @@ def test_a_database_of_the_first_version_comes_along(fresh_engine):
         waiting, finished = work.jobs.get(TENANT, queued), work.jobs.get(TENANT, done)
         assert (waiting.status, waiting.failures, waiting.run, waiting.updated_at) == (JobStatus.QUEUED, 0, 0, NOW)
         assert (finished.progress.signals, finished.updated_at) == (4, later)
-        # It had no ticket: the schedule finds it.
+        # It had no task: the schedule finds it.
         assert work.jobs.list_untouched(before=begun, limit=9) == [waiting]
         state = work.sync_states.load(TENANT, alive)
         assert state.cursor == {"page": 7}
         assert state.read_until >= begun - timedelta(seconds=1)
         soon = datetime.now(UTC) + timedelta(minutes=15)
-        for errand in (Errand.SYNC, Errand.TEND):
-            assert work.schedules.find(TENANT, alive, errand).next_at <= soon
-            assert work.schedules.find(TENANT, ended, errand) is None
-        assert work.schedules.find(TENANT, grant, Errand.REFRESH) is not None
-        assert work.queue.put(make_ticket()) is Recorded.NEW
+        for kind in (TaskKind.SYNC, TaskKind.MAINTAIN):
+            assert work.schedules.find(TENANT, alive, kind).next_at <= soon
+            assert work.schedules.find(TENANT, ended, kind) is None
+        assert work.schedules.find(TENANT, grant, TaskKind.REFRESH) is not None
+        assert work.queue.put(make_task()) is Recorded.NEW
 
 
 def test_a_downgraded_database_comes_back(fresh_engine):
-    """Taken back to the first version and up again, everything is there, the queue with its tickets included."""
+    """Taken back to the first version and up again, everything is there, the queue with its tasks included."""
     migrate.upgrade(fresh_engine)
     with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
-        work.queue.put(make_ticket())
+        work.queue.put(make_task())
     alembic(fresh_engine, "downgrade", "0001")
     assert migrate.upgrade(fresh_engine)
     with fresh_engine.connect() as connection:

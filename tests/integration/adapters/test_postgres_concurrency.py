@@ -9,10 +9,10 @@ from sqlalchemy import text
 from connectors.adapters.postgres import create_engine, postgres_unit_of_work
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.errors import InfrastructureError
-from connectors.domain.model.limits import Budget, spending_of
-from connectors.domain.model.schedule import Errand
+from connectors.domain.model.limits import Budget, reservation_for
+from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import Recorded
-from tests.support.builders import NOW, OTHER_TENANT, make_appointment, make_tenant, make_ticket
+from tests.support.builders import NOW, OTHER_TENANT, make_schedule_entry, make_task, make_tenant
 
 
 @pytest.fixture
@@ -24,36 +24,36 @@ def unit_of_work(clean_engine):
     return unit_of_work
 
 
-def test_schedulers_neither_share_appointments_nor_wait(unit_of_work):
+def test_schedulers_neither_share_schedule_entries_nor_wait(unit_of_work):
     """While one holds what is due, others get the rest at once; what it did not move is due again when it has ended."""
-    planned = [make_appointment(next_at=NOW - timedelta(seconds=9 - n)) for n in range(5)]
+    planned = [make_schedule_entry(next_at=NOW - timedelta(seconds=9 - n)) for n in range(5)]
     with unit_of_work() as work:
         for one in planned:
             work.schedules.plan(one)
     with ExitStack() as stack:
         first, second, third = (stack.enter_context(unit_of_work()) for _ in range(3))
-        assert first.schedules.lock_due(Errand.SYNC, now=NOW, limit=2) == planned[:2]
-        assert second.schedules.lock_due(Errand.SYNC, now=NOW, limit=2) == planned[2:4]
-        assert third.schedules.lock_due(Errand.SYNC, now=NOW, limit=9) == planned[4:]
+        assert first.schedules.lock_due(TaskKind.SYNC, now=NOW, limit=2) == planned[:2]
+        assert second.schedules.lock_due(TaskKind.SYNC, now=NOW, limit=2) == planned[2:4]
+        assert third.schedules.lock_due(TaskKind.SYNC, now=NOW, limit=9) == planned[4:]
     with unit_of_work() as work:
-        assert work.schedules.lock_due(Errand.SYNC, now=NOW, limit=9) == planned
+        assert work.schedules.lock_due(TaskKind.SYNC, now=NOW, limit=9) == planned
 
 
-def test_a_ticket_is_nobodys_before_the_commit(unit_of_work, queue):
-    """No worker can take a ticket whose row it could not find yet."""
-    ticket = make_ticket()
+def test_a_task_is_nobodys_before_the_commit(unit_of_work, queue):
+    """No worker can take a task whose row it could not find yet."""
+    task = make_task()
     with unit_of_work() as work:
-        assert work.queue.put(ticket) is Recorded.NEW
+        assert work.queue.put(task) is Recorded.NEW
         assert queue.waiting() == []
-    assert [one for one, _ in queue.waiting()] == [ticket]
+    assert [one for one, _ in queue.waiting()] == [task]
 
 
 def test_a_sweep_between_two_statements_lets_nobody_through(unit_of_work, monkeypatch):
-    """A budget's row that is swept away while a request asks for its turn is made anew, and counts."""
-    spending = spending_of(Budget(name="calls", requests=60), "k")
+    """A budget's row that is swept away while a request asks for its turn is made again, and counts."""
+    reservation = reservation_for(Budget(name="calls", requests=60), "k")
     later = NOW + timedelta(days=1)
     with unit_of_work() as work:
-        work.limits.spend([spending], now=NOW, patience=timedelta(0))
+        work.limits.reserve_all([reservation], now=NOW, max_wait=timedelta(0))
     with unit_of_work() as work:
         load = work.limits._load
 
@@ -64,9 +64,9 @@ def test_a_sweep_between_two_statements_lets_nobody_through(unit_of_work, monkey
             return load(keys, is_locked=is_locked)
 
         monkeypatch.setattr(work.limits, "_load", swept)
-        assert work.limits.spend([spending], now=later, patience=timedelta(0)) == later
+        assert work.limits.reserve_all([reservation], now=later, max_wait=timedelta(0)) == later
     with unit_of_work() as work:
-        assert work.limits.spend([spending], now=later, patience=timedelta(0)) == later + timedelta(seconds=1)
+        assert work.limits.reserve_all([reservation], now=later, max_wait=timedelta(0)) == later + timedelta(seconds=1)
 
 
 def test_a_queue_that_is_gone_is_an_infrastructure_error(postgres_url, postgres_engine):
@@ -77,6 +77,6 @@ def test_a_queue_that_is_gone_is_an_infrastructure_error(postgres_url, postgres_
     with postgres_engine.connect() as other:
         other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     with pytest.raises(InfrastructureError) as caught:
-        work.queue.put(make_ticket())
+        work.queue.put(make_task())
     work.__exit__(InfrastructureError, caught.value, None)
     engine.dispose()

@@ -13,7 +13,7 @@ from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.adapters.prometheus.exposition import create_registry, start_exporter
 from connectors.adapters.prometheus.telemetry import PrometheusTelemetry
 from connectors.adapters.system.values import Bind
-from connectors.domain.flows.measuring import MeasureFlow
+from connectors.domain.flows.signals.statistics import StatisticsFlow
 from connectors.domain.model.errors import InfrastructureError, SettingsError
 from tests.support.builders import NOW, make_job, make_tenant
 
@@ -86,12 +86,12 @@ def test_a_worker_shows_its_own(clean_engine):
     with unit_of_work() as work:
         work.tenants.record(make_tenant())
         work.jobs.enqueue(make_job())
-    measurements = MeasureFlow(unit_of_work=unit_of_work, clock=Now())
+    statistics = StatisticsFlow(unit_of_work=unit_of_work, clock=Now())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         bind = Bind("127.0.0.1", taken.getsockname()[1])
         taken.listen()
-        registry = create_registry(PrometheusTelemetry(), measurements.measure, version="1")
+        registry = create_registry(PrometheusTelemetry(), statistics.collect, version="1")
         with pytest.raises(SettingsError, match=f"POBLYSH_METRICS_BIND is {bind} "):
             start_exporter(bind, registry)
     stop = start_exporter(bind, registry)
@@ -109,9 +109,9 @@ def test_a_worker_shows_its_own(clean_engine):
 def test_a_database_that_refuses_is_away(short_tmp):
     """A measurement of a server that is not there fails as ours do, so that a scrape can say so."""
     engine = create_engine(f"postgresql://ada:secret@/lamp?host={short_tmp}/nowhere")
-    measurements = MeasureFlow(unit_of_work=postgres_unit_of_work(engine, ProcrastinateJobQueue), clock=Now())
+    statistics = StatisticsFlow(unit_of_work=postgres_unit_of_work(engine, ProcrastinateJobQueue), clock=Now())
     with pytest.raises(InfrastructureError):
-        measurements.measure()
-    registry = create_registry(PrometheusTelemetry(), measurements.measure, version="1")
+        statistics.collect()
+    registry = create_registry(PrometheusTelemetry(), statistics.collect, version="1")
     assert registry.get_sample_value("connectors_database_up") == 0
     engine.dispose()

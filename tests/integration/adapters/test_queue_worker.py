@@ -1,4 +1,4 @@
-"""What a queue worker does about tickets that went astray, on procrastinate's own queue in memory."""
+"""What a queue worker does about tasks that went astray, on procrastinate's own queue in memory."""
 
 import asyncio
 from types import SimpleNamespace
@@ -7,21 +7,21 @@ from uuid import UUID
 import pytest
 from procrastinate.testing import InMemoryConnector
 
-from connectors.adapters.procrastinate.app import QUEUE, TICK_TASK, TICKET_TASK, create_queue_app
+from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME, TICK_TASK, create_queue_app
 from connectors.adapters.procrastinate.worker import LOST_AFTER, QueueWorker
-from connectors.domain.model.queue import Task
+from connectors.domain.model.tasks import Task
 from tests.support.builders import TENANT, make_id
 
 SUBJECT = make_id()
 ARGUMENTS = {
-    TICKET_TASK: {"task": "sync", "tenant_id": str(TENANT), "subject_id": str(SUBJECT)},
+    TASK_NAME: {"task": "sync", "tenant_id": str(TENANT), "subject_id": str(SUBJECT)},
     TICK_TASK: {"timestamp": 0},
 }
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_what_was_given_to_us_and_got_lost(name):
-    """It is given up after a few looks: a ticket is queued anew, a tick makes way for the next one."""
+    """It is given up after a few looks: a task is queued again, a tick makes way for the next one."""
     requeued = []
     worker = QueueWorker("postgresql:///unused", None, lambda *what: requeued.append(what), None)
 
@@ -40,7 +40,7 @@ def test_what_was_given_to_us_and_got_lost(name):
         assert worker._at_work == set()
 
     asyncio.run(story())
-    assert requeued == ([(Task.SYNC, TENANT, UUID(int=SUBJECT.int))] if name == TICKET_TASK else [])
+    assert requeued == ([(Task.SYNC, TENANT, UUID(int=SUBJECT.int))] if name == TASK_NAME else [])
 
 
 def test_what_is_worked_on_is_not_lost():

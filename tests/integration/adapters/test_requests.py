@@ -182,7 +182,7 @@ def test_a_rooms_user_agent_and_accept_stand(server, api):
 
 @pytest.mark.parametrize("status", [204, 304, 400, 401, 404, 429, 500, 503])
 def test_every_status_is_an_answer(server, api, status):
-    """No status raises: reading it is the room's business."""
+    """No status raises: reading it is the package's business."""
     server.answer("/x", status)
     assert api.send(get(f"{server.url}/x")).status == status
 
@@ -456,8 +456,8 @@ def test_a_missing_file_of_certificates_is_a_settings_error():
 
 
 def read_token(response: HttpResponse) -> TokenSet:
-    """A room that takes the token and trusts nothing else."""
-    return TokenSet(access_token=Secret(response.json_object()["access_token"]), scopes=("from-room",))
+    """A package that takes the token and trusts nothing else."""
+    return TokenSet(access_token=Secret(response.json_object()["access_token"]), scopes=("from-package",))
 
 
 def call_of(server: Server, **changes) -> TokenEndpointCall:
@@ -499,7 +499,7 @@ def test_a_code_is_exchanged_with_the_client_in_the_body(server, endpoint):
 
 
 def test_without_pkce_no_verifier_is_sent(server, endpoint):
-    """A room without PKCE sends no verifier, not an empty one."""
+    """A package without PKCE sends no verifier, not an empty one."""
     grant_token(server)
     exchange = CodeExchange(code=Secret("c"), redirect_uri="https://core.example/cb")
     endpoint.exchange_code(APP, call_of(server), exchange, read_token)
@@ -574,13 +574,13 @@ def test_a_rooms_headers_are_sent(server, endpoint):
 
 @pytest.mark.parametrize("members", [{"scope": "less"}, {"scope": ""}, {"expires_in": "soon"}, {"token_type": None}])
 def test_the_libraries_opinion_of_the_answer_does_not_count(server, endpoint, members):
-    """Fewer scopes, odd lifetimes and missing types reach the room, and what it makes of them comes back."""
+    """Fewer scopes, odd lifetimes and missing types reach the package, and what it makes of them comes back."""
     grant_token(server, **members)
     for tokens in (
         endpoint.exchange_code(APP, call_of(server), EXCHANGE, read_token),
         endpoint.refresh(APP, call_of(server), Secret("r"), read_token),
     ):
-        assert tokens.scopes == ("from-room",)
+        assert tokens.scopes == ("from-package",)
 
 
 @pytest.mark.parametrize(
@@ -594,7 +594,7 @@ def test_the_libraries_opinion_of_the_answer_does_not_count(server, endpoint, me
     ],
 )
 def test_what_the_room_raises_comes_through(server, endpoint, status, body):
-    """Any status and body is read by the room, and its error is the very one that the caller gets."""
+    """Any status and body is read by the package, and its error is the very one that the caller gets."""
     server.answer("/token", status, body, Location=f"{server.url}/elsewhere")
     server.answer("/elsewhere")
     raised = ReauthorizationRequiredError("gone")
@@ -616,7 +616,7 @@ def test_what_the_room_raises_comes_through(server, endpoint, status, body):
 
 
 def test_the_answer_of_a_token_endpoint_is_bounded(server, endpoint):
-    """The same limits hold here, and the room is not asked."""
+    """The same limits hold here, and the package is not asked."""
     server.answer("/token", body=b"x" * (LIMIT + 1))
     with pytest.raises(UnexpectedResponseError, match="more than"):
         endpoint.refresh(APP, call_of(server), Secret("r"), read_token)

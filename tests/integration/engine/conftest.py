@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.entrypoints import production
-from connectors.entrypoints.sandbox.clock import SandboxClock
+from connectors_sandbox.clock import SandboxClock
 from tests.support.engine import open_rig
 from tests.support.fleet import PromptQueue
 

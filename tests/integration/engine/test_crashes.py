@@ -15,18 +15,18 @@ from connectors.adapters.postgres import create_engine
 from connectors.adapters.postgres.embedded import start_embedded
 from connectors.adapters.postgres.migrate import upgrade
 from connectors.domain.model.sync import JobStatus
-from connectors.entrypoints.sandbox.faults import Fault, FaultKind
+from connectors_sandbox.faults import Fault, FaultKind
 from tests.support.engine import open_rig
 from tests.support.service import kill_embedded_database
 
 ITEMS = int(os.environ.get("ENGINE_ITEMS", "1500"))
 KILLS = int(os.environ.get("ENGINE_KILLS", "5"))
-PATIENCE = max(120, ITEMS // 20 + KILLS * 15)
+MAX_WAIT = max(120, ITEMS // 20 + KILLS * 15)
 LONG_AGO = timedelta(days=4000)
 RESTARTS = 2
 PAGE = 100
 
-pytestmark = pytest.mark.timeout(PATIENCE * 2)
+pytestmark = pytest.mark.timeout(MAX_WAIT * 2)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def begin(rig, items=ITEMS):
 
 def finish(rig, job):
     """Wait for the job's end; it must be a good one."""
-    rig.until(lambda: rig.job(job).is_finished, PATIENCE)
+    rig.until(lambda: rig.job(job).is_finished, MAX_WAIT)
     ended = rig.job(job)
     assert (ended.status, ended.error) == (JobStatus.SUCCEEDED, None)
     return ended
@@ -71,7 +71,7 @@ def test_killed_again_and_again(rig, chance):
     while len(killed_at) < KILLS:
         seen = rig.job(job).progress.pages
         wanted = seen + chance.randint(1, 6)
-        rig.until(lambda wanted=wanted: rig.job(job).progress.pages >= wanted or rig.job(job).is_finished, PATIENCE)
+        rig.until(lambda wanted=wanted: rig.job(job).progress.pages >= wanted or rig.job(job).is_finished, MAX_WAIT)
         if rig.job(job).is_finished:
             break
         time.sleep(chance.random() * 0.1)
@@ -101,7 +101,7 @@ def test_the_database_is_killed(folder, chance):
             worker = rig.worker().start()
             for _ in range(RESTARTS):
                 seen = rig.job(job).progress.pages
-                rig.until(lambda seen=seen: rig.job(job).progress.pages > seen + chance.randint(1, 4), PATIENCE)
+                rig.until(lambda seen=seen: rig.job(job).progress.pages > seen + chance.randint(1, 4), MAX_WAIT)
                 kill_embedded_database(home)
                 time.sleep(0.5 + chance.random())
                 server.stop()

@@ -8,8 +8,8 @@ from uuid import UUID
 import attrs
 import pytest
 
-from connectors.domain.flows.scheduling import JITTER
-from connectors.domain.flows.tending import AUDIT_EVERY, ON_ITS_WAY, PROBE_EVERY
+from connectors.domain.flows.reading.schedule import JITTER
+from connectors.domain.flows.webhooks.subscription_maintenance import AUDIT_EVERY, ON_ITS_WAY, PROBE_EVERY
 from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.providers.github import GITHUB
@@ -281,7 +281,7 @@ def jira_deletes(sandbox, name):
 
 @pytest.mark.parametrize(("slug", "delete"), [("github", github_deletes), ("jira", jira_deletes)])
 def test_a_subscription_is_deleted_behind_our_back(stage, fleet, clock, join, slug, delete):
-    """It is noticed and made anew; what may be missing, from the last proof on, a read makes up for where it can."""
+    """It is noticed and made again; what may be missing, from the last proof on, a read makes up for where it can."""
     act, ada = ACTS[slug], join(slug)
     families = {family.name: family for family in stage.connectors.providers.get(slug).event_families}
     told = {name for name, family in families.items() if family.is_pushed and family.events}

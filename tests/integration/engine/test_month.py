@@ -14,8 +14,8 @@ import attrs
 import pytest
 
 from connectors.domain.model.sync import JobStatus
-from connectors.entrypoints.sandbox.jira.webhooks import live_hooks
 from connectors.ports.telemetry import RefreshOutcome
+from connectors_sandbox.jira.webhooks import live_hooks
 from tests.support.acts import ACTS, fresh_name, jira_site
 from tests.support.fleet import SharedClock, open_fleet
 from tests.support.stage import open_stage
@@ -125,7 +125,7 @@ def kinds(core):
 
 @pytest.mark.timeout(900)
 def test_a_month_passes(begin, clock):
-    """Two schedulers and four workers keep every subscription, token and appointment for a month, and none twice."""
+    """Two schedulers and four workers keep every subscription, token and schedule entry for a month, and none twice."""
     stage, fleet = begin(INTERVAL)
     parts = tuple(connect_everything(stage))
     fleet.settle()

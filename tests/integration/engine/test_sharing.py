@@ -11,7 +11,7 @@ import pytest
 from connectors.domain.model.sync import JobStatus, JobType
 from tests.support.service import Core, Service
 
-TURN = 1
+TIME_SLICE = 1
 """Seconds that a job goes on while others wait."""
 PAGE = 3
 """Seconds that a page may take on a busy machine: what must be over before anybody else's turn comes."""
@@ -29,7 +29,7 @@ def test_a_long_history_holds_nobody_up(rig):
     small = rig.connect("ada/kite")
     rig.connectors.run_pending()
     histories = [rig.backfill(one, datetime.now(UTC) - timedelta(days=400)) for one in big]
-    with rig.worker(POBLYSH_WORKER_CONCURRENCY="2", POBLYSH_JOB_TURN_SECONDS=str(TURN)):
+    with rig.worker(POBLYSH_WORKER_CONCURRENCY="2", POBLYSH_JOB_TURN_SECONDS=str(TIME_SLICE)):
         rig.until(lambda: sum(rig.job(one).progress.pages > 0 for one in histories) >= 2)
         delays = []
         for _ in range(5):
@@ -40,7 +40,7 @@ def test_a_long_history_holds_nobody_up(rig):
             assert rig.job(job).status is JobStatus.SUCCEEDED
         still_reading = [rig.job(one) for one in histories]
     assert not all(one.is_finished for one in still_reading)
-    assert max(delays) < 2 * (TURN + PAGE)
+    assert max(delays) < 2 * (TIME_SLICE + PAGE)
     # And the histories share what is left: none of them waits for another one's end.
     assert all(one.progress.pages > 0 for one in still_reading)
 

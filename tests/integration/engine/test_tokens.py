@@ -18,8 +18,8 @@ from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import ReauthorizationRequiredError
 from connectors.domain.model.ids import TenantId
 from connectors.entrypoints.production import from_loaded, load
-from connectors.entrypoints.sandbox import SandboxServer, create_sandbox
-from connectors.entrypoints.sandbox.faults import Fault, FaultKind
+from connectors_sandbox import SandboxServer, create_sandbox
+from connectors_sandbox.faults import Fault, FaultKind
 from tests.support.acts import ACTS, fresh_name
 from tests.support.service import CORE_CALLBACK, database_settings, plain_session
 from tests.support.stage import provider_settings, register_apps
@@ -30,7 +30,7 @@ CALLERS = 64
 """In each process."""
 KILLS = int(os.environ.get("ENGINE_TOKEN_KILLS", "50"))
 """For all providers together; issue 4 wants 200 once."""
-PATIENCE = 120
+MAX_WAIT = 120
 """Seconds for one process to start, do its part and end on a busy machine."""
 VENDOR_THINKS = 0.5
 """Seconds that the token endpoint takes, so that everybody is waiting by the time it answers."""
@@ -39,7 +39,7 @@ BOT_AND_USER = "channels:history channels:read team:read users:read user:channel
 MOMENTS = (Moment.ANSWERED, Moment.STORING, Moment.RECORDED, Moment.ANSWERED, Moment.STORED, Moment.LEASED)
 """In turn; most of them between the vendor's answer and our commit."""
 
-pytestmark = pytest.mark.timeout(PATIENCE + 3 * KILLS)
+pytestmark = pytest.mark.timeout(MAX_WAIT + 3 * KILLS)
 
 
 @attrs.frozen
@@ -174,9 +174,9 @@ def test_four_processes_with_64_callers_each(house, processes, provider, pairs):
     crowd = [processes.Process(target=ask_together, args=arguments) for _ in range(PROCESSES)]
     for one in crowd:
         one.start()
-    got = [answers.get(timeout=PATIENCE) for _ in crowd]
+    got = [answers.get(timeout=MAX_WAIT) for _ in crowd]
     for one in crowd:
-        one.join(PATIENCE)
+        one.join(MAX_WAIT)
 
     assert [one.exitcode for one in crowd] == [0] * PROCESSES
     assert [error for one in got for error in one.errors] == []
@@ -203,7 +203,7 @@ def test_killed_over_a_refresh(house, processes, own_engine, provider):
             target=die, args=(house.environment, resident.tenant_id, connection.grant_id, moment)
         )
         victim.start()
-        victim.join(PATIENCE)
+        victim.join(MAX_WAIT)
         assert victim.exitcode == -signal.SIGKILL
         sent = int(moment in {Moment.ANSWERED, Moment.STORING, Moment.STORED})
         assert house.refreshes(provider) - asked == sent
@@ -256,7 +256,7 @@ def kill(processes, resident, connection, moment):
     arguments = (resident.house.environment, resident.tenant_id, connection.grant_id, moment)
     victim = processes.Process(target=die, args=arguments)
     victim.start()
-    victim.join(PATIENCE)
+    victim.join(MAX_WAIT)
     assert victim.exitcode == -signal.SIGKILL
 
 

@@ -1,6 +1,6 @@
 """Whatever a provider or a caller sends, we call the provider's own hosts and no others, and secrets go to fewer still.
 
-The rooms talk, through the real flows, with the sandbox in this process, which stands in for the vendors' true hosts.
+The packages talk, through the real flows, with the sandbox in this process, which stands in for the vendors' true hosts.
 On the way its answers are spoilt: values become URLs of strangers, next pages and redirects lead astray.
 """
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from connectors.adapters.memory.provider_api import MemoryProviderApi
-from connectors.domain.flows.converse import Converser, FixedTokens
+from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
 from connectors.domain.model.connection import ExternalAccount
 from connectors.domain.model.errors import ConnectorsError, ForbiddenHostError, ProviderUnavailableError
 from connectors.domain.model.http import Authorization, HttpResponse
@@ -31,8 +31,8 @@ from connectors.domain.model.sync import JobType, SyncMode, SyncPlan
 from connectors.domain.providers.contract import SubscriptionRequest, SyncContext
 from connectors.domain.providers.registry import BUILT_IN
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.sandbox import create_sandbox
-from connectors.entrypoints.sandbox.google.pubsub import TOPIC
+from connectors_sandbox import create_sandbox
+from connectors_sandbox.google.pubsub import TOPIC
 from tests.support.acts import ACTS, fresh_name
 from tests.support.api import ImpatientClock
 from tests.support.builders import NOW, TENANT, make_connection, make_subscription
@@ -274,14 +274,14 @@ def live(slug, rng, *, spoils=0.0, redirects=0.0, is_spoilt_early=True):
         system.connect.complete_authorization(slug, dict(parse_qsl(urlsplit(landed).query)))
     vendor.behave(rng, spoils, redirects)
     act.play(vendor.sandbox, name)
-    for connection in system.browse.list_connections(tenant).items:
+    for connection in system.queries.list_connections(tenant).items:
         for job_type in (JobType.BACKFILL, JobType.INCREMENTAL):
             with suppress(ConnectorsError):
                 system.sync.run(tenant, system.jobs.request(tenant, connection.id, job_type).id)
             # Neither a pause that the vendor asked for nor a pause after a failure keeps anybody from asking on.
             system.clock.leap(timedelta(hours=2))
         with suppress(ConnectorsError):
-            system.tend.tend(tenant, connection.id)
+            system.maintenance.maintain(tenant, connection.id)
         with suppress(ConnectorsError):
             system.connect.refresh(tenant, connection.id)
         with suppress(ConnectorsError):
@@ -380,14 +380,14 @@ LISTS = (
 
 
 def full_of(value):
-    """An answer in which every member that a room looks at, and that can be a text, is this value."""
+    """An answer in which every member that a package looks at, and that can be a text, is this value."""
     thing = dict.fromkeys(MEMBERS, value)
     whole = {**thing, "ok": True, **{name: [{**thing, "owner": thing, "config": thing}] for name in LISTS}}
     return {**whole, "response_metadata": thing, "fields": thing, "status": thing, "channel": thing}
 
 
 def converse(slug, value, options):
-    """All conversations of a room with a vendor who answers nothing else; what was asked."""
+    """All conversations of a package with a vendor who answers nothing else; what was asked."""
     provider, app, asked = PROVIDERS[slug], app_at_vendor(slug), []
     bodies = [json.dumps(body).encode() for body in (full_of(value), full_of(value), [full_of(value)])]
 

@@ -17,11 +17,11 @@ import attrs
 import pytest
 
 from connectors.domain.providers.registry import installed_providers
-from connectors.entrypoints.sandbox.github.webhooks import signature_headers
-from connectors.entrypoints.sandbox.google.keys import make_key
-from connectors.entrypoints.sandbox.jira.webhooks import sign_jwt
-from connectors.entrypoints.sandbox.slack.events import Preparation
-from connectors.entrypoints.sandbox.zoho import mail
+from connectors_sandbox.github.webhooks import signature_headers
+from connectors_sandbox.google.keys import make_key
+from connectors_sandbox.jira.webhooks import sign_jwt
+from connectors_sandbox.slack.events import Preparation
+from connectors_sandbox.zoho import mail
 from tests.support.acts import ACTS, fresh_name, jira_site, zoho_address
 from tests.support.stage import CLIQ_SECRET, GITHUB_APP, JIRA_ADMIN_SECRET, JIRA_APP, SIGNING_SECRET, SLACK_APP
 
@@ -34,7 +34,7 @@ SIGNED_OVER_BODY = {"github", "slack", "zoho-mail"}
 _numbers = count(1)
 
 
-# --- how each vendor proves itself, written apart from the rooms -------------------------------------------------------
+# --- how each vendor proves itself, written apart from the packages -------------------------------------------------------
 
 
 @attrs.frozen

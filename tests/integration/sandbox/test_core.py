@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from connectors.entrypoints.sandbox import SandboxClock, SandboxServer, create_sandbox
-from connectors.entrypoints.sandbox.delivery import Outgoing, RetryPolicy
+from connectors_sandbox import SandboxClock, SandboxServer, create_sandbox
+from connectors_sandbox.delivery import Outgoing, RetryPolicy
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -102,8 +102,8 @@ def test_control_endpoints_drive_a_world(server):
 
 
 def test_it_runs_as_a_process():
-    """`python -m connectors.entrypoints.sandbox` prints its URL first and serves there."""
-    command = [sys.executable, "-m", "connectors.entrypoints.sandbox", "--auto-consent"]
+    """`python -m connectors_sandbox` prints its URL first and serves there."""
+    command = [sys.executable, "-m", "connectors_sandbox", "--auto-consent"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             url = process.stdout.readline().strip()

@@ -12,11 +12,11 @@ from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 import pytest
 import requests
 
-from connectors.entrypoints.sandbox import Fault, Sandbox, SandboxClock, SandboxServer, create_sandbox
-from connectors.entrypoints.sandbox.delivery import Disorder
-from connectors.entrypoints.sandbox.faults import FaultKind
-from connectors.entrypoints.sandbox.github.records import Ordering
-from connectors.entrypoints.sandbox.github.scopes import normalize
+from connectors_sandbox import Fault, Sandbox, SandboxClock, SandboxServer, create_sandbox
+from connectors_sandbox.delivery import Disorder
+from connectors_sandbox.faults import FaultKind
+from connectors_sandbox.github.records import Ordering
+from connectors_sandbox.github.scopes import normalize
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CALLBACK = "http://127.0.0.1:9/callback"
@@ -79,7 +79,7 @@ class Client:
     def get(self, path: str, **options) -> requests.Response:
         return self.http.get(path if path.startswith("http") else self.api + path, **options)
 
-    def walk(self, path: str) -> list:
+    def sync_run(self, path: str) -> list:
         found, url = [], self.api + path
         while url:
             response = self.get(url)
@@ -372,10 +372,10 @@ def test_lost_access_is_404(server, sandbox):
     client, weak = Client(server, "hubot"), Client(server, "hubot", scopes="read:org")
     assert client.get("/repos/octo/secret").status_code == 200
     assert weak.get("/repos/octo/secret").status_code == 404
-    assert [repo["full_name"] for repo in client.walk("/user/repos")] == ["octo/secret"]
+    assert [repo["full_name"] for repo in client.sync_run("/user/repos")] == ["octo/secret"]
     world.remove_collaborator("octo/secret", "hubot")
     assert client.get("/repos/octo/secret").status_code == 404
-    assert client.walk("/user/repos") == []
+    assert client.sync_run("/user/repos") == []
 
 
 # Lists
@@ -390,10 +390,10 @@ def test_paging(client, sandbox):
     repo_id = sandbox.github.repository("octo/hello").id
     assert f"/repositories/{repo_id}/issues?page=2" in first.links["next"]["url"]
     assert len(client.get("/repos/octo/hello/issues?state=all&per_page=500").json()) == 100
-    seen = client.walk("/repos/octo/hello/issues?state=all&sort=updated&direction=asc&per_page=100")
+    seen = client.sync_run("/repos/octo/hello/issues?state=all&sort=updated&direction=asc&per_page=100")
     assert [item["number"] for item in seen] == list(range(1, 231))
     assert sum("pull_request" in item for item in seen) == 46
-    assert len(client.walk("/repos/octo/hello/pulls?state=all&per_page=100")) == 46
+    assert len(client.sync_run("/repos/octo/hello/pulls?state=all&per_page=100")) == 46
 
 
 def test_since_is_inclusive(client, sandbox):
@@ -403,12 +403,12 @@ def test_since_is_inclusive(client, sandbox):
     sandbox.clock.advance(timedelta(minutes=1))
     world.open_issue("octo/hello", "New", by="octo")
     path = "/repos/octo/hello/issues?state=all&sort=updated&direction=asc&since="
-    assert [one["title"] for one in client.walk(f"{path}2026-11-22T12:01:00Z")] == ["New"]
+    assert [one["title"] for one in client.sync_run(f"{path}2026-11-22T12:01:00Z")] == ["New"]
     world.comment("octo/hello", 1, "bump", by="hubot")
     sandbox.clock.advance(timedelta(minutes=1))
     world.edit_issue("octo/hello", 1, title="Newest", by="octo")
-    assert [one["number"] for one in client.walk(f"{path}2026-11-22T12:01:00Z")] == [2, 1]
-    assert client.walk(f"{path}2026-11-22T12:01:00Z&sort=created")[0]["number"] in (1, 2)
+    assert [one["number"] for one in client.sync_run(f"{path}2026-11-22T12:01:00Z")] == [2, 1]
+    assert client.sync_run(f"{path}2026-11-22T12:01:00Z&sort=created")[0]["number"] in (1, 2)
     assert client.get("/repos/octo/hello/issues?since=yesterday").status_code == 422
 
 
@@ -442,10 +442,10 @@ def test_ordering_cuts_like_sorting():
 def test_activity_pages_by_cursor(client, sandbox):
     """The activity list is walked by cursors and agrees with the pushes."""
     pushed = [sandbox.github.push("octo/hello", by="octo", messages=[f"c{n}"]).after for n in range(7)]
-    seen = client.walk("/repos/octo/hello/activity?per_page=3")
+    seen = client.sync_run("/repos/octo/hello/activity?per_page=3")
     assert [one["after"] for one in seen] == pushed[::-1]
     assert {one["activity_type"] for one in seen} == {"push"}
-    assert client.walk("/repos/octo/hello/activity?per_page=3&direction=asc")[0]["after"] == pushed[0]
+    assert client.sync_run("/repos/octo/hello/activity?per_page=3&direction=asc")[0]["after"] == pushed[0]
 
 
 def test_reviews_releases_and_events(client, server, sandbox):
@@ -455,15 +455,15 @@ def test_reviews_releases_and_events(client, server, sandbox):
     world.review("octo/hello", number, by="hubot", state="APPROVED", body="ok")
     world.review("octo/hello", number, by="hubot", state="PENDING")
     world.merge_pull("octo/hello", number, by="octo")
-    assert [one["state"] for one in client.walk(f"/repos/octo/hello/pulls/{number}/reviews")] == ["APPROVED"]
-    states = [one["state"] for one in Client(server, "hubot").walk(f"/repos/octo/hello/pulls/{number}/reviews")]
+    assert [one["state"] for one in client.sync_run(f"/repos/octo/hello/pulls/{number}/reviews")] == ["APPROVED"]
+    states = [one["state"] for one in Client(server, "hubot").sync_run(f"/repos/octo/hello/pulls/{number}/reviews")]
     assert states == ["APPROVED", "PENDING"]
-    assert [one["event"] for one in client.walk("/repos/octo/hello/issues/events")] == ["closed", "merged"]
+    assert [one["event"] for one in client.sync_run("/repos/octo/hello/issues/events")] == ["closed", "merged"]
     assert client.get(f"/repos/octo/hello/pulls/{number}").json()["merged"] is True
     world.publish_release("octo/hello", "v1", by="octo")
     world.publish_release("octo/hello", "v2", by="octo", draft=True)
-    assert [one["tag_name"] for one in client.walk("/repos/octo/hello/releases")] == ["v2", "v1"]
-    assert [one["tag_name"] for one in Client(server, "hubot").walk("/repos/octo/hello/releases")] == ["v1"]
+    assert [one["tag_name"] for one in client.sync_run("/repos/octo/hello/releases")] == ["v2", "v1"]
+    assert [one["tag_name"] for one in Client(server, "hubot").sync_run("/repos/octo/hello/releases")] == ["v1"]
 
 
 # Hooks
@@ -534,7 +534,7 @@ def test_failed_delivery_is_not_retried_but_redelivered(client, sandbox, receive
     assert receiver.received[-1][0]["x-github-delivery"] == failed["guid"]
     newest = client.get(f"{url}/{hook_id}/deliveries?per_page=1")
     assert (newest.json()[0]["redelivery"], newest.json()[0]["status"]) == (True, "OK")
-    assert len(client.walk(f"/repos/octo/hello/hooks/{hook_id}/deliveries?per_page=1")) == 3
+    assert len(client.sync_run(f"/repos/octo/hello/hooks/{hook_id}/deliveries?per_page=1")) == 3
     shown = client.get(f"{url}/{hook_id}/deliveries/{failed['id']}").json()
     assert shown["request"]["payload"]["issue"]["title"] == "One"
 
@@ -553,7 +553,7 @@ def test_organization_and_repository_hooks_both_fire(client, sandbox, receiver):
     sandbox.deliver_pending()
     assert receiver.events() == ["issues", "issues", "organization"]
     assert len({headers["x-github-delivery"] for headers, _ in receiver.received}) == 3
-    assert [org["login"] for org in client.walk("/user/orgs")] == ["acme"]
+    assert [org["login"] for org in client.sync_run("/user/orgs")] == ["acme"]
 
 
 def test_disorder_drops_and_doubles(client, sandbox, receiver):
@@ -632,10 +632,12 @@ def test_webhook_and_api_tell_the_same(client, sandbox, receiver):
     assert merged["pull_request"]["merged_at"] == shell["pull_request"]["merged_at"]
     assert merged["pull_request"]["id"] != shell["id"]
     pushes = {(body["ref"], body["before"], body["after"]) for event, body in payloads if event == "push"}
-    assert pushes == {(one["ref"], one["before"], one["after"]) for one in client.walk("/repos/acme/app/activity")}
+    assert pushes == {(one["ref"], one["before"], one["after"]) for one in client.sync_run("/repos/acme/app/activity")}
     comments = {body["comment"]["id"] for event, body in payloads if event == "issue_comment"}
-    assert comments == {one["id"] for one in client.walk("/repos/acme/app/issues/comments?sort=updated&direction=asc")}
-    assert len(client.walk("/repos/acme/app/pulls/comments")) == 1
+    assert comments == {
+        one["id"] for one in client.sync_run("/repos/acme/app/issues/comments?sort=updated&direction=asc")
+    }
+    assert len(client.sync_run("/repos/acme/app/pulls/comments")) == 1
     push = next(body for event, body in payloads if event == "push")
     assert isinstance(push["repository"]["pushed_at"], int)
 

@@ -15,7 +15,7 @@ from google.oauth2.credentials import Credentials  # noqa: E402
 from googleapiclient.discovery import build_from_document  # noqa: E402
 from googleapiclient.errors import HttpError  # noqa: E402
 
-from connectors.entrypoints.sandbox import SandboxServer, create_sandbox  # noqa: E402
+from connectors_sandbox import SandboxServer, create_sandbox  # noqa: E402
 
 DANA, LEE = "dana@x.com", "lee@y.com"
 CLIENT = ("sandbox-google.apps.googleusercontent.com", "GOCSPX-sandbox-google")

@@ -1,4 +1,4 @@
-"""The sandbox's Jira, asked by our own room, by a client that others maintain, and by plain requests."""
+"""The sandbox's Jira, asked by our own package, by a client that others maintain, and by plain requests."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from connectors.domain.providers.contract import AuthorizationParams, ReadContex
 from connectors.domain.providers.jira import JIRA
 from connectors.domain.providers.jira.oauth import authorize_url, grant_key, identify, read_tokens, token_call
 from connectors.domain.providers.jira.subscriptions import probe, renew, subscribe, unsubscribe
-from connectors.entrypoints.sandbox import Fault, SandboxClock, SandboxServer, create_sandbox
+from connectors_sandbox import Fault, SandboxClock, SandboxServer, create_sandbox
 from tests.support.jira import TENANT, facts, make_connection, material
 
 CALLBACK = "http://localhost:8080/connect/jira/callback"
@@ -106,7 +106,7 @@ class Journey:
         except StopIteration as stop:
             return stop.value
 
-    def walk(self, mode=SyncMode.BACKFILL, connection=None, **plan):
+    def sync_run(self, mode=SyncMode.BACKFILL, connection=None, **plan):
         plan = SyncPlan(mode=mode, started_at=self.now, **plan)
         context = SyncContext(app=self.app, connection=connection or self.connection())
         cursor, drafts = self.hold(JIRA.sync.start(context, plan)), []
@@ -261,15 +261,15 @@ def test_each_endpoint_wants_its_scopes(journey):
     journey.connect(("read:jira-work", "read:jira-user"))
     with pytest.raises(InsufficientScopeError):
         journey.subscribe("http://127.0.0.1:1/webhooks/jira")
-    journey.walk()
+    journey.sync_run()
     journey.sandbox.clock.advance(timedelta(hours=1))
     with pytest.raises(ReauthorizationRequiredError) as caught:
-        journey.walk()
+        journey.sync_run()
     assert not isinstance(caught.value, InsufficientScopeError)
     journey.connect()
     journey.world.close_site(journey.site.id)
     with pytest.raises(AccessLostError):
-        journey.walk()
+        journey.sync_run()
 
 
 def test_site_host_takes_no_3lo_token(journey):
@@ -315,7 +315,7 @@ def test_push_and_reading_agree(journey, inbox, body_style, comment_style):
     receipt = journey.subscribe(inbox.url)
     everything(journey)
     journey.sandbox.deliver_pending()
-    read, _, connection = journey.walk(connection=journey.connection(**receipt.connection_metadata))
+    read, _, connection = journey.sync_run(connection=journey.connection(**receipt.connection_metadata))
     pushed = [draft for delivered in inbox.deliveries for draft in journey.read(delivered, connection)]
     assert facts(pushed) == facts(read)
     assert {draft.kind.value for draft in read} == {
@@ -459,14 +459,14 @@ def test_backfill_of_many_issues(journey):
     """Three pages of issues are read whole; the next walk brings what came after, through the index's lag."""
     journey.connect()
     journey.world.populate(journey.site.id, "OPS", 250)
-    drafts, cursor, connection = journey.walk()
+    drafts, cursor, connection = journey.sync_run()
     assert len({draft.dedupe_key for draft in drafts}) == 250
     journey.world.index_lag = timedelta(minutes=2)
     late = journey.world.create_issue(journey.site.id, "OPS", "late")
-    drafts, cursor, _ = journey.walk(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
+    drafts, cursor, _ = journey.sync_run(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
     assert late.id not in {draft.subject.id for draft in drafts}
     journey.sandbox.clock.advance(timedelta(minutes=3))
-    drafts, _, _ = journey.walk(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
+    drafts, _, _ = journey.sync_run(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
     assert late.id in {draft.subject.id for draft in drafts}
 
 
@@ -478,7 +478,7 @@ def test_a_second_fuller_than_a_page(journey, repeats):
     at = (journey.now - timedelta(days=1)).isoformat()
     for _ in range(150):
         journey.world.create_issue(journey.site.id, "OPS", at=at)
-    drafts, _, _ = journey.walk()
+    drafts, _, _ = journey.sync_run()
     assert len({draft.dedupe_key for draft in drafts}) == 150
 
 
@@ -488,7 +488,7 @@ def test_many_comments_are_all_read(journey):
     issue = journey.world.create_issue(journey.site.id, "OPS")
     for _ in range(130):
         journey.world.comment(journey.site.id, issue.id)
-    drafts, _, _ = journey.walk()
+    drafts, _, _ = journey.sync_run()
     assert sum(draft.kind.value == "issue_commented" for draft in drafts) == 130
 
 
@@ -518,9 +518,9 @@ def test_rate_limits(journey, reason):
     headers = {} if reason is None else {"RateLimit-Reason": reason, "Retry-After": "7"}
     journey.sandbox.faults.add(Fault(provider="jira", path="*/search/jql", status=429, headers=headers, times=1))
     with pytest.raises(RateLimitedError) as caught:
-        journey.walk()
+        journey.sync_run()
     assert caught.value.retry_at > journey.now
-    journey.walk()
+    journey.sync_run()
 
 
 def test_bad_days(journey):
@@ -528,10 +528,10 @@ def test_bad_days(journey):
     journey.connect()
     journey.sandbox.faults.add(Fault(provider="jira", status=503, headers={"Retry-After": "3"}, times=1))
     with pytest.raises(RateLimitedError):
-        journey.walk()
+        journey.sync_run()
     journey.sandbox.faults.add(Fault(provider="jira", status=502, html=True, times=1))
     with pytest.raises(ProviderUnavailableError):
-        journey.walk()
+        journey.sync_run()
 
 
 # --- a client that others maintain ---------------------------------------------------------------------------------

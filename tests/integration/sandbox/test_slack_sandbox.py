@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 
-from connectors.entrypoints.sandbox import Sandbox, SandboxClock, SandboxServer, create_sandbox
+from connectors_sandbox import Sandbox, SandboxClock, SandboxServer, create_sandbox
 
 slack_sdk = pytest.importorskip("slack_sdk", reason="needs slack_sdk, a test dependency")
 from slack_sdk.errors import SlackApiError  # noqa: E402

@@ -28,8 +28,8 @@ from connectors.domain.model.webhook import WebhookRequest
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
 from connectors.domain.providers.zoho_mail import ZOHO_MAIL
-from connectors.entrypoints.sandbox import Fault, SandboxClock, SandboxServer, create_sandbox
-from connectors.entrypoints.sandbox.zoho.mail import WebhookNotSavedError
+from connectors_sandbox import Fault, SandboxClock, SandboxServer, create_sandbox
+from connectors_sandbox.zoho.mail import WebhookNotSavedError
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TENANT = TenantId(UUID(int=7))
@@ -148,17 +148,17 @@ class Service:
     def signals(self):
         found, cursor = {}, None
         while True:
-            page = self.connectors.browse.list_signals(TENANT, limit=100, cursor=cursor, with_payload=True)
+            page = self.connectors.queries.list_signals(TENANT, limit=100, cursor=cursor, with_payload=True)
             found |= {one.dedupe_key: one for one in page.items}
             cursor = page.next_cursor
             if cursor is None:
                 return found
 
     def deliveries(self):
-        return self.connectors.browse.list_deliveries(TENANT, limit=100).items
+        return self.connectors.queries.list_deliveries(TENANT, limit=100).items
 
     def connection(self, connection):
-        return self.connectors.browse.get_connection(TENANT, connection.id)
+        return self.connectors.queries.get_connection(TENANT, connection.id)
 
 
 @pytest.fixture

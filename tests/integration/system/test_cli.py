@@ -57,18 +57,18 @@ def one_line_of(finished, code=1):
     return finished.err.strip()
 
 
-def walk(command, *path):
+def sync_run(command, *path):
     """All commands with their paths, from the root."""
     yield path, command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            yield from walk(command.get_command(context, name), *path, name)
+            yield from sync_run(command.get_command(context, name), *path, name)
 
 
 def test_every_command_has_help(command_line):
     """`--help` of each command and subcommand says what it does and what each of its options means."""
-    commands = dict(walk(cli))
+    commands = dict(sync_run(cli))
     assert {path[0] for path in commands if path} == set(COMMANDS)
     for path, command in commands.items():
         shown = command_line.run(*path, "--help")

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from connectors.domain.model.sync import JobStatus, JobType
-from connectors.entrypoints.sandbox.faults import Fault, FaultKind
+from connectors_sandbox.faults import Fault, FaultKind
 from tests.support.command_line import press_ctrl_c, run_process, start_process
 from tests.support.engine import open_rig
 from tests.support.service import COMMAND, clean_environment
 
 ISSUES = 900
 """Nine pages of GitHub's."""
-PATIENCE = 60
+MAX_WAIT = 60
 """Seconds. A busy machine needs several of them to start a process."""
 
 
@@ -65,10 +65,10 @@ def test_ctrl_c_loses_nothing(rig, settings, folder):
     slow(rig)
     arguments = ("backfill", "--tenant", connection.tenant_id, "--connection", connection.id, "--days", "90")
     process = start_process(*arguments, environment=settings, folder=folder, stdout=-1, stderr=-1)
-    rig.until(lambda: any(job.progress.pages >= 3 for job in backfills(rig, connection)), PATIENCE)
+    rig.until(lambda: any(job.progress.pages >= 3 for job in backfills(rig, connection)), MAX_WAIT)
     pressed_at = time.monotonic()
     press_ctrl_c(process)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=MAX_WAIT)
     assert (process.returncode, out) == (130, ""), err
     assert time.monotonic() - pressed_at < 20
     assert "Traceback" not in err
@@ -106,8 +106,8 @@ def test_a_terminal_shows_progress(rig, settings, folder):
     drawn = []
     reader = threading.Thread(target=_read_all, args=(parent, drawn))
     reader.start()
-    out, _ = process.communicate(timeout=PATIENCE)
-    reader.join(PATIENCE)
+    out, _ = process.communicate(timeout=MAX_WAIT)
+    reader.join(MAX_WAIT)
     os.close(parent)
     text = b"".join(drawn).decode()
     assert process.returncode == 0, text
@@ -147,12 +147,12 @@ def test_tail_follows(rig, settings, folder):
         done = run_process("backfill", "-t", connection.tenant_id, "--days", "90", environment=settings, folder=folder)
         assert done.code == 0, done.err
         expected = len(rig.keys(connection))
-        rig.until(lambda: len(lines) >= expected, PATIENCE)
+        rig.until(lambda: len(lines) >= expected, MAX_WAIT)
         press_ctrl_c(tail)
-        assert tail.wait(PATIENCE) == 0
+        assert tail.wait(MAX_WAIT) == 0
     finally:
         tail.kill()  # it would go on for ever, and so would whoever reads it
-        reader.join(PATIENCE)
+        reader.join(MAX_WAIT)
     assert sorted(json.loads(line)["dedupe_key"] for line in lines) == rig.keys(connection)
     assert tail.stderr.read() == "Stopped.\n"
     tail.stderr.close()
@@ -163,7 +163,7 @@ def test_a_reader_that_leaves_ends_the_tail(rig, settings, folder):
     """`signals tail | head -n 2` ends without a word on standard error."""
     connection = rig.connect("ada/lamp")
     assert run_process("sync", "-t", connection.tenant_id, environment=settings, folder=folder).code == 0
-    tail = f"timeout {PATIENCE} '{COMMAND}' signals tail -t {connection.tenant_id} --since 2020-01-01T00:00:00Z --interval 100ms"
+    tail = f"timeout {MAX_WAIT} '{COMMAND}' signals tail -t {connection.tenant_id} --since 2020-01-01T00:00:00Z --interval 100ms"
     backfill = f"'{COMMAND}' backfill -t {connection.tenant_id} --days 90 -o json > /dev/null 2>&1"
     finished = subprocess.run(
         ["bash", "-c", f"{backfill}; {tail} | head -n 2"],
@@ -171,7 +171,7 @@ def test_a_reader_that_leaves_ends_the_tail(rig, settings, folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=MAX_WAIT,
         check=True,
     )
     assert len(finished.stdout.splitlines()) == 2

@@ -72,7 +72,7 @@ class TestJobQueue(JobQueueContract):
 
     @pytest.fixture
     def waiting(self, database):
-        return lambda: [(row.ticket, row.due_at) for row in database.tickets.values()]
+        return lambda: [(row.task, row.due_at) for row in database.tasks.values()]
 
 
 class TestJobStore(JobStoreContract):

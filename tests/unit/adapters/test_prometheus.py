@@ -13,9 +13,9 @@ from connectors.adapters.prometheus.exposition import create_registry, render
 from connectors.adapters.prometheus.telemetry import PrometheusTelemetry
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import InfrastructureError
-from connectors.domain.model.limits import Reach
-from connectors.domain.model.measurements import Measurements
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.model.signal import Origin
+from connectors.domain.model.statistics import Statistics
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.webhook import DeliveryStatus, Recorded, SubscriptionStatus
 from connectors.ports.telemetry import RefreshOutcome
@@ -23,7 +23,7 @@ from tests.support.builders import GITHUB, NOW, SLACK, make_job
 from tests.support.reference import DOCS
 
 MINUTE = timedelta(minutes=1)
-MEASURED = Measurements(
+MEASURED = Statistics(
     unfinished_jobs={(GITHUB, JobType.BACKFILL, JobStatus.QUEUED): 3},
     longest_waits={GITHUB: MINUTE},
     connections={(GITHUB, ConnectionStatus.ACTIVE): 2},
@@ -41,13 +41,13 @@ def fill(telemetry):
     telemetry.job_ended(
         make_job(type=JobType.BACKFILL, status=JobStatus.SUCCEEDED, started_at=NOW, finished_at=NOW + MINUTE)
     )
-    telemetry.limited(SLACK, Reach.APP, timedelta(seconds=30))
+    telemetry.limited(SLACK, LimitScope.APP, timedelta(seconds=30))
     telemetry.refreshed(GITHUB, RefreshOutcome.DEAD)
     return telemetry
 
 
-def registry_of(telemetry, measure=lambda: MEASURED, **changes):
-    return create_registry(telemetry, measure, version="1.2.3", **changes)
+def registry_of(telemetry, collect=lambda: MEASURED, **changes):
+    return create_registry(telemetry, collect, version="1.2.3", **changes)
 
 
 def test_everything_that_happens_is_counted():
@@ -67,8 +67,8 @@ def test_everything_that_happens_is_counted():
     assert value("sync_signals_total", **backfill) == 40
     assert value("jobs_ended_total", status="succeeded", **backfill) == 1
     assert value("job_duration_seconds_sum", status="succeeded", **backfill) == 60
-    assert value("limit_waits_total", provider="slack", reach="app") == 1
-    assert value("limit_wait_seconds_total", provider="slack", reach="app") == 30
+    assert value("limit_waits_total", provider="slack", scope="app") == 1
+    assert value("limit_wait_seconds_total", provider="slack", scope="app") == 30
     assert value("token_refreshes_total", provider="github", outcome="dead") == 1
     assert value("build_info", version="1.2.3") == 1
 
@@ -87,11 +87,11 @@ def test_a_clock_that_is_ahead_does_no_harm():
     """An event from the future is as fresh as can be, and a limit that is over already is no wait."""
     telemetry = PrometheusTelemetry()
     telemetry.signal_visible(GITHUB, Origin.SYNC, -MINUTE)
-    telemetry.limited(GITHUB, Reach.GRANT, -MINUTE)
+    telemetry.limited(GITHUB, LimitScope.GRANT, -MINUTE)
     registry = registry_of(telemetry)
     labels = {"provider": "github", "origin": "sync"}
     assert registry.get_sample_value("connectors_signal_freshness_seconds_sum", labels) == 0
-    waits = {"provider": "github", "reach": "grant"}
+    waits = {"provider": "github", "scope": "grant"}
     assert registry.get_sample_value("connectors_limit_wait_seconds_total", waits) == 0
 
 
@@ -149,11 +149,11 @@ def test_a_database_that_hangs():
         assert answers.wait(10)
         return MEASURED
 
-    gauges = DatabaseGauges(hang, patience=timedelta(milliseconds=5), lifetime=timedelta(0))
+    gauges = DatabaseGauges(hang, max_wait=timedelta(milliseconds=5), lifetime=timedelta(0))
     assert names_of(gauges) == names_of(gauges) == [("connectors_database_up", 0)]
     assert len(asked) == 1
     answers.set()
-    gauges._patience = 10
+    gauges._max_wait = 10
     assert ("connectors_coverage_gaps_open", 4) in names_of(gauges)
 
 
@@ -194,5 +194,5 @@ def test_the_page_lists_every_metric():
     rows = re.findall(r"^\| `(connectors_\w+)` \| \w+ \| ([^|]*) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == shown
     assert set().union(*shown.values()) <= {
-        *("provider", "type", "status", "origin", "recorded", "outcome", "reach", "version")
+        *("provider", "type", "status", "origin", "recorded", "outcome", "scope", "version")
     }

@@ -68,7 +68,7 @@ def test_nothing_set_gives_the_documented_defaults():
     assert service.backfill == timedelta(days=30)
     assert service.sync_interval is None
     assert (service.tenant_concurrency, service.provider_concurrency) == (4, None)
-    assert (service.worker_concurrency, service.job_turn) == (8, timedelta(seconds=10))
+    assert (service.worker_concurrency, service.job_time_slice) == (8, timedelta(seconds=10))
     assert (service.delivery_retention, service.job_retention) == (timedelta(days=90), timedelta(days=30))
     assert (service.log_level, service.log_format) == ("info", "auto")
     assert service.data_dir.is_absolute()

@@ -50,7 +50,7 @@ def open_gap(world, connection, families, **changes):
     """Something of these families may be missing for an hour."""
     span = {"from_at": NOW - HOUR, "to_at": NOW, **changes}
     with world.uow() as uow:
-        world.connectors.tend.ledger.open_gap(
+        world.connectors.maintenance.ledger.open_gap(
             uow, connection, families, GapCause.HISTORY_LOST, "The cursor has expired.", **span
         )
 
@@ -123,7 +123,7 @@ def test_a_change_names_what_changes(api, path):
     assert problem(api.call("PATCH", path, tenant=TENANT, json=body, token=READER_TOKEN)) == (403, "FORBIDDEN")
 
 
-def test_an_ended_connection_gets_no_appointment(world, connection, api, path):
+def test_an_ended_connection_gets_no_schedule_entry(world, connection, api, path):
     """The interval of a revoked connection is kept for its return, and nothing is planned."""
     world.connectors.disconnect.end_connection(connection.tenant_id, connection.id)
     changed = api.call("PATCH", path, tenant=TENANT, json={"sync_interval_seconds": 60}).get_json()
@@ -167,7 +167,7 @@ def test_coverage_tells_what_is_proven_and_what_is_not(world, connection, api, p
     assert (gap["cause"], gap["reason"], gap["closed_at"]) == ("history_lost", "The cursor has expired.", None)
 
     with world.uow() as uow:
-        world.connectors.tend.ledger.prove_all(
+        world.connectors.maintenance.ledger.prove_all(
             uow, connection, world.acme, CoveragePath.BACKFILL, long_ago - HOUR, long_ago + 2 * HOUR
         )
     answer = api.get(f"{path}/coverage", tenant=TENANT).get_json()
@@ -181,10 +181,10 @@ def test_a_gap_of_unknown_family_counts_once():
     api = make_api()
     tenant = str(uuid4())
     connection = api.connect(tenant)
-    with api.connectors.browse.unit_of_work() as uow:
+    with api.connectors.queries.unit_of_work() as uow:
         known = uow.connections.get(TenantId(UUID(tenant)), ConnectionId(UUID(connection["id"])))
         now = api.connectors.clock.now()
-        api.connectors.tend.ledger.open_gap(
+        api.connectors.maintenance.ledger.open_gap(
             uow, known, ["*"], GapCause.HISTORY_LOST, "Lost.", from_at=now - HOUR, to_at=None
         )
     answer = api.get(f"/connections/{connection['id']}/coverage", tenant=tenant).get_json()

@@ -67,8 +67,8 @@ def test_a_backfill_reaches_as_far_as_it_is_told(api, tenant, sync_path):
     job = ask(api, sync_path, tenant, {"type": "backfill", "since": since, "until": until, "target": "ada/lamp"})
     assert (job["type"], job["since"], job["until"], job["target"]) == ("backfill", since, until, "ada/lamp")
     job = ask(api, sync_path, tenant, {"type": "backfill", "target": "ada/kite"})
-    reach = datetime.fromisoformat(job["scheduled_at"]) - datetime.fromisoformat(job["since"])
-    assert abs(reach - timedelta(days=30)) < timedelta(minutes=1)
+    limit_scope = datetime.fromisoformat(job["scheduled_at"]) - datetime.fromisoformat(job["since"])
+    assert abs(limit_scope - timedelta(days=30)) < timedelta(minutes=1)
     assert job["until"] is None
 
 

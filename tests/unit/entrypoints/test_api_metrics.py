@@ -44,6 +44,6 @@ def test_without_database_or_telemetry():
         def __exit__(self, *_):
             pass
 
-    measurements = attrs.evolve(api.connectors.measurements, unit_of_work=Away)
-    api = Api(attrs.evolve(api.connectors, measurements=measurements), ApiSettings(version="7"))
+    statistics = attrs.evolve(api.connectors.statistics, unit_of_work=Away)
+    api = Api(attrs.evolve(api.connectors, statistics=statistics), ApiSettings(version="7"))
     assert samples(api) == {("connectors_build_info", "7"): 1, ("connectors_database_up",): 0}

@@ -8,7 +8,7 @@ import pytest
 from connectors.domain.model.coverage import GapCause
 from connectors.domain.model.instant import rfc3339
 from tests.support.builders import NOW, TENANT, make_id
-from tests.support.hand import Commands
+from tests.support.foreground import Commands
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_connections_show_their_health(commands):
     world, connection = commands.world, commands.connection
     family = world.acme.event_families[0].name
     with world.uow() as uow:
-        world.connectors.tend.ledger.open_gap(
+        world.connectors.maintenance.ledger.open_gap(
             uow,
             connection,
             [family],
@@ -80,7 +80,7 @@ def test_connections_show_their_health(commands):
 
 
 def test_a_connection_gets_its_own_interval(commands):
-    """`schedule --every` plans the next read anew; `--default` takes the interval back."""
+    """`schedule --every` plans the next read again; `--default` takes the interval back."""
     commands.settle()
 
     def until_next():
@@ -100,11 +100,11 @@ def test_a_connection_gets_its_own_interval(commands):
         assert commands.mine("connections", "schedule", commands.connection.id, *arguments).code == 2
 
 
-def test_subscriptions_are_tended(commands):
-    """`webhooks tend` makes what is missing and exits 0 when all of it works, 1 when it does not."""
+def test_subscriptions_are_maintained(commands):
+    """`webhooks maintain` makes what is missing and exits 0 when all of it works, 1 when it does not."""
     commands.settle()
     world = commands.world
     world.vendor.hooks.clear()
-    done = commands.mine("webhooks", "tend", "--connection", commands.connection.id, "-o", "json")
+    done = commands.mine("webhooks", "maintain", "--connection", commands.connection.id, "-o", "json")
     assert done.code == 0, done.err
     assert {row["status"] for row in json.loads(done.out)} == {"active"}

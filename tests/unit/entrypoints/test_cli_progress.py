@@ -11,14 +11,16 @@ from rich.live import Live
 
 from connectors.domain.model.sync import JobStatus, JobType, Progress
 from connectors.entrypoints.cli.progress import Lines, Screen, clock_time, open_display, state_of
-from connectors.entrypoints.cli.wishes import Order, Wish
+from connectors.entrypoints.cli.read_targets import ReadRequest, ReadTarget
 from tests.support.builders import NOW, make_account, make_connection, make_job
 
-ORDER = Order(type=JobType.BACKFILL)
+ORDER = ReadRequest(type=JobType.BACKFILL)
 
 
 def make_wish(name="ada", **changes):
-    return Wish(connection=make_connection(account=make_account(name=name)), order=ORDER, job=make_job(**changes))
+    return ReadTarget(
+        connection=make_connection(account=make_account(name=name)), request=ORDER, job=make_job(**changes)
+    )
 
 
 def make_screen(height=24, width=110):
@@ -26,9 +28,9 @@ def make_screen(height=24, width=110):
     return Screen(Live(console=console)), console
 
 
-def shown(screen, console, wishes, now=NOW):
+def shown(screen, console, targets, now=NOW):
     with console.capture() as captured:
-        console.print(screen.render(wishes, now))
+        console.print(screen.render(targets, now))
     return captured.get()
 
 
@@ -51,23 +53,23 @@ def test_states(changes, state):
 def test_the_screen_shows_counts_and_rate():
     """Pages, items, signals and items a second of each job, and their sum."""
     screen, console = make_screen()
-    wish = make_wish(status=JobStatus.RUNNING, progress=Progress(pages=1, items=100, signals=40))
-    screen.show([wish], NOW)
-    wish.job = attrs.evolve(wish.job, progress=Progress(pages=12, items=2100, signals=1240))
-    screen.show([wish], NOW + timedelta(seconds=4))
-    text = shown(screen, console, [wish])
+    target = make_wish(status=JobStatus.RUNNING, progress=Progress(pages=1, items=100, signals=40))
+    screen.show([target], NOW)
+    target.job = attrs.evolve(target.job, progress=Progress(pages=12, items=2100, signals=1240))
+    screen.show([target], NOW + timedelta(seconds=4))
+    text = shown(screen, console, [target])
     assert "github ada" in text
     assert [word for word in ("12", "2,100", "1,240", "500") if word not in text] == []
     assert "0 of 1 done, 2,100 items, 500 items/s" in text
 
 
 def test_a_small_terminal_shows_what_goes_on():
-    """Where not all jobs have room, those that go on are shown first, and the rest is counted."""
+    """Where not all jobs have package, those that go on are shown first, and the rest is counted."""
     screen, console = make_screen(height=8)
-    wishes = [make_wish(f"done{n}", status=JobStatus.SUCCEEDED) for n in range(6)] + [
+    targets = [make_wish(f"done{n}", status=JobStatus.SUCCEEDED) for n in range(6)] + [
         make_wish("going", status=JobStatus.RUNNING)
     ]
-    text = shown(screen, console, wishes)
+    text = shown(screen, console, targets)
     assert "going" in text
     assert "6 of 7 done" in text
     assert "3 not shown" in text
@@ -84,12 +86,12 @@ def test_foreign_text_does_not_move_the_cursor():
 
 def test_lines_come_now_and_then(capsys):
     """Elsewhere a line comes every few seconds, when something has changed, and at the end."""
-    lines, wish = Lines(), make_wish(status=JobStatus.RUNNING)
+    lines, target = Lines(), make_wish(status=JobStatus.RUNNING)
     for second in range(12):
-        lines.show([wish], NOW + timedelta(seconds=second))
-    wish.job = attrs.evolve(wish.job, status=JobStatus.SUCCEEDED)
+        lines.show([target], NOW + timedelta(seconds=second))
+    target.job = attrs.evolve(target.job, status=JobStatus.SUCCEEDED)
     for _ in range(3):
-        lines.show([wish], NOW + timedelta(seconds=12))
+        lines.show([target], NOW + timedelta(seconds=12))
     assert [line.split(";")[0] for line in capsys.readouterr().err.splitlines()] == [
         "github ada: reading",
         "github ada: succeeded",
@@ -107,7 +109,7 @@ def test_no_terminal_no_screen(capsys):
 
 
 def test_a_narrow_terminal_keeps_the_numbers():
-    """Where there is little room the bar goes, and the numbers stay."""
+    """Where there is little package the bar goes, and the numbers stay."""
     screen, console = make_screen(width=60)
     text = shown(
         screen, console, [make_wish("a long name", status=JobStatus.RUNNING, progress=Progress(items=1_234_567))]

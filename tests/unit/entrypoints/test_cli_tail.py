@@ -7,7 +7,7 @@ import pytest
 from connectors.domain.model.errors import InfrastructureError
 from connectors.entrypoints.cli import signals
 from tests.support.builders import TENANT
-from tests.support.hand import Commands
+from tests.support.foreground import Commands
 from tests.support.world import created
 
 

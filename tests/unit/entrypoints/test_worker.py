@@ -1,4 +1,4 @@
-"""What workers do with tickets: never raise, lose nothing, and do not spin."""
+"""What workers do with tasks: never raise, lose nothing, and do not spin."""
 
 import logging
 from datetime import timedelta
@@ -10,10 +10,10 @@ import structlog
 
 from connectors.domain.model.errors import InfrastructureError, VaultError
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId
-from connectors.domain.model.queue import Task, refresh_ticket, sync_ticket, tend_ticket
 from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
-from connectors.entrypoints.worker import RETRY_PAUSES
+from connectors.entrypoints.worker import RETRY_PAUSES, SUBJECTS
 from tests.support.builders import OTHER_TENANT, TENANT, make_id
 from tests.support.world import World
 
@@ -48,39 +48,39 @@ class Stopwatch(Event):
 
 
 class Bench:
-    """A connection whose first reads are done, and a handler of tickets whose parts can be broken."""
+    """A connection whose first reads are done, and a handler of tasks whose parts can be broken."""
 
     def __init__(self):
         self.world = World()
         self.connection = self.world.connect()
         self.world.work()
-        self.handler = self.world.connectors.tickets
+        self.handler = self.world.connectors.tasks
 
     def subject(self, task):
         match task:
-            case Task.SYNC:
+            case TaskKind.SYNC:
                 return self.world.connectors.jobs.request(TENANT, self.connection.id, JobType.BACKFILL).id
-            case Task.TEND:
+            case TaskKind.MAINTAIN:
                 return self.connection.id
             case _:
                 return self.connection.grant_id
 
     def broken(self, task, error, **changes):
-        """The handler, with the flow for such tickets failing."""
-        part = {Task.SYNC: "sync", Task.TEND: "tend", Task.REFRESH: "keeper"}[task]
+        """The handler, with the flow for such tasks failing."""
+        part = {TaskKind.SYNC: "sync", TaskKind.MAINTAIN: "maintenance", TaskKind.REFRESH: "keeper"}[task]
         return attrs.evolve(self.handler, **{part: Raising(error), **changes})
 
     def take(self):
-        """Take every ticket out, as a worker would; what they name."""
+        """Take every task out, as a worker would; what they name."""
         with self.world.uow() as uow:
             rows = list(uow.queue._rows.values())
             for row in rows:
-                uow.queue._rows.remove((row.ticket.tenant_id, row.number))
-        return [row.ticket for row in rows]
+                uow.queue._rows.remove((row.task.tenant_id, row.number))
+        return [row.task for row in rows]
 
     def waits(self):
-        """Until when tickets wait, from now."""
-        return [due_at - self.world.clock.now() for _, due_at in self.world.tickets()]
+        """Until when tasks wait, from now."""
+        return [due_at - self.world.clock.now() for _, due_at in self.world.tasks()]
 
 
 @pytest.fixture
@@ -88,78 +88,84 @@ def bench():
     return Bench()
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_each_ticket_comes_to_its_flow(bench, task):
-    """A sync is run, a connection tended, a grant refreshed."""
-    subject = bench.subject(task)
+@pytest.mark.parametrize("kind", list(SUBJECTS))
+def test_each_task_comes_to_its_flow(bench, kind):
+    """A sync is run, a connection maintained, a grant refreshed."""
+    subject = bench.subject(kind)
     bench.world.vendor.log.clear()
-    bench.handler.handle(task, TENANT, subject)
-    call = {Task.SYNC: "GET /api/items", Task.TEND: "GET /api/targets", Task.REFRESH: "POST /oauth/token"}[task]
+    bench.handler.handle(kind, TENANT, subject)
+    call = {
+        TaskKind.SYNC: "GET /api/items",
+        TaskKind.MAINTAIN: "GET /api/targets",
+        TaskKind.REFRESH: "POST /oauth/token",
+    }[kind]
     assert bench.world.vendor.count(call) == 1
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_a_ticket_outlives_our_database(bench, task):
+@pytest.mark.parametrize("kind", list(SUBJECTS))
+def test_a_task_outlives_our_database(bench, kind):
     """What our database has failed is queued again, a moment later; tried again then, it succeeds."""
-    subject = bench.subject(task)
+    subject = bench.subject(kind)
     bench.take()
-    bench.broken(task, InfrastructureError("The database is gone.")).handle(task, TENANT, subject)
-    (ticket,) = [ticket for ticket, _ in bench.world.tickets()]
-    assert (ticket.task, ticket.subject_id) == (task, subject)
+    bench.broken(kind, InfrastructureError("The database is gone.")).handle(kind, TENANT, subject)
+    (queued,) = [one for one, _ in bench.world.tasks()]
+    assert (queued.kind, queued.subject_id) == (kind, subject)
     assert all(timedelta(0) < wait <= timedelta(seconds=5) for wait in bench.waits())
     bench.world.later(seconds=5)
     bench.world.work()
-    assert bench.world.tickets() == []
+    assert bench.world.tasks() == []
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("kind", list(SUBJECTS))
 @pytest.mark.parametrize("error", [KeyError("a bug"), VaultError("There is no such key.")])
-def test_what_does_not_mend_itself_is_not_hurried(bench, task, error, caplog):
+def test_what_does_not_mend_itself_is_not_hurried(bench, kind, error, caplog):
     """A bug, or a key that is missing, is told to operators and tried again at leisure: no worker spins on it."""
-    subject = bench.subject(task)
+    subject = bench.subject(kind)
     bench.take()
-    bench.broken(task, error).handle(task, TENANT, subject)
+    bench.broken(kind, error).handle(kind, TENANT, subject)
     assert all(wait >= timedelta(minutes=1) for wait in bench.waits())
     assert [record.levelno for record in caplog.records if record.levelno >= logging.ERROR]
     assert "a bug" not in caplog.messages
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_a_subject_that_is_gone_is_forgotten(bench, task):
+@pytest.mark.parametrize("kind", list(SUBJECTS))
+def test_a_subject_that_is_gone_is_forgotten(bench, kind):
     """Erased since it was queued, or another tenant's, it is nothing to look after, and not queued again."""
-    subject = bench.subject(task)
+    subject = bench.subject(kind)
     bench.take()
     bench.world.known(OTHER_TENANT)
     bench.world.vendor.log.clear()
-    bench.handler.handle(task, OTHER_TENANT, subject)
-    bench.handler.handle(task, TENANT, make_id())
+    bench.handler.handle(kind, OTHER_TENANT, subject)
+    bench.handler.handle(kind, TENANT, make_id())
     bench.world.connectors.disconnect.erase_tenant(TENANT)
     bench.world.vendor.log.clear()
-    bench.handler.handle(task, TENANT, subject)
-    assert (bench.world.tickets(), bench.world.vendor.log) == ([], [])
+    bench.handler.handle(kind, TENANT, subject)
+    assert (bench.world.tasks(), bench.world.vendor.log) == ([], [])
 
 
 def test_while_the_database_is_away_a_worker_keeps_trying(bench, caplog):
     """With growing pauses, some minutes long; then the schedule's rescue has to find the job."""
     clock = Stopwatch()
     error = InfrastructureError("The database is gone.")
-    handler = bench.broken(Task.SYNC, error, unit_of_work=Raising(error), is_stopping=clock)
-    handler.handle(Task.SYNC, TENANT, make_id())
+    handler = bench.broken(TaskKind.SYNC, error, unit_of_work=Raising(error), is_stopping=clock)
+    handler.handle(TaskKind.SYNC, TENANT, make_id())
     assert clock.waited == list(RETRY_PAUSES)
     assert 240 <= sum(RETRY_PAUSES) <= 600
-    assert "ticket_left" in caplog.text
+    assert "task_abandoned" in caplog.text
 
 
 def test_a_worker_that_is_stopped_gives_up_at_once(bench):
     """It does not wait for the database: the rescue finds what it leaves."""
     clock = Stopwatch(stops_after=1)
     error = InfrastructureError("The database is gone.")
-    bench.broken(Task.TEND, error, unit_of_work=Raising(error), is_stopping=clock).handle(Task.TEND, TENANT, make_id())
+    bench.broken(TaskKind.MAINTAIN, error, unit_of_work=Raising(error), is_stopping=clock).handle(
+        TaskKind.MAINTAIN, TENANT, make_id()
+    )
     assert len(clock.waited) == 1
 
 
 def test_the_job_of_a_dead_worker_goes_on(bench):
-    """Its ticket is queued anew, and the one who takes it goes on from the last page; what has ended is left alone."""
+    """Its task is queued again, and the one who takes it goes on from the last page; what has ended is left alone."""
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     bench.take()
     with bench.world.uow() as uow:
@@ -173,28 +179,32 @@ def test_the_job_of_a_dead_worker_goes_on(bench):
                 started_at=bench.world.clock.now(),
             )
         )
-    bench.handler.requeue(Task.SYNC, TENANT, job.id)
+    bench.handler.requeue(TaskKind.SYNC, TENANT, job.id)
     bench.world.work()
     done = bench.world.job(job)
     assert (done.status, done.run, done.attempts) == (JobStatus.SUCCEEDED, 2, 2)
-    bench.handler.requeue(Task.SYNC, TENANT, job.id)
-    bench.handler.requeue(Task.SYNC, TENANT, JobId(make_id()))
-    assert bench.world.tickets() == []
+    bench.handler.requeue(TaskKind.SYNC, TENANT, job.id)
+    bench.handler.requeue(TaskKind.SYNC, TENANT, JobId(make_id()))
+    assert bench.world.tasks() == []
 
 
 def test_requeueing_is_what_queueing_was(bench):
-    """The same tickets, so that one of each waits, however often it is asked for."""
+    """The same tasks, so that one of each waits, however often it is asked for."""
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     for _ in range(2):
-        for task in Task:
-            subject = {Task.SYNC: job.id, Task.TEND: bench.connection.id, Task.REFRESH: bench.connection.grant_id}[task]
+        for task in SUBJECTS:
+            subject = {
+                TaskKind.SYNC: job.id,
+                TaskKind.MAINTAIN: bench.connection.id,
+                TaskKind.REFRESH: bench.connection.grant_id,
+            }[task]
             bench.handler.requeue(task, TENANT, subject)
     expected = [
-        sync_ticket(job),
-        tend_ticket(TENANT, ConnectionId(bench.connection.id)),
-        refresh_ticket(TENANT, GrantId(bench.connection.grant_id)),
+        sync_task(job),
+        maintenance_task(TENANT, ConnectionId(bench.connection.id)),
+        refresh_task(TENANT, GrantId(bench.connection.grant_id)),
     ]
-    assert [ticket for ticket, _ in bench.world.tickets()] == expected
+    assert [task for task, _ in bench.world.tasks()] == expected
 
 
 @pytest.mark.parametrize("error", [None, InfrastructureError("The database is gone.")])
@@ -203,7 +213,7 @@ def test_a_tick_queues_what_is_due(bench, error):
     bench.world.later(minutes=20)
     schedule = bench.handler.schedule if error is None else Raising(error)
     attrs.evolve(bench.handler, schedule=schedule).tick()
-    assert bool(bench.world.tickets()) is (error is None)
+    assert bool(bench.world.tasks()) is (error is None)
 
 
 def test_whose_work_it_is_stands_in_the_logs(bench):
@@ -231,7 +241,7 @@ def test_a_stopping_worker_ends_a_job_between_pages(bench):
     bench.take()
     stopping = Event()
     stopping.set()
-    attrs.evolve(bench.handler, is_stopping=stopping).handle(Task.SYNC, TENANT, job.id)
+    attrs.evolve(bench.handler, is_stopping=stopping).handle(TaskKind.SYNC, TENANT, job.id)
     left = bench.world.job(job)
     assert (left.status, left.progress.pages) == (JobStatus.QUEUED, 1)
     bench.world.work()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.domain.model.limits import Budget, LimitState, Spending, spending_of
+from connectors.domain.model.limits import Budget, LimitState, Reservation, reservation_for
 from tests.support.builders import NOW
 
 EPOCH = NOW - timedelta(days=1)
@@ -26,9 +26,9 @@ def test_no_period_holds_more_than_was_promised(requests, burst, arrivals):
     for pause, wanted in arrivals:
         now += timedelta(seconds=pause)
         cost = min(wanted, burst)  # the burst is at least what one page takes
-        spending = spending_of(Budget(name="x", requests=requests, per=per, burst=burst, cost=cost), "x")
-        at = state.turn(spending, now)
-        state = state.after(spending, at)
+        reservation = reservation_for(Budget(name="x", requests=requests, per=per, burst=burst, cost=cost), "x")
+        at = state.earliest_start(reservation, now)
+        state = state.after(reservation, at)
         sent.append((at, cost))
     for begin, _ in sent:
         # An interval is kept to the microsecond: what rounding adds up to is no second request.
@@ -38,11 +38,11 @@ def test_no_period_holds_more_than_was_promised(requests, burst, arrivals):
 
 def test_everything_allowed_is_used():
     """A burst goes at once, then one an interval: a limit is kept to, not left lying about."""
-    spending = spending_of(SIXTY, "x")
+    reservation = reservation_for(SIXTY, "x")
     state, sent = AT_REST, []
     for _ in range(70):
-        sent.append(state.turn(spending, NOW))
-        state = state.after(spending, sent[-1])
+        sent.append(state.earliest_start(reservation, NOW))
+        state = state.after(reservation, sent[-1])
     assert sent[:10] == [NOW] * 10
     assert sent[10:] == [NOW + timedelta(seconds=n) for n in range(1, 61)]
 
@@ -51,12 +51,12 @@ def test_a_request_goes_no_earlier_than_its_pause_ends():
     """A pause holds back what is counted and what is not, and leaves the count alone."""
     until = NOW + timedelta(hours=1)
     state = LimitState(EPOCH, until)
-    for spending in (spending_of(SIXTY, "x"), Spending(key="x")):
-        assert state.turn(spending, NOW) == until
-        assert state.turn(spending, until + timedelta(seconds=1)) == until + timedelta(seconds=1)
-    assert state.after(Spending(key="x"), NOW) == state
+    for reservation in (reservation_for(SIXTY, "x"), Reservation(key="x")):
+        assert state.earliest_start(reservation, NOW) == until
+        assert state.earliest_start(reservation, until + timedelta(seconds=1)) == until + timedelta(seconds=1)
+    assert state.after(Reservation(key="x"), NOW) == state
 
 
 def test_a_budget_without_a_number_only_has_a_name():
     """Nothing is taken of it."""
-    assert spending_of(Budget(name="secondary"), "x") == Spending(key="x")
+    assert reservation_for(Budget(name="secondary"), "x") == Reservation(key="x")

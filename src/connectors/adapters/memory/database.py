@@ -17,10 +17,10 @@ from connectors.domain.model.idempotency import IdempotentAnswer
 from connectors.domain.model.ids import UNROUTED, TenantId
 from connectors.domain.model.limits import LimitState
 from connectors.domain.model.oauth import AuthorizationRequest, Grant
-from connectors.domain.model.queue import Ticket
-from connectors.domain.model.schedule import Appointment
+from connectors.domain.model.schedule import ScheduleEntry
 from connectors.domain.model.signal import Signal
 from connectors.domain.model.sync import Cursor, JobStatus, SyncJob, SyncState
+from connectors.domain.model.tasks import QueuedTask
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Subscription, WebhookDelivery
 
@@ -39,11 +39,11 @@ def _utc_now() -> datetime:
 
 
 @attrs.frozen
-class TicketRow:
-    """A ticket in the queue."""
+class TaskRow:
+    """A task in the queue."""
 
     number: int
-    ticket: Ticket
+    task: QueuedTask
     due_at: datetime
     is_taken: bool = False
 
@@ -111,17 +111,17 @@ class MemoryDatabase:
             indexes={"queued": _queued_key, "connection": lambda row: (row.tenant_id, row.connection_id)},
             order=lambda row: (row.scheduled_at, row.id),
         )
-        self.schedules: Table[tuple[UUID, UUID, str], Appointment] = Table(undo)
+        self.schedules: Table[tuple[UUID, UUID, str], ScheduleEntry] = Table(undo)
         self.intervals: Table[tuple[UUID, UUID, str, str], tuple[Interval, ...]] = Table(undo)
         self.gaps: Table[tuple[UUID, UUID], Gap] = Table(
             undo, indexes={"connection": lambda row: (row.tenant_id, row.connection_id)}
         )
         self.limits: Table[tuple[str], LimitState] = Table(undo)
         self.idempotency: Table[tuple[UUID, str], IdempotentAnswer] = Table(undo)
-        self.tickets: Table[tuple[UUID, int], TicketRow] = Table(
-            undo, indexes={"queueing_lock": lambda row: None if row.is_taken else row.ticket.queueing_lock}
+        self.tasks: Table[tuple[UUID, int], TaskRow] = Table(
+            undo, indexes={"queueing_lock": lambda row: None if row.is_taken else row.task.queueing_lock}
         )
-        self.ticket_numbers = count(1)
+        self.task_numbers = count(1)
 
     def require_tenant(self, tenant_id: TenantId) -> None:
         """Let only what belongs to a tenant in.
@@ -148,7 +148,7 @@ class MemoryDatabase:
             self.intervals,
             self.gaps,
             self.idempotency,
-            self.tickets,
+            self.tasks,
             self.tenants,
         ):
             table.remove_tenant(tenant_id)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.domain.model.limits import LimitState, Spending
+from connectors.domain.model.limits import LimitState, Reservation
 
 
 class MemoryLimitStore:
@@ -15,12 +15,12 @@ class MemoryLimitStore:
     def __init__(self, database: MemoryDatabase) -> None:
         self._rows = database.limits
 
-    def spend(self, spendings: Sequence[Spending], *, now: datetime, patience: timedelta) -> datetime:
+    def reserve_all(self, reservations: Sequence[Reservation], *, now: datetime, max_wait: timedelta) -> datetime:
         """See `LimitStore.spend`."""
-        states = {one.key: self._state(one.key, now) for one in spendings}
-        at = max((states[one.key].turn(one, now) for one in spendings), default=now)
-        if at - now <= patience:
-            for one in spendings:
+        states = {one.key: self._state(one.key, now) for one in reservations}
+        at = max((states[one.key].earliest_start(one, now) for one in reservations), default=now)
+        if at - now <= max_wait:
+            for one in reservations:
                 states[one.key] = states[one.key].after(one, at)
                 if one.interval is not None:
                     self._rows.put((one.key,), states[one.key])

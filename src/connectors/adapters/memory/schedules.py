@@ -1,4 +1,4 @@
-"""Appointments in memory."""
+"""Schedule entries in memory."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,8 @@ from uuid import UUID
 
 from connectors.adapters.memory.database import MemoryDatabase
 from connectors.domain.model.ids import TenantId
-from connectors.domain.model.schedule import Appointment, Errand
+from connectors.domain.model.schedule import ScheduleEntry
+from connectors.domain.model.tasks import TaskKind
 
 
 class MemoryScheduleStore:
@@ -16,26 +17,26 @@ class MemoryScheduleStore:
         self._database = database
         self._rows = database.schedules
 
-    def plan(self, appointment: Appointment) -> None:
+    def plan(self, entry: ScheduleEntry) -> None:
         """See `ScheduleStore.plan`."""
-        self._database.require_tenant(appointment.tenant_id)
-        self._rows.put((appointment.tenant_id, appointment.subject_id, appointment.errand), appointment)
+        self._database.require_tenant(entry.tenant_id)
+        self._rows.put((entry.tenant_id, entry.subject_id, entry.kind), entry)
 
-    def ensure(self, appointment: Appointment) -> None:
+    def ensure(self, entry: ScheduleEntry) -> None:
         """See `ScheduleStore.ensure`."""
-        if self.find(appointment.tenant_id, appointment.subject_id, appointment.errand) is None:
-            self.plan(appointment)
+        if self.find(entry.tenant_id, entry.subject_id, entry.kind) is None:
+            self.plan(entry)
 
     def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
         """See `ScheduleStore.cancel`."""
-        for errand in Errand:
-            self._rows.remove((tenant_id, subject_id, errand))
+        for kind in TaskKind:
+            self._rows.remove((tenant_id, subject_id, kind))
 
-    def find(self, tenant_id: TenantId, subject_id: UUID, errand: Errand) -> Appointment | None:
+    def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:
         """See `ScheduleStore.find`."""
-        return self._rows.get((tenant_id, subject_id, errand))
+        return self._rows.get((tenant_id, subject_id, kind))
 
-    def lock_due(self, errand: Errand, *, now: datetime, limit: int) -> Sequence[Appointment]:
+    def lock_due(self, kind: TaskKind, *, now: datetime, limit: int) -> Sequence[ScheduleEntry]:
         """See `ScheduleStore.lock_due`."""
-        due = [row for row in self._rows.values() if row.errand is errand and row.next_at <= now]
+        due = [row for row in self._rows.values() if row.kind is kind and row.next_at <= now]
         return sorted(due, key=lambda row: (row.next_at, row.tenant_id, row.subject_id))[:limit]

@@ -129,9 +129,9 @@ def stop_server(folder: Path) -> None:
     server = read_postmaster(folder)
     if server is None or not server.is_running():
         return
-    for order, patience in (("fast", STOP_TIMEOUT), ("immediate", STOP_TIMEOUT)):
+    for order, max_wait in (("fast", STOP_TIMEOUT), ("immediate", STOP_TIMEOUT)):
         server.tell(order)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + max_wait
         while time.monotonic() < deadline:
             if not server.is_running():
                 return

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from connectors.adapters.postgres.tables import rate_limits
 from connectors.adapters.postgres.transaction import Transaction
 from connectors.adapters.storable import key_text
-from connectors.domain.model.limits import LimitState, Spending
+from connectors.domain.model.limits import LimitState, Reservation
 
 _T = rate_limits.c
 _INSERT = insert(rate_limits)
@@ -27,9 +27,9 @@ class PostgresLimitStore:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def spend(self, spendings: Sequence[Spending], *, now: datetime, patience: timedelta) -> datetime:
+    def reserve_all(self, reservations: Sequence[Reservation], *, now: datetime, max_wait: timedelta) -> datetime:
         """See `LimitStore.spend`."""
-        named = {key_text(one.key): one for one in spendings}
+        named = {key_text(one.key): one for one in reservations}
         counted = sorted(key for key, one in named.items() if one.interval is not None)
         epoch = now - timedelta(days=1)
         seeds = [_row(key, LimitState(epoch, epoch)) for key in counted]
@@ -41,8 +41,8 @@ class PostgresLimitStore:
             # A sweep has come between the two. It does not see what we insert now.
             self._transaction.run(_SEED.values(seeds))
             states = self._load(sorted(named), is_locked=True)
-        at = max((states[key].turn(one, now) for key, one in named.items() if key in states), default=now)
-        if at - now <= patience and counted:
+        at = max((states[key].earliest_start(one, now) for key, one in named.items() if key in states), default=now)
+        if at - now <= max_wait and counted:
             after = [_row(key, states[key].after(named[key], at)) for key in counted]
             self._transaction.run(_SAVE.values(after))
         return at

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from connectors.adapters.postgres.engine import translate
 from connectors.adapters.procrastinate import schema as queue_schema
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. Known here so that a look at a current database needs no Alembic; a test compares."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 """Where the migrations are, inside the installed package."""

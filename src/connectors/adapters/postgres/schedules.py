@@ -1,4 +1,4 @@
-"""Appointments in PostgreSQL."""
+"""Schedule entries in PostgreSQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,10 +11,11 @@ from sqlalchemy.dialects.postgresql import insert
 from connectors.adapters.postgres.tables import schedules
 from connectors.adapters.postgres.transaction import Transaction
 from connectors.domain.model.ids import TenantId
-from connectors.domain.model.schedule import Appointment, Errand
+from connectors.domain.model.schedule import ScheduleEntry
+from connectors.domain.model.tasks import TaskKind
 
 _T = schedules.c
-_KEY = (_T.tenant_id, _T.subject_id, _T.errand)
+_KEY = (_T.tenant_id, _T.subject_id, _T.kind)
 _INSERT = insert(schedules)
 _PLAN = _INSERT.on_conflict_do_update(index_elements=_KEY, set_={"next_at": _INSERT.excluded.next_at})
 _ENSURE = _INSERT.on_conflict_do_nothing(index_elements=_KEY)
@@ -26,42 +27,42 @@ class PostgresScheduleStore:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def plan(self, appointment: Appointment) -> None:
+    def plan(self, entry: ScheduleEntry) -> None:
         """See `ScheduleStore.plan`."""
-        self._transaction.run(_PLAN, _values(appointment))
+        self._transaction.run(_PLAN, _values(entry))
 
-    def ensure(self, appointment: Appointment) -> None:
+    def ensure(self, entry: ScheduleEntry) -> None:
         """See `ScheduleStore.ensure`."""
-        self._transaction.run(_ENSURE, _values(appointment))
+        self._transaction.run(_ENSURE, _values(entry))
 
     def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
         """See `ScheduleStore.cancel`."""
         self._transaction.run(delete(schedules).where(_T.tenant_id == tenant_id, _T.subject_id == subject_id))
 
-    def find(self, tenant_id: TenantId, subject_id: UUID, errand: Errand) -> Appointment | None:
+    def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:
         """See `ScheduleStore.find`."""
         row = self._transaction.first(
-            select(schedules).where(_T.tenant_id == tenant_id, _T.subject_id == subject_id, _T.errand == errand)
+            select(schedules).where(_T.tenant_id == tenant_id, _T.subject_id == subject_id, _T.kind == kind)
         )
         return None if row is None else _read(row)
 
-    def lock_due(self, errand: Errand, *, now: datetime, limit: int) -> Sequence[Appointment]:
+    def lock_due(self, kind: TaskKind, *, now: datetime, limit: int) -> Sequence[ScheduleEntry]:
         """See `ScheduleStore.lock_due`."""
-        due = select(schedules).where(_T.errand == errand, _T.next_at <= now)
+        due = select(schedules).where(_T.kind == kind, _T.next_at <= now)
         rows = self._transaction.all(due.order_by(_T.next_at).limit(limit).with_for_update(skip_locked=True))
         return [_read(row) for row in rows]
 
 
-def _values(appointment: Appointment) -> dict[str, Any]:
+def _values(entry: ScheduleEntry) -> dict[str, Any]:
     return {
-        "tenant_id": appointment.tenant_id,
-        "subject_id": appointment.subject_id,
-        "errand": appointment.errand,
-        "next_at": appointment.next_at,
+        "tenant_id": entry.tenant_id,
+        "subject_id": entry.subject_id,
+        "kind": entry.kind,
+        "next_at": entry.next_at,
     }
 
 
-def _read(row: Any) -> Appointment:
-    return Appointment(
-        tenant_id=row.tenant_id, subject_id=row.subject_id, errand=Errand(row.errand), next_at=row.next_at
+def _read(row: Any) -> ScheduleEntry:
+    return ScheduleEntry(
+        tenant_id=row.tenant_id, subject_id=row.subject_id, kind=TaskKind(row.kind), next_at=row.next_at
     )

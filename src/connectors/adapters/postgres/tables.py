@@ -309,10 +309,10 @@ schedules = Table(
     METADATA,
     _tenant_id(),
     _id("subject_id"),
-    _text("errand"),
+    _text("kind"),
     _at("next_at"),
-    PrimaryKeyConstraint("tenant_id", "subject_id", "errand"),
-    Index("schedules_due", "errand", "next_at"),
+    PrimaryKeyConstraint("tenant_id", "subject_id", "kind"),
+    Index("schedules_due", "kind", "next_at"),
 )
 
 coverage = Table(

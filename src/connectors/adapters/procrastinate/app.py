@@ -6,8 +6,8 @@ from procrastinate.connector import BaseConnector
 QUEUE = "connectors"
 """The name of the one queue."""
 
-TICKET_TASK = "connectors.ticket"
-"""The one task: look after what the ticket names."""
+TASK_NAME = "connectors.ticket"
+"""The one task: look after what the task names."""
 
 TICK_TASK = "connectors.tick"
 """Queue what has become due."""

@@ -1,4 +1,4 @@
-"""Putting tickets into the queue, inside our own transaction."""
+"""Putting tasks into the queue, inside our own transaction."""
 
 from datetime import timedelta
 from functools import cache
@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.adapters.postgres.engine import translate
 from connectors.domain.model.errors import InfrastructureError
-from connectors.domain.model.queue import Ticket
+from connectors.domain.model.tasks import QueuedTask
 from connectors.domain.model.webhook import Recorded
 
 if TYPE_CHECKING:
@@ -22,29 +22,29 @@ class ProcrastinateJobQueue:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def put(self, ticket: Ticket, *, delay: timedelta = timedelta(0)) -> Recorded:
+    def put(self, task: QueuedTask, *, delay: timedelta = timedelta(0)) -> Recorded:
         """See `JobQueue.put`."""
         # Imported when something is queued: it takes half a second, and most commands only read.
         from procrastinate.exceptions import AlreadyEnqueued, ConnectorException  # noqa: PLC0415
 
-        from connectors.adapters.procrastinate.app import QUEUE, TICKET_TASK  # noqa: PLC0415
+        from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME  # noqa: PLC0415
 
         options: dict[str, Any] = {}
         if delay > timedelta(0):
             options["schedule_in"] = {"seconds": delay.total_seconds()}
         deferrer = _app().configure_task(
-            TICKET_TASK,
+            TASK_NAME,
             queue=QUEUE,
-            priority=ticket.priority,
-            lock=ticket.lock,
-            queueing_lock=ticket.queueing_lock,
+            priority=task.priority,
+            lock=task.lock,
+            queueing_lock=task.queueing_lock,
             connection=self._connection.connection.driver_connection,
             **options,
         )
         try:
             # A savepoint, because a refused row would take our whole transaction with it.
             with self._connection.begin_nested():
-                deferrer.defer(task=ticket.task, tenant_id=str(ticket.tenant_id), subject_id=str(ticket.subject_id))
+                deferrer.defer(task=task.kind, tenant_id=str(task.tenant_id), subject_id=str(task.subject_id))
         except AlreadyEnqueued:
             return Recorded.DUPLICATE
         except ConnectorException as error:

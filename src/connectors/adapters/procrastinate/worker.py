@@ -1,4 +1,4 @@
-"""Taking tickets: a procrastinate worker that outlives restarts of the database, and looks after the dead."""
+"""Taking tasks: a procrastinate worker that outlives restarts of the database, and looks after the dead."""
 
 import asyncio
 import logging
@@ -20,10 +20,10 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 
-from connectors.adapters.procrastinate.app import QUEUE, TICK_TASK, TICKET_TASK, create_queue_app
+from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME, TICK_TASK, create_queue_app
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import TenantId
-from connectors.domain.model.queue import Task
+from connectors.domain.model.tasks import TaskKind
 
 HEARTBEAT = timedelta(seconds=5)
 """How often a worker says that it lives."""
@@ -32,11 +32,11 @@ DEAD_AFTER = timedelta(seconds=20)
 """A worker that has said nothing for so long is taken for dead: four heartbeats, so that a busy one is not."""
 
 POLL = timedelta(milliseconds=250)
-"""How often tickets are looked for that may go now: their time has come, or what held their lock is done. New ones
+"""How often tasks are looked for that may go now: their time has come, or what held their lock is done. New ones
 announce themselves."""
 
 RESCUE_EVERY = timedelta(seconds=5)
-"""How often the tickets of dead workers are looked for."""
+"""How often the tasks of dead workers are looked for."""
 
 LOST_AFTER = 3
 """Looks in a row that find something given to us which we do not have: it does not come any more, or is done."""
@@ -45,21 +45,21 @@ RECONNECT = timedelta(seconds=1)
 """The pause after the queue has failed."""
 
 GRACE = timedelta(seconds=25)
-"""How long tickets in work may take to end when the worker is asked to stop: longer than a turn."""
+"""How long tasks in work may take to end when the worker is asked to stop: longer than a turn."""
 
 TICK_PRIORITY = 100
-"""Above all tickets: it is what makes them."""
+"""Above all tasks: it is what makes them."""
 
 UNREACHABLE = (ConnectorException, psycopg.Error, InfrastructureError, OSError)
 """What comes up while the database is away: of procrastinate, of the pool below it, of our stores, of the sockets."""
 
 log = logging.getLogger(__name__)
 
-HandleTicket = Callable[[Task, TenantId, UUID], None]
-"""Looks after what a ticket names. It must not raise: whatever goes wrong is its business."""
+HandleTask = Callable[[TaskKind, TenantId, UUID], None]
+"""Looks after what a task names. It must not raise: whatever goes wrong is its business."""
 
-RequeueTicket = Callable[[Task, TenantId, UUID], None]
-"""Queues anew what a dead worker had taken."""
+RequeueTask = Callable[[TaskKind, TenantId, UUID], None]
+"""Queues again what a dead worker had taken."""
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +67,7 @@ class WorkerOptions:
     """How one worker process works."""
 
     concurrency: int = 8
-    """Tickets at once, a thread each."""
+    """Tasks at once, a thread each."""
     tick_seconds: int = 5
     """How often to look for what has become due, all workers together."""
     name: str = "worker"
@@ -82,8 +82,8 @@ class QueueWorker:
     def __init__(
         self,
         url: str,
-        handle: HandleTicket,
-        requeue: RequeueTicket,
+        handle: HandleTask,
+        requeue: RequeueTask,
         tick: Callable[[], None],
         options: WorkerOptions | None = None,
     ) -> None:
@@ -91,8 +91,8 @@ class QueueWorker:
 
         Args:
             url: the database.
-            handle: looks after a ticket.
-            requeue: queues a dead worker's ticket again.
+            handle: looks after a task.
+            requeue: queues a dead worker's task again.
             tick: queues what has become due.
             options: how.
         """
@@ -105,24 +105,24 @@ class QueueWorker:
         self._missed_looks: dict[int, int] = {}
         self._lock = Lock()
         self.done = 0
-        """Tickets worked off."""
+        """Tasks worked off."""
         self._is_stopping = False
         self._worker: Worker | None = None
 
     def stop(self) -> None:
-        """Take no more tickets, and end when those in work are done. May be called from any thread."""
+        """Take no more tasks, and end when those in work are done. May be called from any thread."""
         self._is_stopping = True
         worker = self._worker
         if worker is not None:
             worker.stop()  # type: ignore[no-untyped-call]  # procrastinate leaves its return type out
 
     def run(self, *, wait: bool = True) -> None:
-        """Work until `stop`, or, without `wait`, until no ticket is left whose time has come."""
+        """Work until `stop`, or, without `wait`, until no task is left whose time has come."""
         asyncio.run(self._run(wait=wait))
 
     async def _run(self, *, wait: bool) -> None:
-        # Threads enough that no ticket waits inside the process while it counts as being worked on.
-        pool = ThreadPoolExecutor(self._options.concurrency + 2, thread_name_prefix="ticket")
+        # Threads enough that no task waits inside the process while it counts as being worked on.
+        pool = ThreadPoolExecutor(self._options.concurrency + 2, thread_name_prefix="task")
         asyncio.get_running_loop().set_default_executor(pool)
         while not self._is_stopping:
             try:
@@ -170,13 +170,13 @@ class QueueWorker:
                     await rescue
 
     def _add_tasks(self, app: procrastinate.App) -> None:
-        @app.task(name=TICKET_TASK, queue=QUEUE, pass_context=True)
+        @app.task(name=TASK_NAME, queue=QUEUE, pass_context=True)
         def work(context: procrastinate.JobContext, task: str, tenant_id: str, subject_id: str) -> None:
             with self._at(context):
                 try:
-                    self._handle(Task(task), TenantId(UUID(tenant_id)), UUID(subject_id))
+                    self._handle(TaskKind(task), TenantId(UUID(tenant_id)), UUID(subject_id))
                 except Exception:
-                    log.exception("ticket_crashed", extra={"task": task})
+                    log.exception("task_crashed", extra={"task": task})
                 finally:
                     with self._lock:
                         self.done += 1
@@ -239,9 +239,9 @@ class QueueWorker:
         return [job for number, job in strange.items() if self._missed_looks[number] >= LOST_AFTER]
 
     async def _take_over(self, app: procrastinate.App, job: Job) -> None:
-        log.warning("ticket_taken_over", extra={"ticket": job.id, "task": job.task_name})
-        if job.task_name == TICKET_TASK:
-            # First the new ticket, then the end of the old one: a crash in between leaves two, which is one too many
+        log.warning("task_taken_over", extra={"queue_id": job.id, "task": job.task_name})
+        if job.task_name == TASK_NAME:
+            # First the new task, then the end of the old one: a crash in between leaves two, which is one too many
             # and does no harm.
             await asyncio.to_thread(self._requeue_one, job.task_kwargs)
         with suppress(ConnectorException):  # another worker was faster
@@ -249,7 +249,7 @@ class QueueWorker:
 
     def _requeue_one(self, arguments: dict[str, Any]) -> None:
         task, tenant_id, subject_id = arguments["task"], arguments["tenant_id"], arguments["subject_id"]
-        self._requeue(Task(task), TenantId(UUID(tenant_id)), UUID(subject_id))
+        self._requeue(TaskKind(task), TenantId(UUID(tenant_id)), UUID(subject_id))
 
 
 def _conninfo(url: str) -> str:

@@ -14,14 +14,14 @@ from prometheus_client.registry import Collector
 
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ProviderSlug
-from connectors.domain.model.measurements import Measurements
+from connectors.domain.model.statistics import Statistics
 from connectors.domain.model.sync import UNFINISHED, JobType
 
-PATIENCE = timedelta(seconds=3)
+MAX_WAIT = timedelta(seconds=3)
 """How long a scrape waits for the database. Prometheus gives up on the whole scrape after 10 s."""
 
 LIFETIME = timedelta(seconds=5)
-"""How long figures are shown again instead of being measured anew. Anybody may scrape, and it costs the database."""
+"""How long figures are shown again instead of being measured again. Anybody may scrape, and it costs the database."""
 
 
 class DatabaseGauges(Collector):
@@ -29,26 +29,26 @@ class DatabaseGauges(Collector):
 
     def __init__(
         self,
-        measure: Callable[[], Measurements],
+        collect: Callable[[], Statistics],
         providers: Sequence[ProviderSlug] = (),
         *,
-        patience: timedelta = PATIENCE,
+        max_wait: timedelta = MAX_WAIT,
         lifetime: timedelta = LIFETIME,
     ) -> None:
         """Gauges that measure on demand.
 
         Args:
-            measure: may raise InfrastructureError, or hang.
+            collect: may raise InfrastructureError, or hang.
             providers: whose empty queues are shown too, as zeros.
-            patience: how long a scrape waits for it.
+            max_wait: how long a scrape waits for it.
             lifetime: how long its result is good.
         """
-        self._measure = measure
+        self._collect = collect
         self._providers = providers
-        self._patience = patience.total_seconds()
+        self._max_wait = max_wait.total_seconds()
         self._lifetime = lifetime.total_seconds()
         self._lock = threading.Lock()
-        self._latest: Future[Measurements] | None = None
+        self._latest: Future[Statistics] | None = None
         self._begun_at = 0.0
 
     def collect(self) -> Iterator[Metric]:
@@ -89,28 +89,28 @@ class DatabaseGauges(Collector):
             "connectors_coverage_gaps_open", "Gaps in the coverage that nothing has closed yet.", value=found.open_gaps
         )
 
-    def _find(self) -> Measurements | None:
+    def _find(self) -> Statistics | None:
         with self._lock:
             latest = self._latest
             if latest is None or (latest.done() and time.monotonic() - self._begun_at >= self._lifetime):
                 latest = self._latest = self._begin()
         try:
-            return latest.result(self._patience)
+            return latest.result(self._max_wait)
         except (InfrastructureError, TimeoutError):
             return None
 
-    def _begin(self) -> "Future[Measurements]":
+    def _begin(self) -> "Future[Statistics]":
         # One thread at a time, however many scrapes wait: of a database that hangs we ask one thing. A daemon, so that
         # it does not hold up the end of the process.
-        future: Future[Measurements] = Future()
+        future: Future[Statistics] = Future()
         self._begun_at = time.monotonic()
-        threading.Thread(target=_run, args=(self._measure, future), name="measuring", daemon=True).start()
+        threading.Thread(target=_run, args=(self._collect, future), name="measuring", daemon=True).start()
         return future
 
 
-def _run(measure: Callable[[], Measurements], future: "Future[Measurements]") -> None:
+def _run(collect: Callable[[], Statistics], future: "Future[Statistics]") -> None:
     try:
-        future.set_result(measure())
+        future.set_result(collect())
     except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
         future.set_exception(error)
 

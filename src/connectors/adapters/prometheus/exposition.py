@@ -13,7 +13,7 @@ from connectors.adapters.prometheus.telemetry import PrometheusTelemetry
 from connectors.adapters.system.values import Bind
 from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.ids import ProviderSlug
-from connectors.domain.model.measurements import Measurements
+from connectors.domain.model.statistics import Statistics
 from connectors.ports.telemetry import Telemetry
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,7 +35,7 @@ class BuildInfo(Collector):
 
 def create_registry(
     telemetry: Telemetry,
-    measure: Callable[[], Measurements],
+    collect: Callable[[], Statistics],
     *,
     version: str,
     providers: Sequence[ProviderSlug] = (),
@@ -44,13 +44,13 @@ def create_registry(
 
     Args:
         telemetry: what has happened; shown if it is a `PrometheusTelemetry`.
-        measure: how things stand in the database; may raise InfrastructureError.
+        collect: how things stand in the database; may raise InfrastructureError.
         version: the service's own.
         providers: those that are configured here.
     """
     registry = CollectorRegistry()
     registry.register(BuildInfo(version))
-    registry.register(DatabaseGauges(measure, providers))
+    registry.register(DatabaseGauges(collect, providers))
     if isinstance(telemetry, PrometheusTelemetry):
         registry.register(telemetry.collector)
     return registry

@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from connectors.domain.model.ids import ProviderSlug
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.model.signal import Origin
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.webhook import DeliveryStatus, Recorded
@@ -90,7 +90,7 @@ class PrometheusTelemetry:
         self._refreshes = Counter(
             "connectors_token_refreshes", "Token refreshes ended.", ("provider", "outcome"), registry=own
         )
-        of_limit = ("provider", "reach")
+        of_limit = ("provider", "scope")
         self._waits = Counter("connectors_limit_waits", "Times that a vendor's limit was met.", of_limit, registry=own)
         self._waiting = Counter(
             "connectors_limit_wait_seconds", "How long work was put off for it.", of_limit, registry=own
@@ -122,10 +122,10 @@ class PrometheusTelemetry:
             self._durations.labels(*labels).observe(_seconds(job.finished_at - job.started_at))
 
     @_harmless
-    def limited(self, provider: ProviderSlug, reach: Reach, wait: timedelta) -> None:
+    def limited(self, provider: ProviderSlug, limit_scope: LimitScope, wait: timedelta) -> None:
         """See `Telemetry`."""
-        self._waits.labels(provider, reach.value).inc()
-        self._waiting.labels(provider, reach.value).inc(_seconds(wait))
+        self._waits.labels(provider, limit_scope.value).inc()
+        self._waiting.labels(provider, limit_scope.value).inc(_seconds(wait))
 
     @_harmless
     def refreshed(self, provider: ProviderSlug, outcome: RefreshOutcome) -> None:

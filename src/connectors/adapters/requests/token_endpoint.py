@@ -2,7 +2,7 @@
 
 requests-oauthlib knows which parameters a grant needs (RFC 6749 §4.1.3 and §6, RFC 7636 §4.5) and where the client's
 authentication goes. What it would do with the answer is not wanted: vendors answer 200 with errors, other shapes and
-fewer scopes than asked, and only their room can read that.
+fewer scopes than asked, and only their package can read that.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from connectors.domain.model.oauth import (
 from connectors.domain.model.secret import Secret
 from connectors.ports.token_endpoint import TokenReader
 
-_STAND_IN = b'{"access_token": "read by the room"}'
+_STAND_IN = b'{"access_token": "read by the package"}'
 """What oauthlib gets to parse instead of the answer, which has been read by then."""
 
 
@@ -80,7 +80,7 @@ class RequestsTokenEndpoint:
 
 
 class _TokenSession(OAuth2Session):
-    """One token request. The library builds it, the transport sends it, the room reads the answer."""
+    """One token request. The library builds it, the transport sends it, the package reads the answer."""
 
     def __init__(
         self,
@@ -96,8 +96,8 @@ class _TokenSession(OAuth2Session):
         self._read = read
         self._answer: HttpResponse | None = None
         self._result: TokenSet | None = None
-        self.register_compliance_hook("access_token_response", self._hand_to_room)
-        self.register_compliance_hook("refresh_token_response", self._hand_to_room)
+        self.register_compliance_hook("access_token_response", self._pass_to_provider)
+        self.register_compliance_hook("refresh_token_response", self._pass_to_provider)
 
     @property
     def secure_url(self) -> str:
@@ -110,7 +110,7 @@ class _TokenSession(OAuth2Session):
 
     @property
     def result(self) -> TokenSet:
-        """What the room read."""
+        """What the package read."""
         return cast("TokenSet", self._result)
 
     def request(  # type: ignore[override]  # only `fetch_token` and `refresh_token` call it, with these arguments
@@ -138,7 +138,7 @@ class _TokenSession(OAuth2Session):
         self._answer = self._transport.exchange(request)
         return _stand_in()
 
-    def _hand_to_room(self, response: requests.Response) -> requests.Response:
+    def _pass_to_provider(self, response: requests.Response) -> requests.Response:
         if self._answer is not None:
             self._result = self._read(self._answer)
         return response
@@ -160,7 +160,7 @@ def _basic(app: ProviderApp) -> HTTPBasicAuth:
 
 
 def _headers(call: TokenEndpointCall) -> dict[str, str]:
-    """The room's headers over ours, whatever their capitals."""
+    """The package's headers over ours, whatever their capitals."""
     content_type = "application/json" if call.body_format is BodyFormat.JSON else "application/x-www-form-urlencoded"
     given = {name.lower(): value for name, value in call.headers.items()}
     return {"accept": "application/json", "content-type": content_type, **given}

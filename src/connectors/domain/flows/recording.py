@@ -1,4 +1,4 @@
-"""From a room's draft to a kept signal: the one place where the paths (webhook, sync, backfill) meet."""
+"""From a package's draft to a kept signal: the one place where the paths (webhook, sync, backfill) meet."""
 
 from datetime import datetime
 

@@ -21,7 +21,7 @@ class ExternalAccount:
     name: str
     url: str | None = None
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
-    """What the room needs to remember of it: JSON values, no secrets."""
+    """What the package needs to remember of it: JSON values, no secrets."""
 
 
 class ConnectionStatus(StrEnum):
@@ -67,7 +67,7 @@ class Connection:
     """What was granted, which may be less than what was asked."""
     expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
-    """The room's own: chosen repositories, data centre. JSON values, no secrets."""
+    """The package's own: chosen repositories, data centre. JSON values, no secrets."""
     last_synced_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     last_error: str | None = None
     created_at: datetime = attrs.field(converter=utc)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 
 
 class ConnectorsError(Exception):
@@ -128,13 +128,13 @@ class RateLimitedError(ProviderFailedError):
     code = "PROVIDER_RATE_LIMITED"
 
     def __init__(
-        self, message: str, *, retry_at: datetime, scope: str | None = None, reach: Reach = Reach.GRANT
+        self, message: str, *, retry_at: datetime, scope: str | None = None, limit_scope: LimitScope = LimitScope.GRANT
     ) -> None:
         super().__init__(message)
         self.retry_at = retry_at
         self.scope = scope
-        """What is limited: the name of one of the room's budgets, None for all that this reach may ask."""
-        self.reach = reach
+        """What is limited: the name of one of the package's budgets, None for all that this reach may ask."""
+        self.limit_scope = limit_scope
         """Whose requests the provider counted together, and who therefore has to wait."""
 
 

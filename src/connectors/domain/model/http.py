@@ -1,4 +1,4 @@
-"""HTTP as values: what a provider's room asks for and is answered, without a socket in sight."""
+"""HTTP as values: what a provider's package asks for and is answered, without a socket in sight."""
 
 import json
 from collections.abc import Generator, Mapping
@@ -12,7 +12,7 @@ from connectors.domain.model.errors import UnexpectedResponseError
 
 
 class Authorization(StrEnum):
-    """Who a request speaks for; `flows/converse.py` puts the header on, a room never does."""
+    """Who a request speaks for; `flows/converse.py` puts the header on, a package never does."""
 
     ACCESS_TOKEN = "access_token"  # noqa: S105 - a scheme's name
     CLIENT_BASIC = "client_basic"
@@ -38,7 +38,7 @@ class HttpRequest:
     token_name: str | None = None
     """Which companion of the token set speaks (Slack's `user`), None for the token set itself."""
     expects: frozenset[int] = frozenset()
-    """Statuses of 400 and above that the room wants to read itself (a 404 that means "already gone")."""
+    """Statuses of 400 and above that the package wants to read itself (a 404 that means "already gone")."""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 import attrs
 
 
-class Reach(StrEnum):
+class LimitScope(StrEnum):
     """Whose requests a vendor counts together."""
 
     GRANT = "grant"
@@ -21,14 +21,14 @@ class Reach(StrEnum):
 class Budget:
     """One of a vendor's limits that a request counts against.
 
-    In any stretch of `per`, no more than `requests + burst` are sent by all workers together: a room chooses both so
+    In any stretch of `per`, no more than `requests + burst` are sent by all workers together: a package chooses both so
     that their sum is what the vendor allows. Without `requests` nothing is counted here; the budget only has a name,
     so that a refusal which names it (`RateLimitedError.scope`) holds back every request that would count against it.
     """
 
     name: str
     """The same as in `RateLimitedError.scope`."""
-    reach: Reach = Reach.GRANT
+    limit_scope: LimitScope = LimitScope.GRANT
     requests: int | None = None
     per: timedelta = timedelta(minutes=1)
     burst: int = 1
@@ -38,7 +38,7 @@ class Budget:
 
 
 @attrs.frozen(kw_only=True)
-class Spending:
+class Reservation:
     """What one request takes of one budget."""
 
     key: str
@@ -49,17 +49,19 @@ class Spending:
     """How far ahead of their time requests may go out after a rest."""
 
 
-def spending_of(budget: Budget, key: str) -> Spending:
+def reservation_for(budget: Budget, key: str) -> Reservation:
     """What one request takes of the budget that this key names.
 
     An interval for each request, and as much tolerance as the burst is worth: the generic cell rate algorithm
     (ITU-T I.371), which needs to remember one instant a key.
     """
     if budget.requests is None:
-        return Spending(key=key)
+        return Reservation(key=key)
     interval = budget.per / budget.requests
     # A costly request takes the more of the burst: less what it costs, so that together they keep to the sum.
-    return Spending(key=key, interval=interval * budget.cost, tolerance=interval * max(budget.burst - budget.cost, 0))
+    return Reservation(
+        key=key, interval=interval * budget.cost, tolerance=interval * max(budget.burst - budget.cost, 0)
+    )
 
 
 @attrs.frozen
@@ -70,15 +72,15 @@ class LimitState:
     """When it is whole again: the theoretical arrival time of the algorithm."""
     paused_until: datetime
 
-    def turn(self, spending: Spending, now: datetime) -> datetime:
+    def earliest_start(self, reservation: Reservation, now: datetime) -> datetime:
         """When a request may go out."""
         earliest = max(now, self.paused_until)
-        if spending.interval is None:
+        if reservation.interval is None:
             return earliest
-        return max(earliest, self.next_at - spending.tolerance)
+        return max(earliest, self.next_at - reservation.tolerance)
 
-    def after(self, spending: Spending, at: datetime) -> "LimitState":
+    def after(self, reservation: Reservation, at: datetime) -> "LimitState":
         """The state once a request has gone out at that instant."""
-        if spending.interval is None:
+        if reservation.interval is None:
             return self
-        return LimitState(max(self.next_at, at) + spending.interval, self.paused_until)
+        return LimitState(max(self.next_at, at) + reservation.interval, self.paused_until)

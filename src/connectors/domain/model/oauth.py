@@ -24,7 +24,7 @@ class ProviderApp:
     client_id: str
     client_secret: Secret
     scopes: tuple[str, ...] = ()
-    """What to ask for; empty means the room's defaults."""
+    """What to ask for; empty means the package's defaults."""
     webhook_secrets: tuple[Secret, ...] = ()
     """App-level webhook secrets, newest first; two are valid while one rotates."""
     base_url: str | None = None
@@ -50,7 +50,7 @@ class BodyFormat(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class TokenEndpointCall:
-    """Where and how a room's token endpoint is called."""
+    """Where and how a package's token endpoint is called."""
 
     url: str
     client_authentication: ClientAuthentication = ClientAuthentication.BODY
@@ -69,7 +69,7 @@ class TokenSet:
     expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     refresh_expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """What else the provider said and the room needs later (data centre, team): JSON values, no secrets."""
+    """What else the provider said and the package needs later (data centre, team): JSON values, no secrets."""
     companions: Mapping[str, "TokenSet"] = attrs.field(factory=dict)
     """Other pairs of the same consent, by name (Slack's `user`)."""
 

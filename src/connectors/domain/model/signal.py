@@ -131,7 +131,7 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
 
 @attrs.frozen(kw_only=True)
 class SignalDraft:
-    """A signal as a room makes it from provider data: no ids, no owner, no clock."""
+    """A signal as a package makes it from provider data: no ids, no owner, no clock."""
 
     kind: SignalKind
     occurred_at: datetime = attrs.field(converter=utc)

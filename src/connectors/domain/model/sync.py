@@ -12,7 +12,7 @@ from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.signal import SignalDraft
 
 Cursor = Mapping[str, Any]
-"""Where a walk stands, in the room's own words: JSON values, opaque to everybody else."""
+"""Where a walk stands, in the package's own words: JSON values, opaque to everybody else."""
 
 
 class SyncMode(StrEnum):
@@ -52,9 +52,9 @@ class SkippedItem:
 
 @attrs.frozen(kw_only=True)
 class Observation:
-    """The present state of one thing, for rooms whose API shows states and not events.
+    """The present state of one thing, for packages whose API shows states and not events.
 
-    The engine loads the last known state under the same key and asks the room's `interpret` what happened, in the
+    The engine loads the last known state under the same key and asks the package's `interpret` what happened, in the
     transaction that stores the new one.
     """
 

@@ -50,7 +50,7 @@ class Subscription:
     connection_id: ConnectionId
     provider: ProviderSlug
     target: str
-    """What it covers, in the room's own words: `repo:octo/hello`, `org:octo`, a calendar's id."""
+    """What it covers, in the package's own words: `repo:octo/hello`, `org:octo`, a calendar's id."""
     status: SubscriptionStatus = SubscriptionStatus.PENDING
     external_id: str | None = None
     """The provider's id of it (hook, channel, watch), which its deliveries name."""

@@ -1,1 +1,1 @@
-"""The providers: one room each, all without I/O. `contract.py` is the form a room fills in."""
+"""The providers: one package each, all without I/O. `contract.py` is the form a package fills in."""

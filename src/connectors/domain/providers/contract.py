@@ -1,8 +1,8 @@
-"""The form every provider's room fills in. A missing ability is None, never a stub.
+"""The form every provider's package fills in. A missing ability is None, never a stub.
 
-A room is values and pure functions. What takes several calls is a conversation (`domain.model.http`): a generator
+A package is values and pure functions. What takes several calls is a conversation (`domain.model.http`): a generator
 that yields requests and is sent answers. `flows/converse.py` drives it and is the one place that knows bearer
-tokens, the refresh on 401, `Retry-After`, timeouts and sizes; a room sees only answers below 400, or those it
+tokens, the refresh on 401, `Retry-After`, timeouts and sizes; a package sees only answers below 400, or those it
 declared in `HttpRequest.expects`.
 """
 
@@ -54,7 +54,7 @@ class AuthorizationParams:
     redirect_uri: str
     scopes: tuple[str, ...]
     code_challenge: str | None = None
-    """S256, 43 characters; None for rooms whose vendor PKCE would harm."""
+    """S256, 43 characters; None for packages whose vendor PKCE would harm."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +79,7 @@ class OAuth:
     """Of those asked, the ones without which the connection is of no use; fewer granted is InsufficientScopeError."""
     revoke: Callable[[ProviderApp, TokenSet], Conversation[None]] | None = None
     """Withdraw what the token set gives. "Already gone" is success. None: the vendor has no such call."""
-    revoke_reach: "RevokeReach" = attrs.field(factory=lambda: RevokeReach.GRANT)
+    revocation_scope: "RevocationScope" = attrs.field(factory=lambda: RevocationScope.GRANT)
     reuse_window: timedelta | None = timedelta(0)
     """How long after its use a rotated refresh token may be sent once more (lost answers); None: they never rotate."""
     idle_lifetime: timedelta | None = None
@@ -88,7 +88,7 @@ class OAuth:
     """Names of companions that are refreshed by calls of their own (Slack's `user`)."""
 
 
-class RevokeReach(StrEnum):
+class RevocationScope(StrEnum):
     """What a revocation ends at the vendor."""
 
     GRANT = "grant"
@@ -106,7 +106,7 @@ class SubscriptionRequest:
 
     subscription: Subscription
     secret: Secret
-    """Random, ours; a room whose vendor takes none ignores it."""
+    """Random, ours; a package whose vendor takes none ignores it."""
     callback_url: str
     """Where the vendor shall deliver to: our public URL for this tenant (and connection, where needed)."""
     expires_at: datetime | None = None
@@ -213,7 +213,7 @@ def is_unknown_key(error: DeliveryRejectedError) -> bool:
 
 @attrs.frozen(kw_only=True)
 class ReadContext:
-    """What a room may know when it reads a verified event."""
+    """What a package may know when it reads a verified event."""
 
     app: ProviderApp | None
     connections: Sequence[Connection] = ()
@@ -237,11 +237,11 @@ class Webhooks:
     """What the request claims; never raises on foreign data."""
     verify: Callable[[WebhookRequest, VerificationMaterial], VerifiedDelivery]
     """Raises DeliveryRejectedError unless the sender is proven; with no secret at all, always. A JWT signed with a key
-    that `material.keys` does not have raises `unknown_key()`: the caller fetches the key set anew, once."""
+    that `material.keys` does not have raises `unknown_key()`: the caller fetches the key set again, once."""
     read_event: Callable[[VerifiedDelivery, ReadContext], WebhookEvent | Ignored]
     """What it says. Raises UnexpectedResponseError for contents that we should understand and do not."""
     to_signals: Callable[[VerifiedDelivery, WebhookEvent, Connection], WebhookEvent] | None = None
-    """Rooms whose drafts depend on the connection (its site, team, mailbox) finish the event here, once for each
+    """Packages whose drafts depend on the connection (its site, team, mailbox) finish the event here, once for each
     connection it is for. None: `read_event` said all."""
     subscriptions: Subscriptions | None = None
     """None where the vendor has no API for it; `manual_setup` says what a person does instead."""
@@ -329,7 +329,7 @@ class Provider:
     description: str
     homepage: str
     kinds: frozenset[SignalKind]
-    """Every kind that this room can emit."""
+    """Every kind that this package can emit."""
     oauth: OAuth
     allowed_origins: Callable[[ProviderApp], frozenset[str]]
     """`https://host` of every host that may be called for this provider; nothing else ever is."""

@@ -10,15 +10,15 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobType
-from connectors.entrypoints.cli.following import name_again, read_now
-from connectors.entrypoints.cli.moments import instant, show_instant
 from connectors.entrypoints.cli.output import Output, output_option, show_rows
+from connectors.entrypoints.cli.read_targets import ReadRequest, unfinished_of
 from connectors.entrypoints.cli.system import (
     System,
     any_tenant_option,
     open_system,
 )
-from connectors.entrypoints.cli.wishes import Order, unfinished_of
+from connectors.entrypoints.cli.time_options import instant, show_instant
+from connectors.entrypoints.cli.watch import name_again, read_now
 from connectors.entrypoints.library import Connectors
 
 DEFAULT_HISTORY = timedelta(days=30)
@@ -58,29 +58,31 @@ def command(
         raise click.UsageError("--since and --days: one of them, please.")
     with open_system() as system:
         connectors = system.connectors
-        order = _order(connectors, since, days, until)
+        request = _read_request(connectors, since, days, until)
         connections = connectors.jobs.list_readable(
             tenant_id,
             provider_slug=provider,
             connection_id=None if connection_id is None else ConnectionId(connection_id),
         )
         if dry_run:
-            _show_plan(system, connections, order, output)
+            _show_plan(system, connections, request, output)
             return
         if not connections:
             raise click.ClickException("There is no active connection to read. Start one with `connectors connect`.")
         read_now(
             system,
             connections,
-            order,
+            request,
             output,
-            again=_again(tenant_id, provider, connection_id, order),
+            again=_again(tenant_id, provider, connection_id, request),
             is_one=connection_id is not None,
             is_detached=detach,
         )
 
 
-def _order(connectors: Connectors, since: datetime | None, days: int | None, until: datetime | None) -> Order:
+def _read_request(
+    connectors: Connectors, since: datetime | None, days: int | None, until: datetime | None
+) -> ReadRequest:
     now = connectors.clock.now().replace(microsecond=0)
     is_any_range = since is None and days is None and until is None
     is_about = since is None
@@ -91,39 +93,39 @@ def _order(connectors: Connectors, since: datetime | None, days: int | None, unt
         raise click.UsageError("--since: it has to be in the past.")
     if until is not None and until <= since:
         raise click.UsageError("--until: it has to be later than what it begins with.")
-    return Order(type=JobType.BACKFILL, since=since, until=until, is_any_range=is_any_range, is_about=is_about)
+    return ReadRequest(type=JobType.BACKFILL, since=since, until=until, is_any_range=is_any_range, is_about=is_about)
 
 
-def _again(tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, order: Order) -> str:
+def _again(tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, request: ReadRequest) -> str:
     """The command that goes on with this: with the instant, because `--days` means another one by then."""
     words = [name_again("backfill", tenant_id, provider, connection_id)]
-    if not order.is_any_range and order.since is not None:
-        words.append(f"--since {rfc3339(order.since)}")
-    if order.until is not None:
-        words.append(f"--until {rfc3339(order.until)}")
+    if not request.is_any_range and request.since is not None:
+        words.append(f"--since {rfc3339(request.since)}")
+    if request.until is not None:
+        words.append(f"--until {rfc3339(request.until)}")
     return " ".join(words)
 
 
-def _show_plan(system: System, connections: Sequence[Connection], order: Order, output: Output) -> None:
+def _show_plan(system: System, connections: Sequence[Connection], request: ReadRequest, output: Output) -> None:
     connectors = system.connectors
-    places = connectors.sync.admission.settings
+    slots = connectors.sync.concurrency.settings
     rows = []
     for connection in connections:
         jobs = connectors.jobs.unfinished(connection.tenant_id, connection.id)
-        resumed = unfinished_of(connectors, connection, order)
+        resumed = unfinished_of(connectors, connection, request)
         rows.append(
             {
                 "tenant_id": connection.tenant_id,
                 "connection_id": connection.id,
                 "provider": connection.provider,
                 "account": connection.account.name,
-                "since": order.since if resumed is None else resumed.since,
-                "until": order.until if resumed is None else resumed.until,
+                "since": request.since if resumed is None else resumed.since,
+                "until": request.until if resumed is None else resumed.until,
                 "resumes": None if resumed is None else resumed.id,
                 "unfinished": [{"job": job.id, "type": job.type, "status": job.status} for job in jobs],
                 # One place of a tenant's and of a provider's is kept for what is new (`Admission`).
-                "at_once_of_tenant": max(places.per_tenant - 1, 1),
-                "at_once_of_provider": _less_one(places.providers.get(connection.provider, places.per_provider)),
+                "at_once_of_tenant": max(slots.per_tenant - 1, 1),
+                "at_once_of_provider": _less_one(slots.providers.get(connection.provider, slots.per_provider)),
             }
         )
     columns = {
@@ -137,7 +139,7 @@ def _show_plan(system: System, connections: Sequence[Connection], order: Order, 
     }
     show_rows(rows, output, columns, empty="There is no active connection to read.")
     if output is Output.TABLE and rows:
-        limits = [f"{max(places.per_tenant - 1, 1)} backfills of a tenant"]
+        limits = [f"{max(slots.per_tenant - 1, 1)} backfills of a tenant"]
         limits += sorted(
             {f"{one['at_once_of_provider']} of {one['provider']}" for one in rows if one["at_once_of_provider"]}
         )
@@ -148,5 +150,5 @@ def _show_plan(system: System, connections: Sequence[Connection], order: Order, 
         )
 
 
-def _less_one(places: int | None) -> int | None:
-    return None if places is None else max(places - 1, 1)
+def _less_one(slots: int | None) -> int | None:
+    return None if slots is None else max(slots - 1, 1)

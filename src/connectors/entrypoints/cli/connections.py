@@ -7,14 +7,14 @@ from uuid import UUID
 import click
 import msgspec
 
-from connectors.domain.flows.coverage import FamilyCoverage, merge
+from connectors.domain.flows.reading.coverage import FamilyCoverage, merge
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
-from connectors.entrypoints.cli.moments import duration, show_instant
 from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.flask.representing import show_connection, show_coverage, show_details
+from connectors.entrypoints.cli.time_options import duration, show_instant
+from connectors.entrypoints.representation.show import show_connection, show_coverage, show_details
 
 COLUMNS = {
     "id": lambda one: one.id,
@@ -45,7 +45,7 @@ def list_command(tenant_id: TenantId, provider: str | None, status: str | None, 
         slug = None if provider is None else connectors.providers.get(provider).slug
         cursor, more = None, True
         while more:
-            listing = connectors.browse.list_connections(
+            listing = connectors.queries.list_connections(
                 tenant_id,
                 provider=slug,
                 status=None if status is None else ConnectionStatus(status),
@@ -64,7 +64,7 @@ def list_command(tenant_id: TenantId, provider: str | None, status: str | None, 
 def show_command(tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
     """Show one connection: its health, its subscriptions, when it is read next, and what is proven complete."""
     with open_connectors() as connectors:
-        details = connectors.browse.inspect_connection(tenant_id, ConnectionId(connection_id))
+        details = connectors.queries.inspect_connection(tenant_id, ConnectionId(connection_id))
         families = connectors.coverage.show(tenant_id, ConnectionId(connection_id))
     shown: dict[str, Any] = msgspec.to_builtins(show_details(details))
     if output is not Output.TABLE:
@@ -99,12 +99,12 @@ def _coverage_row(coverage: FamilyCoverage) -> list[str]:
 def schedule_command(
     tenant_id: TenantId, connection_id: UUID, every: timedelta | None, output: Output, *, is_default: bool
 ) -> None:
-    """Set how often a connection is read. The next read is planned anew."""
+    """Set how often a connection is read. The next read is planned again."""
     if (every is None) is not is_default:
         raise click.UsageError("--every or --default: one of them, please.")
     with open_connectors() as connectors:
         connectors.connection_settings.set_sync_interval(tenant_id, ConnectionId(connection_id), every)
-        details = connectors.browse.inspect_connection(tenant_id, ConnectionId(connection_id))
+        details = connectors.queries.inspect_connection(tenant_id, ConnectionId(connection_id))
     show_one(show_details(details), output)
 
 

@@ -9,8 +9,8 @@ from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, WebhookDelivery
 from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.flask.representing import show_delivery
 from connectors.entrypoints.library import Connectors
+from connectors.entrypoints.representation.show import show_delivery
 
 COLUMNS = {
     "received": lambda one: one.received_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -57,7 +57,7 @@ def list_command(
 def show_command(tenant_id: TenantId, delivery_id: UUID, output: Output) -> None:
     """Show one delivery with its headers and body."""
     with open_connectors() as connectors:
-        delivery = connectors.browse.get_delivery(tenant_id, DeliveryId(delivery_id))
+        delivery = connectors.queries.get_delivery(tenant_id, DeliveryId(delivery_id))
     show_one(show_delivery(delivery, whole=True), output)
 
 
@@ -108,7 +108,7 @@ def _find(
     cursor, more = None, True
     while more and (limit is None or len(found) < limit):
         size = MAX_LIMIT if limit is None else min(MAX_LIMIT, limit - len(found))
-        listing = connectors.browse.list_deliveries(tenant_id, where, limit=size, cursor=cursor)
+        listing = connectors.queries.list_deliveries(tenant_id, where, limit=size, cursor=cursor)
         found += listing.items
         cursor, more = listing.next_cursor, listing.has_more
     return found

@@ -7,11 +7,11 @@ import click
 from connectors.domain.model.ids import ConnectionId, JobId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.sync import JobFilter, JobStatus, JobType
-from connectors.entrypoints.cli.moments import show_instant
 from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.flask.representing import show_job
-from connectors.entrypoints.flask.sync_views import JobView
+from connectors.entrypoints.cli.time_options import show_instant
+from connectors.entrypoints.representation.show import show_job
+from connectors.entrypoints.representation.sync_views import JobView
 
 COLUMNS = {
     "asked for": lambda one: show_instant(one.scheduled_at),
@@ -58,7 +58,7 @@ def list_command(
         )
         cursor, more = None, True
         while more and len(rows) < limit:
-            listing = connectors.browse.list_jobs(
+            listing = connectors.queries.list_jobs(
                 tenant_id, where, limit=min(MAX_LIMIT, limit - len(rows)), cursor=cursor
             )
             rows += [show_job(one) for one in listing.items]
@@ -73,7 +73,7 @@ def list_command(
 def show_command(tenant_id: TenantId, job_id: UUID, output: Output) -> None:
     """Show one job with all there is to know of it."""
     with open_connectors() as connectors:
-        job = connectors.browse.get_job(tenant_id, JobId(job_id))
+        job = connectors.queries.get_job(tenant_id, JobId(job_id))
     show_one(show_job(job), output)
 
 
@@ -84,7 +84,7 @@ def show_command(tenant_id: TenantId, job_id: UUID, output: Output) -> None:
 def cancel_command(tenant_id: TenantId, job_id: UUID, output: Output) -> None:
     """Cancel a job: one that waits never begins, one that runs stops after its present page. What it has read stays."""
     with open_connectors() as connectors:
-        before = connectors.browse.get_job(tenant_id, JobId(job_id))
+        before = connectors.queries.get_job(tenant_id, JobId(job_id))
         job = connectors.jobs.cancel(tenant_id, JobId(job_id))
     show_one(show_job(job), output)
     if before.is_finished:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from connectors.domain.model.sync import JobStatus
 from connectors.entrypoints.cli.output import GAP, printable
-from connectors.entrypoints.cli.wishes import Wish
+from connectors.entrypoints.cli.read_targets import ReadTarget
 
 LINES_EVERY = timedelta(seconds=5)
 """Between two reports where nobody looks at a terminal."""
@@ -41,7 +41,7 @@ LEAST_STATE = len("waiting until 12:34:56Z")
 """Characters of a state that matter more than a long name."""
 
 MARGIN = 4
-"""Lines of the terminal that are not the jobs': heading, sum, and room for what is typed."""
+"""Lines of the terminal that are not the jobs': heading, sum, and package for what is typed."""
 
 FRAMES_A_SECOND = 8
 
@@ -54,7 +54,7 @@ STATE_STYLES = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus
 class Display(Protocol):
     """Shows how the wishes are doing."""
 
-    def show(self, wishes: Sequence[Wish], now: datetime) -> None:
+    def show(self, targets: Sequence[ReadTarget], now: datetime) -> None:
         """Show it as it is now."""
         ...
 
@@ -65,29 +65,29 @@ class Rates:
 
     _marks: dict[UUID, deque[tuple[datetime, int]]] = attrs.field(factory=dict)
 
-    def note(self, wishes: Sequence[Wish], now: datetime) -> None:
+    def note(self, targets: Sequence[ReadTarget], now: datetime) -> None:
         """Take down where they stand."""
-        for wish in wishes:
-            if wish.job is None:
+        for target in targets:
+            if target.job is None:
                 continue
-            marks = self._marks.setdefault(wish.job.id, deque())
-            marks.append((now, wish.job.progress.items))
+            marks = self._marks.setdefault(target.job.id, deque())
+            marks.append((now, target.job.progress.items))
             while now - marks[0][0] > RATE_OVER:
                 marks.popleft()
 
-    def of(self, wish: Wish) -> float:
+    def of(self, target: ReadTarget) -> float:
         """Items a second; 0 before two looks."""
-        marks = None if wish.job is None else self._marks.get(wish.job.id)
-        if not marks or wish.is_over:
+        marks = None if target.job is None else self._marks.get(target.job.id)
+        if not marks or target.is_over:
             return 0.0
         (first_at, first), (last_at, last) = marks[0], marks[-1]
         seconds = (last_at - first_at).total_seconds()
         return (last - first) / seconds if seconds > 0 else 0.0
 
 
-def state_of(wish: Wish, now: datetime) -> str:
+def state_of(target: ReadTarget, now: datetime) -> str:
     """In a few words, what it does or waits for."""
-    job = wish.job
+    job = target.job
     if job is None:
         return "refused"
     if job.status is JobStatus.QUEUED:
@@ -138,28 +138,28 @@ class Lines:
     _told: dict[UUID, str] = attrs.field(factory=dict)
     _next_at: datetime | None = None
 
-    def show(self, wishes: Sequence[Wish], now: datetime) -> None:
+    def show(self, targets: Sequence[ReadTarget], now: datetime) -> None:
         """See `Display.show`."""
-        self._rates.note(wishes, now)
+        self._rates.note(targets, now)
         is_time = self._next_at is None or now >= self._next_at
         if is_time:
             self._next_at = now + LINES_EVERY
-        names = _names(wishes)
-        for wish in wishes:
-            if is_time or wish.is_over:
-                self._tell(names[wish.connection.id], wish, now)
+        names = _names(targets)
+        for target in targets:
+            if is_time or target.is_over:
+                self._tell(names[target.connection.id], target, now)
 
-    def _tell(self, name: str, wish: Wish, now: datetime) -> None:
-        line = f"{name}: {state_of(wish, now)}"
-        if wish.job is not None:
-            done = wish.job.progress
+    def _tell(self, name: str, target: ReadTarget, now: datetime) -> None:
+        line = f"{name}: {state_of(target, now)}"
+        if target.job is not None:
+            done = target.job.progress
             line += f"; {done.pages} pages, {done.items} items, {done.signals} new signals"
-            if not wish.is_over:
-                line += f", {self._rates.of(wish):.0f} items/s"
-        if wish.trouble is not None:
-            line += f"; {wish.trouble}"
-        if self._told.get(wish.connection.id) != line:
-            self._told[wish.connection.id] = line
+            if not target.is_over:
+                line += f", {self._rates.of(target):.0f} items/s"
+        if target.error is not None:
+            line += f"; {target.error}"
+        if self._told.get(target.connection.id) != line:
+            self._told[target.connection.id] = line
             click.echo(printable(line), err=True)
 
 
@@ -170,26 +170,26 @@ class Screen:
     _live: Live
     _rates: Rates = attrs.field(factory=Rates)
 
-    def show(self, wishes: Sequence[Wish], now: datetime) -> None:
+    def show(self, targets: Sequence[ReadTarget], now: datetime) -> None:
         """See `Display.show`."""
-        self._rates.note(wishes, now)
-        self._live.update(self.render(wishes, now))
+        self._rates.note(targets, now)
+        self._live.update(self.render(targets, now))
 
-    def render(self, wishes: Sequence[Wish], now: datetime) -> RenderableType:
-        """The jobs, those that go on first, as many as there is room for; below them the sum."""
+    def render(self, targets: Sequence[ReadTarget], now: datetime) -> RenderableType:
+        """The jobs, those that go on first, as many as there is package for; below them the sum."""
         lines = max(self._live.console.height - MARGIN, 1)
-        shown = sorted(wishes, key=lambda wish: wish.is_over)[:lines]
-        names = _names(wishes)
-        numbers = [self._numbers(wish) for wish in shown]
-        table = self._table([names[wish.connection.id] for wish in shown], numbers)
-        for wish, cells in zip(shown, numbers, strict=True):
-            bar = [_bar(wish, now)] if self._has_bar else []
-            table.add_row(Text(printable(names[wish.connection.id])), *bar, _state(wish, now), *cells)
-        over = sum(wish.is_over for wish in wishes)
-        items = sum(wish.job.progress.items for wish in wishes if wish.job is not None)
-        rate = sum(self._rates.of(wish) for wish in wishes)
-        hidden = f", {len(wishes) - lines} not shown" if len(wishes) > lines else ""
-        total = f"{over} of {len(wishes)} done, {items:,} items, {rate:,.0f} items/s{hidden}. Ctrl-C stops it."
+        shown = sorted(targets, key=lambda target: target.is_over)[:lines]
+        names = _names(targets)
+        numbers = [self._numbers(target) for target in shown]
+        table = self._table([names[target.connection.id] for target in shown], numbers)
+        for target, cells in zip(shown, numbers, strict=True):
+            bar = [_bar(target, now)] if self._has_bar else []
+            table.add_row(Text(printable(names[target.connection.id])), *bar, _state(target, now), *cells)
+        over = sum(target.is_over for target in targets)
+        items = sum(target.job.progress.items for target in targets if target.job is not None)
+        rate = sum(self._rates.of(target) for target in targets)
+        hidden = f", {len(targets) - lines} not shown" if len(targets) > lines else ""
+        total = f"{over} of {len(targets)} done, {items:,} items, {rate:,.0f} items/s{hidden}. Ctrl-C stops it."
         return Group(table, Text(total, style="dim"))
 
     def _table(self, names: Sequence[str], numbers: Sequence[Sequence[str]]) -> Table:
@@ -213,31 +213,33 @@ class Screen:
     def _has_bar(self) -> bool:
         return self._live.console.width >= ROOMY
 
-    def _numbers(self, wish: Wish) -> tuple[str, ...]:
-        if wish.job is None:
+    def _numbers(self, target: ReadTarget) -> tuple[str, ...]:
+        if target.job is None:
             return ("",) * len(NUMBERS)
-        done = wish.job.progress
-        return (f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(wish):,.0f}")
+        done = target.job.progress
+        return (f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(target):,.0f}")
 
 
-def _state(wish: Wish, now: datetime) -> Text:
-    state = Text(state_of(wish, now), style="" if wish.job is None else STATE_STYLES.get(wish.job.status, ""))
-    if wish.trouble is not None:
-        state.append(f": {printable(wish.trouble)}")
+def _state(target: ReadTarget, now: datetime) -> Text:
+    state = Text(state_of(target, now), style="" if target.job is None else STATE_STYLES.get(target.job.status, ""))
+    if target.error is not None:
+        state.append(f": {printable(target.error)}")
     return state
 
 
-def _bar(wish: Wish, now: datetime) -> RenderableType:
-    if wish.is_over:
-        return ProgressBar(total=1, completed=int(wish.is_fulfilled), width=BAR)
-    is_reading = state_of(wish, now) == "reading"
+def _bar(target: ReadTarget, now: datetime) -> RenderableType:
+    if target.is_over:
+        return ProgressBar(total=1, completed=int(target.is_fulfilled), width=BAR)
+    is_reading = state_of(target, now) == "reading"
     return ProgressBar(total=None, pulse=True, width=BAR) if is_reading else ProgressBar(total=1, width=BAR)
 
 
-def _names(wishes: Sequence[Wish]) -> dict[UUID, str]:
+def _names(targets: Sequence[ReadTarget]) -> dict[UUID, str]:
     """What each connection is called here. Tenants may have connected the same account: then its id's end tells."""
-    often = Counter(wish.name for wish in wishes)
+    often = Counter(target.name for target in targets)
     return {
-        wish.connection.id: wish.name if often[wish.name] == 1 else f"{wish.name} …{str(wish.connection.id)[-ID_END:]}"
-        for wish in wishes
+        target.connection.id: target.name
+        if often[target.name] == 1
+        else f"{target.name} …{str(target.connection.id)[-ID_END:]}"
+        for target in targets
     }

@@ -4,7 +4,7 @@ import threading
 
 import click
 
-from connectors.entrypoints.sandbox.server import SandboxServer
+from connectors_sandbox.server import SandboxServer
 
 
 @click.command(name="sandbox")

@@ -8,16 +8,16 @@ from uuid import UUID
 import click
 import msgspec
 
-from connectors.domain.flows.tailing import SignalTail
+from connectors.domain.flows.signals.feed import SignalTail
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ConnectionId, SignalId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.signal import SignalFilter, SignalKind
-from connectors.entrypoints.cli.moments import duration, instant, show_instant
 from connectors.entrypoints.cli.output import Output, output_option, print_line, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.flask.representing import show_signal
-from connectors.entrypoints.flask.views import SignalView
+from connectors.entrypoints.cli.time_options import duration, instant, show_instant
+from connectors.entrypoints.representation.show import show_signal
+from connectors.entrypoints.representation.views import SignalView
 
 COLUMNS = {
     "occurred": lambda one: show_instant(one.occurred_at),
@@ -72,7 +72,7 @@ def list_command(
         )
         cursor, more = None, True
         while more and len(rows) < limit:
-            listing = connectors.browse.list_signals(
+            listing = connectors.queries.list_signals(
                 tenant_id, where, limit=min(MAX_LIMIT, limit - len(rows)), cursor=cursor, with_payload=payload
             )
             rows += [show_signal(one, with_payload=payload) for one in listing.items]
@@ -87,7 +87,7 @@ def list_command(
 def show_command(tenant_id: TenantId, signal_id: UUID, output: Output) -> None:
     """Show one signal with the provider's own object."""
     with open_connectors() as connectors:
-        signal = connectors.browse.get_signal(tenant_id, SignalId(signal_id))
+        signal = connectors.queries.get_signal(tenant_id, SignalId(signal_id))
     show_one(show_signal(signal, with_payload=True), output)
 
 
@@ -118,7 +118,7 @@ def tail_command(
             connection_id=None if connection_id is None else ConnectionId(connection_id),
             kind=None if kind is None else SignalKind(kind),
         )
-        tail = connectors.browse.tail_signals(tenant_id, where, since=since)
+        tail = connectors.queries.tail_signals(tenant_id, where, since=since)
         try:
             follow(tail, output, lambda: time.sleep(interval.total_seconds()))
         except KeyboardInterrupt:

@@ -6,10 +6,10 @@ import click
 
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
-from connectors.entrypoints.cli.following import name_again, read_now
 from connectors.entrypoints.cli.output import Output, output_option
+from connectors.entrypoints.cli.read_targets import ReadRequest
 from connectors.entrypoints.cli.system import any_tenant_option, open_system
-from connectors.entrypoints.cli.wishes import Order
+from connectors.entrypoints.cli.watch import name_again, read_now
 
 
 @click.command(name="sync")
@@ -47,7 +47,7 @@ def command(
         read_now(
             system,
             connections,
-            Order(type=JobType.INCREMENTAL),
+            ReadRequest(type=JobType.INCREMENTAL),
             output,
             again=name_again("sync", tenant_id, provider, connection_id),
             is_one=connection_id is not None,

@@ -37,7 +37,7 @@ class Worker(Protocol):
         ...
 
     def stop(self) -> None:
-        """Take no more tickets, and end when those in work are done. May be called again, and from any thread."""
+        """Take no more tasks, and end when those in work are done. May be called again, and from any thread."""
         ...
 
 
@@ -59,7 +59,7 @@ def open_system() -> Iterator[System]:
         return
     settings = load_settings()
     with production.open_system(settings) as (connectors, database):
-        yield System(connectors, lambda: production.open_worker(database, settings, connectors.tickets))
+        yield System(connectors, lambda: production.open_worker(database, settings, connectors.tasks))
 
 
 @contextmanager

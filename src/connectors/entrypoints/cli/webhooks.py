@@ -76,17 +76,17 @@ def renew_command(context: click.Context, within_hours: int, output: Output) -> 
         context.exit(1)
 
 
-@command.command(name="tend")
+@command.command(name="maintain")
 @tenant_option
 @click.option("--connection", "connection_id", type=click.UUID, required=True, help="Whose subscriptions.")
 @output_option
 @click.pass_context
-def tend_command(context: click.Context, tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
+def maintain_command(context: click.Context, tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
     """Look after a connection's subscriptions now: probe, renew, make those that are missing. Workers do so by
     themselves. Exit code 1 if one does not work afterwards.
     """
     with open_connectors() as connectors:
-        present = connectors.tend.tend(tenant_id, ConnectionId(connection_id))
+        present = connectors.maintenance.maintain(tenant_id, ConnectionId(connection_id))
     rows = [
         {"id": one.id, "target": one.target, "status": one.status, "expires_at": one.expires_at, "error": one.error}
         for one in present

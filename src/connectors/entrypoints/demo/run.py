@@ -10,7 +10,7 @@ import attrs
 from connectors.entrypoints.demo.core import Core, Json
 from connectors.entrypoints.demo.scenes import Scene
 from connectors.entrypoints.demo.stage import Stage
-from connectors.entrypoints.sandbox.delivery import Attempt, Outgoing
+from connectors_sandbox.delivery import Attempt, Outgoing
 
 DUPLICATES = 3
 """Deliveries that each vendor sends a second time: enough to see that nothing is doubled."""

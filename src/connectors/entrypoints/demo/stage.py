@@ -19,11 +19,11 @@ from connectors.domain.model.sync import JobType
 from connectors.entrypoints.demo.scenes import Scene
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import build, load, open_worker, prepare
-from connectors.entrypoints.sandbox import SandboxServer, create_sandbox
-from connectors.entrypoints.sandbox.server import QuietHandler
 from connectors.entrypoints.server import create_api
+from connectors_sandbox import SandboxServer, create_sandbox
+from connectors_sandbox.server import QuietHandler
 
-PATIENCE = 60
+MAX_WAIT = 60
 """Seconds until a read that does not end is given up; it takes a fraction of one."""
 
 
@@ -72,7 +72,7 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
             database = prepare(settings)
             with build(database, settings, on_close=database.stop) as connectors:
                 server.app = create_api(connectors, settings.operators, settings)
-                worker = open_worker(database, settings, connectors.tickets)
+                worker = open_worker(database, settings, connectors.tasks)
                 with (
                     _running("api", partial(server.serve_forever, 0.05), server.shutdown),
                     _running("worker", worker.run, worker.stop),
@@ -103,9 +103,9 @@ def _running(name: str, run: Callable[[], None], stop: Callable[[], None]) -> It
 def _read(connectors: Connectors, tenant: str, connection: str) -> None:
     tenant_id, connection_id = TenantId(UUID(tenant)), ConnectionId(UUID(connection))
     connectors.jobs.request(tenant_id, connection_id, JobType.INCREMENTAL)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + MAX_WAIT
     while time.monotonic() < deadline:
         if not connectors.jobs.unfinished(tenant_id, connection_id):
             return
         time.sleep(0.02)
-    raise TimeoutError(f"the worker has not read connection {connection} in {PATIENCE} seconds")
+    raise TimeoutError(f"the worker has not read connection {connection} in {MAX_WAIT} seconds")

@@ -11,8 +11,8 @@ from connectors.entrypoints.flask import (
     connect,
     connections,
     deliveries,
+    dispatch,
     docs,
-    gate,
     health,
     jobs,
     metrics,
@@ -71,7 +71,7 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
         openapi=encode(document(connectors, settings)),
         metrics=create_registry(
             connectors.telemetry,
-            connectors.measurements.measure,
+            connectors.statistics.collect,
             version=settings.version,
             providers=tuple(connectors.apps),
         ),
@@ -103,7 +103,7 @@ def _blueprint(name: str, operations: Sequence[Operation], service: Service) -> 
 
 def _view(operation: Operation, service: Service) -> Callable[..., ResponseReturnValue]:
     def view(**path: str) -> ResponseReturnValue:
-        return gate.serve(service, operation, path)
+        return dispatch.serve(service, operation, path)
 
     return view
 

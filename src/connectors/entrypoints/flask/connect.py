@@ -7,11 +7,11 @@ import attrs
 from flask import request
 
 from connectors.adapters.system.operators import Permission
-from connectors.entrypoints.flask.inputs import CallbackQuery, ConnectBody
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation
-from connectors.entrypoints.flask.reading import read_parameters
-from connectors.entrypoints.flask.representing import show_connection
-from connectors.entrypoints.flask.views import AuthorizationStartView, ConnectedView
+from connectors.entrypoints.flask.request_models import CallbackQuery, ConnectBody
+from connectors.entrypoints.flask.request_parsing import read_parameters
+from connectors.entrypoints.representation.show import show_connection
+from connectors.entrypoints.representation.views import AuthorizationStartView, ConnectedView
 
 
 @operation(
@@ -70,7 +70,7 @@ def complete_authorization(call: Call) -> Answer:
 
     The `state` says which tenant it is for, so no tenant header is needed. It works once.
     """
-    assert call.operator is not None  # noqa: S101 - the gate has let nobody through without
+    assert call.operator is not None  # noqa: S101 - dispatch has let nobody through without
     connections = call.service.connectors.connect.complete_authorization(
         call.path["provider"], read_parameters(request.query_string), may_act_for=call.operator.may_act_for
     )

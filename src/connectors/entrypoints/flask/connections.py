@@ -5,11 +5,11 @@ from http import HTTPStatus
 
 from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId
-from connectors.entrypoints.flask.inputs import ConnectionChanges, ConnectionsQuery
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.representing import show_connection, show_coverage, show_details
-from connectors.entrypoints.flask.sync_views import CoverageView
-from connectors.entrypoints.flask.views import ConnectionList, ConnectionView
+from connectors.entrypoints.flask.request_models import ConnectionChanges, ConnectionsQuery
+from connectors.entrypoints.representation.show import show_connection, show_coverage, show_details
+from connectors.entrypoints.representation.sync_views import CoverageView
+from connectors.entrypoints.representation.views import ConnectionList, ConnectionView
 
 
 @operation(
@@ -27,7 +27,7 @@ def list_connections(call: Call) -> Answer:
     """The tenant's connections of every status, newest first."""
     query: ConnectionsQuery = call.query
     connectors = call.service.connectors
-    listing = connectors.browse.list_connections(
+    listing = connectors.queries.list_connections(
         call.tenant,
         provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
         status=query.status,
@@ -55,7 +55,7 @@ def list_connections(call: Call) -> Answer:
 def show_one_connection(call: Call) -> Answer:
     """One connection, with its webhook subscriptions, its next read, and its coverage in its health."""
     connection_id = ConnectionId(path_id(call, "connection_id"))
-    return Answer(show_details(call.service.connectors.browse.inspect_connection(call.tenant, connection_id)))
+    return Answer(show_details(call.service.connectors.queries.inspect_connection(call.tenant, connection_id)))
 
 
 @operation(
@@ -70,14 +70,14 @@ def show_one_connection(call: Call) -> Answer:
     errors=("PROVIDER_NOT_SUPPORTED",),
 )
 def change_connection(call: Call) -> Answer:
-    """The connection, its next read planned anew: about an interval from now."""
+    """The connection, its next read planned again: about an interval from now."""
     changes: ConnectionChanges = call.body
     connectors = call.service.connectors
     connection_id = ConnectionId(path_id(call, "connection_id"))
     seconds = changes.sync_interval_seconds
     interval = None if seconds is None else timedelta(seconds=seconds)
     connectors.connection_settings.set_sync_interval(call.tenant, connection_id, interval)
-    return Answer(show_details(connectors.browse.inspect_connection(call.tenant, connection_id)))
+    return Answer(show_details(connectors.queries.inspect_connection(call.tenant, connection_id)))
 
 
 @operation(

@@ -5,10 +5,10 @@ from http import HTTPStatus
 from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId, DeliveryId
 from connectors.domain.model.webhook import DeliveryFilter
-from connectors.entrypoints.flask.inputs import DeliveriesQuery
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.representing import show_delivery
-from connectors.entrypoints.flask.views import DeliveryList, DeliveryView
+from connectors.entrypoints.flask.request_models import DeliveriesQuery
+from connectors.entrypoints.representation.show import show_delivery
+from connectors.entrypoints.representation.views import DeliveryList, DeliveryView
 
 
 @operation(
@@ -28,13 +28,13 @@ def list_deliveries(call: Call) -> Answer:
     connectors = call.service.connectors
     connection_id = None if query.connection_id is None else ConnectionId(query.connection_id)
     if connection_id is not None:
-        connectors.browse.get_connection(call.tenant, connection_id)
+        connectors.queries.get_connection(call.tenant, connection_id)
     where = DeliveryFilter(
         provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
         connection_id=connection_id,
         status=query.status,
     )
-    listing = connectors.browse.list_deliveries(call.tenant, where, limit=query.limit, cursor=query.cursor)
+    listing = connectors.queries.list_deliveries(call.tenant, where, limit=query.limit, cursor=query.cursor)
     return Answer(
         DeliveryList(
             deliveries=[show_delivery(delivery, whole=False) for delivery in listing.items],
@@ -55,7 +55,7 @@ def list_deliveries(call: Call) -> Answer:
 )
 def show_one_delivery(call: Call) -> Answer:
     """One delivery, with its headers (secrets removed) and its body."""
-    delivery = call.service.connectors.browse.get_delivery(call.tenant, DeliveryId(path_id(call, "delivery_id")))
+    delivery = call.service.connectors.queries.get_delivery(call.tenant, DeliveryId(path_id(call, "delivery_id")))
     return Answer(show_delivery(delivery, whole=True))
 
 

@@ -7,10 +7,15 @@ from connectors.adapters.system.operators import Permission
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.ids import ConnectionId, JobId
 from connectors.domain.model.sync import JobFilter, JobType, SyncMode
-from connectors.entrypoints.flask.inputs import ConnectionSyncBody, JobsQuery, ProviderSyncBody, RepeatableHeaders
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.representing import show_job
-from connectors.entrypoints.flask.sync_views import JobList, JobView, RequestedJobsView, RequestedJobView
+from connectors.entrypoints.flask.request_models import (
+    ConnectionSyncBody,
+    JobsQuery,
+    ProviderSyncBody,
+    RepeatableHeaders,
+)
+from connectors.entrypoints.representation.show import show_job
+from connectors.entrypoints.representation.sync_views import JobList, JobView, RequestedJobsView, RequestedJobView
 
 TYPES = {SyncMode.INCREMENTAL: JobType.INCREMENTAL, SyncMode.BACKFILL: JobType.BACKFILL}
 """Of jobs that a caller may ask for."""
@@ -113,7 +118,7 @@ def list_jobs(call: Call) -> Answer:
         type=query.type,
         status=query.status,
     )
-    listing = connectors.browse.list_jobs(call.tenant, where, limit=query.limit, cursor=query.cursor)
+    listing = connectors.queries.list_jobs(call.tenant, where, limit=query.limit, cursor=query.cursor)
     return Answer(
         JobList(
             jobs=[show_job(job) for job in listing.items],
@@ -134,7 +139,7 @@ def list_jobs(call: Call) -> Answer:
 )
 def show_one_job(call: Call) -> Answer:
     """One job, as far as it has come."""
-    return Answer(show_job(call.service.connectors.browse.get_job(call.tenant, JobId(path_id(call, "job_id")))))
+    return Answer(show_job(call.service.connectors.queries.get_job(call.tenant, JobId(path_id(call, "job_id")))))
 
 
 @operation(

@@ -17,7 +17,7 @@ from connectors.domain.model.errors import (
     TenantNotFoundError,
 )
 from connectors.domain.model.ids import TenantId
-from connectors.entrypoints.flask.inputs import NoHeaders, NoQuery
+from connectors.entrypoints.flask.request_models import NoHeaders, NoQuery
 from connectors.entrypoints.flask.service import Service
 
 
@@ -52,7 +52,7 @@ class Call:
     @property
     def tenant(self) -> TenantId:
         """The tenant of an operation with `Auth.TENANT`."""
-        assert self.tenant_id is not None  # noqa: S101 - the gate has let nobody through without
+        assert self.tenant_id is not None  # noqa: S101 - dispatch has let nobody through without
         return self.tenant_id
 
 

@@ -21,7 +21,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.entrypoints.flask.encoding import json_response
 from connectors.entrypoints.flask.tracing import current_trace_id
-from connectors.entrypoints.flask.views import Problem
+from connectors.entrypoints.representation.views import Problem
 from connectors.ports.clock import Clock
 
 CONTENT_TYPE = "application/problem+json"

@@ -4,8 +4,8 @@ from http import HTTPStatus
 
 from connectors.domain.providers.contract import Provider
 from connectors.entrypoints.flask.operations import Answer, Call, operation
-from connectors.entrypoints.flask.representing import show_provider
-from connectors.entrypoints.flask.views import ProviderList, ProviderView
+from connectors.entrypoints.representation.show import show_provider
+from connectors.entrypoints.representation.views import ProviderList, ProviderView
 
 
 def _show(call: Call, provider: Provider) -> ProviderView:

@@ -5,10 +5,10 @@ from http import HTTPStatus
 from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId, SignalId
 from connectors.domain.model.signal import SignalFilter
-from connectors.entrypoints.flask.inputs import SignalsQuery
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.representing import show_signal
-from connectors.entrypoints.flask.views import SignalList, SignalView
+from connectors.entrypoints.flask.request_models import SignalsQuery
+from connectors.entrypoints.representation.show import show_signal
+from connectors.entrypoints.representation.views import SignalList, SignalView
 
 
 @operation(
@@ -33,7 +33,7 @@ def list_signals(call: Call) -> Answer:
         occurred_after=query.occurred_after,
         occurred_before=query.occurred_before,
     )
-    listing = connectors.browse.list_signals(
+    listing = connectors.queries.list_signals(
         call.tenant, where, limit=query.limit, cursor=query.cursor, with_payload=query.include_payload
     )
     return Answer(
@@ -56,7 +56,7 @@ def list_signals(call: Call) -> Answer:
 )
 def show_one_signal(call: Call) -> Answer:
     """One signal, with its payload."""
-    signal = call.service.connectors.browse.get_signal(call.tenant, SignalId(path_id(call, "signal_id")))
+    signal = call.service.connectors.queries.get_signal(call.tenant, SignalId(path_id(call, "signal_id")))
     return Answer(show_signal(signal, with_payload=True))
 
 

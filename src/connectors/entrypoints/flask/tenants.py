@@ -6,8 +6,8 @@ from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.webhook import Recorded
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.representing import show_tenant
-from connectors.entrypoints.flask.views import TenantView
+from connectors.entrypoints.representation.show import show_tenant
+from connectors.entrypoints.representation.views import TenantView
 
 
 @operation(
@@ -21,7 +21,7 @@ from connectors.entrypoints.flask.views import TenantView
 )
 def ensure_tenant(call: Call) -> Answer:
     """The tenant: 201 if it was not known yet, else 200."""
-    tenant, recorded = call.service.connectors.browse.ensure_tenant(TenantId(path_id(call, "tenant_id")))
+    tenant, recorded = call.service.connectors.queries.ensure_tenant(TenantId(path_id(call, "tenant_id")))
     return Answer(show_tenant(tenant), HTTPStatus.CREATED if recorded is Recorded.NEW else HTTPStatus.OK)
 
 
@@ -36,7 +36,7 @@ def ensure_tenant(call: Call) -> Answer:
 )
 def show_one_tenant(call: Call) -> Answer:
     """The tenant, if it is known here."""
-    return Answer(show_tenant(call.service.connectors.browse.get_tenant(TenantId(path_id(call, "tenant_id")))))
+    return Answer(show_tenant(call.service.connectors.queries.get_tenant(TenantId(path_id(call, "tenant_id")))))
 
 
 @operation(

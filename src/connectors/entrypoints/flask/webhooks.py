@@ -6,15 +6,15 @@ from urllib.parse import quote
 from flask import Response, request
 
 from connectors.adapters.system.operators import Permission
-from connectors.domain.flows.senders import Trust
+from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.errors import ForbiddenError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.webhook import WebhookRequest
 from connectors.entrypoints.flask.bodies import read_whole_body
+from connectors.entrypoints.flask.dispatch import find_operator, read_tenant
 from connectors.entrypoints.flask.encoding import json_response
-from connectors.entrypoints.flask.gate import find_operator, read_tenant
 from connectors.entrypoints.flask.operations import Auth, Call, operation
-from connectors.entrypoints.flask.views import AcceptedView
+from connectors.entrypoints.representation.views import AcceptedView
 
 ANSWERS = {HTTPStatus.ACCEPTED: AcceptedView, HTTPStatus.OK: bytes}
 ERRORS = (

@@ -1,4 +1,4 @@
-"""What the tests of GitHub's room share: builders that name only what matters."""
+"""What the tests of GitHub's package share: builders that name only what matters."""
 
 from datetime import UTC, datetime
 from pathlib import Path

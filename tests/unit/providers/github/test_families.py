@@ -1,4 +1,4 @@
-"""What GitHub's room accounts for together."""
+"""What GitHub's package accounts for together."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Hostile payloads: whatever a field holds, the room answers with one of three things."""
+"""Hostile payloads: whatever a field holds, the package answers with one of three things."""
 
 import json
 
@@ -57,7 +57,7 @@ def changed(document, path, replacement):
 
 
 def read(body, event, **headers):
-    """What the room makes of it; anything but the three outcomes is raised."""
+    """What the package makes of it; anything but the three outcomes is raised."""
     try:
         outcome = webhooks.read_event(make_delivery(body, event, **headers), CONTEXT)
     except UnexpectedResponseError as error:

@@ -14,7 +14,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import Authorization, HttpRequest
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers.github import limits
 
 REQUEST = HttpRequest(method="GET", url="https://api.github.com/repos/o/r/issues")
@@ -106,21 +106,21 @@ USED_UP = {"x_ratelimit_remaining": "0", "x_ratelimit_resource": "core", "x_rate
 
 
 @pytest.mark.parametrize(
-    ("request_", "headers", "scope", "reach"),
+    ("request_", "headers", "scope", "limit_scope"),
     [
-        (REQUEST, USED_UP, "core", Reach.GRANT),
-        (HOOK, USED_UP, "core", Reach.GRANT),
-        (REQUEST, {**USED_UP, "x_ratelimit_resource": "code_scanning_upload"}, None, Reach.GRANT),
-        (REQUEST, {"retry_after": "5", "x_ratelimit_resource": "core"}, None, Reach.GRANT),
-        (HOOK, {"retry_after": "5"}, None, Reach.GRANT),
-        (OWN, {"retry_after": "5"}, "core", Reach.APP),
+        (REQUEST, USED_UP, "core", LimitScope.GRANT),
+        (HOOK, USED_UP, "core", LimitScope.GRANT),
+        (REQUEST, {**USED_UP, "x_ratelimit_resource": "code_scanning_upload"}, None, LimitScope.GRANT),
+        (REQUEST, {"retry_after": "5", "x_ratelimit_resource": "core"}, None, LimitScope.GRANT),
+        (HOOK, {"retry_after": "5"}, None, LimitScope.GRANT),
+        (OWN, {"retry_after": "5"}, "core", LimitScope.APP),
     ],
 )
-def test_who_has_to_wait(request_, headers, scope, reach):
+def test_who_has_to_wait(request_, headers, scope, limit_scope):
     """A used up quota stops what counts against it, a secondary limit all of that user; our own calls are the app's."""
     error = limits.read_failure(request_, respond(b"{}", 429, **headers), NOW)
-    assert (error.scope, error.reach) == (scope, reach)
-    assert scope is None or (scope, reach) in {(one.name, one.reach) for one in limits.budgets(request_)}
+    assert (error.scope, error.limit_scope) == (scope, limit_scope)
+    assert scope is None or (scope, limit_scope) in {(one.name, one.limit_scope) for one in limits.budgets(request_)}
 
 
 def test_budgets():

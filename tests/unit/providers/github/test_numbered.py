@@ -14,7 +14,7 @@ ENDPOINTS = endpoints_of(make_app())
 MORE = '<https://api.github.com/x?page=9>; rel="next"'
 
 
-def walk(listed, change):
+def sync_run(listed, change):
     """The ids that a walk sees, and its pages; `change(listed, page)` happens after each page."""
     seen, position, pages = set(), {}, 0
     while position is not None:
@@ -24,7 +24,7 @@ def walk(listed, change):
         response = respond(**({"link": MORE} if page * size < len(listed) else {}))
         seen |= set(ids)
         pages += 1
-        position = numbered.turn(ENDPOINTS, json.loads(json.dumps(position)), response, ids, len(ids))
+        position = numbered.next_position(ENDPOINTS, json.loads(json.dumps(position)), response, ids, len(ids))
         change(listed, pages)
         assert pages < 500, "the walk does not end"
     return seen, pages
@@ -33,7 +33,7 @@ def walk(listed, change):
 @pytest.mark.parametrize("length", [0, 1, 99, 100, 101, 198, 1000, 20_000])
 def test_a_quiet_list_is_read_whole_and_costs_a_little_more(length):
     """The overlap takes a sixth of each page."""
-    seen, pages = walk(list(range(length)), lambda *_: None)
+    seen, pages = sync_run(list(range(length)), lambda *_: None)
     assert seen == set(range(length))
     assert pages <= length / PAGE_SIZE * 1.2 + 1
 
@@ -57,20 +57,23 @@ def test_what_stays_is_seen(length, changes):
         left.update(listed[place : place + number])
         del listed[place : place + number]
 
-    seen, _ = walk(listed, change)
+    seen, _ = sync_run(listed, change)
     assert set(range(length)) - left <= seen
 
 
 def test_a_server_with_smaller_pages_is_followed_by_its_links():
     """Numbers count pages of the size that was given, not of the one that was asked for."""
-    position = numbered.turn(ENDPOINTS, {}, respond(link=MORE), range(30), 30)
+    position = numbered.next_position(ENDPOINTS, {}, respond(link=MORE), range(30), 30)
     assert position == {"url": "https://api.github.com/x?page=9"}
-    assert numbered.turn(ENDPOINTS, position, respond(), range(30), 30) is None
+    assert numbered.next_position(ENDPOINTS, position, respond(), range(30), 30) is None
 
 
 def test_ids_that_are_none_are_passed_over():
     """Foreign lists hold anything."""
     odd = [{"id": 1}, [2], None, "3", *range(96)]
-    position = numbered.turn(ENDPOINTS, {}, respond(link=MORE), odd, 100)
+    position = numbered.next_position(ENDPOINTS, {}, respond(link=MORE), odd, 100)
     assert position == {"seen": 100, "tail": list(range(86, 96))}
-    assert numbered.turn(ENDPOINTS, position, respond(link=MORE), [{}, []], 2) == {"seen": 45, "tail": position["tail"]}
+    assert numbered.next_position(ENDPOINTS, position, respond(link=MORE), [{}, []], 2) == {
+        "seen": 45,
+        "tail": position["tail"],
+    }

@@ -19,7 +19,7 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import Authorization
 from connectors.domain.model.oauth import ClientAuthentication, TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.providers.contract import AuthorizationParams, RevokeReach
+from connectors.domain.providers.contract import AuthorizationParams, RevocationScope
 from connectors.domain.providers.github import GITHUB, oauth
 
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(b"verifier").digest()).rstrip(b"=").decode()
@@ -198,7 +198,7 @@ def test_revocation(status):
     assert json.loads(request.body) == {"access_token": "old-access"}
     assert {404, 422} <= request.expects
     assert "old-access" not in repr(request)
-    assert GITHUB.oauth.revoke_reach is RevokeReach.GRANT
+    assert GITHUB.oauth.revocation_scope is RevocationScope.GRANT
 
 
 def test_scopes():

@@ -198,6 +198,6 @@ def test_a_choice_that_is_none(metadata):
 
 @pytest.mark.parametrize("target", ["", "ada/lamp", "repo:ada", "org:a/b", "user:ada", "repo:a/b/c"])
 def test_a_target_that_is_none(target):
-    """Only the room's own targets become URLs."""
+    """Only the package's own targets become URLs."""
     with pytest.raises(ValidationError):
         answer(subscriptions.subscribe(APP, CONNECTION, wanted(target)))

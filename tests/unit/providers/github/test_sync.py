@@ -49,7 +49,7 @@ def backfill(github, **changes):
     return plan_at(github, mode=SyncMode.BACKFILL, **changes)
 
 
-def walk(github, plan, connection=None):
+def sync_run(github, plan, connection=None):
     """All pages of a walk; every cursor goes through JSON, as it would through the database."""
     context = SyncContext(app=make_app(), connection=connection or make_connection())
     cursor = json.loads(json.dumps(drive(sync.start(context, plan), github)))
@@ -95,7 +95,7 @@ def test_a_backfill_finds_what_the_webhooks_told():
     """Push and backfill give one set of keys, with the same kinds, times and places."""
     github = busy_github()
     by_push = pushed(github)
-    by_sync = {draft.dedupe_key: draft for page in walk(github, backfill(github)) for draft in page.signals}
+    by_sync = {draft.dedupe_key: draft for page in sync_run(github, backfill(github)) for draft in page.signals}
     assert set(by_sync) == set(by_push)
     for key, draft in by_sync.items():
         told = by_push[key]
@@ -145,15 +145,15 @@ def work(github, deed, pick):
 def test_any_sequence_by_push_by_sync_and_by_both(deeds, cuts, per_page):
     """Push only, sync only and both agree on every signal that the API still shows when it is asked."""
     github = FakeGitHub(per_page_cap=per_page)
-    cursor = walk(github, plan_at(github))[-1].cursor
+    cursor = sync_run(github, plan_at(github))[-1].cursor
     github.tick(10)
     by_sync = set()
     for index, (deed, pick) in enumerate(deeds):
         work(github, deed, pick)
         if index in cuts:
-            pages = walk(github, plan_at(github, last_cursor=cursor))
+            pages = sync_run(github, plan_at(github, last_cursor=cursor))
             by_sync, cursor = by_sync | keys(pages), pages[-1].cursor
-    by_sync |= keys(walk(github, plan_at(github, last_cursor=cursor)))
+    by_sync |= keys(sync_run(github, plan_at(github, last_cursor=cursor)))
     by_push = pushed(github)
     hidden = {
         key for key, draft in by_push.items()
@@ -162,7 +162,7 @@ def test_any_sequence_by_push_by_sync_and_by_both(deeds, cuts, per_page):
     assert by_sync <= set(by_push)
     assert set(by_push) - hidden <= by_sync
     if not cuts:
-        assert by_sync == keys(walk(github, backfill(github)))
+        assert by_sync == keys(sync_run(github, backfill(github)))
 
 
 def _was_reopened(github, draft):
@@ -175,13 +175,13 @@ def test_a_baseline_emits_nothing_older():
     github = busy_github()
     before = set(pushed(github))
     github.tick()
-    first = walk(github, plan_at(github))
+    first = sync_run(github, plan_at(github))
     assert keys(first) == set()
     assert len(first) == 1
     github.tick()
     old = min(github.pulls)
     github.comment(old)
-    second = walk(github, plan_at(github, last_cursor=first[-1].cursor))
+    second = sync_run(github, plan_at(github, last_cursor=first[-1].cursor))
     assert keys(second) == set(pushed(github)) - before
 
 
@@ -211,7 +211,7 @@ def test_drift(kind, at_once):
             github.touch(numbers[next(calls) * 7 % len(numbers)])
 
     github.before_answer = disturb
-    pages = walk(github, plan)
+    pages = sync_run(github, plan)
     assert set(pushed(github)) <= keys(pages)
     if kind == "pull":
         assert {f"github:7001:review:{number}" for number in numbers[::50]} <= keys(pages)
@@ -232,7 +232,7 @@ def test_a_release_that_leaves_hides_no_other():
             del github.releases[-3:]
 
     github.before_answer = disturb
-    found = keys(walk(github, plan))
+    found = keys(sync_run(github, plan))
     assert len(github.releases) < 350
     assert {f"github:7001:release:{one['id']}:published" for one in github.releases} <= found
 
@@ -284,7 +284,7 @@ def test_bounds_of_a_backfill():
         github.open_issue()
         times.append(github.now)
         github.tick(3600)
-    pages = walk(github, backfill(github, since=times[1], until=times[3]))
+    pages = sync_run(github, backfill(github, since=times[1], until=times[3]))
     assert sorted(draft.occurred_at for page in pages for draft in page.signals) == times[1:4]
     assert pages[-1].cursor["mark"] == times[3].strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -293,55 +293,55 @@ def test_bounds_of_a_backfill():
 def test_clocks_that_disagree(skew):
     """Whichever clock is ahead, nothing falls between two walks."""
     github = FakeGitHub()
-    cursor = walk(github, plan_at(github, started_at=github.now + skew))[-1].cursor
+    cursor = sync_run(github, plan_at(github, started_at=github.now + skew))[-1].cursor
     found = set()
     for _ in range(5):
         github.tick(1200)
         github.open_issue()
-        pages = walk(github, plan_at(github, started_at=github.now + skew, last_cursor=cursor))
+        pages = sync_run(github, plan_at(github, started_at=github.now + skew, last_cursor=cursor))
         found, cursor = found | keys(pages), pages[-1].cursor
     github.tick(7200)
-    found |= keys(walk(github, plan_at(github, started_at=github.now + skew, last_cursor=cursor)))
+    found |= keys(sync_run(github, plan_at(github, started_at=github.now + skew, last_cursor=cursor)))
     assert found == set(pushed(github))
 
 
 def test_a_list_out_of_sight_is_taken_up_later():
     """One refused list steps aside, the others are read, and the next walk goes back to where it was."""
     github = FakeGitHub()
-    cursor = walk(github, plan_at(github))[-1].cursor
+    cursor = sync_run(github, plan_at(github))[-1].cursor
     github.tick(600)
     github.open_issue()
     github.push()
     github.refused = {"activity": AccessLostError("GitHub answered 404: it is not there.")}
     github.tick(600)
-    pages = walk(github, plan_at(github, last_cursor=cursor))
+    pages = sync_run(github, plan_at(github, last_cursor=cursor))
     assert [item.reference for page in pages for item in page.skipped] == ["ada/lamp/activity"]
     assert {draft.kind for page in pages for draft in page.signals} == {SignalKind.ISSUE_CREATED}
     github.refused = {}
     github.tick(86_400)
-    pages = walk(github, plan_at(github, last_cursor=pages[-1].cursor))
+    pages = sync_run(github, plan_at(github, last_cursor=pages[-1].cursor))
     assert {draft.kind for page in pages for draft in page.signals} == {SignalKind.CODE_PUSHED}
 
 
 def test_a_repository_that_comes_back():
     """What happened in a repository while it was out of sight is read when it is seen again."""
     github = FakeGitHub()
-    cursor = walk(github, plan_at(github))[-1].cursor
+    cursor = sync_run(github, plan_at(github))[-1].cursor
     chosen = make_connection(metadata={"repositories": []})
     for _ in range(3):
         github.tick(3600)
         github.open_issue()
-        cursor = walk(github, plan_at(github, last_cursor=cursor), chosen)[-1].cursor
-    assert keys(walk(github, plan_at(github, last_cursor=cursor))) == set(pushed(github))
+        cursor = sync_run(github, plan_at(github, last_cursor=cursor), chosen)[-1].cursor
+    assert keys(sync_run(github, plan_at(github, last_cursor=cursor))) == set(pushed(github))
 
 
 def test_what_is_out_of_sight_is_remembered_within_bounds():
     """Repositories come and go for years; a cursor keeps the latest of those that are gone."""
     github = FakeGitHub()
-    cursor = walk(github, plan_at(github))[-1].cursor
+    cursor = sync_run(github, plan_at(github))[-1].cursor
     first = {str(number): cursor["mark"] for number in range(sync.MOST_BEHIND + 10)}
     crowded = {**cursor, "behind": {f"1{number}:*": at for number, at in first.items()}, "known": [7]}
-    behind = walk(github, plan_at(github, last_cursor=crowded))[-1].cursor["behind"]
+    behind = sync_run(github, plan_at(github, last_cursor=crowded))[-1].cursor["behind"]
     assert len(behind) == sync.MOST_BEHIND
     assert "7:*" in behind
 
@@ -353,7 +353,7 @@ def test_a_repository_named_pull_has_issues_too():
     github.repository |= {"full_name": "ada/pull", "html_url": "https://github.com/ada/pull"}
     github.comment(github.open_issue())
     github.comment(github.open_pull())
-    by_sync = {draft.dedupe_key: draft.kind for page in walk(github, backfill(github)) for draft in page.signals}
+    by_sync = {draft.dedupe_key: draft.kind for page in sync_run(github, backfill(github)) for draft in page.signals}
     assert by_sync == {key: draft.kind for key, draft in pushed(github).items()}
 
 
@@ -362,7 +362,7 @@ def test_one_bad_item():
     github = FakeGitHub()
     good, bad, last = github.open_issue(), github.open_issue(), github.open_issue()
     github.issues[bad]["title"] = None
-    pages = walk(github, backfill(github))
+    pages = sync_run(github, backfill(github))
     (skipped,) = [item for page in pages for item in page.skipped]
     assert skipped.reference == f"ada/lamp/issues {bad * 10}"
     assert "$.title" in skipped.reason
@@ -376,7 +376,7 @@ def test_a_page_of_bad_items_ends():
         github.pulls[github.open_pull()]["title"] = None
     for issue in github.issues.values():
         issue["title"] = 5
-    pages = walk(github, backfill(github))
+    pages = sync_run(github, backfill(github))
     assert keys(pages) == set()
     assert sum(len(page.skipped) for page in pages) >= 12
 
@@ -392,7 +392,7 @@ def test_a_heavy_page_is_asked_smaller():
             raise ProviderUnavailableError("GitHub answered 502.")
 
     github.before_answer = strain
-    assert keys(walk(github, backfill(github))) == set(pushed(github))
+    assert keys(sync_run(github, backfill(github))) == set(pushed(github))
 
 
 def test_a_limit_stops_the_walk_at_its_page():
@@ -400,7 +400,7 @@ def test_a_limit_stops_the_walk_at_its_page():
     github = FakeGitHub()
     github.refused = {"issues": RateLimitedError("GitHub wants a pause.", retry_at=NOW)}
     with pytest.raises(RateLimitedError):
-        walk(github, backfill(github))
+        sync_run(github, backfill(github))
 
 
 @pytest.mark.parametrize("status", [304, 409])
@@ -413,7 +413,7 @@ def test_an_empty_answer(status):
         return answer(request) if "/user/repos" in request.url else HttpResponse(status=status)
 
     github.answer = sometimes
-    assert keys(walk(github, backfill(github))) == set()
+    assert keys(sync_run(github, backfill(github))) == set()
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_a_next_page_elsewhere(link):
 
     github.answer = elsewhere
     with pytest.raises(ForbiddenHostError):
-        walk(github, backfill(github))
+        sync_run(github, backfill(github))
 
 
 @pytest.mark.parametrize("body", [b"", b'[{"number": 1', b"<html>", b"{}"])
@@ -444,7 +444,7 @@ def test_a_page_that_is_cut_off(body):
 
     github.answer = cut
     with pytest.raises(ProviderUnavailableError):
-        walk(github, backfill(github))
+        sync_run(github, backfill(github))
 
 
 def test_endless_reviews_are_told():
@@ -454,7 +454,7 @@ def test_endless_reviews_are_told():
     for _ in range(31):
         github.review(endless)
     github.review(github.open_pull())
-    pages = walk(github, backfill(github))
+    pages = sync_run(github, backfill(github))
     assert {item.reference for page in pages for item in page.skipped} == {f"ada/lamp/pulls {endless}"}
     assert len(set(pushed(github)) - keys(pages)) == 1
 
@@ -463,16 +463,16 @@ def test_a_target():
     """A walk may be for one repository only."""
     github = FakeGitHub()
     github.open_issue()
-    assert keys(walk(github, backfill(github, target="repo:ada/lamp"))) == set(pushed(github))
+    assert keys(sync_run(github, backfill(github, target="repo:ada/lamp"))) == set(pushed(github))
     assert github.requests[0].url == "https://api.github.com/repos/ada/lamp"
-    assert keys(walk(github, backfill(github, target="org:lighthouse"))) == set()
+    assert keys(sync_run(github, backfill(github, target="org:lighthouse"))) == set()
 
 
 def test_a_cursor_of_another_version_tells_its_gap():
-    """What cannot be continued is begun anew, and not in silence."""
+    """What cannot be continued is begun again, and not in silence."""
     github = FakeGitHub()
     github.open_issue()
-    (page,) = walk(github, plan_at(github, last_cursor={"version": 99}))
+    (page,) = sync_run(github, plan_at(github, last_cursor={"version": 99}))
     assert page.done
     assert page.gap
     assert page.cursor["mark"]

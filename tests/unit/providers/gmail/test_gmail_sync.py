@@ -108,7 +108,7 @@ def test_a_large_mailbox_is_read_page_by_page():
     for number in range(60):
         google.world.receive_email(DANA, sender=LEE, subject=f"Mail {number}", age_days=1 + number / 100)
     walker = google.connect(GMAIL)
-    walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), crash_after=1)
+    walker.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), crash_after=1)
     assert len(walker.signals) == 60
     assert [page.items for page in walker.pages] == [25, 25, 10, 0]
 
@@ -147,7 +147,7 @@ def test_no_message_slips_through_a_list_that_moves(scope, leave, monkeypatch):
             google.pass_time(seconds=1)
             google.world.receive_email(DANA, sender=LEE, subject=f"New {number}")
 
-    walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
+    walker.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
     received = {title for kind, title in walker.kinds() if kind == "email_received"}
     assert received == {f"Mail {n}" for n in range(40)} | {f"New {n}" for n in range(1, 6)}
 

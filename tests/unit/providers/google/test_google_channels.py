@@ -41,23 +41,23 @@ HEADERS = {
     "X-Goog-Resource-URI": "https://www.googleapis.com/calendar/v3/calendars/dana%40x.com/events?alt=json",
 }
 ROOMS = [GOOGLE_DRIVE, GOOGLE_CALENDAR]
-each_room = pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.slug)
+each_package = pytest.mark.parametrize("package", ROOMS, ids=lambda package: package.slug)
 
 
 def material(*secrets):
     return VerificationMaterial(app=None, secrets=[Secret(one) for one in secrets], now=NOW, via="subscription")
 
 
-def read(room, **headers):
+def read(package, **headers):
     changed = {**HEADERS, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    request = make_delivery_request(room, headers=changed)
+    request = make_delivery_request(package, headers=changed)
     delivery = VerifiedDelivery(request=request, delivery_id="d", via="subscription")
-    return room.webhooks.read_event(delivery, ReadContext(app=None))
+    return package.webhooks.read_event(delivery, ReadContext(app=None))
 
 
-def make_request(room, target, **changes):
+def make_request(package, target, **changes):
     values = {
-        "subscription": make_subscription(room, target),
+        "subscription": make_subscription(package, target),
         "secret": Secret(TOKEN),
         "callback_url": "https://hooks.example/webhooks/x/1",
         "expires_at": NOW + timedelta(days=7),
@@ -65,23 +65,23 @@ def make_request(room, target, **changes):
     return SubscriptionRequest(**{**values, **changes})
 
 
-@each_room
-def test_hints_name_channel_and_message(room):
+@each_package
+def test_hints_name_channel_and_message(package):
     """The channel finds its secret; channel and number are the delivery's id, the same on every retry."""
-    hints = room.webhooks.read_hints(make_delivery_request(room, headers=HEADERS))
+    hints = package.webhooks.read_hints(make_delivery_request(package, headers=HEADERS))
     assert (hints.subscription_external_id, hints.delivery_id) == (CHANNEL, f"{CHANNEL}:4")
 
 
-@each_room
-def test_the_channels_token_proves_the_sender(room):
+@each_package
+def test_the_channels_token_proves_the_sender(package):
     """The token that we chose is accepted, also as the second of two while one rotates."""
-    request = make_delivery_request(room, headers=HEADERS)
-    assert room.webhooks.verify(request, material(TOKEN)).delivery_id == f"{CHANNEL}:4"
-    assert room.webhooks.verify(request, material("other", TOKEN)).via == "subscription"
-    assert "x-goog-channel-token" in room.webhooks.secret_headers
+    request = make_delivery_request(package, headers=HEADERS)
+    assert package.webhooks.verify(request, material(TOKEN)).delivery_id == f"{CHANNEL}:4"
+    assert package.webhooks.verify(request, material("other", TOKEN)).via == "subscription"
+    assert "x-goog-channel-token" in package.webhooks.secret_headers
 
 
-@each_room
+@each_package
 @pytest.mark.parametrize(
     ("headers", "secrets"),
     [
@@ -98,47 +98,47 @@ def test_the_channels_token_proves_the_sender(room):
         ({"X-Goog-Message-Number": None}, (TOKEN,)),
     ],
 )
-def test_anything_else_is_rejected(room, headers, secrets):
+def test_anything_else_is_rejected(package, headers, secrets):
     """No secret, no token, a changed one, or no channel: never an unchecked accept."""
     changed = {name: value for name, value in {**HEADERS, **headers}.items() if value is not None}
     with pytest.raises(DeliveryRejectedError):
-        room.webhooks.verify(make_delivery_request(room, headers=changed), material(*secrets))
+        package.webhooks.verify(make_delivery_request(package, headers=changed), material(*secrets))
 
 
-@each_room
+@each_package
 @given(claimed=st.text(max_size=40), channel=st.text(max_size=80), number=st.text(max_size=30))
-def test_no_forged_header_is_accepted_or_crashes(room, claimed, channel, number):
+def test_no_forged_header_is_accepted_or_crashes(package, claimed, channel, number):
     """Whatever the headers hold, the answer is a rejection unless the token is the right one."""
     headers = {"X-Goog-Channel-ID": channel, "X-Goog-Channel-Token": claimed, "X-Goog-Message-Number": number}
-    request = make_delivery_request(room, headers=headers)
-    room.webhooks.read_hints(request)
+    request = make_delivery_request(package, headers=headers)
+    package.webhooks.read_hints(request)
     if claimed != TOKEN:
         with pytest.raises(DeliveryRejectedError):
-            room.webhooks.verify(request, material(TOKEN))
+            package.webhooks.verify(request, material(TOKEN))
 
 
-@each_room
-def test_a_token_proves_only_its_own_channel(room):
+@each_package
+def test_a_token_proves_only_its_own_channel(package):
     """Two channels of a tenant may share a token; which one it is of, the channel's id says."""
-    other = make_subscription(room, "a", number=6)
-    request = make_delivery_request(room, headers=HEADERS)
+    other = make_subscription(package, "a", number=6)
+    request = make_delivery_request(package, headers=HEADERS)
     with pytest.raises(DeliveryRejectedError):
-        room.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=other))
+        package.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=other))
     known = attrs.evolve(other, external_id=CHANNEL, metadata={"resource_id": "res"})
-    assert room.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=known))
+    assert package.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=known))
     foreign = attrs.evolve(known, metadata={"resource_id": "another"})
     with pytest.raises(DeliveryRejectedError):
-        room.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=foreign))
+        package.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=foreign))
 
 
-@each_room
-def test_the_sync_message_is_no_news(room):
+@each_package
+def test_the_sync_message_is_no_news(package):
     """It only says that the channel is open."""
-    assert isinstance(read(room, X_Goog_Resource_State="sync"), Ignored)
+    assert isinstance(read(package, X_Goog_Resource_State="sync"), Ignored)
 
 
 @pytest.mark.parametrize(
-    ("room", "state", "target"),
+    ("package", "state", "target"),
     [
         (GOOGLE_DRIVE, "change", None),
         (GOOGLE_DRIVE, "changed", None),
@@ -146,19 +146,20 @@ def test_the_sync_message_is_no_news(room):
         (GOOGLE_CALENDAR, "not_exists", DANA),
     ],
 )
-def test_a_change_asks_for_a_read(room, state, target):
+def test_a_change_asks_for_a_read(package, state, target):
     """Nothing is built from headers: the event says which part to read, and that is all."""
-    event = read(room, X_Goog_Resource_State=state)
+    event = read(package, X_Goog_Resource_State=state)
     assert isinstance(event, WebhookEvent)
     assert (event.needs_sync, event.sync_target, event.signals) == (True, target, ())
 
 
 @pytest.mark.parametrize(
-    ("room", "state"), [(GOOGLE_DRIVE, "exists"), (GOOGLE_CALENDAR, "add"), (GOOGLE_DRIVE, ""), (GOOGLE_CALENDAR, "é")]
+    ("package", "state"),
+    [(GOOGLE_DRIVE, "exists"), (GOOGLE_CALENDAR, "add"), (GOOGLE_DRIVE, ""), (GOOGLE_CALENDAR, "é")],
 )
-def test_unknown_states_are_ignored(room, state):
+def test_unknown_states_are_ignored(package, state):
     """A state of the other API, or of the future, is acknowledged and nothing more."""
-    assert isinstance(read(room, X_Goog_Resource_State=state), Ignored)
+    assert isinstance(read(package, X_Goog_Resource_State=state), Ignored)
 
 
 @pytest.mark.parametrize(
@@ -259,24 +260,24 @@ def test_a_refused_channel_says_why(response, expected):
     assert caught.value.details[0]["reason"]
 
 
-@each_room
+@each_package
 @pytest.mark.parametrize("status", [204, 404])
-def test_stopping_a_channel_that_is_gone_is_success(room, status):
+def test_stopping_a_channel_that_is_gone_is_success(package, status):
     """204 and 404 are both the end of it."""
-    subscription = make_subscription(room, "t", external_id=CHANNEL, metadata={"resource_id": "res"})
+    subscription = make_subscription(package, "t", external_id=CHANNEL, metadata={"resource_id": "res"})
     answer = script(reply(body=b"", status=status))
-    subscriptions = room.webhooks.subscriptions
-    converse(room, subscriptions.unsubscribe(make_app(room), make_connection(room), subscription), answer)
+    subscriptions = package.webhooks.subscriptions
+    converse(package, subscriptions.unsubscribe(make_app(package), make_connection(package), subscription), answer)
     assert answer.asked[0].url.endswith("/channels/stop")
     assert b'"resourceId": "res"' in answer.asked[0].body
 
 
-@each_room
-def test_a_channel_without_known_resource_is_left_to_lapse(room):
+@each_package
+def test_a_channel_without_known_resource_is_left_to_lapse(package):
     """Google stops only what is named in full; nothing is sent."""
-    subscription = make_subscription(room, "t", external_id=CHANNEL)
-    subscriptions = room.webhooks.subscriptions
-    converse(room, subscriptions.unsubscribe(make_app(room), make_connection(room), subscription), script())
+    subscription = make_subscription(package, "t", external_id=CHANNEL)
+    subscriptions = package.webhooks.subscriptions
+    converse(package, subscriptions.unsubscribe(make_app(package), make_connection(package), subscription), script())
 
 
 def test_resources_are_compared_as_far_as_known():

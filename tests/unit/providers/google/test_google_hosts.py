@@ -1,4 +1,4 @@
-"""No value that Google, or who speaks in its name, sends makes a room call another host or another method's path."""
+"""No value that Google, or who speaks in its name, sends makes a provider call another host or another method's path."""
 
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ HOSTILE = st.sampled_from(
 PREFIXES = ("/drive/v3/", "/calendar/v3/", "/gmail/v1/users/me/")
 
 
-def follow(room, conversation, document):
+def follow(provider, conversation, document):
     """Every request of the conversation, each answered with the same document."""
     asked = []
     try:
@@ -42,9 +42,9 @@ def follow(room, conversation, document):
             request = conversation.send(reply(document))
     except (StopIteration, ConnectorsError):
         pass
-    app = make_app(room)
+    app = make_app(provider)
     for request in asked:
-        assert origin_of(request.url) in room.allowed_origins(app)
+        assert origin_of(request.url) in provider.allowed_origins(app)
         path = urlsplit(request.url).path
         assert path.startswith(PREFIXES)
         assert ".." not in path.split("/")
@@ -71,22 +71,22 @@ def test_reading_stays_at_google(value, mode):
         (GOOGLE_CALENDAR, {"calendars": {}, "work": [{"id": value, "token": value, "page": value}]}),
         (GMAIL, {"history_id": "1", "follow": True, "page": value}),
     )
-    for room, cursor in cursors:
-        connection = make_connection(room, metadata={"shared_drives": [value]})
-        context = SyncContext(app=make_app(room), connection=connection)
+    for provider, cursor in cursors:
+        connection = make_connection(provider, metadata={"shared_drives": [value]})
+        context = SyncContext(app=make_app(provider), connection=connection)
         plan = SyncPlan(mode=mode, started_at=NOW)
-        follow(room, room.sync.start(context, plan), document)
-        follow(room, room.sync.read_page(context, plan, cursor), document)
+        follow(provider, provider.sync.start(context, plan), document)
+        follow(provider, provider.sync.read_page(context, plan, cursor), document)
 
 
 @given(HOSTILE)
 def test_subscribing_stays_at_google(value):
     """Targets and stored ids of any content too."""
-    for room in (GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL):
+    for provider in (GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL):
         subscription = make_subscription(
-            room, value, external_id=value, metadata={"resource_id": value, "topic": value}
+            provider, value, external_id=value, metadata={"resource_id": value, "topic": value}
         )
         request = SubscriptionRequest(subscription=subscription, secret=Secret("s"), callback_url="https://x.example")
-        subscriptions, app, connection = room.webhooks.subscriptions, make_app(room), make_connection(room)
-        follow(room, subscriptions.subscribe(app, connection, request), {"startPageToken": value})
-        follow(room, subscriptions.unsubscribe(app, connection, subscription), {})
+        subscriptions, app, connection = provider.webhooks.subscriptions, make_app(provider), make_connection(provider)
+        follow(provider, subscriptions.subscribe(app, connection, request), {"startPageToken": value})
+        follow(provider, subscriptions.unsubscribe(app, connection, subscription), {})

@@ -15,7 +15,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers._google.limits import QUOTA_PAUSE, RATE_PAUSE
 from connectors.domain.providers.gmail import GMAIL
 from connectors.domain.providers.gmail.limits import PAGE_COST
@@ -98,15 +98,15 @@ PATHS = {
     "calendar": ("https://www.googleapis.com/calendar/v3/calendars/dana%40x.com/events", 1),
     "gmail": ("https://gmail.googleapis.com/gmail/v1/users/me/messages/18c1?format=metadata", 20),
 }
-OF_USER = ("user", Reach.ACCOUNT)
-OF_PROJECT = ("project", Reach.APP)
-OF_DAY = ("project_day", Reach.APP)
+OF_USER = ("user", LimitScope.ACCOUNT)
+OF_PROJECT = ("project", LimitScope.APP)
+OF_DAY = ("project_day", LimitScope.APP)
 PER_USER = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "QueriesPerMinutePerUser"}}]
 PER_PROJECT = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "QueriesPerMinutePerProject"}}]
 
 
 @pytest.mark.parametrize(
-    ("room", "response", "expected"),
+    ("package", "response", "expected"),
     [
         ("drive", error_reply(403, "userRateLimitExceeded"), OF_USER),
         ("drive", error_reply(403, "rateLimitExceeded"), OF_PROJECT),
@@ -121,23 +121,23 @@ PER_PROJECT = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "Qu
         ("gmail", reply(body=b"<html>429", status=429), OF_USER),
     ],
 )
-def test_a_refusal_names_the_budget_that_is_used_up(room, response, expected):
+def test_a_refusal_names_the_budget_that_is_used_up(package, response, expected):
     """Google tells its project's limits from a user's; what it leaves open holds up that user alone."""
-    request = HttpRequest(method="GET", url=PATHS[room][0])
-    error = ROOMS[room].limits.read_failure(request, response, NOW)
-    assert (error.scope, error.reach) == expected
-    assert expected in {(budget.name, budget.reach) for budget in ROOMS[room].limits.budgets(request)}
+    request = HttpRequest(method="GET", url=PATHS[package][0])
+    error = ROOMS[package].limits.read_failure(request, response, NOW)
+    assert (error.scope, error.limit_scope) == expected
+    assert expected in {(budget.name, budget.limit_scope) for budget in ROOMS[package].limits.budgets(request)}
 
 
 def test_a_refusal_of_an_identity_endpoint_holds_up_one_grant():
     """It counts against no quota of the API, whose other users have no part in it."""
     request = HttpRequest(method="GET", url="https://openidconnect.googleapis.com/v1/userinfo")
     error = GMAIL.limits.read_failure(request, error_reply(429, "rateLimitExceeded"), NOW)
-    assert (error.scope, error.reach, GMAIL.limits.budgets(request)) == (None, Reach.GRANT, ())
+    assert (error.scope, error.limit_scope, GMAIL.limits.budgets(request)) == (None, LimitScope.GRANT, ())
 
 
 @pytest.mark.parametrize(
-    ("room", "allowed"),
+    ("package", "allowed"),
     [
         ("drive", {"user": 325_000, "project": 1_000_000, "project_day": 400_000_000}),
         ("calendar", {"user": 600, "project": 10_000, "project_day": 1_000_000}),
@@ -145,10 +145,10 @@ def test_a_refusal_of_an_identity_endpoint_holds_up_one_grant():
     ],
 )
 @pytest.mark.parametrize("base", ["https://host.example", "http://127.0.0.1:9000/google"])
-def test_budgets_add_up_to_what_google_allows(room, allowed, base):
+def test_budgets_add_up_to_what_google_allows(package, allowed, base):
     """Wherever the API is, steady flow and burst together are the quota, and no request costs more than the burst."""
-    url, cost = PATHS[room]
-    budgets = ROOMS[room].limits.budgets(HttpRequest(method="GET", url=base + url[url.index(".com/") + 4 :]))
+    url, cost = PATHS[package]
+    budgets = ROOMS[package].limits.budgets(HttpRequest(method="GET", url=base + url[url.index(".com/") + 4 :]))
     assert {budget.name: budget.requests + budget.burst for budget in budgets} == allowed
     assert {budget.cost for budget in budgets} == {cost}
     assert all(budget.burst >= cost for budget in budgets)
@@ -170,10 +170,10 @@ def test_gmail_weighs_its_methods(path, cost):
     assert GMAIL.limits.budgets(HttpRequest(method="GET", url=url))[0].cost == cost
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_families_divide_the_kinds(room):
+@pytest.mark.parametrize("package", ROOMS)
+def test_families_divide_the_kinds(package):
     """Each kind is in exactly one family, and a notification, which names none, concerns them all."""
-    provider = ROOMS[room]
+    provider = ROOMS[package]
     kinds = [kind for family in provider.families for kind in family.kinds]
     assert sorted(kinds) == sorted(provider.kinds)
     assert [provider.family_of(event) for event in ("change", "exists", "mailbox.changed")] == [None] * 3

@@ -1,4 +1,4 @@
-"""Google's OAuth, which the three rooms share."""
+"""Google's OAuth, which the three packages share."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -27,7 +27,7 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import Authorization
 from connectors.domain.model.oauth import TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.providers.contract import AuthorizationParams, RevokeReach
+from connectors.domain.providers.contract import AuthorizationParams, RevocationScope
 from connectors.domain.providers.gmail import GMAIL
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
@@ -36,16 +36,16 @@ ROOMS = [GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL]
 EMAIL = "https://www.googleapis.com/auth/userinfo.email"
 METADATA = "https://www.googleapis.com/auth/drive.metadata.readonly"
 
-each_room = pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.slug)
+each_package = pytest.mark.parametrize("package", ROOMS, ids=lambda package: package.slug)
 
 
-@each_room
-def test_authorize_url_asks_for_offline_access_and_fresh_consent(room):
+@each_package
+def test_authorize_url_asks_for_offline_access_and_fresh_consent(package):
     """Every parameter that a refresh token and S256 depend on is in the URL, and identity is always asked for."""
     params = AuthorizationParams(
         state="st", redirect_uri="https://core.example/cb?a=b", scopes=("s1",), code_challenge="c" * 43
     )
-    url = room.oauth.authorize_url(make_app(room), params)
+    url = package.oauth.authorize_url(make_app(package), params)
     parts = urlsplit(url)
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     assert (parts.scheme, parts.netloc, parts.path) == ("https", "accounts.google.com", "/o/oauth2/v2/auth")
@@ -62,24 +62,24 @@ def test_authorize_url_asks_for_offline_access_and_fresh_consent(room):
     }
 
 
-@each_room
-def test_rooms_share_settings_and_the_blast_radius(room):
-    """Each room falls back to the Google settings, uses PKCE, and knows that a revocation ends all of the user's."""
-    assert room.settings_prefixes == ("GOOGLE",)
-    assert room.oauth.pkce
-    assert room.oauth.revoke_reach is RevokeReach.ACCOUNT
+@each_package
+def test_rooms_share_settings_and_the_blast_radius(package):
+    """Each package falls back to the Google settings, uses PKCE, and knows that a revocation ends all of the user's."""
+    assert package.settings_prefixes == ("GOOGLE",)
+    assert package.oauth.pkce
+    assert package.oauth.revocation_scope is RevocationScope.ACCOUNT
 
 
-@each_room
-def test_only_google_and_the_base_url_are_called(room):
+@each_package
+def test_only_google_and_the_base_url_are_called(package):
     """Without a base URL only Google's API hosts are allowed, with one only that."""
-    assert room.allowed_origins(make_app(room)) == {
+    assert package.allowed_origins(make_app(package)) == {
         "https://oauth2.googleapis.com",
         "https://openidconnect.googleapis.com",
         "https://www.googleapis.com",
         "https://gmail.googleapis.com",
     }
-    assert room.allowed_origins(make_app(room, base_url="http://127.0.0.1:9/google/")) == {"http://127.0.0.1:9"}
+    assert package.allowed_origins(make_app(package, base_url="http://127.0.0.1:9/google/")) == {"http://127.0.0.1:9"}
 
 
 def test_aliases_of_scopes_are_one_scope():

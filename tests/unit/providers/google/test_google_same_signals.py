@@ -16,12 +16,12 @@ MODES = ("pushed", "scheduled", "both", "twice")
 few = settings(max_examples=settings.default.max_examples // 2)  # each plays four times
 
 
-def play(room, prepare, happen, events, mode, seed=1):
+def play(package, prepare, happen, events, mode, seed=1):
     """The signals after these events, when reads come as the mode says."""
     google = Google.new(seed=seed)
     things = prepare(google.world)
     google.pass_time(days=1)
-    walker = google.connect(room)
+    walker = google.connect(package)
     walker.backfill(since=google.now - timedelta(days=30))
     google.pass_time(minutes=1)
     for number, event in enumerate(events):
@@ -189,7 +189,7 @@ def test_gmail_gives_the_same_signals_by_every_way(events):
 
 
 @pytest.mark.parametrize(
-    ("room", "prepare", "happen", "verbs"),
+    ("package", "prepare", "happen", "verbs"),
     [
         (GOOGLE_DRIVE, prepare_files, change_file, FILE_VERBS),
         (GOOGLE_CALENDAR, prepare_events, change_event, EVENT_VERBS),
@@ -197,12 +197,12 @@ def test_gmail_gives_the_same_signals_by_every_way(events):
     ],
     ids=["google-drive", "google-calendar", "gmail"],
 )
-def test_every_kind_and_address_is_declared(room, prepare, happen, verbs):
-    """What a room emits is what it says it can, with title, url, subject and key filled in."""
-    walker = play(room, prepare, happen, list(verbs), "both")
+def test_every_kind_and_address_is_declared(package, prepare, happen, verbs):
+    """What a package emits is what it says it can, with title, url, subject and key filled in."""
+    walker = play(package, prepare, happen, list(verbs), "both")
     assert walker.signals
     for key, draft in walker.signals.items():
-        assert draft.kind in room.kinds
+        assert draft.kind in package.kinds
         assert draft.title
         assert draft.url.startswith("https://")
         assert draft.subject.id in key

@@ -68,7 +68,7 @@ def test_pages_are_followed_and_resumed():
     for number in range(1200):
         google.world.create_file(f"File {number}", by=DANA)
     walker.pages.clear()
-    walker.walk(SyncMode.INCREMENTAL, crash_after=1)
+    walker.sync_run(SyncMode.INCREMENTAL, crash_after=1)
     assert len(walker.signals) == 1200
     assert [page.items for page in walker.pages] == [500, 500, 200]
 
@@ -177,7 +177,7 @@ def test_no_file_slips_through_a_list_that_moves(minutes, lapses, monkeypatch):
         if lapses and number == 3:
             google.world.expire_listings()
 
-    walker.walk(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
+    walker.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
     walker.sync()
     created = {title for kind, title in walker.kinds() if kind == "file_created"}
     assert set(names) <= created

@@ -62,7 +62,7 @@ def test_fixture_gives_its_expected_signals(path):
 
 
 def test_every_row_has_a_fixture():
-    """Each tracked event and each kind that the room declares occurs in a fixture."""
+    """Each tracked event and each kind that the package declares occurs in a fixture."""
     seen = {json.loads(read_fixture(path)[1])["webhookEvent"] for path in FIXTURES}
     assert seen >= set(TRACKED)
     expected = [json.loads(path.with_suffix(".expected.json").read_text()) for path in FIXTURES]

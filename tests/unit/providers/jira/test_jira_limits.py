@@ -14,7 +14,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers.jira.limits import budgets, is_unauthorized, read_failure, read_throttle
 
 REQUEST = HttpRequest(method="POST", url=f"https://api.atlassian.com/ex/jira/{CLOUD}/rest/api/3/search/jql?x=secret")
@@ -77,20 +77,20 @@ SEARCH = "POST rest/api/3/search/jql"
 
 
 @pytest.mark.parametrize(
-    ("reason", "scope", "reach"),
+    ("reason", "scope", "limit_scope"),
     [
-        ("jira-quota-global-based", "app", Reach.APP),
-        ("jira-quota-tenant-based", "site", Reach.ACCOUNT),
-        ("jira-burst-based", SEARCH, Reach.ACCOUNT),
-        ("", None, Reach.ACCOUNT),
+        ("jira-quota-global-based", "app", LimitScope.APP),
+        ("jira-quota-tenant-based", "site", LimitScope.ACCOUNT),
+        ("jira-burst-based", SEARCH, LimitScope.ACCOUNT),
+        ("", None, LimitScope.ACCOUNT),
     ],
 )
-def test_what_is_limited(reason, scope, reach):
+def test_what_is_limited(reason, scope, limit_scope):
     """Each reason names a budget that the request counts against, or everything that the site is asked for."""
     error = read_failure(REQUEST, reply(b"", 429, RateLimit_Reason=reason), NOW)
     assert isinstance(error, RateLimitedError)
-    assert (error.scope, error.reach) == (scope, reach)
-    assert scope is None or (scope, reach) in {(one.name, one.reach) for one in budgets(REQUEST)}
+    assert (error.scope, error.limit_scope) == (scope, limit_scope)
+    assert scope is None or (scope, limit_scope) in {(one.name, one.limit_scope) for one in budgets(REQUEST)}
 
 
 def test_budgets_of_requests():
@@ -104,7 +104,10 @@ def test_budgets_of_requests():
     assert budgets(comments[0]) == budgets(comments[1])
     paced = [one for one in budgets(comments[0]) if one.requests]
     assert [one.name for one in paced] == ["GET rest/api/3/issue/*/comment"]
-    assert {one.reach for one in budgets(REQUEST) if one.name == "reserve"} == {Reach.APP, Reach.ACCOUNT}
+    assert {one.limit_scope for one in budgets(REQUEST) if one.name == "reserve"} == {
+        LimitScope.APP,
+        LimitScope.ACCOUNT,
+    }
     hook = HttpRequest(method="PUT", url=f"https://api.atlassian.com/ex/jira/{CLOUD}/rest/api/3/webhook/refresh")
     assert "reserve" not in {one.name for one in budgets(hook)}
     assert budgets(HttpRequest(method="POST", url="https://auth.atlassian.com/oauth/token")) == ()
@@ -114,26 +117,26 @@ HOUR = datetime(2026, 3, 2, 13, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("headers", "retry_at", "reach"),
+    ("headers", "retry_at", "limit_scope"),
     [
-        ({"x-ratelimit-nearlimit": "true", "x-ratelimit-reset": "2026-03-02T13:00Z"}, HOUR, Reach.ACCOUNT),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "2026-03-09T13:00Z"}, HOUR, Reach.ACCOUNT),
+        ({"x-ratelimit-nearlimit": "true", "x-ratelimit-reset": "2026-03-02T13:00Z"}, HOUR, LimitScope.ACCOUNT),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "2026-03-09T13:00Z"}, HOUR, LimitScope.ACCOUNT),
         ({"x-ratelimit-nearlimit": "true", "ratelimit": '"global-app-quota";r=9;t=60'}, NOW + timedelta(60 / 86400),
-         Reach.APP),
-        ({"x-ratelimit-nearlimit": "true"}, NOW + timedelta(minutes=1), Reach.ACCOUNT),
+         LimitScope.APP),
+        ({"x-ratelimit-nearlimit": "true"}, NOW + timedelta(minutes=1), LimitScope.ACCOUNT),
         ({"x-ratelimit-nearlimit": "true", "x-ratelimit-reset": "2026-03-02T12:00:01Z"}, None, None),
         ({"beta-x-ratelimit-nearlimit": "true"}, None, None),
         ({"x-ratelimit-nearlimit": "false", "x-ratelimit-remaining": "5"}, None, None),
         ({}, None, None),
     ],
 )  # fmt: skip
-def test_warnings_keep_a_reserve(headers, retry_at, reach):
+def test_warnings_keep_a_reserve(headers, retry_at, limit_scope):
     """When little is left, background reading pauses until the quota is full; a warning of moments is no matter."""
     found = read_throttle(reply({}, **{k.replace("-", "_"): v for k, v in headers.items()}), NOW)
     if retry_at is None:
         assert found is None
     else:
-        assert (found.scope, found.retry_at, found.reach) == ("reserve", retry_at, reach)
+        assert (found.scope, found.retry_at, found.limit_scope) == ("reserve", retry_at, limit_scope)
 
 
 def test_refresh_is_tried_only_where_it_may_help():

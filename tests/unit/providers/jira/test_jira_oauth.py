@@ -222,7 +222,7 @@ def test_required_scopes_are_of_those_asked():
 
 
 def test_there_is_no_revocation():
-    """Atlassian has no revocation endpoint, so the room has none."""
+    """Atlassian has no revocation endpoint, so the package has none."""
     assert JIRA.oauth.revoke is None
     assert JIRA.oauth.reuse_window == timedelta(minutes=10)
     assert JIRA.oauth.idle_lifetime == timedelta(days=90)

@@ -197,7 +197,7 @@ def test_new_project_gets_a_new_webhook_and_the_old_one_lapses(server):
     assert (sharer.external_id, sharer.connection_metadata) == ("1001", {"webhook_ids": ["1001", "1000"]})
 
 
-def test_old_webhooks_make_room(server):
+def test_old_webhooks_make_package(server):
     """However often projects appear, a successor finds a place, and one place stays free for the next."""
     server.put()
     connection, subscription = make_connection(), make_subscription()

@@ -22,7 +22,7 @@ from tests.support.jira import (
     replies,
     reply,
     stamp,
-    walk,
+    sync_run,
 )
 
 from connectors.domain.model.errors import UnexpectedResponseError
@@ -104,8 +104,8 @@ def test_push_and_reading_end_in_the_same_signals(steps, embed, page_size):
     site = FakeSite(page_size)
     site.embed = embed
     pushed = facts(push(play(site, steps)))
-    read = facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
-    again = facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    read = facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
+    again = facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
     assert read == again
     assert pushed - lost_edits(site, pushed) == read
     keys = [key for key, _, _ in pushed | read | again]
@@ -117,13 +117,13 @@ def test_walks_one_after_the_other_leave_no_gap(first, second):
     """A baseline or backfill and then incremental walks see whatever a whole backfill sees."""
     site = FakeSite()
     play(site, first)
-    pages = walk(BACKFILL, site.answer, make_connection())
+    pages = sync_run(BACKFILL, site.answer, make_connection())
     seen = facts(drafts_of(pages))
     site.tick(timedelta(hours=1))
     play(site, second)
-    more = walk(incremental(pages[-1].cursor), site.answer, make_connection())
+    more = sync_run(incremental(pages[-1].cursor), site.answer, make_connection())
     seen |= facts(drafts_of(more))
-    everything = facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    everything = facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
     assert everything <= seen
 
 
@@ -132,7 +132,7 @@ def test_issues_that_move_during_the_walk_are_not_missed(steps, touches):
     """An issue that changes while pages are read loses nothing that happened before."""
     site = FakeSite(page_size=1)
     play(site, [("create", 0, "1"), ("create", 0, "1"), *steps])
-    before = facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    before = facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
     waiting = list(touches)
 
     def touch():
@@ -141,7 +141,7 @@ def test_issues_that_move_during_the_walk_are_not_missed(steps, touches):
             site.move(list(site.issues)[number % len(site.issues)], status)
 
     site.on_search = touch
-    assert before <= facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    assert before <= facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
 
 
 @pytest.mark.parametrize("place", [-1, -2])
@@ -150,7 +150,7 @@ def test_fields_newer_than_the_index_hide_no_issue(place):
     site = FakeSite(page_size=50)
     for _ in range(260):
         site.create()
-    expected = facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    expected = facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
     plain, touched, pages = site._search, set(), []
 
     def search(query):
@@ -165,7 +165,7 @@ def test_fields_newer_than_the_index_hide_no_issue(place):
         return found
 
     site._search = search
-    assert expected <= facts(drafts_of(walk(BACKFILL, site.answer, make_connection())))
+    assert expected <= facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
     assert touched
     assert len(pages) < 15
 
@@ -189,7 +189,7 @@ def test_comments_that_are_deleted_while_they_are_listed_hide_no_other():
             site.comment(issue_id)
         return found
 
-    keys = {draft.dedupe_key for draft in drafts_of(walk(BACKFILL, answer, make_connection())[:1])}
+    keys = {draft.dedupe_key for draft in drafts_of(sync_run(BACKFILL, answer, make_connection())[:1])}
     assert keys >= {f"jira:{CLOUD}:comment:{one}:created" for one in stay}
 
 
@@ -207,7 +207,7 @@ def test_a_page_with_many_long_discussions_ends_early():
         asked.append(request.url.partition("?")[0].rpartition("/")[2])
         return site.answer(request)
 
-    pages = walk(BACKFILL, answer, make_connection())
+    pages = sync_run(BACKFILL, answer, make_connection())
     assert len({draft.dedupe_key for draft in drafts_of(pages)}) == 90
     longest = max(len(run) for run in "".join("c" if one == "comment" else " " for one in asked).split())
     assert longest <= 42
@@ -226,7 +226,7 @@ def test_first_incremental_walk_is_a_baseline():
     """Without a cursor nothing older is emitted; statuses are learnt; the next walk begins now."""
     site = FakeSite()
     site.create()
-    pages = walk(incremental(None), site.answer, make_connection(metadata={}))
+    pages = sync_run(incremental(None), site.answer, make_connection(metadata={}))
     assert [page.signals for page in pages] == [()]
     assert pages[0].cursor == {"updated": ms(NOW)}
     assert pages[0].connection_metadata == {"status_categories": STATUSES}
@@ -238,7 +238,7 @@ def test_query_is_bounded_and_in_epoch_milliseconds():
     site.create()
     since = NOW - timedelta(days=30)
     plan = SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW, since=since, target="OPS")
-    walk(plan, site.answer, make_connection())
+    sync_run(plan, site.answer, make_connection())
     assert site.searches == [f'updated >= {ms(since)} AND project = "OPS" ORDER BY updated ASC, id ASC']
     assert {"created", "updated", "status", "comment"} <= set(FIELDS)
 
@@ -247,13 +247,13 @@ def test_query_is_bounded_and_in_epoch_milliseconds():
 def test_target_is_no_way_into_the_query(target):
     """Only a project's key or id goes into JQL."""
     with pytest.raises(UnexpectedResponseError):
-        walk(SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW, target=target), FakeSite().answer, make_connection())
+        sync_run(SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW, target=target), FakeSite().answer, make_connection())
 
 
 def test_incremental_starts_before_the_last_end():
     """The index may lag: the walk reads the last ten minutes again."""
     site = FakeSite()
-    walk(incremental({"updated": ms(NOW)}), site.answer, make_connection())
+    sync_run(incremental({"updated": ms(NOW)}), site.answer, make_connection())
     assert site.searches == [f"updated >= {ms(NOW - timedelta(minutes=10))} ORDER BY updated ASC, id ASC"]
 
 
@@ -266,7 +266,7 @@ def test_window_of_a_backfill():
         "since": NOW + timedelta(milliseconds=since - ms(NOW)),
         "until": NOW + timedelta(milliseconds=until - ms(NOW)),
     }
-    pages = walk(SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW, **bounds), site.answer, make_connection())
+    pages = sync_run(SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW, **bounds), site.answer, make_connection())
     assert [draft.kind.value for draft in drafts_of(pages)] == ["issue_status_changed", "issue_commented"]
     assert pages[-1].cursor == {"updated": until}
 
@@ -279,7 +279,7 @@ def test_bulk_edit_uses_page_tokens():
     same = stamp(NOW)
     for issue in site.issues.values():
         issue["fields"]["updated"] = same
-    pages = walk(BACKFILL, site.answer, make_connection())
+    pages = sync_run(BACKFILL, site.answer, make_connection())
     keys = {draft.dedupe_key for draft in drafts_of(pages)}
     assert len(keys) == 7
     assert all(page.gap is None for page in pages)
@@ -300,7 +300,7 @@ def test_repeated_token_ends_with_a_gap_and_goes_on():
         assert len(searches) < 10
         return reply(full if f"{ms(NOW)}" in query["jql"] or len(searches) == 1 else {"issues": [], "isLast": True})
 
-    pages = walk(BACKFILL, answer, make_connection())
+    pages = sync_run(BACKFILL, answer, make_connection())
     assert [page.gap is not None for page in pages] == [False, False, True, False]
     assert pages[-1].done
     assert pages[-1].cursor == {"updated": ms(NOW) + 1000}
@@ -318,13 +318,13 @@ def test_repeated_token_ends_with_a_gap_and_goes_on():
 def test_empty_page_ends_the_walk(document):
     """No issues is the end, whatever else the answer says."""
     answer, _ = replies(document)
-    (page,) = walk(BACKFILL, answer, make_connection())
+    (page,) = sync_run(BACKFILL, answer, make_connection())
     assert page.done
     assert page.items == 0
 
 
 def test_expired_token_restarts_from_the_cursor():
-    """A 400 to a token begins the same second anew; a 400 without one is an error."""
+    """A 400 to a token begins the same second again; a 400 without one is an error."""
     cursor = {"since": 5000, "started": 0, "token": "old", "used": ["x"]}
     context = SyncContext(app=APP, connection=make_connection())
     answer, _ = replies(reply({"errorMessages": ["expired"]}, 400))
@@ -340,7 +340,7 @@ def test_removed_search_is_an_error_and_not_an_empty_site():
     """A 410 is never "no issues"."""
     answer, _ = replies(reply({"errorMessages": ["removed"]}, 410))
     with pytest.raises(UnexpectedResponseError):
-        walk(BACKFILL, answer, make_connection())
+        sync_run(BACKFILL, answer, make_connection())
 
 
 def test_site_without_bulk_changelog_is_asked_issue_by_issue():
@@ -357,8 +357,8 @@ def test_site_without_bulk_changelog_is_asked_issue_by_issue():
             return reply({"values": site.histories[issue_id], "isLast": True})
         return site.answer(request)
 
-    assert facts(drafts_of(walk(BACKFILL, answer, make_connection()))) == facts(
-        drafts_of(walk(BACKFILL, site.answer, make_connection()))
+    assert facts(drafts_of(sync_run(BACKFILL, answer, make_connection()))) == facts(
+        drafts_of(sync_run(BACKFILL, site.answer, make_connection()))
     )
 
 
@@ -382,7 +382,7 @@ def test_an_issue_whose_details_are_closed_steps_aside():
             return reply({"values": site.histories[still_open], "isLast": True})
         return site.answer(request)
 
-    pages = walk(BACKFILL, answer, make_connection())
+    pages = sync_run(BACKFILL, answer, make_connection())
     kinds = sorted(draft.kind.value for draft in drafts_of(pages))
     assert kinds == ["issue_closed", "issue_commented", "issue_created", "issue_created"]
     skipped = {item.reference for page in pages for item in page.skipped}
@@ -393,7 +393,7 @@ def test_only_numbers_go_into_a_path():
     """An id that would climb out of its place in the URL is never asked for."""
     stray = {"id": "..", "key": "A-1", "fields": {"created": stamp(NOW), "updated": stamp(NOW)}}
     answer, asked = replies({"issues": [stray]})
-    walk(BACKFILL, answer, make_connection())
+    sync_run(BACKFILL, answer, make_connection())
     assert len(asked) == 1
 
 
@@ -404,7 +404,7 @@ def test_unknown_statuses_are_learnt():
     (issue_id,) = site.issues
     site.move(issue_id, "5")
     site.move(issue_id, "3")
-    pages = walk(BACKFILL, site.answer, make_connection(metadata={}))
+    pages = sync_run(BACKFILL, site.answer, make_connection(metadata={}))
     assert [draft.kind.value for draft in drafts_of(pages)] == ["issue_created", "issue_closed", "issue_reopened"]
     assert pages[0].connection_metadata == {"status_categories": STATUSES}
 
@@ -416,7 +416,7 @@ def test_one_bad_item_steps_aside():
     logs = {"issueChangeLogs": [{"issueId": "1", "changeHistories": [{"id": None}, 7, {"id": "5", "items": [{}]}]}]}
     none = {"comments": [], "total": 0}
     answer, _ = replies(page, logs, none, none)
-    (result,) = walk(BACKFILL, answer, make_connection())
+    (result,) = sync_run(BACKFILL, answer, make_connection())
     assert [draft.dedupe_key for draft in result.signals] == [f"jira:{CLOUD}:issue:1:created"]
     assert len(result.skipped) == 6
     assert result.items == 4
@@ -444,7 +444,7 @@ def test_hostile_search_answers_never_crash(data):
 
     site.embed = False
     with contextlib.suppress(UnexpectedResponseError):
-        walk(BACKFILL, answer, make_connection(metadata={}), cap=50)
+        sync_run(BACKFILL, answer, make_connection(metadata={}), cap=50)
 
 
 def spoil(data, document):
@@ -487,6 +487,6 @@ def test_walk_needs_no_more_than_one_call_more_than_its_pages():
         asked.append(request.url)
         return site.answer(request)
 
-    walk(BACKFILL, answer, make_connection())
+    sync_run(BACKFILL, answer, make_connection())
     assert len(asked) == 2
     assert JIRA.sync is not None

@@ -1,4 +1,4 @@
-"""What Slack's room accounts for together."""
+"""What Slack's package accounts for together."""
 
 from collections import Counter
 

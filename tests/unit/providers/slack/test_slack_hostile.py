@@ -84,7 +84,7 @@ def test_any_bytes_under_a_good_signature_are_refused_or_ignored(body):
 
 @given(event=JSON, outer=st.dictionaries(st.sampled_from(["type", "team_id", "authorizations", "challenge"]), JSON))
 def test_any_json_under_a_good_signature_is_refused_or_ignored(event, outer):
-    """An inner event of any shape never breaks the room."""
+    """An inner event of any shape never breaks the package."""
     assert_understood_or_refused(
         json.dumps({"type": "event_callback", "team_id": "T1", "event": event} | outer).encode()
     )

@@ -15,7 +15,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers.slack import SLACK
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 
@@ -84,7 +84,7 @@ def test_429_waits_as_long_as_slack_says(header, seconds):
     error = LIMITS.read_failure(REQUEST, answer({"ok": False, "error": "ratelimited"}, 429, headers), NOW)
     assert isinstance(error, RateLimitedError)
     assert error.retry_at == NOW + timedelta(seconds=seconds)
-    assert (error.scope, error.reach) == ("conversations.history", Reach.ACCOUNT)
+    assert (error.scope, error.limit_scope) == ("conversations.history", LimitScope.ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_429_waits_as_long_as_slack_says(header, seconds):
 def test_each_method_of_a_workspace_has_a_budget_of_its_own(method, a_minute):
     """In no minute more than Slack's tier admits; what a limit names is found again in the request."""
     (budget,) = LIMITS.budgets(HttpRequest(method="GET", url=f"https://slack.com/api/{method}?channel=C1"))
-    assert (budget.name, budget.reach) == (method, Reach.ACCOUNT)
+    assert (budget.name, budget.limit_scope) == (method, LimitScope.ACCOUNT)
     assert (budget.requests and budget.requests + budget.burst) == a_minute
 
 

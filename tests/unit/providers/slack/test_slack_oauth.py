@@ -20,7 +20,7 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import HttpResponse
 from connectors.domain.model.oauth import ClientAuthentication, TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.providers.contract import AuthorizationParams, RevokeReach
+from connectors.domain.providers.contract import AuthorizationParams, RevocationScope
 from connectors.domain.providers.slack import SLACK
 
 OAUTH = SLACK.oauth
@@ -319,7 +319,7 @@ def revoke(tokens, replies):
 def test_revoking_uninstalls_the_app():
     """That alone ends events where tokens rotate; so it ends the whole account's install."""
     assert revoke(tokens_of(ROTATING), [{"ok": True}]) == [("apps.uninstall", None)]
-    assert OAUTH.revoke_reach is RevokeReach.ACCOUNT
+    assert OAUTH.revocation_scope is RevocationScope.ACCOUNT
 
 
 @pytest.mark.parametrize("code", ["token_revoked", "account_inactive", "invalid_auth"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, envelope, read, render_draft
 from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.walking import backfill, incremental, walk
+from tests.unit.providers.slack.walking import backfill, incremental, sync_run
 
 ACTIONS = st.lists(
     st.tuples(
@@ -94,11 +94,11 @@ def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
     slack.make_channel("C0")
     play(slack, first)
     plan = backfill(slack, since=NOW - timedelta(days=1))
-    begun = walk(slack, plan)
+    begun = sync_run(slack, plan)
     synced = drafts_of(begun)
     assert set(synced) == shown_by_the_api(slack, pushed(slack))
     play(slack, second)
-    more = walk(slack, incremental(slack, begun[-1].cursor))
+    more = sync_run(slack, incremental(slack, begun[-1].cursor))
     synced |= {key: draft for key, draft in drafts_of(more).items() if key not in synced}
     push = pushed(slack)
     shown = shown_by_the_api(slack, push)
@@ -107,5 +107,5 @@ def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
         assert (draft["kind"], draft["occurred_at"]) == (push[key]["kind"], push[key]["occurred_at"])
         assert draft["subject"][:2] == push[key]["subject"][:2]
         assert draft["url"] == push[key]["url"]
-    assert set(drafts_of(walk(slack, incremental(slack, begun[-1].cursor)))) == set(drafts_of(more))
+    assert set(drafts_of(sync_run(slack, incremental(slack, begun[-1].cursor)))) == set(drafts_of(more))
     assert all(key.startswith(f"slack:{TEAM}:") for key in push)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, answer, converse
 from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.walking import backfill, context_of, incremental, keys_of, now_of, walk
+from tests.unit.providers.slack.walking import backfill, context_of, incremental, keys_of, now_of, sync_run
 
 from connectors.domain.model.errors import (
     InsufficientScopeError,
@@ -50,14 +50,14 @@ def busy_workspace(**options):
 def test_a_backfill_reads_channels_messages_threads_and_edits(options):
     """Short and empty pages with a cursor change nothing."""
     slack, expected = busy_workspace(**options)
-    assert keys_of(walk(slack, backfill(slack))) == expected
+    assert keys_of(sync_run(slack, backfill(slack))) == expected
 
 
 def test_every_page_resumes_from_its_cursor_alone():
     """Killed after any page, the rest of the walk gives the rest of the signals."""
     slack, expected = busy_workspace(page=1)
     plan, context = backfill(slack), context_of()
-    pages = walk(slack, plan)
+    pages = sync_run(slack, plan)
     for index, page in enumerate(pages[:-1]):
         again = converse(SLACK.sync.read_page(context, plan, json.loads(json.dumps(page.cursor))), slack.reply)
         assert again == pages[index + 1]
@@ -70,9 +70,9 @@ def test_the_upper_end_is_fixed_when_the_walk_starts():
     plan = backfill(slack)
     slack.second += 10
     late = slack.post("C1", "late")
-    pages = walk(slack, plan)
+    pages = sync_run(slack, plan)
     assert keys_of(pages) == expected
-    assert key("C1", late, "posted") in keys_of(walk(slack, incremental(slack, pages[-1].cursor)))
+    assert key("C1", late, "posted") in keys_of(sync_run(slack, incremental(slack, pages[-1].cursor)))
 
 
 def test_nothing_outside_the_asked_window_is_emitted():
@@ -84,26 +84,26 @@ def test_nothing_outside_the_asked_window_is_emitted():
         slack.second += 100
         times.append(slack.post("C1"))
     plan = backfill(slack, since=ts_instant(times[1]), until=ts_instant(times[3]))
-    assert keys_of(walk(slack, plan)) == {key("C1", ts, "posted") for ts in times[1:4]}
+    assert keys_of(sync_run(slack, plan)) == {key("C1", ts, "posted") for ts in times[1:4]}
 
 
 def test_a_baseline_asks_nothing_and_the_next_walk_emits_nothing_older():
     """Without a stored cursor an incremental walk only notes where it is."""
     slack, _ = busy_workspace()
-    (page,) = walk(slack, incremental(slack, None))
+    (page,) = sync_run(slack, incremental(slack, None))
     assert (page.done, page.signals, slack.asked) == (True, (), [])
     slack.second += 5
     new = slack.post("C1", "new")
-    assert keys_of(walk(slack, incremental(slack, page.cursor))) == {key("C1", new, "posted")}
+    assert keys_of(sync_run(slack, incremental(slack, page.cursor))) == {key("C1", new, "posted")}
 
 
 def test_an_incremental_walk_overlaps_the_one_before():
     """Slack's clock and ours may differ by minutes: what falls between is read by the overlap."""
     slack, _ = busy_workspace()
-    cursor = walk(slack, backfill(slack, started_at=now_of(slack) + timedelta(minutes=4)))[-1].cursor
+    cursor = sync_run(slack, backfill(slack, started_at=now_of(slack) + timedelta(minutes=4)))[-1].cursor
     late = slack.post("C1", "stamped before the end of the window, seen after it")
     plan = incremental(slack, cursor, started_at=now_of(slack) + timedelta(minutes=8))
-    assert key("C1", late, "posted") in keys_of(walk(slack, plan))
+    assert key("C1", late, "posted") in keys_of(sync_run(slack, plan))
 
 
 def test_a_new_reply_to_an_old_parent_is_found_within_the_look_back():
@@ -112,12 +112,12 @@ def test_a_new_reply_to_an_old_parent_is_found_within_the_look_back():
     slack.make_channel("C1")
     parent = slack.post("C1")
     slack.second += 600
-    cursor = walk(slack, backfill(slack))[-1].cursor
+    cursor = sync_run(slack, backfill(slack))[-1].cursor
     slack.second += 3 * 86_400
     reply = slack.post("C1", thread=parent)
-    assert keys_of(walk(slack, incremental(slack, cursor))) == {key("C1", reply, "posted")}
+    assert keys_of(sync_run(slack, incremental(slack, cursor))) == {key("C1", reply, "posted")}
     none = context_of(options={"thread_lookback_days": "0"})
-    assert keys_of(walk(slack, incremental(slack, cursor), none)) == set()
+    assert keys_of(sync_run(slack, incremental(slack, cursor), none)) == set()
 
 
 def test_an_edited_reply_is_found_with_the_next_reply_to_its_thread():
@@ -127,13 +127,13 @@ def test_an_edited_reply_is_found_with_the_next_reply_to_its_thread():
     parent = slack.post("C1")
     old = slack.post("C1", thread=parent)
     slack.second += 86_400
-    cursor = walk(slack, backfill(slack))[-1].cursor
+    cursor = sync_run(slack, backfill(slack))[-1].cursor
     slack.second += 600
     slack.edit("C1", old, "better")
     edit = slack.messages["C1"][old]["edited"]["ts"]
-    assert keys_of(walk(slack, incremental(slack, cursor))) == set()
+    assert keys_of(sync_run(slack, incremental(slack, cursor))) == set()
     new = slack.post("C1", thread=parent)
-    found = keys_of(walk(slack, incremental(slack, cursor)))
+    found = keys_of(sync_run(slack, incremental(slack, cursor)))
     assert found == {key("C1", new, "posted"), key("C1", old, "edited", edit)}
 
 
@@ -176,10 +176,10 @@ def test_nothing_slips_while_people_go_on(meddling, page):
         return response
 
     slack.reply = reply
-    first = walk(slack, plan)
+    first = sync_run(slack, plan)
     slack.reply = answer_to
     slack.tick(600)
-    found = keys_of(first) | keys_of(walk(slack, incremental(slack, first[-1].cursor)))
+    found = keys_of(first) | keys_of(sync_run(slack, incremental(slack, first[-1].cursor)))
     standing = slack.messages["C1"]
     assert {key("C1", ts, "posted") for ts in standing} <= found
     assert {key("C1", ts, "edited", m["edited"]["ts"]) for ts, m in standing.items() if "edited" in m} <= found
@@ -196,16 +196,16 @@ def test_a_page_that_is_not_what_was_asked_for_does_not_end_the_walk_early():
         return page
 
     slack.on_conversations_history = history
-    assert keys_of(walk(slack, backfill(slack))) == expected
+    assert keys_of(sync_run(slack, backfill(slack))) == expected
 
 
 def test_threads_without_news_are_not_asked():
     """Every call counts against a limit of fifty, or one, a minute."""
     slack, _ = busy_workspace()
     slack.second += 600
-    cursor = walk(slack, backfill(slack))[-1].cursor
+    cursor = sync_run(slack, backfill(slack))[-1].cursor
     slack.asked.clear()
-    walk(slack, incremental(slack, cursor))
+    sync_run(slack, incremental(slack, cursor))
     assert "conversations.replies" not in [method for method, _ in slack.asked]
 
 
@@ -221,7 +221,7 @@ def test_a_dead_cursor_falls_back_to_times():
         return original(request)
 
     slack.reply = reply
-    assert keys_of(walk(slack, backfill(slack))) == expected
+    assert keys_of(sync_run(slack, backfill(slack))) == expected
 
 
 def test_an_invalid_cursor_where_none_was_sent_is_an_error():
@@ -229,14 +229,14 @@ def test_an_invalid_cursor_where_none_was_sent_is_an_error():
     slack, _ = busy_workspace()
     slack.refusals["conversations.history"] = ["invalid_cursor"]
     with pytest.raises(UnexpectedResponseError):
-        walk(slack, backfill(slack))
+        sync_run(slack, backfill(slack))
 
 
 def test_channels_that_we_are_not_in_are_skipped_and_named():
     """ "Sync runs but no messages" is nearly always this."""
     slack, expected = busy_workspace()
     slack.make_channel("C3", member=False)
-    pages = walk(slack, backfill(slack))
+    pages = sync_run(slack, backfill(slack))
     assert keys_of(pages) == expected | {key("channel", "C3", "created")}
     assert [item.reference for page in pages for item in page.skipped] == ["C3"]
 
@@ -247,7 +247,7 @@ def test_the_bot_joins_public_channels_where_it_is_told_to():
     slack.make_channel("C3", member=False)
     slack.make_channel("C4", member=False, private=True)
     posted = slack.post("C3")
-    pages = walk(slack, backfill(slack), context_of(options={"join_public_channels": "true"}))
+    pages = sync_run(slack, backfill(slack), context_of(options={"join_public_channels": "true"}))
     assert keys_of(pages) == expected | {key("channel", "C3", "created"), key("C3", posted, "posted")}
     assert [item.reference for page in pages for item in page.skipped] == ["C4"]
 
@@ -258,7 +258,7 @@ def test_a_channel_that_cannot_be_joined_is_skipped(error):
     slack, expected = busy_workspace()
     slack.make_channel("C0", member=False)
     slack.refusals["conversations.join"] = [error]
-    pages = walk(slack, backfill(slack), context_of(options={"join_public_channels": "yes"}))
+    pages = sync_run(slack, backfill(slack), context_of(options={"join_public_channels": "yes"}))
     assert keys_of(pages) == expected | {key("channel", "C0", "created")}
 
 
@@ -267,7 +267,7 @@ def test_a_channel_that_refuses_is_skipped_and_the_walk_goes_on(error):
     """One channel's trouble is not the job's."""
     slack, expected = busy_workspace()
     slack.refusals["conversations.history"] = [error]
-    pages = walk(slack, backfill(slack))
+    pages = sync_run(slack, backfill(slack))
     assert keys_of(pages) == {k for k in expected if ":C1:" not in k or "channel:C1" in k}
     assert [item.reference for page in pages for item in page.skipped] == ["C1"]
 
@@ -276,7 +276,7 @@ def test_a_thread_that_is_gone_is_skipped():
     """It may be deleted between the history's page and its replies."""
     slack, expected = busy_workspace()
     slack.refusals["conversations.replies"] = ["thread_not_found"]
-    found = keys_of(walk(slack, backfill(slack)))
+    found = keys_of(sync_run(slack, backfill(slack)))
     assert found < expected
     assert len(expected - found) == 3
 
@@ -290,7 +290,7 @@ def test_a_dead_token_ends_the_walk(error, raised):
     slack, _ = busy_workspace()
     slack.refusals["conversations.list"] = [error]
     with pytest.raises(raised):
-        walk(slack, backfill(slack))
+        sync_run(slack, backfill(slack))
 
 
 def test_one_bad_message_steps_aside():
@@ -305,7 +305,7 @@ def test_one_bad_message_steps_aside():
         return page
 
     slack.on_conversations_history = history
-    pages = walk(slack, backfill(slack))
+    pages = sync_run(slack, backfill(slack))
     assert expected <= keys_of(pages)
     assert {item.reference for page in pages for item in page.skipped} == {"C1/?", "C2/?"}
 
@@ -315,7 +315,7 @@ def test_names_are_learnt_on_the_way():
     slack, _ = busy_workspace(page=1)
     slack.people = [{"id": "U1", "profile": {"display_name": "ada"}}, {"id": "U2", "name": "bob"}, {"name": "no id"}]
     metadata = {}
-    for page in walk(slack, backfill(slack)):
+    for page in sync_run(slack, backfill(slack)):
         metadata.update(page.connection_metadata)
     assert metadata["people_names"] == {"U1": "ada", "U2": "bob"}
     assert metadata["channel_names"] == {"C1": "c1", "C2": "c2"}
@@ -325,10 +325,10 @@ def test_names_are_learnt_on_the_way():
 def test_names_of_people_are_read_again_after_a_day(age, asked):
     """People join and rename themselves; every walk would be too often."""
     slack, _ = busy_workspace()
-    cursor = walk(slack, SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack)))[-1].cursor
+    cursor = sync_run(slack, SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack)))[-1].cursor
     slack.post("C1", "news")
     metadata = {"people_names": {}, "people_read_at": rfc3339(now_of(slack) - age)}
-    walk(slack, incremental(slack, cursor), context_of(metadata=metadata))
+    sync_run(slack, incremental(slack, cursor), context_of(metadata=metadata))
     assert ("users.list" in dict(slack.asked)) is asked
 
 
@@ -339,7 +339,7 @@ def test_the_names_of_channels_that_are_read_come_first(monkeypatch):
     for number in range(5):
         slack.make_channel(f"C{number}", member=number == 4)
     metadata = {}
-    for page in walk(slack, backfill(slack)):
+    for page in sync_run(slack, backfill(slack)):
         metadata.update(page.connection_metadata)
     assert metadata["channel_names"] == {"C4": "c4", "C0": "c0"}
 
@@ -349,26 +349,26 @@ def test_a_walk_goes_on_without_names(error):
     """They are a comfort."""
     slack, expected = busy_workspace()
     slack.refusals["users.list"] = [error]
-    assert keys_of(walk(slack, backfill(slack))) == expected
+    assert keys_of(sync_run(slack, backfill(slack))) == expected
 
 
 def test_only_what_was_granted_is_asked():
     """Asking for private channels without their scopes would fail the whole call."""
     slack, _ = busy_workspace()
-    walk(slack, backfill(slack), context_of(scopes=("channels:read", "channels:history")))
+    sync_run(slack, backfill(slack), context_of(scopes=("channels:read", "channels:history")))
     methods = dict(slack.asked)
     assert methods["conversations.list"]["types"] == "public_channel"
     assert "users.list" not in methods
     slack.asked.clear()
-    walk(slack, backfill(slack), context_of(scopes=("user:groups:read", "user:groups:history")))
+    sync_run(slack, backfill(slack), context_of(scopes=("user:groups:read", "user:groups:history")))
     assert dict(slack.asked)["conversations.list"]["types"] == "public_channel,private_channel"
 
 
 def test_one_channel_can_be_read_alone_and_claims_nothing_for_the_others():
     """A targeted walk leaves the stored position as it was."""
     slack, _ = busy_workspace()
-    full = walk(slack, backfill(slack))[-1].cursor
-    pages = walk(slack, incremental(slack, full, target="C2"))
+    full = sync_run(slack, backfill(slack))[-1].cursor
+    pages = sync_run(slack, incremental(slack, full, target="C2"))
     assert {params.get("channel") for method, params in slack.asked[-1:]} == {"C2"}
     assert pages[-1].cursor["high"] == full["high"]
 
@@ -376,9 +376,9 @@ def test_one_channel_can_be_read_alone_and_claims_nothing_for_the_others():
 def test_a_backfill_of_the_past_does_not_move_the_incremental_position():
     """Or what lies between would never be read."""
     slack, _ = busy_workspace()
-    last = walk(slack, incremental(slack, None))[-1].cursor
+    last = sync_run(slack, incremental(slack, None))[-1].cursor
     old = backfill(slack, since=NOW - timedelta(days=40), until=NOW - timedelta(days=30), last_cursor=last)
-    assert walk(slack, old)[-1].cursor["high"] == last["high"]
+    assert sync_run(slack, old)[-1].cursor["high"] == last["high"]
 
 
 def test_the_page_size_is_a_setting_and_fifteen_are_accepted():
@@ -386,7 +386,7 @@ def test_the_page_size_is_a_setting_and_fifteen_are_accepted():
     slack = FakeSlack(page=15)
     slack.make_channel("C1")
     posts = [slack.post("C1") for _ in range(40)]
-    found = keys_of(walk(slack, backfill(slack), context_of(options={"page_size": "500"})))
+    found = keys_of(sync_run(slack, backfill(slack), context_of(options={"page_size": "500"})))
     assert {key("C1", ts, "posted") for ts in posts} <= found
     assert dict(slack.asked)["conversations.history"]["limit"] == "500"
 
@@ -400,7 +400,7 @@ def test_a_wrong_setting_names_its_variable(options):
     """With what was found and what is expected."""
     slack, _ = busy_workspace()
     with pytest.raises(SettingsError, match="POBLYSH_SLACK_"):
-        walk(slack, backfill(slack), context_of(options=options))
+        sync_run(slack, backfill(slack), context_of(options=options))
 
 
 @pytest.mark.parametrize("cursor", [{}, {"phase": "messages"}, {"phase": "x", "low": 7}, {"phase": ["done"]}])
@@ -415,8 +415,8 @@ def test_a_cursor_of_another_version_begins_again(cursor):
 def test_an_empty_window_is_done_at_once():
     """Two walks started in the same instant, or a clock that went back."""
     slack, _ = busy_workspace()
-    cursor = walk(slack, incremental(slack, None))[-1].cursor
+    cursor = sync_run(slack, incremental(slack, None))[-1].cursor
     plan = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack) - timedelta(hours=1), last_cursor=cursor)
-    (page,) = walk(slack, plan)
+    (page,) = sync_run(slack, plan)
     assert page.done
     assert page.cursor["high"] == cursor["high"]

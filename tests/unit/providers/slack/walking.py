@@ -1,4 +1,4 @@
-"""Drive the room's walks against the fake, the way the engine does: page by page, cursor through JSON."""
+"""Drive the package's walks against the fake, the way the engine does: page by page, cursor through JSON."""
 
 import json
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ def incremental(slack: FakeSlack, last_cursor: Any, **changes: Any) -> SyncPlan:
     )
 
 
-def walk(slack: FakeSlack, plan: SyncPlan, context: SyncContext | None = None) -> list[SyncPage]:
+def sync_run(slack: FakeSlack, plan: SyncPlan, context: SyncContext | None = None) -> list[SyncPage]:
     """Every page of a walk."""
     context = context or context_of()
     cursor = converse(SLACK.sync.start(context, plan), slack.reply)

@@ -11,7 +11,7 @@ from tests.support.zoho import NOW, FakeCliq, backfill, facts, keys, make_app, m
 
 from connectors.domain.model.errors import RateLimitedError
 from connectors.domain.model.http import HttpRequest
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ, sync
 from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS
@@ -22,8 +22,8 @@ def connection(**changes):
     return make_connection("zoho-cliq", **changes)
 
 
-def walk(cliq, plan_, known=None, **more):
-    return zoho.walk(ZOHO_CLIQ, cliq.answer, plan_, known or connection(), **more)[0]
+def sync_run(cliq, plan_, known=None, **more):
+    return zoho.sync_run(ZOHO_CLIQ, cliq.answer, plan_, known or connection(), **more)[0]
 
 
 def drafts(pages):
@@ -51,7 +51,7 @@ def test_windows_cover_a_busy_chat(newest_first):
     cliq = busy(newest_first=newest_first)
     for number in range(1000):
         cliq.post("CT_1", seconds=0.001 if number % 7 else 30)
-    pages = walk(cliq, backfill(cliq.now + timedelta(seconds=1)))
+    pages = sync_run(cliq, backfill(cliq.now + timedelta(seconds=1)))
     assert keys(pages) == {f"cliq:eu:CT_1:{one['id']}" for one in cliq.chats["CT_1"]}
     assert len(reads(cliq)) < 16
     assert [page.gap for page in pages if page.gap] == []
@@ -65,7 +65,7 @@ def test_a_millisecond_with_more_than_a_page(newest_first):
     for _ in range(130):
         cliq.post("CT_1", seconds=0)
     after = cliq.post("CT_1")
-    pages = walk(cliq, backfill(cliq.now))
+    pages = sync_run(cliq, backfill(cliq.now))
     assert [page.gap for page in pages if page.gap]
     assert keys(pages) >= {f"cliq:eu:CT_1:{before['id']}", f"cliq:eu:CT_1:{after['id']}"}
 
@@ -79,7 +79,7 @@ def test_a_vendor_that_ignores_the_window_is_left_alone():
     def answer(request):
         return reply({"data": other}) if "/messages" in request.url else cliq.answer(request)
 
-    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    pages = zoho.sync_run(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
     assert [page.gap for page in pages if page.gap]
     assert keys(pages) == set()
 
@@ -98,7 +98,7 @@ def test_messages_that_are_deleted_while_a_chat_is_read_hide_no_other(newest_fir
         cliq.chats["CT_1"] = [one for one in cliq.chats["CT_1"] if one["id"] in stay]
 
     cliq.on_read = delete
-    pages = walk(cliq, backfill(cliq.now))
+    pages = sync_run(cliq, backfill(cliq.now))
     assert keys(pages) >= {f"cliq:eu:CT_1:{one}" for one in stay}
 
 
@@ -110,7 +110,7 @@ def test_a_chat_with_just_a_page_teaches_nothing_wrong(count):
         cliq.post("CT_1", seconds=1)
         if number < count:
             cliq.post("CT_2", seconds=1)
-    pages = walk(cliq, backfill(cliq.now))
+    pages = sync_run(cliq, backfill(cliq.now))
     assert keys(pages) == {f"cliq:eu:{chat}:{one['id']}" for chat in cliq.chats for one in cliq.chats[chat]}
 
 
@@ -129,7 +129,7 @@ def test_a_channel_that_slips_between_two_pages_of_the_list_is_found():
             cliq.chats.pop("CT_0", None)
         return found
 
-    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    pages = zoho.sync_run(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
     assert {one.container.id for one in drafts(pages)} == {f"CT_{number}" for number in range(1, 6)}
     assert len(listed) < 12
 
@@ -162,7 +162,7 @@ def test_more_direct_chats_than_a_page_are_all_read(newest_first, monkeypatch):
         return reply({"chats": [{"chat_id": chat, "last_modified_time": when} for when, chat in rows]})
 
     app = make_app("zoho-cliq", options={"direct_messages": "true"})
-    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(at), connection(), app=app)[0]
+    pages = zoho.sync_run(ZOHO_CLIQ, answer, backfill(at), connection(), app=app)[0]
     assert keys(pages) == expected
     assert [page.gap for page in pages if page.gap] == []
 
@@ -177,9 +177,9 @@ def test_a_chat_that_was_refused_is_asked_again_without_news():
         refused = "CT_1/messages" in request.url
         return reply({"message": "a technical error"}, 400) if refused else cliq.answer(request)
 
-    cursor = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0][-1].cursor
+    cursor = zoho.sync_run(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0][-1].cursor
     cliq.now += timedelta(hours=5)
-    assert keys(walk(cliq, plan(cliq.now, last_cursor=cursor))) == {f"cliq:eu:CT_1:{message['id']}"}
+    assert keys(sync_run(cliq, plan(cliq.now, last_cursor=cursor))) == {f"cliq:eu:CT_1:{message['id']}"}
 
 
 def test_idle_chats_are_not_read():
@@ -187,11 +187,11 @@ def test_idle_chats_are_not_read():
     cliq = busy()
     cliq.post("CT_1")
     cliq.now += timedelta(minutes=10)
-    cursor = walk(cliq, backfill(cliq.now))[-1].cursor
+    cursor = sync_run(cliq, backfill(cliq.now))[-1].cursor
     cliq.now += timedelta(hours=2)
     cliq.requests.clear()
     new = cliq.post("CT_2")
-    pages = walk(cliq, plan(cliq.now, last_cursor=cursor))
+    pages = sync_run(cliq, plan(cliq.now, last_cursor=cursor))
     assert keys(pages) == {f"cliq:eu:CT_2:{new['id']}"}
     assert len(reads(cliq)) == 1
 
@@ -200,11 +200,11 @@ def test_marks_of_channels_that_were_left_are_forgotten():
     """A cursor has the channels that the user is in; with direct messages nobody lists all chats, and all stay."""
     cliq = busy()
     cliq.post("CT_1")
-    cursor = walk(cliq, backfill(cliq.now))[-1].cursor
+    cursor = sync_run(cliq, backfill(cliq.now))[-1].cursor
     cursor = {**cursor, "marks": {**cursor["marks"], "CT_left": 5}}
-    assert "CT_left" not in walk(cliq, plan(cliq.now, last_cursor=cursor))[-1].cursor["marks"]
+    assert "CT_left" not in sync_run(cliq, plan(cliq.now, last_cursor=cursor))[-1].cursor["marks"]
     app = make_app("zoho-cliq", options={"direct_messages": "true"})
-    assert "CT_left" in walk(cliq, plan(cliq.now, last_cursor=cursor), app=app)[-1].cursor["marks"]
+    assert "CT_left" in sync_run(cliq, plan(cliq.now, last_cursor=cursor), app=app)[-1].cursor["marks"]
 
 
 def test_without_the_list_of_chats_all_channels_are_read():
@@ -217,7 +217,7 @@ def test_without_the_list_of_chats_all_channels_are_read():
             return reply({"code": "oauthtoken_scope_invalid", "message": "no"}, 403)
         return cliq.answer(request)
 
-    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    pages = zoho.sync_run(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
     assert keys(pages) == {f"cliq:eu:CT_3:{message['id']}"}
     assert len(reads(cliq)) == 3
 
@@ -233,7 +233,7 @@ def test_a_chat_that_was_left_steps_aside():
             return reply({"message": "does not have enough permission"}, 403)
         return cliq.answer(request)
 
-    pages = zoho.walk(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
+    pages = zoho.sync_run(ZOHO_CLIQ, answer, backfill(cliq.now), connection())[0]
     assert keys(pages) == {f"cliq:eu:CT_2:{message['id']}"}
     assert "CT_1" not in pages[-1].cursor["marks"]
 
@@ -243,9 +243,9 @@ def test_a_chat_that_was_left_steps_aside():
 def test_a_throttle_waits_the_lock_out(status, document):
     """Both forms give the instant at which the lock ends."""
     with pytest.raises(RateLimitedError) as caught:
-        zoho.walk(ZOHO_CLIQ, lambda _: reply(document, status), backfill(), connection())
+        zoho.sync_run(ZOHO_CLIQ, lambda _: reply(document, status), backfill(), connection())
     assert caught.value.retry_at == NOW + timedelta(minutes=10)
-    assert (caught.value.scope, caught.value.reach) == ("channels", Reach.ACCOUNT)
+    assert (caught.value.scope, caught.value.limit_scope) == ("channels", LimitScope.ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_service_rows_and_our_own_bot_are_left_out():
     cliq = busy()
     cliq.post("CT_1", kind="info")
     cliq.post("CT_1", sender="b-2")
-    assert keys(walk(cliq, backfill(cliq.now), app=app)) == set()
+    assert keys(sync_run(cliq, backfill(cliq.now), app=app)) == set()
     outcomes = [zoho.receive(ZOHO_CLIQ, body, connection(), app=app) for body in cliq.pushed]
     assert [one.reason for one in outcomes] == ["a service message", "our own bot's"]
 
@@ -296,11 +296,11 @@ DEEDS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
 def test_any_sequence_by_push_by_sync_and_by_both(deeds, newest_first, with_ids, twice):
     """Push only, sync only, both, and everything twice agree on every message that was posted."""
     cliq = busy(newest_first=newest_first, with_ids=with_ids)
-    cursor, found = walk(cliq, plan(cliq.now))[-1].cursor, []
+    cursor, found = sync_run(cliq, plan(cliq.now))[-1].cursor, []
     for deed in deeds:
         if deed == "sync":
             for _ in range(1 + twice):
-                pages = walk(cliq, plan(cliq.now, last_cursor=cursor))
+                pages = sync_run(cliq, plan(cliq.now, last_cursor=cursor))
                 found += drafts(pages)
             cursor = pages[-1].cursor
         elif deed == "edit":
@@ -308,14 +308,14 @@ def test_any_sequence_by_push_by_sync_and_by_both(deeds, newest_first, with_ids,
                 cliq.edit("CT_1", 0)
         else:
             cliq.post(deed if deed != "fast" else "CT_2", seconds=0 if deed == "fast" else 61)
-    pages, known = zoho.walk(ZOHO_CLIQ, cliq.answer, plan(cliq.now, last_cursor=cursor), connection())
+    pages, known = zoho.sync_run(ZOHO_CLIQ, cliq.answer, plan(cliq.now, last_cursor=cursor), connection())
     found += drafts(pages)
     told = []
     for outcome in pushed(cliq, known) * (1 + twice):
         told += outcome.signals
         if outcome.needs_sync:
             target = plan(cliq.now, target=outcome.sync_target)
-            told += drafts(walk(cliq, target, known))
+            told += drafts(sync_run(cliq, target, known))
     posted = {one.dedupe_key for one in found}
     assert {one.dedupe_key for one in told if one.kind is SignalKind.MESSAGE_POSTED} <= posted
     if with_ids:

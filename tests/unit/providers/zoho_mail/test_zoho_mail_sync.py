@@ -19,8 +19,8 @@ from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind
 from connectors.domain.providers.zoho_mail.signals import MAIL
 
 
-def walk(mailbox, plan_, connection=None, **more):
-    return zoho.walk(ZOHO_MAIL, mailbox.answer, plan_, connection or make_connection(), **more)[0]
+def sync_run(mailbox, plan_, connection=None, **more):
+    return zoho.sync_run(ZOHO_MAIL, mailbox.answer, plan_, connection or make_connection(), **more)[0]
 
 
 def drafts(pages):
@@ -41,7 +41,7 @@ def test_a_backfill_finds_what_the_webhook_told_and_more():
     for folder in ("10", "50", "30", "10"):
         mailbox.arrive(folder)
     sent = mailbox.arrive(sent=True)
-    read = drafts(walk(mailbox, backfill()))
+    read = drafts(sync_run(mailbox, backfill()))
     assert facts(one for one in read if one.kind is SignalKind.EMAIL_RECEIVED) == facts(pushed(mailbox))
     assert {one.dedupe_key for one in read if one.kind is SignalKind.EMAIL_SENT} == {key(sent)}
 
@@ -50,10 +50,10 @@ def test_the_first_read_is_a_baseline():
     """Without a cursor nothing is emitted and nothing is asked; what comes later is told by the next walk."""
     mailbox = FakeMailbox()
     mailbox.arrive()
-    first = walk(mailbox, plan(mailbox.now + timedelta(seconds=1)))
+    first = sync_run(mailbox, plan(mailbox.now + timedelta(seconds=1)))
     assert (keys(first), mailbox.requests) == (set(), [])
     later = mailbox.arrive()
-    assert keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor))) == {key(later)}
+    assert keys(sync_run(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor))) == {key(later)}
 
 
 def test_paging_survives_mail_that_leaves_the_list():
@@ -75,7 +75,7 @@ def test_paging_survives_mail_that_leaves_the_list():
             move_some()
 
     mailbox.before_list = after_list
-    assert keys(walk(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
+    assert keys(sync_run(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
 
 
 def test_the_whole_tail_may_vanish():
@@ -91,7 +91,7 @@ def test_the_whole_tail_may_vanish():
                 mailbox.delete(mail_id)
 
     mailbox.before_list = remove
-    assert keys(walk(mailbox, backfill(mailbox.now))) >= {key(one) for one in ids if one not in set(gone)}
+    assert keys(sync_run(mailbox, backfill(mailbox.now))) >= {key(one) for one in ids if one not in set(gone)}
 
 
 @pytest.mark.parametrize(("old", "new"), [("50", "10"), ("10", "50")])
@@ -107,15 +107,15 @@ def test_mail_that_moves_between_folders_during_a_backfill_is_read(old, new):
                 mailbox.move(mail_id, new)
 
     mailbox.before_list = move
-    assert keys(walk(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
+    assert keys(sync_run(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
 
 
 def test_mail_that_moves_between_folders_during_an_incremental_walk_is_read_by_the_next():
     """What passed from a folder still to be read into one that was through, older than its mark, is found."""
     mailbox = FakeMailbox()
-    cursor = walk(mailbox, plan(mailbox.now))[-1].cursor
+    cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
     mailbox.arrive("10")
-    cursor = walk(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor
+    cursor = sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor
     found = set()
     for old, new in (("10", "50"), ("50", "10")):
         hidden = mailbox.arrive(old)
@@ -123,7 +123,7 @@ def test_mail_that_moves_between_folders_during_an_incremental_walk_is_read_by_t
         once = iter([1, 2])
         mailbox.before_list = lambda hidden=hidden, new=new, once=once: next(once, 0) == 1 and mailbox.move(hidden, new)
         for _ in range(2):
-            pages = walk(mailbox, plan(mailbox.now, last_cursor=cursor))
+            pages = sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))
             cursor, found = pages[-1].cursor, found | keys(pages)
             mailbox.arrive(new, seconds=3600)
         assert key(hidden) in found
@@ -132,11 +132,11 @@ def test_mail_that_moves_between_folders_during_an_incremental_walk_is_read_by_t
 def test_an_incremental_walk_costs_one_call_a_folder():
     """Reading again what the walk before read takes no page more."""
     mailbox = FakeMailbox()
-    cursor = walk(mailbox, plan(mailbox.now))[-1].cursor
+    cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
     for _ in range(3):
         mailbox.arrive()
         mailbox.requests.clear()
-        cursor = walk(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor
+        cursor = sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor
         assert len(mailbox.requests) == 1 + 3
 
 
@@ -173,19 +173,19 @@ def test_marks_of_folders_that_are_gone_are_forgotten():
     """A cursor has the folders that there are."""
     mailbox = FakeMailbox()
     mailbox.arrive()
-    cursor = walk(mailbox, backfill(mailbox.now))[-1].cursor
+    cursor = sync_run(mailbox, backfill(mailbox.now))[-1].cursor
     cursor = {**cursor, "marks": {**cursor["marks"], "gone": 5}}
-    assert set(walk(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor["marks"]) == {"10"}
+    assert set(sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))[-1].cursor["marks"]) == {"10"}
 
 
 def test_mail_that_is_listed_late_is_found_in_the_overlap():
     """Delivery order is not receipt order: a message a few minutes older than the mark is still told."""
     mailbox = FakeMailbox()
     mailbox.arrive()
-    first = walk(mailbox, backfill(mailbox.now + timedelta(seconds=1)))
+    first = sync_run(mailbox, backfill(mailbox.now + timedelta(seconds=1)))
     late = mailbox.arrive()
     mailbox.mails[late]["at"] -= 5 * 60_000
-    assert key(late) in keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
+    assert key(late) in keys(sync_run(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
 
 
 def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
@@ -193,9 +193,9 @@ def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
     mailbox = FakeMailbox()
     old, middle = mailbox.arrive(), mailbox.now
     new = mailbox.arrive(seconds=3600)
-    first = walk(mailbox, backfill(mailbox.now, until=middle))
+    first = sync_run(mailbox, backfill(mailbox.now, until=middle))
     assert keys(first) == {key(old)}
-    assert key(new) in keys(walk(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
+    assert key(new) in keys(sync_run(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
 
 
 @given(
@@ -205,7 +205,7 @@ def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
 def test_any_sequence_by_push_by_sync_and_by_both(deeds, twice):
     """Push only, sync only, both, and everything twice agree on all mail that was received."""
     mailbox, cursor, found = FakeMailbox(), None, {}
-    cursor = walk(mailbox, plan(mailbox.now))[-1].cursor
+    cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
     for deed in deeds:
         if deed == "move" and mailbox.mails:
             movable = [one for one in mailbox.mails if mailbox.mails[one]["folder"] == "10"]
@@ -213,16 +213,16 @@ def test_any_sequence_by_push_by_sync_and_by_both(deeds, twice):
                 mailbox.move(movable[0], "50")
         elif deed == "sync":
             for _ in range(1 + twice):
-                pages = walk(mailbox, plan(mailbox.now, last_cursor=cursor))
+                pages = sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))
                 found |= {one.dedupe_key: one for one in drafts(pages)}
             cursor = pages[-1].cursor
         else:
             mailbox.arrive({"client": "50", "spam": "30"}.get(deed, "10"), sent=deed == "sent")
-    found |= {one.dedupe_key: one for one in drafts(walk(mailbox, plan(mailbox.now, last_cursor=cursor)))}
+    found |= {one.dedupe_key: one for one in drafts(sync_run(mailbox, plan(mailbox.now, last_cursor=cursor)))}
     by_push = pushed(mailbox) * (1 + twice)
     received = [one for one in found.values() if one.kind is SignalKind.EMAIL_RECEIVED]
     assert facts(received) == facts(by_push)
-    whole = drafts(walk(mailbox, backfill(mailbox.now)))
+    whole = drafts(sync_run(mailbox, backfill(mailbox.now)))
     assert {one.dedupe_key for one in whole} == set(found)
 
 
@@ -236,7 +236,7 @@ def test_a_removed_folder_steps_aside():
             return reply({"status": {"code": 404}, "data": {"errorCode": "FOLDER_NOT_FOUND"}}, 404)
         return mailbox.answer(request)
 
-    pages = zoho.walk(ZOHO_MAIL, answer, backfill(mailbox.now), make_connection())[0]
+    pages = zoho.sync_run(ZOHO_MAIL, answer, backfill(mailbox.now), make_connection())[0]
     assert keys(pages) == {key(mail)}
     assert {one.reference for page in pages for one in page.skipped} == {"folder 50"}
 
@@ -263,11 +263,11 @@ def test_a_throttle_stops_the_walk_until_the_lock_is_over():
     """The job gets the instant to go on at, and its cursor is still the same."""
     refusal = reply({"data": {"moreInfo": "You have exceeded the URL throttle limits"}}, 400)
     with pytest.raises(RateLimitedError) as caught:
-        zoho.walk(ZOHO_MAIL, lambda _: refusal, backfill(), make_connection())
+        zoho.sync_run(ZOHO_MAIL, lambda _: refusal, backfill(), make_connection())
     assert caught.value.retry_at == NOW + timedelta(minutes=15)
     request = HttpRequest(method="GET", url=f"{zoho.MAIL_BASE}/folders")
     (budget,) = ZOHO_MAIL.limits.budgets(request)
-    assert (caught.value.scope, caught.value.reach) == (budget.name, budget.reach)
+    assert (caught.value.scope, caught.value.limit_scope) == (budget.name, budget.limit_scope)
     assert budget.requests + budget.burst <= 30
     assert ZOHO_MAIL.limits.budgets(HttpRequest(method="GET", url="https://accounts.zoho.eu/oauth/user/info")) == ()
 
@@ -287,7 +287,7 @@ def test_changes_are_told_where_they_are_asked_for():
     known, told = {}, []
 
     def run(cursor):
-        pages, connection = zoho.walk(
+        pages, connection = zoho.sync_run(
             ZOHO_MAIL, mailbox.answer, plan(mailbox.now, last_cursor=cursor), make_connection(), app=app
         )
         context = SyncContext(app=app, connection=connection)
@@ -299,7 +299,7 @@ def test_changes_are_told_where_they_are_asked_for():
                 known[state["key"]] = meaning.snapshot
         return pages[-1].cursor
 
-    cursor = zoho.walk(ZOHO_MAIL, mailbox.answer, backfill(mailbox.now), make_connection(), app=app)[0][-1].cursor
+    cursor = zoho.sync_run(ZOHO_MAIL, mailbox.answer, backfill(mailbox.now), make_connection(), app=app)[0][-1].cursor
     cursor = run(cursor)
     mailbox.mails[mail]["status"] = "1"
     cursor = run(cursor)

@@ -1,4 +1,4 @@
-"""Consent, data centres and tokens, for both Zoho rooms: what a hostile redirect may say, and what answers mean."""
+"""Consent, data centres and tokens, for both Zoho packages: what a hostile redirect may say, and what answers mean."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit

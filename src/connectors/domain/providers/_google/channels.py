@@ -92,7 +92,7 @@ def watch(
     Args:
         url: of the collection's `watch` method, with its query.
         request: what to open. Asking twice with one subscription gives the same channel.
-        parameters: what the room needs to make the same channel again, kept with the subscription.
+        parameters: what the package needs to make the same channel again, kept with the subscription.
 
     Raises:
         AccessLostError: the resource is gone, or of a kind that never notifies (reason `NO_PUSH`): it is polled.

@@ -26,7 +26,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.instant import read_instant
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers._google.quotas import DAY, PROJECT, USER, Quota
 from connectors.domain.providers._google.reading import read_http_date, read_object, read_objects, read_text
 from connectors.domain.providers.contract import Limits
@@ -69,7 +69,7 @@ class Refusal:
 
     @property
     def details(self) -> list[dict[str, Any]]:
-        """What goes with our error, for rooms and operators to branch on."""
+        """What goes with our error, for packages and operators to branch on."""
         return [{"reason": self.reason, "status": self.status, "location": self.location}]
 
 
@@ -109,7 +109,7 @@ def read_retry_at(response: HttpResponse, refusal: Refusal, now: datetime, other
     return min(max(told, now), now + LONGEST_PAUSE)
 
 
-def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, Reach]:
+def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, LimitScope]:
     """Which budget a limit's refusal is about, and who has to wait.
 
     A user's limit is the Google account's, whichever of our tenants asks in its name: hence ACCOUNT and not GRANT.
@@ -118,14 +118,14 @@ def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, Reach]:
     """
     # What the answer says of itself outranks what its reason usually means.
     if USER_TEXT.search(refusal.limit or refusal.message):
-        return USER, Reach.ACCOUNT
+        return USER, LimitScope.ACCOUNT
     if refusal.reason in USER_REASONS | quota.user_reasons:
-        return USER, Reach.ACCOUNT
+        return USER, LimitScope.ACCOUNT
     if refusal.reason in DAY_REASONS:
-        return DAY, Reach.APP
+        return DAY, LimitScope.APP
     if refusal.status == HTTPStatus.TOO_MANY_REQUESTS and not refusal.limit:
-        return USER, Reach.ACCOUNT
-    return PROJECT, Reach.APP
+        return USER, LimitScope.ACCOUNT
+    return PROJECT, LimitScope.APP
 
 
 def read_failure(quota: Quota, request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
@@ -158,9 +158,9 @@ def _read_limited(
     pause = QUOTA_PAUSE if refusal.reason in QUOTA_REASONS else RATE_PAUSE
     said = f"Google answered {refusal.status}" + (f" ({refusal.reason})" if refusal.reason else "")
     # The identity endpoints count against none of the API's budgets: there only this grant waits.
-    scope, reach = read_limit(refusal, quota) if quota.counts(request) else (None, Reach.GRANT)
+    scope, limit_scope = read_limit(refusal, quota) if quota.counts(request) else (None, LimitScope.GRANT)
     retry_at = read_retry_at(response, refusal, now, pause)
-    return RateLimitedError(said, retry_at=retry_at, scope=scope, reach=reach)
+    return RateLimitedError(said, retry_at=retry_at, scope=scope, limit_scope=limit_scope)
 
 
 def _read_forbidden(refusal: Refusal, said: str) -> ConnectorsError:

@@ -25,14 +25,14 @@ from connectors.domain.model.http import (
     form_request,
     with_query,
 )
-from connectors.domain.model.limits import Reach
+from connectors.domain.model.limits import LimitScope
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import one_line
 from connectors.domain.providers._google.hosts import Endpoint, url_of
 from connectors.domain.providers._google.limits import RATE_PAUSE, Refusal, read_retry_at
 from connectors.domain.providers._google.reading import read_count, read_id, read_object, read_text
-from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevokeReach, Scope
+from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
 
 IDENTITY_SCOPES = (
     Scope("openid", "to learn the account's stable id"),
@@ -154,7 +154,9 @@ def _raise_refusal(response: HttpResponse, now: datetime) -> NoReturn:
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         retry_at = read_retry_at(response, Refusal(status=429, reason=word), now, RATE_PAUSE)
         # Only this grant waits: whoever has a fresh token needs nothing of the token endpoint.
-        raise RateLimitedError("Google's token endpoint is limiting us.", retry_at=retry_at, reach=Reach.GRANT)
+        raise RateLimitedError(
+            "Google's token endpoint is limiting us.", retry_at=retry_at, limit_scope=LimitScope.GRANT
+        )
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or word in TRANSIENT:
         raise ProviderUnavailableError(f"Google's token endpoint answered {response.status} {word}".rstrip() + ".")
     if word in DEAD_GRANT:
@@ -211,7 +213,7 @@ def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
 
 
 def google_oauth(scopes: tuple[Scope, ...], identify: Identify = identify) -> OAuth:
-    """The OAuth part of a Google room.
+    """The OAuth part of a Google package.
 
     Args:
         scopes: the product's own; the identity scopes are added.
@@ -228,7 +230,7 @@ def google_oauth(scopes: tuple[Scope, ...], identify: Identify = identify) -> OA
         required_scopes=required_scopes,
         revoke=revoke,
         # Google withdraws every scope that the user gave to any client of the project.
-        revoke_reach=RevokeReach.ACCOUNT,
+        revocation_scope=RevocationScope.ACCOUNT,
         # Refreshing does not rotate: a lost answer costs nothing, the same refresh token goes out again.
         reuse_window=IDLE_LIFETIME,
         idle_lifetime=IDLE_LIFETIME,

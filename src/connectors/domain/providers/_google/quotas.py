@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from connectors.domain.model.http import HttpRequest
-from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers._google.hosts import Endpoint
 
 USER = "user"
@@ -56,11 +56,11 @@ class Quota:
         minute, day = timedelta(minutes=1), timedelta(days=1)
         burst = max(self.user_minute // BURST_SHARE, self.page)
         return (
-            _budget(USER, Reach.ACCOUNT, self.user_minute, minute, burst, cost),
-            _budget(PROJECT, Reach.APP, self.project_minute, minute, self.project_minute // BURST_SHARE, cost),
-            _budget(DAY, Reach.APP, self.project_day, day, self.project_day // BURST_SHARE, cost),
+            _budget(USER, LimitScope.ACCOUNT, self.user_minute, minute, burst, cost),
+            _budget(PROJECT, LimitScope.APP, self.project_minute, minute, self.project_minute // BURST_SHARE, cost),
+            _budget(DAY, LimitScope.APP, self.project_day, day, self.project_day // BURST_SHARE, cost),
         )
 
 
-def _budget(name: str, reach: Reach, allowed: int, per: timedelta, burst: int, cost: int) -> Budget:
-    return Budget(name=name, reach=reach, requests=allowed - burst, per=per, burst=burst, cost=cost)
+def _budget(name: str, limit_scope: LimitScope, allowed: int, per: timedelta, burst: int, cost: int) -> Budget:
+    return Budget(name=name, limit_scope=limit_scope, requests=allowed - burst, per=per, burst=burst, cost=cost)

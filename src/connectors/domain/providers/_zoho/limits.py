@@ -27,7 +27,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
-from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers._zoho.reading import read_count, read_object, read_retry_after, read_text
 from connectors.domain.providers.contract import Limits
 
@@ -127,7 +127,7 @@ def zoho_limits(name: str, lock: timedelta, find_budget: FindBudget) -> Limits:
         error = limited(name, response, now, lock)
         budget = budget_of(url)
         # Where the family is not known, all of the user's calls wait.
-        error.scope, error.reach = None if budget is None else budget.name, Reach.ACCOUNT
+        error.scope, error.limit_scope = None if budget is None else budget.name, LimitScope.ACCOUNT
         return error
 
     def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:

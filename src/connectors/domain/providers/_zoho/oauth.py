@@ -53,7 +53,7 @@ from connectors.domain.providers._zoho.limits import (
     read_answer,
 )
 from connectors.domain.providers._zoho.reading import read_id, read_name, read_object, read_text
-from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevokeReach, Scope
+from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
 
 IDENTITY_SCOPE = Scope("AaaServer.profile.READ", "To learn the user's stable id (ZUID), name and e-mail address.")
 """Always asked: without it a consent does not say whose it is."""
@@ -273,7 +273,7 @@ Identify = Callable[[ProviderApp, TokenSet], Conversation[tuple[ExternalAccount,
 
 
 def zoho_oauth(scopes: tuple[Scope, ...], identify: Identify) -> OAuth:
-    """The OAuth part of a Zoho room.
+    """The OAuth part of a Zoho package.
 
     Nothing is required of the granted scopes: the consent page takes all or nothing, and the answer may omit them.
 
@@ -291,6 +291,6 @@ def zoho_oauth(scopes: tuple[Scope, ...], identify: Identify) -> OAuth:
         identify=identify,
         grant_key=grant_key,
         revoke=revoke,
-        revoke_reach=RevokeReach.GRANT,
+        revocation_scope=RevocationScope.GRANT,
         reuse_window=None,
     )

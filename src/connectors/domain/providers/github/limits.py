@@ -20,7 +20,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
 from connectors.domain.model.instant import from_epoch_seconds
-from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.contract import Limits
 from connectors.domain.providers.github.endpoints import read_http_date
 
@@ -77,7 +77,7 @@ def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) ->
 def budgets(request: HttpRequest) -> tuple[Budget, ...]:
     """What a request counts against. See `Limits.budgets`."""
     if request.authorization is not Authorization.ACCESS_TOKEN:
-        return (Budget(name=CORE, reach=Reach.APP),)
+        return (Budget(name=CORE, limit_scope=LimitScope.APP),)
     if request.method == "GET":
         return (Budget(name=CORE), Budget(name=RESERVE))
     return (Budget(name=CORE), WRITES, WRITES_AN_HOUR)
@@ -105,8 +105,12 @@ def read_limit(response: HttpResponse, now: datetime, spent: Sequence[Budget] = 
         retry_at = now + SECONDARY_PAUSE
     quota = next(iter(spent), Budget(name=CORE))
     # A used up quota has a name. A secondary limit has none: whoever asks on, whatever it is, risks a ban.
-    is_named = quota.reach is Reach.APP or (is_used_up and response.headers.get("x-ratelimit-resource") == quota.name)
-    return RateLimitedError(reason, retry_at=retry_at, scope=quota.name if is_named else None, reach=quota.reach)
+    is_named = quota.limit_scope is LimitScope.APP or (
+        is_used_up and response.headers.get("x-ratelimit-resource") == quota.name
+    )
+    return RateLimitedError(
+        reason, retry_at=retry_at, scope=quota.name if is_named else None, limit_scope=quota.limit_scope
+    )
 
 
 def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:

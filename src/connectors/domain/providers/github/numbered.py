@@ -30,7 +30,7 @@ def parameters(position: Position) -> dict[str, str]:
     return {"per_page": str(size)} if page == 1 else {"per_page": str(size), "page": str(page)}
 
 
-def turn(
+def next_position(
     endpoints: Endpoints,
     position: Position,
     response: HttpResponse,

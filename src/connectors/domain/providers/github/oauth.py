@@ -27,7 +27,7 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import Authorization, Conversation, HttpResponse, with_query
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevokeReach, Scope
+from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
 from connectors.domain.providers.github import limits, reading
 from connectors.domain.providers.github.endpoints import USER_AGENT, endpoints_of, get, send
 
@@ -197,6 +197,6 @@ OAUTH = OAuth(
     grant_key=grant_key,
     required_scopes=required_scopes,
     revoke=revoke,
-    revoke_reach=RevokeReach.GRANT,
+    revocation_scope=RevocationScope.GRANT,
 )
 """No `reuse_window`: a used refresh token is dead at once. No `idle_lifetime`: the answer says when it ends."""

@@ -38,7 +38,7 @@ class Window:
 
 
 @attrs.frozen(kw_only=True)
-class Place:
+class ListContext:
     """One repository, and from when on its lists are read."""
 
     endpoints: Endpoints
@@ -53,8 +53,8 @@ class Place:
 
     def page_url(self, position: Position, *segments: str, **params: str | None) -> str:
         """The URL of the page of a numbered list that is next there."""
-        turned: str | None = position.get("url")
-        return turned or self.endpoints.repository_url(
+        next_url: str | None = position.get("url")
+        return next_url or self.endpoints.repository_url(
             self.repository.full_name, *segments, **params, **numbered.parameters(position)
         )
 
@@ -72,17 +72,17 @@ class Part:
     """Of the items that have one, in the list's order."""
 
 
-def turn(
-    place: Place, part: Part, position: Position, response: HttpResponse, *, has_ended: bool = False
+def next_position(
+    list_context: ListContext, part: Part, position: Position, response: HttpResponse, *, has_ended: bool = False
 ) -> Position | None:
     """Where a numbered list goes on after this part, which is of one page. See `numbered.turn`."""
-    return numbered.turn(place.endpoints, position, response, part.ids, part.items, has_ended=has_ended)
+    return numbered.next_position(list_context.endpoints, position, response, part.ids, part.items, has_ended=has_ended)
 
 
 class Stream(Protocol):
     """Reads one page of one list."""
 
-    def __call__(self, place: Place, position: Position, /) -> Conversation[Part]:
+    def __call__(self, list_context: ListContext, position: Position, /) -> Conversation[Part]:
         """The page there. Raises AccessLostError if the list is not (any more) to be seen."""
         ...
 
@@ -111,11 +111,11 @@ def ask(url: str) -> Conversation[HttpResponse]:
 
 
 def read_items(
-    place: Place,
+    list_context: ListContext,
     part: Part,
     response: HttpResponse,
     name: str,
-    read_item: Callable[[Place, Any], tuple[Any, list[SignalDraft]]],
+    read_item: Callable[[ListContext, Any], tuple[Any, list[SignalDraft]]],
 ) -> Iterable[tuple[Any, list[SignalDraft]]]:
     """Each item that can be read with its signals inside the window; the others are noted in the part."""
     if response.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_MODIFIED}:
@@ -126,17 +126,17 @@ def read_items(
         if isinstance(identity, int):
             part.ids.append(identity)
         try:
-            read, drafts = read_item(place, item)
+            read, drafts = read_item(list_context, item)
         except UnexpectedResponseError as error:
-            reference = reference_of(place, name, identity if isinstance(identity, int) else f"[{index}]")
+            reference = reference_of(list_context, name, identity if isinstance(identity, int) else f"[{index}]")
             part.skipped.append(SkippedItem(reference=reference, reason=error.message))
         else:
-            yield read, [draft for draft in drafts if place.window.has(draft.occurred_at)]
+            yield read, [draft for draft in drafts if list_context.window.has(draft.occurred_at)]
 
 
-def reference_of(place: Place, name: str, identity: int | str) -> str:
+def reference_of(list_context: ListContext, name: str, identity: int | str) -> str:
     """What to call an item that could not be read: where it is, never what it holds."""
-    return f"{place.repository.full_name}/{name} {identity}"
+    return f"{list_context.repository.full_name}/{name} {identity}"
 
 
 def is_before(at: datetime, since: datetime | None) -> bool:

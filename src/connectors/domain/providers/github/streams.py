@@ -21,16 +21,16 @@ from connectors.domain.providers.github import payloads, reading, signals
 from connectors.domain.providers.github.endpoints import Endpoints, read_link
 from connectors.domain.providers.github.numbered import Position
 from connectors.domain.providers.github.pages import (
+    ListContext,
     Part,
-    Place,
     Stream,
     ask,
     instant_text,
     is_before,
+    next_position,
     optional_text,
     read_items,
     reference_of,
-    turn,
 )
 
 REVIEWED_PER_PAGE = 10
@@ -58,7 +58,7 @@ class Dated(Protocol):
 
 def _since_stream(
     segments: tuple[str, ...],
-    read_item: Callable[[Place, Any], tuple[Dated, list[SignalDraft]]],
+    read_item: Callable[[ListContext, Any], tuple[Dated, list[SignalDraft]]],
     **params: str,
 ) -> Stream:
     """A reader of a list that GitHub sorts by change and cuts at `since` (inclusive).
@@ -68,18 +68,18 @@ def _since_stream(
     the same second that cannot advance; then the rest is read from its last page backwards, for the same reason.
     """
 
-    def read(place: Place, position: Position) -> Conversation[Part]:
-        since = read_instant(position.get("since")) or place.since
-        url = position.get("url") or place.url(
+    def read(list_context: ListContext, position: Position) -> Conversation[Part]:
+        since = read_instant(position.get("since")) or list_context.since
+        url = position.get("url") or list_context.url(
             *segments, sort="updated", direction="asc", since=optional_text(since), **params
         )
         response = yield from ask(url)
         part = Part()
         latest: datetime | None = None
-        for dated, drafts in read_items(place, part, response, "/".join(segments), read_item):
+        for dated, drafts in read_items(list_context, part, response, "/".join(segments), read_item):
             part.signals += drafts
             latest = dated.updated_at if latest is None else max(latest, dated.updated_at)
-        part.position = _after(place.endpoints, response, position, since, latest)
+        part.position = _after(list_context.endpoints, response, position, since, latest)
         return part
 
     return read
@@ -108,44 +108,46 @@ def _after(
     return {"since": optional_text(since), "url": last, "backwards": True}
 
 
-def _read_issue(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
+def _read_issue(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
     issue = reading.read(item, payloads.Issue, "issue")
     author = signals.actor_of(issue.user)
     # The list does not say who closed it; the key does not need to know.
     if issue.pull_request is not None:
-        drafts = [signals.pull_opened(issue, place.repository, author, item)]
+        drafts = [signals.pull_opened(issue, list_context.repository, author, item)]
         if issue.closed_at is not None:
-            drafts.append(signals.pull_ended(issue, place.repository, None, item))
+            drafts.append(signals.pull_ended(issue, list_context.repository, None, item))
         return issue, drafts
-    drafts = [signals.issue_created(issue, place.repository, author, item)]
+    drafts = [signals.issue_created(issue, list_context.repository, author, item)]
     if issue.closed_at is not None:
-        drafts.append(signals.issue_closed(issue, place.repository, None, item))
+        drafts.append(signals.issue_closed(issue, list_context.repository, None, item))
     return issue, drafts
 
 
-def _read_comment(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
+def _read_comment(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
     comment = reading.read(item, payloads.ListedComment, "comment")
     where = signals.PULL_REQUEST if _ON_PULL_REQUEST.search(comment.html_url) else signals.ISSUE
-    return comment, [_commented(place, where, comment.issue_url, comment, item)]
+    return comment, [_commented(list_context, where, comment.issue_url, comment, item)]
 
 
-def _read_review_comment(place: Place, item: Any) -> tuple[Dated, list[SignalDraft]]:
+def _read_review_comment(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
     comment = reading.read(item, payloads.ListedComment, "review comment")
-    return comment, [_commented(place, signals.DIFF, comment.pull_request_url, comment, item)]
+    return comment, [_commented(list_context, signals.DIFF, comment.pull_request_url, comment, item)]
 
 
-def _commented(place: Place, where: str, url: str | None, comment: payloads.ListedComment, item: Any) -> SignalDraft:
+def _commented(
+    list_context: ListContext, where: str, url: str | None, comment: payloads.ListedComment, item: Any
+) -> SignalDraft:
     number = (url or "").rpartition("/")[2]
     if not (number.isascii() and number.isdigit() and len(number) <= 18):  # noqa: PLR2004 - fits 64 bits
         raise UnexpectedResponseError("GitHub's comment does not say what it is on")
     author = signals.actor_of(comment.user)
-    return signals.commented(where, int(number), comment, place.repository, author, item)
+    return signals.commented(where, int(number), comment, list_context.repository, author, item)
 
 
 # --- pull requests and their reviews -----------------------------------------------------------------------------
 
 
-def read_pulls(place: Place, position: Position) -> Conversation[Part]:
+def read_pulls(list_context: ListContext, position: Position) -> Conversation[Part]:
     """A page of pull requests, latest change first, or the reviews of some of them.
 
     There is no `since`, so the walk stops at the first change before it. A pull request that is touched meanwhile
@@ -153,22 +155,24 @@ def read_pulls(place: Place, position: Position) -> Conversation[Part]:
     one page suffices.
     """
     if position.get("reviews"):
-        return (yield from _read_reviews(place, position))
+        return (yield from _read_reviews(list_context, position))
     above = read_instant(position.get("above"))
     pages = int(position.get("pages", 0)) + 1
-    response = yield from ask(position.get("url") or place.url("pulls", state="all", sort="updated", direction="desc"))
+    response = yield from ask(
+        position.get("url") or list_context.url("pulls", state="all", sort="updated", direction="desc")
+    )
     part = Part()
     changed: list[int] = []
     top = read_instant(position.get("top"))
     has_ended = False
-    for pull, drafts in read_items(place, part, response, "pulls", _read_pull):
-        if is_before(pull.updated_at, place.since) or (above is not None and pull.updated_at <= above):
+    for pull, drafts in read_items(list_context, part, response, "pulls", _read_pull):
+        if is_before(pull.updated_at, list_context.since) or (above is not None and pull.updated_at <= above):
             has_ended = True
             break
         top = top or pull.updated_at
         part.signals += drafts
         changed.append(pull.number)
-    following = None if has_ended else read_link(place.endpoints, response)
+    following = None if has_ended else read_link(list_context.endpoints, response)
     then: Position | None = None
     if following is not None:
         then = {"url": following, "above": optional_text(above), "top": optional_text(top), "pages": pages}
@@ -178,80 +182,82 @@ def read_pulls(place: Place, position: Position) -> Conversation[Part]:
     return part
 
 
-def _read_pull(place: Place, item: Any) -> tuple[payloads.PullRequest, list[SignalDraft]]:
+def _read_pull(list_context: ListContext, item: Any) -> tuple[payloads.PullRequest, list[SignalDraft]]:
     pull = reading.read(item, payloads.PullRequest, "pull request")
-    drafts = [signals.pull_opened(pull, place.repository, signals.actor_of(pull.user), item)]
+    drafts = [signals.pull_opened(pull, list_context.repository, signals.actor_of(pull.user), item)]
     if pull.closed_at is not None:
-        drafts.append(signals.pull_ended(pull, place.repository, None, item))
+        drafts.append(signals.pull_ended(pull, list_context.repository, None, item))
     return pull, drafts
 
 
-def _read_reviews(place: Place, position: Position) -> Conversation[Part]:
+def _read_reviews(list_context: ListContext, position: Position) -> Conversation[Part]:
     part = Part()
     numbers = list(position["reviews"])
     for number in numbers[:REVIEWED_PER_PAGE]:
         try:
-            yield from _read_reviews_of(place, number, part)
+            yield from _read_reviews_of(list_context, number, part)
         except AccessLostError as error:
-            part.skipped.append(SkippedItem(reference=reference_of(place, "pulls", number), reason=error.message))
+            part.skipped.append(
+                SkippedItem(reference=reference_of(list_context, "pulls", number), reason=error.message)
+            )
     rest = numbers[REVIEWED_PER_PAGE:]
     part.position = {**position, "reviews": rest} if rest else position.get("then")
     return part
 
 
-def _read_reviews_of(place: Place, number: int, part: Part) -> Conversation[None]:
-    def read_review(place: Place, item: Any) -> tuple[payloads.Review, list[SignalDraft]]:
+def _read_reviews_of(list_context: ListContext, number: int, part: Part) -> Conversation[None]:
+    def read_review(list_context: ListContext, item: Any) -> tuple[payloads.Review, list[SignalDraft]]:
         review = reading.read(item, payloads.Review, "review")
         if signals.is_noise(review):
             return review, []
         author = signals.actor_of(review.user)
-        return review, [signals.pull_reviewed(number, review, place.repository, author, item)]
+        return review, [signals.pull_reviewed(number, review, list_context.repository, author, item)]
 
-    url: str | None = place.url("pulls", str(number), "reviews")
+    url: str | None = list_context.url("pulls", str(number), "reviews")
     for _ in range(MAX_REVIEW_PAGES):
         if url is None:
             return
         response = yield from ask(url)
-        for _, drafts in read_items(place, part, response, f"pulls/{number}/reviews", read_review):
+        for _, drafts in read_items(list_context, part, response, f"pulls/{number}/reviews", read_review):
             part.signals += drafts
-        url = read_link(place.endpoints, response)
+        url = read_link(list_context.endpoints, response)
     if url is not None:
         reason = f"only its first {MAX_REVIEW_PAGES} pages of reviews are read"
-        part.skipped.append(SkippedItem(reference=reference_of(place, "pulls", number), reason=reason))
+        part.skipped.append(SkippedItem(reference=reference_of(list_context, "pulls", number), reason=reason))
 
 
 # --- releases and pushes -----------------------------------------------------------------------------------------
 
 
-def read_releases(place: Place, position: Position) -> Conversation[Part]:
+def read_releases(list_context: ListContext, position: Position) -> Conversation[Part]:
     """A page of releases, newest first. The walk ends with the first page on which nothing is recent."""
-    response = yield from ask(place.page_url(position, "releases"))
+    response = yield from ask(list_context.page_url(position, "releases"))
     part = Part()
     is_recent = False
-    for release, drafts in read_items(place, part, response, "releases", _read_release):
+    for release, drafts in read_items(list_context, part, response, "releases", _read_release):
         part.signals += drafts
         times = [at for at in (release.created_at, release.published_at) if at is not None]
         # `created_at` is the tagged commit's: a whole page is looked at before its order is believed.
-        is_recent = is_recent or any(not is_before(at, place.since) for at in times)
-    part.position = turn(place, part, position, response, has_ended=not is_recent)
+        is_recent = is_recent or any(not is_before(at, list_context.since) for at in times)
+    part.position = next_position(list_context, part, position, response, has_ended=not is_recent)
     return part
 
 
-def _read_release(place: Place, item: Any) -> tuple[payloads.Release, list[SignalDraft]]:
+def _read_release(list_context: ListContext, item: Any) -> tuple[payloads.Release, list[SignalDraft]]:
     release = reading.read(item, payloads.Release, "release")
     if release.draft or release.published_at is None:
         return release, []
     author = signals.actor_of(release.author)
-    return release, [signals.release_published(release, place.repository, author, item)]
+    return release, [signals.release_published(release, list_context.repository, author, item)]
 
 
-def read_activity(place: Place, position: Position) -> Conversation[Part]:
+def read_activity(list_context: ListContext, position: Position) -> Conversation[Part]:
     """A page of the repository's activity, newest first. Its links are cursors: new entries move nothing."""
-    response = yield from ask(position.get("url") or place.url("activity", direction="desc"))
+    response = yield from ask(position.get("url") or list_context.url("activity", direction="desc"))
     part = Part()
-    following = read_link(place.endpoints, response)
-    for activity, drafts in read_items(place, part, response, "activity", _read_activity_entry):
-        if is_before(activity.timestamp, place.since):
+    following = read_link(list_context.endpoints, response)
+    for activity, drafts in read_items(list_context, part, response, "activity", _read_activity_entry):
+        if is_before(activity.timestamp, list_context.since):
             following = None
             break
         part.signals += drafts
@@ -259,7 +265,7 @@ def read_activity(place: Place, position: Position) -> Conversation[Part]:
     return part
 
 
-def _read_activity_entry(place: Place, item: Any) -> tuple[payloads.Activity, list[SignalDraft]]:
+def _read_activity_entry(list_context: ListContext, item: Any) -> tuple[payloads.Activity, list[SignalDraft]]:
     entry = reading.read(item, payloads.Activity, "activity")
     if entry.activity_type not in PUSHES or not entry.ref.startswith(signals.BRANCHES):
         return entry, []
@@ -270,7 +276,7 @@ def _read_activity_entry(place: Place, item: Any) -> tuple[payloads.Activity, li
         at=entry.timestamp,
         message=None,
         url=None,
-        repository=place.repository,
+        repository=list_context.repository,
         actor=signals.actor_of(entry.actor),
         payload=item,
     )

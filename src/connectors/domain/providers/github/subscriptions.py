@@ -136,7 +136,7 @@ def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
             if repository is not None:
                 found[repository.id] = repository
         ids = [item.get("id") for item in items if isinstance(item, dict)]
-        position = numbered.turn(endpoints, position, response, ids, len(items))
+        position = numbered.next_position(endpoints, position, response, ids, len(items))
     listed = tuple(found.values())
     is_cut = position is not None or len(listed) > MAX_REPOSITORIES
     return Listing(repositories=listed[:MAX_REPOSITORIES], answered_at=answered_at, is_cut=is_cut)

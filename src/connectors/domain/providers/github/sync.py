@@ -23,7 +23,7 @@ from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.github import payloads
 from connectors.domain.providers.github.endpoints import Endpoints, endpoints_of, get, read_http_date
 from connectors.domain.providers.github.numbered import Position
-from connectors.domain.providers.github.pages import Part, Place, Window
+from connectors.domain.providers.github.pages import ListContext, Part, Window
 from connectors.domain.providers.github.streams import STREAMS
 from connectors.domain.providers.github.subscriptions import (
     MAX_REPOSITORIES,
@@ -48,7 +48,7 @@ _NAMES = tuple(STREAMS)
 
 
 @attrs.frozen(kw_only=True)
-class _Walk:
+class _SyncRun:
     """A walk under way, as its cursor holds it."""
 
     mark: datetime
@@ -71,7 +71,7 @@ class _Walk:
                 return read_instant(self.resume[key])
         return self.since
 
-    def after(self, position: Position | None) -> "_Walk":
+    def after(self, position: Position | None) -> "_SyncRun":
         """The walk at this position of the current list, or at the beginning of what follows it."""
         if position is not None:
             return attrs.evolve(self, position=position, gap=None)
@@ -111,20 +111,22 @@ def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     gap = f"Only the first {MAX_REPOSITORIES} repositories are read; choose some." if listing.is_cut else None
     known = tuple(repository[0] for repository in repositories)
     if plan.mode is SyncMode.BACKFILL:
-        walk = _Walk(mark=mark, floor=plan.since, since=plan.since, repositories=repositories, known=known, gap=gap)
-        return _with_gap(walk)
+        sync_run = _SyncRun(
+            mark=mark, floor=plan.since, since=plan.since, repositories=repositories, known=known, gap=gap
+        )
+        return _with_gap(sync_run)
     last = plan.last_cursor
     last_mark = read_instant(last.get("mark")) if last is not None and last.get("version") == VERSION else None
     if last is None or last_mark is None:
         # A baseline: from here on. Nothing is read, and nothing older is ever emitted.
         lost = "The stored cursor could not be read: what happened since is not covered." if last else None
-        return _with_gap(_Walk(mark=mark, floor=mark, since=mark, repositories=(), known=known, gap=lost))
+        return _with_gap(_SyncRun(mark=mark, floor=mark, since=mark, repositories=(), known=known, gap=lost))
     resume: dict[str, str | None] = dict(last.get("behind", {}))
     missing = set(last.get("known", ())) - set(known)
     resume.update({f"{id_}:*": rfc3339(last_mark) for id_ in sorted(missing) if f"{id_}:*" not in resume})
     present = {str(id_) for id_ in known}
     behind = {key: at for key, at in resume.items() if key.partition(":")[0] not in present}
-    walk = _Walk(
+    sync_run = _SyncRun(
         mark=mark,
         floor=read_instant(last.get("floor")),
         since=last_mark - OVERLAP,
@@ -134,29 +136,29 @@ def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
         known=known,
         gap=gap,
     )
-    return _with_gap(walk)
+    return _with_gap(sync_run)
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
     """One page of one list. See `Sync.read_page`."""
-    walk = _read_cursor(cursor)
-    if not walk.repositories:
-        return SyncPage(cursor=walk.cursor(), done=True, gap=walk.gap)
-    id_, full_name, html_url = walk.repositories[0]
-    place = Place(
+    sync_run = _read_cursor(cursor)
+    if not sync_run.repositories:
+        return SyncPage(cursor=sync_run.cursor(), done=True, gap=sync_run.gap)
+    id_, full_name, html_url = sync_run.repositories[0]
+    list_context = ListContext(
         endpoints=endpoints_of(context.app),
         repository=payloads.ListedRepository(id=id_, full_name=full_name, html_url=html_url),
-        since=walk.since_of(id_, walk.stream),
-        window=Window(floor=walk.floor, upper=plan.until or plan.started_at),
+        since=sync_run.since_of(id_, sync_run.stream),
+        window=Window(floor=sync_run.floor, upper=plan.until or plan.started_at),
     )
-    following = walk
+    following = sync_run
     try:
-        part = yield from STREAMS[walk.stream](place, walk.position)
+        part = yield from STREAMS[sync_run.stream](list_context, sync_run.position)
     except AccessLostError as error:
         # One list of one repository: switched off, or out of sight for now. The next walk takes it up from here.
-        part = Part(skipped=[SkippedItem(reference=f"{full_name}/{walk.stream}", reason=error.message)])
-        behind = {**walk.behind, f"{id_}:{walk.stream}": _text(place.since)}
-        following = attrs.evolve(walk, behind=behind)
+        part = Part(skipped=[SkippedItem(reference=f"{full_name}/{sync_run.stream}", reason=error.message)])
+        behind = {**sync_run.behind, f"{id_}:{sync_run.stream}": _text(list_context.since)}
+        following = attrs.evolve(sync_run, behind=behind)
     following = following.after(part.position)
     return SyncPage(
         cursor=following.cursor(),
@@ -164,7 +166,7 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
         signals=tuple(part.signals),
         items=part.items,
         skipped=tuple(part.skipped),
-        gap=walk.gap,
+        gap=sync_run.gap,
     )
 
 
@@ -215,18 +217,18 @@ def _unique(repositories: Iterable[payloads.ListedRepository]) -> tuple[payloads
 # --- cursors -----------------------------------------------------------------------------------------------------
 
 
-def _with_gap(walk: _Walk) -> Cursor:
+def _with_gap(sync_run: _SyncRun) -> Cursor:
     """The first cursor: also a walk without repositories has to tell its gap."""
-    return {**walk.cursor(), "gap": walk.gap}
+    return {**sync_run.cursor(), "gap": sync_run.gap}
 
 
-def _read_cursor(cursor: Cursor) -> _Walk:
+def _read_cursor(cursor: Cursor) -> _SyncRun:
     """The walk that a cursor of ours holds."""
     mark = read_instant(cursor.get("mark"))
     if mark is None:
-        raise ValueError("not a cursor of this room")
+        raise ValueError("not a cursor of this package")
     stream = cursor.get("stream", _NAMES[0])
-    return _Walk(
+    return _SyncRun(
         mark=mark,
         floor=read_instant(cursor.get("floor")),
         since=read_instant(cursor.get("since")),

@@ -37,7 +37,7 @@ from connectors.domain.providers.gmail.signals import observe_message
 
 OVERLAP = timedelta(days=1)
 """Dates in queries are the mailbox's own days, and mail is not listed in the order of its arrival to the second."""
-LABEL_WALK = ("INBOX", "SENT")
+LABEL_RUN = ("INBOX", "SENT")
 """Without the right to search, what is listed label by label."""
 STARTS = 3
 """How often in a row a listing may start over: a list that never holds still for two pages is an error."""
@@ -91,7 +91,7 @@ class Listing:
 def begin_listing(ctx: SyncContext, since: datetime | None, until: datetime | None) -> Listing:
     """A listing of what was received between, by search where the grant allows it, else label by label."""
     can_search = not SEARCH_SCOPES.isdisjoint(ctx.connection.scopes)
-    return Listing(since=since, until=until, labels=() if can_search else LABEL_WALK)
+    return Listing(since=since, until=until, labels=() if can_search else LABEL_RUN)
 
 
 def read_listing(value: Any) -> Listing:

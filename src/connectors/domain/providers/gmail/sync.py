@@ -41,7 +41,7 @@ PLACE = frozenset({"begin_at", "end_at", "done"})
 """Where the reading of one answer stands: which of its records, and how many of their messages are read."""
 ALWAYS_TYPES = ("messageAdded", "labelAdded", "messageDeleted")
 OPTIONAL_TYPES = ("labelRemoved",)
-LABEL_WALK = ("INBOX", "SENT")
+LABEL_RUN = ("INBOX", "SENT")
 """Without the right to search, what is listed label by label."""
 
 GAP = (

@@ -22,7 +22,7 @@ from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.google_drive.logs import USER_LOG, log_parameters
 from connectors.domain.providers.google_drive.payloads import LIST_FIELDS, read_change, read_file
 from connectors.domain.providers.google_drive.signals import observe_change, observe_file
-from connectors.domain.providers.google_drive.walk import Work, is_bad_token, page_of
+from connectors.domain.providers.google_drive.sync_run import Work, is_bad_token, page_of
 
 FILES_PAGE = 500
 """Files per page. It must always be said: left out, Drive may send a whole My Drive at once."""

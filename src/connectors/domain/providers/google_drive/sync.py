@@ -36,7 +36,7 @@ from connectors.domain.providers.google_drive.logs import (
 )
 from connectors.domain.providers.google_drive.payloads import CHANGE_FIELDS, read_change
 from connectors.domain.providers.google_drive.signals import interpret, observe_change
-from connectors.domain.providers.google_drive.walk import Work, at_rest, is_bad_token, page_of
+from connectors.domain.providers.google_drive.sync_run import Work, at_rest, is_bad_token, page_of
 
 CHANGES_PAGE = 500
 """Changes per page; Drive takes up to 1000."""
@@ -169,7 +169,7 @@ def _observe_changes(
 
 
 def _lose_token(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence[Work]) -> Conversation[SyncPage]:
-    """Start the log anew: a fresh token, then a listing of what changed since shortly before the last good read."""
+    """Start the log again: a fresh token, then a listing of what changed since shortly before the last good read."""
     log = read_id(work[0].get("log")) or USER_LOG
     token = yield from get_start_token(ctx.app, log)
     since = (read_instant(cursor.get("read_at")) or plan.started_at) - RESYNC_OVERLAP

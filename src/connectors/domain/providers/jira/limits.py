@@ -24,7 +24,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.instant import read_instant
-from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.jira.payloads import as_list, as_object, read_text
 
 BACKOFF_BASE = timedelta(seconds=2)
@@ -37,11 +37,11 @@ MAX_WAIT = timedelta(hours=24)
 GLOBAL_QUOTA = "jira-quota-global-based"
 TENANT_QUOTA = "jira-quota-tenant-based"
 
-APP_POINTS = Budget(name="app", reach=Reach.APP)
-SITE_POINTS = Budget(name="site", reach=Reach.ACCOUNT)
+APP_POINTS = Budget(name="app", limit_scope=LimitScope.APP)
+SITE_POINTS = Budget(name="site", limit_scope=LimitScope.ACCOUNT)
 RESERVE = "reserve"
 """Scope of the warning that little of a quota is left: background reading leaves that to everybody else."""
-RESERVES = (Budget(name=RESERVE, reach=Reach.APP), Budget(name=RESERVE, reach=Reach.ACCOUNT))
+RESERVES = (Budget(name=RESERVE, limit_scope=LimitScope.APP), Budget(name=RESERVE, limit_scope=LimitScope.ACCOUNT))
 PACE = 10
 """Requests a second to one endpoint of a site: the lowest figure for the burst limit (others say 50 and 100)."""
 AT_ONCE = 60
@@ -99,7 +99,9 @@ def budgets(request: HttpRequest) -> tuple[Budget, ...]:
     endpoint = _endpoint(request.method, request.url)
     if endpoint is None:
         return ()
-    burst = Budget(name=endpoint, reach=Reach.ACCOUNT, requests=PACE, per=timedelta(seconds=1), burst=AT_ONCE)
+    burst = Budget(
+        name=endpoint, limit_scope=LimitScope.ACCOUNT, requests=PACE, per=timedelta(seconds=1), burst=AT_ONCE
+    )
     reserves = RESERVES if READING.search(endpoint) else ()
     return (APP_POINTS, SITE_POINTS, burst, *reserves)
 
@@ -116,8 +118,8 @@ def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime)
     if asked is None:
         asked = _next_hour(now) if reason in {GLOBAL_QUOTA, TENANT_QUOTA} else now + BACKOFF_BASE
     retry_at = min(max(asked, now), now + MAX_WAIT)
-    scope, reach = _limited(request, reason)
-    return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=scope, reach=reach)
+    scope, limit_scope = _limited(request, reason)
+    return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=scope, limit_scope=limit_scope)
 
 
 def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
@@ -135,8 +137,10 @@ def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | N
     if retry_at - now <= BACKOFF_BASE:
         return None
     named = headers.get("ratelimit", "") + headers.get("ratelimit-policy", "") + headers.get("ratelimit-reason", "")
-    reach = Reach.APP if "global" in named.lower() else Reach.ACCOUNT
-    return RateLimitedError("Little is left of Jira's quota.", retry_at=retry_at, scope=RESERVE, reach=reach)
+    limit_scope = LimitScope.APP if "global" in named.lower() else LimitScope.ACCOUNT
+    return RateLimitedError(
+        "Little is left of Jira's quota.", retry_at=retry_at, scope=RESERVE, limit_scope=limit_scope
+    )
 
 
 def read_retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
@@ -177,15 +181,15 @@ def _with_seconds(value: str) -> str:
     return value if found is None else f"{value[:16]}:00{found.group(1)}"
 
 
-def _limited(request: HttpRequest, reason: str) -> tuple[str | None, Reach]:
+def _limited(request: HttpRequest, reason: str) -> tuple[str | None, LimitScope]:
     endpoint = _endpoint(request.method, request.url)
     if reason == GLOBAL_QUOTA:
-        return APP_POINTS.name, Reach.APP
+        return APP_POINTS.name, LimitScope.APP
     if endpoint is None:
-        return None, Reach.GRANT
+        return None, LimitScope.GRANT
     if reason == TENANT_QUOTA:
-        return SITE_POINTS.name, Reach.ACCOUNT
-    return (endpoint if reason else None), Reach.ACCOUNT
+        return SITE_POINTS.name, LimitScope.ACCOUNT
+    return (endpoint if reason else None), LimitScope.ACCOUNT
 
 
 def _endpoint(method: str, url: str) -> str | None:

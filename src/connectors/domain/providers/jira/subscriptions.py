@@ -1,6 +1,6 @@
 """The dynamic webhook of one site: made, found again, renewed within its 30 days, removed.
 
-There is one for each (app, user, site): Jira allows five. Its filter must name projects, so it is made anew when the
+There is one for each (app, user, site): Jira allows five. Its filter must name projects, so it is made again when the
 visible projects change. Registration answers 200 with errors inside, renewal ignores ids it does not know, and an
 expired webhook is simply gone: so nothing is believed until the list shows it.
 
@@ -118,7 +118,7 @@ def renew(app: ProviderApp, connection: Connection, subscription: Subscription) 
     """
     url = subscription.metadata.get("url")
     if not isinstance(url, str):
-        raise UnexpectedResponseError("The subscription does not say which URL it delivers to; make it anew.")
+        raise UnexpectedResponseError("The subscription does not say which URL it delivers to; make it again.")
     return (yield from _settle(app, connection, url, former=subscription.external_id))
 
 
@@ -139,7 +139,7 @@ def unsubscribe(app: ProviderApp, connection: Connection, subscription: Subscrip
 def probe(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[bool]:
     """Whether the list still has it, with the time before it that it was given, delivering to where it was made for.
 
-    That the time is over is for the caller to know: a room has no clock.
+    That the time is over is for the caller to know: a package has no clock.
     """
     hooks = yield from list_hooks(app, connection)
     hook = next((one for one in hooks if one.id == subscription.external_id), None)
@@ -192,10 +192,10 @@ def _settle(
     if kept is None:
         # One that fits and was not extended has ended: it goes first.
         spare.sort(key=lambda hook_id: hook_id != fitting)
-        made_room = [*unwanted, *spare][: max(len(hooks) - MOST_HOOKS + 1, 0)]
-        yield from _delete(app, connection, made_room)
+        removed = [*unwanted, *spare][: max(len(hooks) - MOST_HOOKS + 1, 0)]
+        yield from _delete(app, connection, removed)
         kept = yield from _register(app, connection, url, jql)
-        spare = [hook_id for hook_id in spare if hook_id not in made_room]
+        spare = [hook_id for hook_id in spare if hook_id not in removed]
     spare = [hook_id for hook_id in spare if hook_id != kept]
     # Registration says nothing of the expiry: only the list does.
     listed = yield from list_hooks(app, connection)

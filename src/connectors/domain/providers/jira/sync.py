@@ -1,6 +1,6 @@
 """Reading a site: its issues from the least recently updated on, each with its history and comments.
 
-Every page asks anew for "updated at or after the last one seen, oldest first", so an issue that moves while we read
+Every page asks again for "updated at or after the last one seen, oldest first", so an issue that moves while we read
 moves ahead of us, never behind. Jira's page tokens are used only where one second holds more than a page.
 The README proves that nothing slips.
 
@@ -27,7 +27,7 @@ from connectors.domain.providers.jira.events import UPDATED, normalize
 from connectors.domain.providers.jira.limits import read_failure
 from connectors.domain.providers.jira.payloads import Change, Comment, Issue, as_list, as_object, read_id, read_time
 from connectors.domain.providers.jira.signals import STATUS_CATEGORIES, Site, epoch_ms
-from connectors.domain.providers.jira.walk import Walk
+from connectors.domain.providers.jira.sync_run import SyncRun
 
 OVERLAP = timedelta(minutes=10)
 """How far an incremental walk starts before the last one ended: Jira's search index lags behind its issues."""
@@ -73,21 +73,21 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
         categories = yield from read_categories(context)
         done = {"updated": cursor["baseline"]}
         return SyncPage(cursor=done, done=True, connection_metadata={STATUS_CATEGORIES: categories})
-    walk = Walk.read(cursor)
-    request = search_request(context, plan, walk)
+    sync_run = SyncRun.read(cursor)
+    request = search_request(context, plan, sync_run)
     response = yield request
     if response.status == HTTPStatus.BAD_REQUEST:
-        if walk.token is None:
+        if sync_run.token is None:
             raise read_failure(request, response, plan.started_at)
         # A token lives seven days; the page that it meant begins at `since_ms` again.
-        return SyncPage(cursor=_at(walk.since_ms, walk.started_ms))
+        return SyncPage(cursor=_at(sync_run.since_ms, sync_run.started_ms))
     document = response.json_object()
     issues = [as_object(item) for item in as_list(document.get("issues"))]
     read = [Issue.read(item) for item in issues]
-    found = yield from read_details(context, issues, lambda count: walk.may_end(read[:count]))
-    drafts, skipped = _collect(context, plan, walk, found)
+    found = yield from read_details(context, issues, lambda count: sync_run.may_end(read[:count]))
+    drafts, skipped = _collect(context, plan, sync_run, found)
     count = len(found.issues)
-    after = walk.after(read[:count], document.get("nextPageToken"), is_cut=count < len(issues))
+    after = sync_run.after(read[:count], document.get("nextPageToken"), is_cut=count < len(issues))
     return SyncPage(
         cursor=final_cursor(plan, after),
         done=after.done,
@@ -99,14 +99,14 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
     )
 
 
-def search_request(context: SyncContext, plan: SyncPlan, walk: Walk) -> HttpRequest:
+def search_request(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> HttpRequest:
     """The search for one page. Numbers in it are epoch milliseconds: a quoted date would be read in the user's own
     time zone, and to the minute.
 
     Raises:
         UnexpectedResponseError: the plan's target is not a project's key or id.
     """
-    bounds = [f"updated >= {walk.since_ms}"]
+    bounds = [f"updated >= {sync_run.since_ms}"]
     if plan.target is not None:
         if TARGET.fullmatch(plan.target) is None:
             raise UnexpectedResponseError("Only a project's key or id can be read by itself.")
@@ -116,17 +116,17 @@ def search_request(context: SyncContext, plan: SyncPlan, walk: Walk) -> HttpRequ
         "fields": list(FIELDS),
         "maxResults": PAGE_SIZE,
     }
-    if walk.token is not None:
-        document["nextPageToken"] = walk.token
+    if sync_run.token is not None:
+        document["nextPageToken"] = sync_run.token
     url = site_api(context.app, context.connection.account.id, "search/jql")
     return json_request("POST", url, document, expects=frozenset({HTTPStatus.BAD_REQUEST}))
 
 
-def final_cursor(plan: SyncPlan, walk: Walk) -> Cursor:
+def final_cursor(plan: SyncPlan, sync_run: SyncRun) -> Cursor:
     """What the next incremental walk starts from. A backfill that stopped at `until` has not covered what is later."""
-    if not walk.done:
-        return walk.cursor()
-    ends = [walk.since_ms]
+    if not sync_run.done:
+        return sync_run.cursor()
+    ends = [sync_run.since_ms]
     if plan.mode is SyncMode.BACKFILL and plan.until is not None:
         ends.append(epoch_ms(plan.until))
     return {"updated": min(ends)}
@@ -135,7 +135,7 @@ def final_cursor(plan: SyncPlan, walk: Walk) -> Cursor:
 def envelopes_of(issue: Mapping[str, Any], details: Details) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Everything that an issue shows, each as the webhook's envelope with a reference for the log."""
     issue_id = read_id(issue.get("id")) or ""
-    # The comments have envelopes of their own; in each copy of the issue they would only take room.
+    # The comments have envelopes of their own; in each copy of the issue they would only take package.
     fields = {name: value for name, value in as_object(issue.get("fields")).items() if name != "comment"}
     plain = {**issue, "fields": fields}
     creator = fields.get("creator") or fields.get("reporter")
@@ -172,11 +172,11 @@ def is_edited(comment: Mapping[str, Any]) -> bool:
 
 
 def _collect(
-    context: SyncContext, plan: SyncPlan, walk: Walk, details: Details
+    context: SyncContext, plan: SyncPlan, sync_run: SyncRun, details: Details
 ) -> tuple[tuple[SignalDraft, ...], tuple[SkippedItem, ...]]:
     """The signals inside the window. One that cannot be read steps aside."""
     site = attrs.evolve(Site.of(context.connection), categories=details.categories)
-    window = _window(plan, walk)
+    window = _window(plan, sync_run)
     drafts: list[SignalDraft] = []
     skipped: list[SkippedItem] = []
     for issue in details.issues:
@@ -193,11 +193,11 @@ def _collect(
     return tuple(drafts), tuple(skipped)
 
 
-def _window(plan: SyncPlan, walk: Walk) -> Window:
+def _window(plan: SyncPlan, sync_run: SyncRun) -> Window:
     """Which moments the walk speaks of."""
     if plan.mode is SyncMode.BACKFILL:
         return plan.since or EARLIEST, plan.until
-    return from_epoch_seconds(walk.started_ms / 1000), None
+    return from_epoch_seconds(sync_run.started_ms / 1000), None
 
 
 def _is_inside(value: Any, window: Window) -> bool:

@@ -21,7 +21,7 @@ from connectors.domain.providers.slack.oauth import USER_PREFIX
 from connectors.domain.providers.slack.options import join_public_channels
 from connectors.domain.providers.slack.payloads import read_channel, read_object, read_person, read_text
 from connectors.domain.providers.slack.signals import channel_created
-from connectors.domain.providers.slack.walk import CURSOR_LIMIT, Phase, Stop, Walk, is_within, page_at
+from connectors.domain.providers.slack.sync_run import CURSOR_LIMIT, Phase, Stop, SyncRun, is_within, page_at
 from connectors.domain.providers.slack.workspace import workspace_of
 
 LIST_LIMIT = 200
@@ -48,30 +48,30 @@ def may(context: SyncContext, scope: str) -> bool:
     return not granted or scope in granted or USER_PREFIX + scope in granted
 
 
-def read_people(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+def read_people(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of `users.list`. Names are a comfort: without them the walk goes on."""
-    response = yield call(context, "users.list", limit=str(LIST_LIMIT), cursor=walk.page)
+    response = yield call(context, "users.list", limit=str(LIST_LIMIT), cursor=sync_run.page)
     try:
         answer = read_answer(response)
     except StaleCursorError:
-        if walk.page is None:
+        if sync_run.page is None:
             raise
-        return page_at(plan, attrs.evolve(walk, page=None))
+        return page_at(plan, attrs.evolve(sync_run, page=None))
     except (InsufficientScopeError, AccessLostError, UnexpectedResponseError) as error:
         skipped = SkippedItem(reference="users.list", reason=error.message)
-        return page_at(plan, attrs.evolve(walk, phase=Phase.CHANNELS, page=None, names={}), skipped=(skipped,))
+        return page_at(plan, attrs.evolve(sync_run, phase=Phase.CHANNELS, page=None, names={}), skipped=(skipped,))
     members = read_list(answer.get("members"))
     people = (person for person in (read_person(read_object(member)) for member in members) if person)
-    names = {**walk.names, **{person.id: person.name for person in people}}
+    names = {**sync_run.names, **{person.id: person.name for person in people}}
     page = next_page(answer)
     if page is not None and len(names) < NAMES_KEPT:
-        return page_at(plan, attrs.evolve(walk, page=page, names=names), items=len(members))
-    forward = attrs.evolve(walk, phase=Phase.CHANNELS, page=None, names={})
+        return page_at(plan, attrs.evolve(sync_run, page=page, names=names), items=len(members))
+    forward = attrs.evolve(sync_run, phase=Phase.CHANNELS, page=None, names={})
     learnt = {PEOPLE_NAMES: first_names(names), PEOPLE_READ_AT: rfc3339(plan.started_at)}
     return page_at(plan, forward, items=len(members), metadata=learnt)
 
 
-def read_channels(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+def read_channels(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of `conversations.list`: new channels become signals, those we are in join the queue."""
     # Without groups:history a private channel's name is of no use, and asking for the type would fail the call.
     private = may(context, "groups:read") and may(context, "groups:history")
@@ -81,17 +81,17 @@ def read_channels(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
         types="public_channel,private_channel" if private else "public_channel",
         exclude_archived="true",
         limit=str(LIST_LIMIT),
-        cursor=walk.page,
+        cursor=sync_run.page,
     )
     try:
         answer = read_answer(response)
     except StaleCursorError:
-        if walk.page is None:
+        if sync_run.page is None:
             raise
-        return page_at(plan, attrs.evolve(walk, page=None, queue=(), names={}))
+        return page_at(plan, attrs.evolve(sync_run, page=None, queue=(), names={}))
     workspace, joins = workspace_of(context.connection), join_public_channels(context.app)
     documents = [read_object(entry) for entry in read_list(answer.get("channels"))]
-    names, queue = dict(walk.names), list(walk.queue)
+    names, queue = dict(sync_run.names), list(sync_run.queue)
     queued = {stop.id for stop in queue}
     signals: list[SignalDraft] = []
     skipped: list[SkippedItem] = []
@@ -102,14 +102,14 @@ def read_channels(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
             continue
         if len(names) < NAMES_KEPT:
             names[channel.id] = channel.name or channel.id
-        if channel.is_public and channel.created is not None and is_within(walk, channel.created):
+        if channel.is_public and channel.created is not None and is_within(sync_run, channel.created):
             signals.append(channel_created(document, document, workspace))
         if not channel.is_member and not (joins and channel.is_public):
             skipped.append(SkippedItem(reference=channel.id, reason="the app is not a member of the channel"))
         elif channel.id not in queued:
             queued.add(channel.id)
             queue.append(Stop(channel.id, channel.name or "", join=not channel.is_member))
-    forward = attrs.evolve(walk, page=next_page(answer), queue=tuple(queue), names=names)
+    forward = attrs.evolve(sync_run, page=next_page(answer), queue=tuple(queue), names=names)
     metadata: dict[str, Any] = {}
     if forward.page is None:
         forward = attrs.evolve(forward, phase=Phase.MESSAGES, names={})

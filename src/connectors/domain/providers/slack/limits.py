@@ -1,6 +1,6 @@
 """How Slack says no: `ok: false` under status 200, and 429 with `Retry-After` for its rate limits.
 
-Every answer to a Web API method goes through `read_answer`; nothing else in this room looks at `ok`.
+Every answer to a Web API method goes through `read_answer`; nothing else in this package looks at `ok`.
 Source: docs.slack.dev, "Web API", "Rate limits" and the methods' own error tables.
 """
 
@@ -22,7 +22,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
-from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.contract import Limits
 from connectors.domain.providers.slack.endpoints import method_of
 from connectors.domain.providers.slack.payloads import read_text
@@ -202,7 +202,7 @@ def rate_limited(response: HttpResponse, now: datetime, method: str | None) -> R
     """The limit with its end. Slack counts per method, workspace and app: other methods and workspaces may go on."""
     wait = read_retry_after(response.headers.get("retry-after"), now)
     message = f"Slack limits {method or 'this method'} for now."
-    return RateLimitedError(message, retry_at=now + wait, scope=method, reach=Reach.ACCOUNT)
+    return RateLimitedError(message, retry_at=now + wait, scope=method, limit_scope=LimitScope.ACCOUNT)
 
 
 def budgets(request: HttpRequest) -> tuple[Budget, ...]:
@@ -215,9 +215,9 @@ def budgets(request: HttpRequest) -> tuple[Budget, ...]:
     if method is None:
         return ()
     if method not in TIERS:
-        return (Budget(name=method, reach=Reach.ACCOUNT),)
+        return (Budget(name=method, limit_scope=LimitScope.ACCOUNT),)
     steadily, at_once = TIERS[method]
-    return (Budget(name=method, reach=Reach.ACCOUNT, requests=steadily, per=MINUTE, burst=at_once),)
+    return (Budget(name=method, limit_scope=LimitScope.ACCOUNT, requests=steadily, per=MINUTE, burst=at_once),)
 
 
 def read_retry_after(value: str | None, now: datetime) -> timedelta:

@@ -24,7 +24,7 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import Conversation, HttpResponse, form_request, with_query
 from connectors.domain.model.oauth import ClientAuthentication, ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevokeReach, Scope
+from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
 from connectors.domain.providers.slack.endpoints import authorize_endpoint, method_url
 from connectors.domain.providers.slack.limits import (
     GRANT_IS_DEAD,
@@ -302,7 +302,7 @@ OAUTH = OAuth(
     grant_key=grant_key,
     required_scopes=required_scopes,
     revoke=revoke,
-    revoke_reach=RevokeReach.ACCOUNT,
+    revocation_scope=RevocationScope.ACCOUNT,
     reuse_window=REUSE_WINDOW,
     token_names=(USER,),
 )

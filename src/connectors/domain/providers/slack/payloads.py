@@ -20,7 +20,7 @@ TEXT_LIMIT = 40_000
 NAME_LIMIT = 300
 """Characters. Slack's own names have 80 at the most."""
 ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
-"""Slack's ids are 9 to 11 capitals and digits; some room, but nothing that could break a key or a URL."""
+"""Slack's ids are 9 to 11 capitals and digits; some package, but nothing that could break a key or a URL."""
 TS = re.compile(r"(?P<seconds>[0-9]{1,11})(?:\.(?P<fraction>[0-9]{1,6}))?", re.ASCII)
 TOMBSTONE = "tombstone"
 """Subtype of what a deleted parent of a thread leaves behind. Not confirmed; looked at through this name only."""

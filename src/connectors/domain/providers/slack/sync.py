@@ -39,17 +39,17 @@ from connectors.domain.providers.slack.payloads import (
     read_object,
     ts_instant,
 )
-from connectors.domain.providers.slack.walk import (
+from connectors.domain.providers.slack.sync_run import (
     Phase,
     Stop,
-    Walk,
+    SyncRun,
     has_new_replies,
     is_within,
     next_channel,
     next_thread,
     page_at,
-    read_walk,
-    write_walk,
+    read_sync_run,
+    write_sync_run,
 )
 from connectors.domain.providers.slack.workspace import workspace_of
 
@@ -67,23 +67,23 @@ MICROSECOND = timedelta(microseconds=1)
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     """Where the walk begins. Needs no call."""
     yield from ()
-    return write_walk(first_step(context, plan))
+    return write_sync_run(first_step(context, plan))
 
 
-def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
+def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
     """The walk before its first page; already done for a baseline, which reads nothing."""
-    last = read_walk(plan.last_cursor)
+    last = read_sync_run(plan.last_cursor)
     high = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
     if plan.mode is SyncMode.BACKFILL:
         low = max(plan.since or plan.started_at - DEFAULT_HISTORY, EPOCH)
         floor = low
     elif last is None:
         now = instant_ts(high)
-        return Walk(phase=Phase.DONE, floor=now, low=now, high=now, lookback=now)
+        return SyncRun(phase=Phase.DONE, floor=now, low=now, high=now, lookback=now)
     else:
         floor = ts_instant(last.floor)
         low = max(ts_instant(last.high) - OVERLAP, floor)
-    walk = Walk(
+    sync_run = SyncRun(
         phase=Phase.PEOPLE if wants_people(context, plan) else Phase.CHANNELS,
         floor=instant_ts(floor if last is None else min(floor, ts_instant(last.floor))),
         low=instant_ts(low),
@@ -91,29 +91,29 @@ def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
         lookback=instant_ts(max(low - thread_lookback(context.app), EPOCH)),
     )
     if low >= high:
-        return attrs.evolve(walk, phase=Phase.DONE)
+        return attrs.evolve(sync_run, phase=Phase.DONE)
     if plan.target is not None:
-        return attrs.evolve(walk, phase=Phase.MESSAGES, queue=(Stop(plan.target, ""),))
-    return walk
+        return attrs.evolve(sync_run, phase=Phase.MESSAGES, queue=(Stop(plan.target, ""),))
+    return sync_run
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
     """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
-    walk = read_walk(cursor) or first_step(context, plan)
-    if walk.phase is Phase.PEOPLE:
-        return (yield from read_people(context, plan, walk))
-    if walk.phase is Phase.CHANNELS:
-        return (yield from read_channels(context, plan, walk))
-    if walk.phase is Phase.MESSAGES and walk.queue and walk.threads:
-        return (yield from read_replies(context, plan, walk))
-    if walk.phase is Phase.MESSAGES and walk.queue:
-        return (yield from read_history(context, plan, walk))
-    return page_at(plan, attrs.evolve(walk, phase=Phase.MESSAGES, queue=()))
+    sync_run = read_sync_run(cursor) or first_step(context, plan)
+    if sync_run.phase is Phase.PEOPLE:
+        return (yield from read_people(context, plan, sync_run))
+    if sync_run.phase is Phase.CHANNELS:
+        return (yield from read_channels(context, plan, sync_run))
+    if sync_run.phase is Phase.MESSAGES and sync_run.queue and sync_run.threads:
+        return (yield from read_replies(context, plan, sync_run))
+    if sync_run.phase is Phase.MESSAGES and sync_run.queue:
+        return (yield from read_history(context, plan, sync_run))
+    return page_at(plan, attrs.evolve(sync_run, phase=Phase.MESSAGES, queue=()))
 
 
-def read_history(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+def read_history(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of a channel's history, newest first, from the window's upper end down to the look-back."""
-    stop = walk.queue[0]
+    stop = sync_run.queue[0]
     try:
         if stop.join:
             yield from join(context, stop)
@@ -121,33 +121,35 @@ def read_history(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversati
             context,
             "conversations.history",
             channel=stop.id,
-            oldest=just_before(walk.lookback),
-            latest=just_after(walk.high) if walk.lowest is None else walk.lowest,
+            oldest=just_before(sync_run.lookback),
+            latest=just_after(sync_run.high) if sync_run.lowest is None else sync_run.lowest,
             limit=str(page_size(context.app)),
-            cursor=walk.page,
+            cursor=sync_run.page,
         )
         answer = read_answer(response)
     except StaleCursorError:
-        if walk.page is None:
+        if sync_run.page is None:
             raise
-        return page_at(plan, attrs.evolve(walk, page=None))
+        return page_at(plan, attrs.evolve(sync_run, page=None))
     except AccessLostError as error:
         skipped = SkippedItem(reference=stop.id, reason=error.message)
-        return page_at(plan, next_channel(walk), skipped=(skipped,))
+        return page_at(plan, next_channel(sync_run), skipped=(skipped,))
     items = read_list(answer.get("messages"))
-    signals, skipped_items = read_items(context, walk, stop, items)
+    signals, skipped_items = read_items(context, sync_run, stop, items)
     messages = [read_message(read_object(item), stop.id) for item in items]
     seen = [message.ts for message in messages if message.ts is not None]
-    lowest = min([*within(walk, seen), *([walk.lowest] if walk.lowest else [])], key=ts_instant, default=None)
+    lowest = min(
+        [*within(sync_run, seen), *([sync_run.lowest] if sync_run.lowest else [])], key=ts_instant, default=None
+    )
     page = next_page(answer)
     forward = attrs.evolve(
-        walk,
+        sync_run,
         # A page that is empty, or not what was asked for, leaves no time to go on from.
-        page=page if lowest == walk.lowest else None,
-        queue=(attrs.evolve(stop, join=False), *walk.queue[1:]),
+        page=page if lowest == sync_run.lowest else None,
+        queue=(attrs.evolve(stop, join=False), *sync_run.queue[1:]),
         lowest=lowest,
         exhausted=page is None,
-        threads=tuple(message.ts for message in messages if message.ts and has_new_replies(message, walk)),
+        threads=tuple(message.ts for message in messages if message.ts and has_new_replies(message, sync_run)),
     )
     if page is None and not forward.threads:
         forward = next_channel(forward)
@@ -167,43 +169,45 @@ def join(context: SyncContext, stop: Stop) -> Conversation[None]:
         raise AccessLostError(f"could not join: {error.message}") from error
 
 
-def read_replies(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+def read_replies(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of a thread, oldest first. Slack repeats the parent on each."""
-    stop, parent = walk.queue[0], walk.threads[0]
+    stop, parent = sync_run.queue[0], sync_run.threads[0]
     # From the look-back on, not from the window: an earlier reply may have been edited since.
-    oldest = just_before(walk.lookback) if walk.highest is None else walk.highest
+    oldest = just_before(sync_run.lookback) if sync_run.highest is None else sync_run.highest
     response = yield call(
         context,
         "conversations.replies",
         channel=stop.id,
         ts=parent,
         oldest=oldest,
-        latest=just_after(walk.high),
+        latest=just_after(sync_run.high),
         limit=str(page_size(context.app)),
-        cursor=walk.thread_page,
+        cursor=sync_run.thread_page,
     )
     try:
         answer = read_answer(response)
     except StaleCursorError:
-        if walk.thread_page is None:
+        if sync_run.thread_page is None:
             raise
-        return page_at(plan, attrs.evolve(walk, thread_page=None))
+        return page_at(plan, attrs.evolve(sync_run, thread_page=None))
     except AccessLostError as error:
         skipped = SkippedItem(reference=f"{stop.id}/{parent}", reason=error.message)
-        return page_at(plan, next_thread(walk), skipped=(skipped,))
+        return page_at(plan, next_thread(sync_run), skipped=(skipped,))
     items = [item for item in read_list(answer.get("messages")) if read_object(item).get("ts") != parent]
-    signals, skipped_items = read_items(context, walk, stop, items)
+    signals, skipped_items = read_items(context, sync_run, stop, items)
     seen = [ts for ts in (read_message(read_object(item)).ts for item in items) if ts is not None]
-    highest = max([*within(walk, seen), *([walk.highest] if walk.highest else [])], key=ts_instant, default=None)
+    highest = max(
+        [*within(sync_run, seen), *([sync_run.highest] if sync_run.highest else [])], key=ts_instant, default=None
+    )
     page = next_page(answer)
-    forward = attrs.evolve(walk, thread_page=page if highest == walk.highest else None, highest=highest)
+    forward = attrs.evolve(sync_run, thread_page=page if highest == sync_run.highest else None, highest=highest)
     if page is None:
         forward = next_thread(forward)
     return page_at(plan, forward, signals=signals, skipped=skipped_items, items=len(items))
 
 
 def read_items(
-    context: SyncContext, walk: Walk, stop: Stop, items: list[Any]
+    context: SyncContext, sync_run: SyncRun, stop: Stop, items: list[Any]
 ) -> tuple[tuple[SignalDraft, ...], tuple[SkippedItem, ...]]:
     """The signals of the window in some messages. A bad one steps aside."""
     workspace = workspace_of(context.connection)
@@ -218,13 +222,13 @@ def read_items(
             reference = f"{stop.id}/{read_message(read_object(item)).ts or '?'}"
             skipped.append(SkippedItem(reference=reference, reason=str(error)))
             continue
-        signals.extend(draft for draft in drafts if is_within(walk, draft.occurred_at))
+        signals.extend(draft for draft in drafts if is_within(sync_run, draft.occurred_at))
     return tuple(signals), tuple(skipped)
 
 
-def within(walk: Walk, seen: Iterable[str]) -> list[str]:
+def within(sync_run: SyncRun, seen: Iterable[str]) -> list[str]:
     """Those that were asked for: a `ts` of anywhere else must not move the walk past what is still to be read."""
-    return [ts for ts in seen if ts_instant(walk.lookback) <= ts_instant(ts) <= ts_instant(walk.high)]
+    return [ts for ts in seen if ts_instant(sync_run.lookback) <= ts_instant(ts) <= ts_instant(sync_run.high)]
 
 
 def just_before(ts: str) -> str:

@@ -6,18 +6,18 @@ Source: zoho.com/cliq/help/restapi/v2: channels, chats, messages.
 import re
 from datetime import timedelta
 
-from connectors.domain.model.limits import Budget, Reach
+from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers._zoho.limits import zoho_limits
 from connectors.domain.providers.zoho_cliq.oauth import NAME
 
 LOCK = timedelta(minutes=10)
 """How long Cliq refuses a user who was too fast: 5 or 10 minutes, by endpoint; for messages and chats it is 10."""
 
-CHANNELS = Budget(name="channels", reach=Reach.ACCOUNT)
+CHANNELS = Budget(name="channels", limit_scope=LimitScope.ACCOUNT)
 """No number is known."""
-CHATS = Budget(name="chats", reach=Reach.ACCOUNT, requests=6, burst=12)
+CHATS = Budget(name="chats", limit_scope=LimitScope.ACCOUNT, requests=6, burst=12)
 """20 a minute. Two are left for clocks that differ and requests that overtake each other."""
-MESSAGES = Budget(name="messages", reach=Reach.ACCOUNT, requests=8, burst=5)
+MESSAGES = Budget(name="messages", limit_scope=LimitScope.ACCOUNT, requests=8, burst=5)
 """15 a minute, of which two are left likewise. A page of a walk takes one."""
 
 FAMILIES = (

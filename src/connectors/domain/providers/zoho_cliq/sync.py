@@ -42,7 +42,7 @@ from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.zoho_cliq.oauth import NAME, cliq_url
 from connectors.domain.providers.zoho_cliq.payloads import read_row
 from connectors.domain.providers.zoho_cliq.signals import is_own_bot, posted_row
-from connectors.domain.providers.zoho_cliq.walk import Stop, Walk, Window, read_walk
+from connectors.domain.providers.zoho_cliq.sync_run import Stop, SyncRun, Window, read_sync_run
 from connectors.domain.providers.zoho_cliq.webhooks import CHATS
 
 LIMIT = 100
@@ -71,58 +71,62 @@ def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     return first_step(context, plan).to_cursor()
 
 
-def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
+def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
     """The walk before its first page; at rest already for a baseline, which reads nothing."""
-    last = read_walk(plan.last_cursor)
+    last = read_sync_run(plan.last_cursor)
     upper = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
     ceiling = instant_millis(upper)
     if plan.mode is SyncMode.BACKFILL:
         floor = max(instant_millis(plan.since or plan.started_at - DEFAULT_HISTORY), 0)
-        walk = Walk(floor=floor, listed_from=floor, ceiling=ceiling, phase="channels" if floor <= ceiling else "rest")
+        sync_run = SyncRun(
+            floor=floor, listed_from=floor, ceiling=ceiling, phase="channels" if floor <= ceiling else "rest"
+        )
     elif last is not None:
         listed_from = max(last.ceiling - OVERLAP // timedelta(milliseconds=1), 0)
-        walk = Walk(floor=last.floor, listed_from=listed_from, ceiling=ceiling, marks=last.marks, behind=last.behind)
+        sync_run = SyncRun(
+            floor=last.floor, listed_from=listed_from, ceiling=ceiling, marks=last.marks, behind=last.behind
+        )
     elif plan.target is not None:
         floor = instant_millis(upper - TARGET_HISTORY)
-        walk = Walk(floor=floor, listed_from=floor, ceiling=ceiling)
+        sync_run = SyncRun(floor=floor, listed_from=floor, ceiling=ceiling)
     else:
-        return Walk(floor=ceiling, listed_from=ceiling, ceiling=ceiling, phase="rest")
-    if plan.target is None or walk.phase == "rest":
-        return walk
+        return SyncRun(floor=ceiling, listed_from=ceiling, ceiling=ceiling, phase="rest")
+    if plan.target is None or sync_run.phase == "rest":
+        return sync_run
     name = read_name(read_object(context.connection.metadata.get(CHATS)).get(plan.target))
-    return attrs.evolve(walk, phase="messages", queue=(Stop(plan.target, name or plan.target),))
+    return attrs.evolve(sync_run, phase="messages", queue=(Stop(plan.target, name or plan.target),))
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
     """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
-    walk = read_walk(cursor) or first_step(context, plan)
-    if walk.phase == "channels":
-        return (yield from read_channels(context, walk))
-    if walk.phase == "chats":
-        return (yield from read_chats(context, plan, walk))
-    if walk.phase == "messages" and walk.queue:
-        return (yield from read_messages(context, walk))
-    return page_at(attrs.evolve(walk, phase="rest"))
+    sync_run = read_sync_run(cursor) or first_step(context, plan)
+    if sync_run.phase == "channels":
+        return (yield from read_channels(context, sync_run))
+    if sync_run.phase == "chats":
+        return (yield from read_chats(context, plan, sync_run))
+    if sync_run.phase == "messages" and sync_run.queue:
+        return (yield from read_messages(context, sync_run))
+    return page_at(attrs.evolve(sync_run, phase="rest"))
 
 
-def page_at(walk: Walk, **found: Any) -> SyncPage:
+def page_at(sync_run: SyncRun, **found: Any) -> SyncPage:
     """A page that leaves the walk there."""
-    at_rest = walk.phase == "rest" or (walk.phase == "messages" and not walk.queue)
+    at_rest = sync_run.phase == "rest" or (sync_run.phase == "messages" and not sync_run.queue)
     if at_rest:
-        walk = attrs.evolve(walk, phase="rest", page=None, queue=(), windows=())
-    return SyncPage(cursor=walk.to_cursor(), done=at_rest, **found)
+        sync_run = attrs.evolve(sync_run, phase="rest", page=None, queue=(), windows=())
+    return SyncPage(cursor=sync_run.to_cursor(), done=at_rest, **found)
 
 
 # --- which chats -----------------------------------------------------------------------------------------------------
 
 
-def read_channels(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+def read_channels(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of the channels that the user has joined."""
-    params = {"joined": "true", "status": "created", "limit": str(LIMIT), "next_token": walk.page}
+    params = {"joined": "true", "status": "created", "limit": str(LIMIT), "next_token": sync_run.page}
     response = yield call(context, "/channels", params)
     answer = read_object(read_answer(NAME, response))
     entries = read_objects(answer.get("channels"))
-    queue = {stop.id: stop for stop in walk.queue}
+    queue = {stop.id: stop for stop in sync_run.queue}
     skipped = []
     for entry in entries:
         chat_id = read_id(entry.get("chat_id"))
@@ -132,21 +136,21 @@ def read_channels(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
         name = read_name(entry.get("name")) or read_name(entry.get("unique_name")) or chat_id
         queue[chat_id] = Stop(chat_id, name.removeprefix("#") or chat_id)
     page = read_text(answer.get("next_token")) if answer.get("has_more") is True else None
-    if page is not None and page == walk.page:
+    if page is not None and page == sync_run.page:
         raise UnexpectedResponseError("Cliq's list of channels does not go on.")
-    has_grown = walk.has_grown or len(queue) > len(walk.queue)
-    ahead = attrs.evolve(walk, page=page, queue=tuple(queue.values()), has_grown=has_grown)
+    has_grown = sync_run.has_grown or len(queue) > len(sync_run.queue)
+    ahead = attrs.evolve(sync_run, page=page, queue=tuple(queue.values()), has_grown=has_grown)
     if page is None:
         # A list of one page stood still; in a longer one a channel may have slipped from one page to the one before.
-        is_again = walk.passes + 1 < PASSES and has_grown and (walk.passes > 0 or walk.page is not None)
+        is_again = sync_run.passes + 1 < PASSES and has_grown and (sync_run.passes > 0 or sync_run.page is not None)
         phase = "channels" if is_again else "chats"
-        ahead = attrs.evolve(ahead, phase=phase, passes=walk.passes + 1, has_grown=False)
+        ahead = attrs.evolve(ahead, phase=phase, passes=sync_run.passes + 1, has_grown=False)
     return page_at(ahead, items=len(entries), skipped=tuple(skipped))
 
 
-def read_chats(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+def read_chats(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """Leave out the channels without news since the last walk. Without that knowledge, all are read."""
-    window = walk.windows[0] if walk.windows else Window(walk.listed_from, LATEST_MILLIS)
+    window = sync_run.windows[0] if sync_run.windows else Window(sync_run.listed_from, LATEST_MILLIS)
     params = {
         "limit": str(LIMIT),
         # Whether the bounds themselves are in the list is not said.
@@ -161,7 +165,7 @@ def read_chats(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation
     except (InsufficientScopeError, AccessLostError) as error:
         skipped = (SkippedItem(reference="chats", reason=error.message),)
     entries = read_objects(listed)
-    known = {stop.id: stop for stop in walk.queue}
+    known = {stop.id: stop for stop in sync_run.queue}
     active: dict[str, tuple[int, Stop]] = {}
     for entry in entries:
         chat_id = read_id(entry.get("chat_id"))
@@ -171,20 +175,20 @@ def read_chats(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation
         active[chat_id] = (read_modified(entry.get("last_modified_time")), stop)
     # A full page may have left some out, and no page of Cliq's says in which order it lists.
     is_full = isinstance(listed, list) and len(listed) >= LIMIT
-    is_whole = isinstance(listed, list) and not is_full and not walk.windows
+    is_whole = isinstance(listed, list) and not is_full and not sync_run.windows
     # The busiest first: a walk that is cut short has told the most.
     queue = [stop for _, stop in sorted(active.values(), key=lambda one: -one[0])]
-    queue += [stop for stop in walk.queue if stop.id not in active and (not is_whole or stop.id in walk.behind)]
-    rest, gap = walk.windows[1:], None
+    queue += [stop for stop in sync_run.queue if stop.id not in active and (not is_whole or stop.id in sync_run.behind)]
+    rest, gap = sync_run.windows[1:], None
     if wants_direct(context.app) and isinstance(listed, list):
         # Channels without news cost a call each; a direct chat that is not listed is not known at all.
         times = [at for at, _ in active.values() if window.low <= at <= window.high]
-        rest, gap = open_list(plan, walk, window, times, is_full=is_full)
-    ahead = attrs.evolve(walk, queue=tuple(queue), windows=rest)
+        rest, gap = open_list(plan, sync_run, window, times, is_full=is_full)
+    ahead = attrs.evolve(sync_run, queue=tuple(queue), windows=rest)
     if rest:
         return page_at(ahead, items=len(entries), gap=gap)
-    names = {stop.id: stop.name for stop in [*walk.queue, *queue]}
-    marks = walk.marks
+    names = {stop.id: stop.name for stop in [*sync_run.queue, *queue]}
+    marks = sync_run.marks
     if known and not wants_direct(context.app):
         # Only joined channels are read, and these are all of them: a channel that was left needs no mark.
         marks = {chat_id: at for chat_id, at in marks.items() if chat_id in known}
@@ -198,14 +202,14 @@ def read_chats(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation
 
 
 def open_list(
-    plan: SyncPlan, walk: Walk, window: Window, times: list[int], *, is_full: bool
+    plan: SyncPlan, sync_run: SyncRun, window: Window, times: list[int], *, is_full: bool
 ) -> tuple[tuple[Window, ...], str | None]:
     """What a page left open of the list of chats, and what may be missing, in words.
 
     A chat that has news while the list is read in windows leaves its place for the top: the top is read once more.
     """
-    last = walk.windows[1:]
-    if not walk.windows:
+    last = sync_run.windows[1:]
+    if not sync_run.windows:
         if not is_full:
             return (), None
         last = (Window(instant_millis(plan.started_at - OVERLAP), LATEST_MILLIS),)
@@ -229,12 +233,12 @@ def read_modified(value: Any) -> int:
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-def read_messages(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+def read_messages(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One window of one chat."""
-    stop = walk.queue[0]
-    windows = walk.windows or first_windows(walk, stop)
+    stop = sync_run.queue[0]
+    windows = sync_run.windows or first_windows(sync_run, stop)
     if not windows:
-        return page_at(next_chat(walk, is_through=False))
+        return page_at(next_chat(sync_run, is_through=False))
     window = windows[0]
     params = {"fromtime": str(window.low), "totime": str(window.high), "limit": str(LIMIT)}
     try:
@@ -242,25 +246,25 @@ def read_messages(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
         entries = read_list(read_object(read_answer(NAME, response)).get("data"))
     except AccessLostError as error:
         # The user has left the chat, or it is gone. Its mark stays where it is, and the next walk asks again.
-        behind = (*walk.behind, stop.id)[-CHATS_KEPT:]
+        behind = (*sync_run.behind, stop.id)[-CHATS_KEPT:]
         return page_at(
-            attrs.evolve(next_chat(walk, is_through=False), behind=behind),
+            attrs.evolve(next_chat(sync_run, is_through=False), behind=behind),
             skipped=(SkippedItem(reference=stop.id, reason=error.message),),
         )
     signals, skipped, times = read_rows(context, stop, window, entries)
     is_full = len(entries) >= LIMIT
     rest, gap = open_windows(window, times, is_full=is_full)
-    ahead = attrs.evolve(walk, windows=(*rest, *windows[1:]))
+    ahead = attrs.evolve(sync_run, windows=(*rest, *windows[1:]))
     if not ahead.windows:
         ahead = next_chat(ahead, is_through=True)
     return page_at(ahead, signals=signals, skipped=skipped, items=len(entries), gap=gap)
 
 
-def first_windows(walk: Walk, stop: Stop) -> tuple[Window, ...]:
+def first_windows(sync_run: SyncRun, stop: Stop) -> tuple[Window, ...]:
     """What is to be read of a chat: from behind its mark to the walk's upper bound."""
-    mark = walk.marks.get(stop.id)
-    low = walk.floor if mark is None else max(mark - OVERLAP // timedelta(milliseconds=1), walk.floor)
-    return (Window(low, walk.ceiling),) if low <= walk.ceiling else ()
+    mark = sync_run.marks.get(stop.id)
+    low = sync_run.floor if mark is None else max(mark - OVERLAP // timedelta(milliseconds=1), sync_run.floor)
+    return (Window(low, sync_run.ceiling),) if low <= sync_run.ceiling else ()
 
 
 def read_rows(
@@ -303,13 +307,13 @@ def open_windows(window: Window, times: list[int], *, is_full: bool) -> tuple[tu
     return above + below, None
 
 
-def next_chat(walk: Walk, *, is_through: bool) -> Walk:
+def next_chat(sync_run: SyncRun, *, is_through: bool) -> SyncRun:
     """The walk at the next chat; the mark of this one moves if it was read to the end."""
-    marks = dict(walk.marks)
+    marks = dict(sync_run.marks)
     if is_through:
-        chat_id = walk.queue[0].id
-        marks[chat_id] = max(walk.ceiling, marks.get(chat_id, 0))
-    return attrs.evolve(walk, queue=walk.queue[1:], windows=(), marks=marks)
+        chat_id = sync_run.queue[0].id
+        marks[chat_id] = max(sync_run.ceiling, marks.get(chat_id, 0))
+    return attrs.evolve(sync_run, queue=sync_run.queue[1:], windows=(), marks=marks)
 
 
 def call(context: SyncContext, path: str, params: Mapping[str, str | None]) -> HttpRequest:

@@ -31,7 +31,7 @@ from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.zoho_mail.oauth import NAME, mailbox_url
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_folder, read_row
 from connectors.domain.providers.zoho_mail.signals import arrival, interpret, observe, tracks_changes
-from connectors.domain.providers.zoho_mail.walk import Walk, read_walk
+from connectors.domain.providers.zoho_mail.sync_run import SyncRun, read_sync_run
 
 PAGE_SIZE = 200
 """Rows: the most that Zoho gives, for it counts calls."""
@@ -60,56 +60,56 @@ def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     return first_step(context, plan).to_cursor()
 
 
-def first_step(context: SyncContext, plan: SyncPlan) -> Walk:
+def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
     """The walk before its first page; at rest already for a baseline, which reads nothing."""
     del context
-    last = read_walk(plan.last_cursor)
+    last = read_sync_run(plan.last_cursor)
     upper = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
     ceiling = instant_millis(upper)
     if plan.mode is SyncMode.BACKFILL:
         floor = max(instant_millis(plan.since or plan.started_at - DEFAULT_HISTORY), 0)
         # Marks are of another walk: a backfill reads its whole window.
         phase = "folders" if floor <= ceiling else "rest"
-        return Walk(floor=floor, ceiling=ceiling, passes_left=1, phase=phase)
+        return SyncRun(floor=floor, ceiling=ceiling, passes_left=1, phase=phase)
     if last is None:
-        return Walk(floor=ceiling, ceiling=ceiling, phase="rest")
-    return Walk(floor=last.floor, ceiling=ceiling, marks=last.marks, starts=last.next_starts, next_starts=last.marks)
+        return SyncRun(floor=ceiling, ceiling=ceiling, phase="rest")
+    return SyncRun(floor=last.floor, ceiling=ceiling, marks=last.marks, starts=last.next_starts, next_starts=last.marks)
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
     """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
-    walk = read_walk(cursor) or first_step(context, plan)
-    if walk.phase == "folders":
-        return (yield from read_folders(context, walk))
-    if walk.phase == "messages" and walk.queue:
-        return (yield from read_messages(context, plan, walk))
-    return page_at(attrs.evolve(walk, phase="rest", queue=()))
+    sync_run = read_sync_run(cursor) or first_step(context, plan)
+    if sync_run.phase == "folders":
+        return (yield from read_folders(context, sync_run))
+    if sync_run.phase == "messages" and sync_run.queue:
+        return (yield from read_messages(context, plan, sync_run))
+    return page_at(attrs.evolve(sync_run, phase="rest", queue=()))
 
 
-def page_at(walk: Walk, **found: Any) -> SyncPage:
+def page_at(sync_run: SyncRun, **found: Any) -> SyncPage:
     """A page that leaves the walk there."""
-    at_rest = walk.phase == "rest" or (walk.phase == "messages" and not walk.queue)
+    at_rest = sync_run.phase == "rest" or (sync_run.phase == "messages" and not sync_run.queue)
     if at_rest:
-        walk = attrs.evolve(walk, phase="rest", queue=(), start=1, tail=(), retreats=0, newest=None)
-    return SyncPage(cursor=walk.to_cursor(), done=at_rest, **found)
+        sync_run = attrs.evolve(sync_run, phase="rest", queue=(), start=1, tail=(), retreats=0, newest=None)
+    return SyncPage(cursor=sync_run.to_cursor(), done=at_rest, **found)
 
 
-def read_folders(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
+def read_folders(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncPage]:
     """The list of folders: which to read, and their names for webhooks."""
     response = yield HttpRequest(method="GET", url=mailbox_url(context.app, context.connection) + "/folders")
     entries = read_objects(read_object(read_answer(NAME, response)).get("data"))
     folders = {folder.id: folder for folder in map(read_folder, entries) if folder is not None}
     wanted = READ_ALWAYS | (READ_FOR_CHANGES if tracks_changes(context.app) else frozenset())
     queue = tuple(folder for folder in folders.values() if folder.kind in wanted)
-    if not walk.passes_left:
+    if not sync_run.passes_left:
         queue = queue[::-1]
     skipped = (SkippedItem(reference="folders", reason="a folder without an id"),) * (len(entries) > len(folders))
     known = list(folders.values())[:FOLDERS_KEPT]
     # A folder that is gone needs no mark; ids are not used again.
-    marks = {folder_id: at for folder_id, at in walk.marks.items() if folder_id in folders}
-    next_starts = {folder_id: at for folder_id, at in walk.next_starts.items() if folder_id in folders}
+    marks = {folder_id: at for folder_id, at in sync_run.marks.items() if folder_id in folders}
+    next_starts = {folder_id: at for folder_id, at in sync_run.next_starts.items() if folder_id in folders}
     return page_at(
-        attrs.evolve(walk, phase="messages", queue=queue, marks=marks, next_starts=next_starts),
+        attrs.evolve(sync_run, phase="messages", queue=queue, marks=marks, next_starts=next_starts),
         items=len(entries),
         skipped=skipped,
         connection_metadata={
@@ -118,14 +118,14 @@ def read_folders(context: SyncContext, walk: Walk) -> Conversation[SyncPage]:
     )
 
 
-def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversation[SyncPage]:
+def read_messages(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of a folder."""
-    folder = walk.queue[0]
+    folder = sync_run.queue[0]
     url = with_query(
         mailbox_url(context.app, context.connection) + "/messages/view",
         {
             "folderId": folder.id,
-            "start": str(walk.start),
+            "start": str(sync_run.start),
             "limit": str(PAGE_SIZE),
             "sortBy": "date",
             "sortorder": "false",
@@ -138,20 +138,21 @@ def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
     except AccessLostError as error:
         # The folder was removed since it was listed.
         skipped = SkippedItem(reference=f"folder {folder.id}", reason=error.message)
-        return page_at(next_folder(plan, walk, None), skipped=(skipped,))
+        return page_at(next_folder(plan, sync_run, None), skipped=(skipped,))
     rows = [read_object(entry) for entry in entries]
     identifiers = [row_id(row) for row in rows]
-    if walk.tail and walk.start > 1 and not set(walk.tail) & set(identifiers):
+    if sync_run.tail and sync_run.start > 1 and not set(sync_run.tail) & set(identifiers):
         # More rows left the list than the pages overlap: what slid up is above.
-        if walk.retreats >= RETREATS:
+        if sync_run.retreats >= RETREATS:
             raise UnexpectedResponseError("The pages of Zoho Mail's list do not fit together.")
-        back = max(walk.start - PAGE_SIZE + OVERLAP_ROWS, 1)
+        back = max(sync_run.start - PAGE_SIZE + OVERLAP_ROWS, 1)
         return page_at(
-            attrs.evolve(walk, start=back, tail=walk.tail if back > 1 else (), retreats=walk.retreats + 1), items=0
+            attrs.evolve(sync_run, start=back, tail=sync_run.tail if back > 1 else (), retreats=sync_run.retreats + 1),
+            items=0,
         )
-    lowest = lower_bound(context, plan, walk, folder)
-    signals, observations, skipped_rows, times = read_rows(context, walk, folder, rows, lowest)
-    newest = max([*times, *([] if walk.newest is None else [walk.newest])], default=None)
+    lowest = lower_bound(context, plan, sync_run, folder)
+    signals, observations, skipped_rows, times = read_rows(context, sync_run, folder, rows, lowest)
+    newest = max([*times, *([] if sync_run.newest is None else [sync_run.newest])], default=None)
     found: dict[str, Any] = {
         "signals": signals,
         "observations": observations,
@@ -159,12 +160,12 @@ def read_messages(context: SyncContext, plan: SyncPlan, walk: Walk) -> Conversat
         "items": len(rows),
     }
     if len(rows) < PAGE_SIZE or (times and min(times) < lowest):
-        return page_at(next_folder(plan, walk, newest), **found)
-    ahead = walk.start + len(rows) - OVERLAP_ROWS
+        return page_at(next_folder(plan, sync_run, newest), **found)
+    ahead = sync_run.start + len(rows) - OVERLAP_ROWS
     tail = tuple(identifier for identifier in identifiers[-OVERLAP_ROWS:] if identifier is not None)
-    if tail and tail == walk.tail:
+    if tail and tail == sync_run.tail:
         raise UnexpectedResponseError("Zoho Mail's list does not go on.")  # the same page, whatever `start` says
-    return page_at(attrs.evolve(walk, start=ahead, tail=tail, newest=newest), **found)
+    return page_at(attrs.evolve(sync_run, start=ahead, tail=tail, newest=newest), **found)
 
 
 def row_id(row: Mapping[str, Any]) -> str | None:
@@ -172,17 +173,17 @@ def row_id(row: Mapping[str, Any]) -> str | None:
     return read_id(row.get("messageId"))
 
 
-def lower_bound(context: SyncContext, plan: SyncPlan, walk: Walk, folder: Folder) -> int:
+def lower_bound(context: SyncContext, plan: SyncPlan, sync_run: SyncRun, folder: Folder) -> int:
     """Milliseconds down to which a folder is read: behind its start, but not below the floor."""
-    at = walk.starts.get(folder.id)
-    lowest = walk.floor if at is None else at - OVERLAP // timedelta(milliseconds=1)
+    at = sync_run.starts.get(folder.id)
+    lowest = sync_run.floor if at is None else at - OVERLAP // timedelta(milliseconds=1)
     if tracks_changes(context.app):
         lowest = min(lowest, instant_millis(plan.started_at - RECENT))
-    return max(lowest, walk.floor)
+    return max(lowest, sync_run.floor)
 
 
 def read_rows(
-    context: SyncContext, walk: Walk, folder: Folder, rows: list[Mapping[str, Any]], lowest: int
+    context: SyncContext, sync_run: SyncRun, folder: Folder, rows: list[Mapping[str, Any]], lowest: int
 ) -> tuple[tuple[SignalDraft, ...], tuple[Observation, ...], tuple[SkippedItem, ...], list[int]]:
     """What a page's rows say: signals and states within the window, rows that cannot be read, and all times."""
     signals: list[SignalDraft] = []
@@ -195,7 +196,7 @@ def read_rows(
             skipped.append(SkippedItem(reference=f"folder {folder.id}/{row_id(row) or '?'}", reason=message))
             continue
         times.append(message.received_ms)
-        if not lowest <= message.received_ms <= walk.ceiling:
+        if not lowest <= message.received_ms <= sync_run.ceiling:
             continue
         draft = arrival(context.connection, message, folder, row)
         if draft is not None:
@@ -205,17 +206,17 @@ def read_rows(
     return tuple(signals), tuple(observations), tuple(skipped), times
 
 
-def next_folder(plan: SyncPlan, walk: Walk, newest: int | None) -> Walk:
+def next_folder(plan: SyncPlan, sync_run: SyncRun, newest: int | None) -> SyncRun:
     """The walk at the next folder, the mark of this one moved. What is above the ceiling is the next walk's."""
-    folder = walk.queue[0]
-    marks = dict(walk.marks)
+    folder = sync_run.queue[0]
+    marks = dict(sync_run.marks)
     if newest is not None:
-        marks[folder.id] = max(min(newest, walk.ceiling), marks.get(folder.id, 0))
-    ahead = attrs.evolve(walk, queue=walk.queue[1:], marks=marks, start=1, tail=(), retreats=0, newest=None)
+        marks[folder.id] = max(min(newest, sync_run.ceiling), marks.get(folder.id, 0))
+    ahead = attrs.evolve(sync_run, queue=sync_run.queue[1:], marks=marks, start=1, tail=(), retreats=0, newest=None)
     if ahead.queue:
         return ahead
-    if walk.passes_left:
-        return attrs.evolve(ahead, phase="folders", passes_left=walk.passes_left - 1)
+    if sync_run.passes_left:
+        return attrs.evolve(ahead, phase="folders", passes_left=sync_run.passes_left - 1)
     # A backfill has read all of it twice itself.
     return attrs.evolve(ahead, next_starts=marks) if plan.mode is SyncMode.BACKFILL else ahead
 

@@ -2,7 +2,7 @@
 
 1. The first request announces the secret in `X-Hook-Secret` and has to get a 200. It is taken while the connection has
    none; afterwards a bare announcement proves nothing, and only an operator (`connectors webhooks rekey`) can make
-   room for another.
+   package for another.
 2. Every later request is signed: `X-Hook-Signature` is base64(HMAC-SHA256(secret, raw body)). The secret is used as the
    text that was sent. A signature beside the announcement has to be made with it.
 3. There is no delivery id and no timestamp: the body's hash is the id, and the signal's key does not depend on it.
@@ -45,7 +45,7 @@ Without it nothing is lost: mail is found by polling, some minutes later.
 1. In Zoho Mail open Settings > Integrations > Developer Space > Outgoing Webhooks; add a webhook for the entity Mail.
 2. Enter {webhook_url} as its URL: the tenant's id and the connection's id (GET /connections) belong into it.
 3. Save. Zoho announces its secret at once, so the service must be running; the first one announced is kept.
-Zoho announces a new secret when the webhook is made anew or its URL is edited, and it is refused. To take it, first run
+Zoho announces a new secret when the webhook is made again or its URL edited, and it is refused. To take it, first run
 `connectors webhooks rekey --tenant <tenant> <connection>`, then save the webhook again."""
 
 
@@ -83,7 +83,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
         if SECRET_HEADER in request.headers:
             raise DeliveryRejectedError(
                 "The header X-Hook-Signature is missing. A secret is kept already, and is not replaced.",
-                next_step="If the webhook was made anew, run `connectors webhooks rekey` and save it again.",
+                next_step="If the webhook was made again, run `connectors webhooks rekey` and save it again.",
             )
         raise DeliveryRejectedError("The header X-Hook-Signature is missing.")
     # Every secret is tried, so that the time taken does not tell which one matched.

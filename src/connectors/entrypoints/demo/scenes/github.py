@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from connectors.entrypoints.demo.scenes.scene import Scene
-from connectors.entrypoints.sandbox import Sandbox, SandboxServer
+from connectors_sandbox import Sandbox, SandboxServer
 
 APP, APP_SECRET = "demo-github-app", "demo-github-app-secret"
 REPOSITORY = "acme/rockets"

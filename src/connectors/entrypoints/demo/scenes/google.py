@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from connectors.entrypoints.demo.scenes.scene import Scene
-from connectors.entrypoints.sandbox import Sandbox, SandboxServer
-from connectors.entrypoints.sandbox.google.pubsub import TOPIC
+from connectors_sandbox import Sandbox, SandboxServer
+from connectors_sandbox.google.pubsub import TOPIC
 
 APP, APP_SECRET = "demo-google-app", "demo-google-app-secret"
 ADA = "ada@acme.example"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from connectors.entrypoints.demo.scenes.scene import Scene
-from connectors.entrypoints.sandbox import Sandbox, SandboxServer
+from connectors_sandbox import Sandbox, SandboxServer
 
 APP = "demo-jira-app"
 APP_SECRET = "demo-jira-app-secret-of-a-length-that-hs256-likes"  # noqa: S105 - opens nothing but the sandbox

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from connectors.entrypoints.sandbox import Sandbox, SandboxServer
+from connectors_sandbox import Sandbox, SandboxServer
 
 
 @attrs.frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from connectors.entrypoints.demo.scenes.scene import Scene
-from connectors.entrypoints.sandbox import Sandbox, SandboxServer
+from connectors_sandbox import Sandbox, SandboxServer
 
 APP, APP_SECRET, SIGNING_SECRET = "demo-slack-app", "demo-slack-app-secret", "demo-signing-secret"
 TEAM = "acme"

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 
 from connectors.entrypoints.demo.scenes.scene import Scene
-from connectors.entrypoints.sandbox import Sandbox, SandboxServer
+from connectors_sandbox import Sandbox, SandboxServer
 
 APP = f"1000.DEMO{secrets.token_hex(4).upper()}"
 """Another app in each run: its vendor is new, too, and knows nothing of the few requests a minute of the run before."""

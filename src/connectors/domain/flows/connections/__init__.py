@@ -1,0 +1,1 @@
+"""Connections: connect, disconnect, settings."""

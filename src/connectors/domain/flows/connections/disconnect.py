@@ -1,0 +1,153 @@
+"""How connections end: unsubscribed, revoked at the provider, their secrets destroyed."""
+
+import logging
+from collections.abc import Mapping
+
+import attrs
+
+from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
+from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
+from connectors.domain.flows.reading.coverage import Ledger
+from connectors.domain.flows.reading.jobs import SyncJobs
+from connectors.domain.flows.webhooks.subscriptions import Subscriber
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, TenantNotFoundError
+from connectors.domain.model.ids import UNROUTED, ConnectionId, ProviderSlug, TenantId
+from connectors.domain.model.oauth import Grant, ProviderApp, TokenSet
+from connectors.domain.model.paging import MAX_LIMIT, PageRequest
+from connectors.domain.providers.contract import Provider, RevocationScope
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.ports.clock import Clock
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class DisconnectFlow:
+    """Ends connections, and tenants with all they have."""
+
+    unit_of_work: UnitOfWorkFactory
+    converser: Converser
+    keeper: TokenKeeper
+    subscriber: Subscriber
+    clock: Clock
+    providers: ProviderRegistry
+    apps: Mapping[ProviderSlug, ProviderApp]
+    jobs: SyncJobs
+    ledger: Ledger
+
+    def end_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
+        """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
+
+        What the provider refuses is noted in `last_error`; the secrets are destroyed all the same. Repeating it is
+        harmless.
+
+        Raises:
+            ConnectionNotFoundError: the tenant has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            connection = uow.connections.get(tenant_id, connection_id)
+        if connection.grant_id is None and connection.status is ConnectionStatus.REVOKED:
+            return connection
+        provider = self.providers.get(connection.provider)
+        app = self.apps.get(provider.slug)
+        errors: tuple[str, ...] = ()
+        if app is not None and connection.grant_id is not None:
+            errors = self.subscriber.unsubscribe_all(
+                provider, app, connection, GrantTokens(self.keeper, tenant_id, connection.grant_id)
+            )
+            errors += self._revoke(provider, app, connection)
+        self.subscriber.forget(tenant_id, connection_id)
+        now = self.clock.now()
+        with self.unit_of_work() as uow:
+            self._lock_grant(uow, tenant_id, connection_id)
+            present = uow.connections.get(tenant_id, connection_id, lock=True)
+            grant_id = present.grant_id
+            ended = attrs.evolve(
+                present.moved_to(ConnectionStatus.REVOKED, at=now, reason="disconnected here"),
+                grant_id=None,
+                expires_at=None,
+                last_error="; ".join(errors) or None,
+                updated_at=now,
+            )
+            ended = uow.connections.save(ended)
+            self.jobs.cancel_all(uow, ended)
+            uow.schedules.cancel(tenant_id, connection_id)
+            self.ledger.note_stream_ended(uow, ended, provider)
+            if grant_id is not None and not uow.connections.list_by_grant(tenant_id, grant_id):
+                uow.grants.delete(tenant_id, grant_id)
+        log.info("disconnected", extra={"tenant_id": str(tenant_id), "connection_id": str(connection_id)})
+        return ended
+
+    def _lock_grant(self, uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> None:
+        # Whoever holds both takes the grant first, then its connections: a refresh does, too.
+        grant_id = uow.connections.get(tenant_id, connection_id).grant_id
+        grant = None if grant_id is None else uow.grants.get(tenant_id, grant_id)
+        if grant is not None:
+            uow.grants.find_by_key(tenant_id, grant.provider, grant.grant_key, lock=True)
+
+    def _revoke(self, provider: Provider, app: ProviderApp, connection: Connection) -> tuple[str, ...]:
+        """Withdraw the grant at the provider, unless somebody else still lives on it; what went wrong, in words."""
+        if provider.oauth.revoke is None or connection.grant_id is None:
+            return ()
+        with self.unit_of_work() as uow:
+            grant = uow.grants.get(connection.tenant_id, connection.grant_id)
+            others = [
+                one
+                for one in uow.connections.list_by_grant(connection.tenant_id, connection.grant_id)
+                if one.id != connection.id
+            ]
+            shared = grant is not None and uow.grants.count_by_key(grant.grant_key) > 1
+        if grant is None or others or (shared and provider.oauth.revocation_scope is RevocationScope.ACCOUNT):
+            return ()
+        try:
+            token_set = self._usable_tokens(grant)
+            conversation = provider.oauth.revoke(app, token_set)
+            self.converser.run(provider, app, conversation, FixedTokens(token_set))
+        except ConnectorsError as error:
+            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
+            return (f"revocation: {error.message}",)
+        return ()
+
+    def _usable_tokens(self, grant: Grant) -> TokenSet:
+        """The grant's tokens, fresh if they can be had so: vendors want a live token even for goodbye."""
+        try:
+            return self.keeper.fresh_tokens(grant.tenant_id, grant.id)
+        except ProviderFailedError:
+            return self.keeper.open(grant)
+
+    def revoke(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> None:
+        """Give back tokens that no connection will ever use; a vendor that refuses is only noted.
+
+        Where a revocation would end all that the user has granted us, nothing is revoked: somebody else may live on it.
+        """
+        if provider.oauth.revoke is None or provider.oauth.revocation_scope is not RevocationScope.GRANT:
+            return
+        try:
+            self.converser.run(provider, app, provider.oauth.revoke(app, token_set), FixedTokens(token_set))
+        except ConnectorsError as error:
+            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
+
+    def erase_tenant(self, tenant_id: TenantId) -> None:
+        """End all of the tenant's connections, then erase all that it has here.
+
+        What a provider refuses does not hold it up.
+
+        Raises:
+            TenantNotFoundError: not known here.
+        """
+        with self.unit_of_work() as uow:
+            if tenant_id == UNROUTED or uow.tenants.find(tenant_id) is None:
+                raise TenantNotFoundError("There is no such tenant.")
+        page = PageRequest(limit=MAX_LIMIT)
+        while True:
+            with self.unit_of_work() as uow:
+                connections = uow.connections.list_page(tenant_id, page)
+            for connection in connections.items:
+                self.end_connection(tenant_id, connection.id)
+            if connections.next is None:
+                break
+            page = PageRequest(limit=MAX_LIMIT, after=connections.next)
+        with self.unit_of_work() as uow:
+            uow.tenants.delete(tenant_id)

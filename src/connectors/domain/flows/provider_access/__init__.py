@@ -1,0 +1,1 @@
+"""Access to a provider: sessions, conversations, tokens, rate limits."""

@@ -1,0 +1,263 @@
+"""Drives a package's conversations: the one place that knows bearer tokens, refresh on 401, redirects and retries."""
+
+import base64
+from collections.abc import Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Protocol, TypeVar
+from urllib.parse import quote_plus, unquote, urljoin, urlsplit
+
+import attrs
+
+from connectors.domain.flows.provider_access.rate_limits import RESERVE, RateLimiter
+from connectors.domain.model.errors import (
+    ConnectorsError,
+    ForbiddenHostError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import Authorization, Conversation, HttpRequest, HttpResponse, origin_of
+from connectors.domain.model.oauth import ProviderApp, TokenSet
+from connectors.domain.providers.contract import Provider
+from connectors.ports.clock import Clock
+from connectors.ports.provider_api import ProviderApi
+
+T = TypeVar("T")
+
+RETRY_PAUSES = (timedelta(milliseconds=200), timedelta(seconds=1))
+"""Before the second and third try of a GET that failed at the provider: enough for a gateway's hiccup. Longer troubles
+are the job's to wait out, not a thread's."""
+
+REDIRECT_LIMIT = 5
+"""Redirects followed for one request; GitHub needs one, for a renamed repository."""
+
+REDIRECTS = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
+
+
+class TokenSource(Protocol):
+    """Where a conversation's tokens come from."""
+
+    def current(self) -> TokenSet:
+        """A token set that is fresh as far as we know."""
+        ...
+
+    def refreshed(self, stale: TokenSet) -> TokenSet:
+        """Another one, because the provider refused this.
+
+        Raises:
+            ReauthorizationRequiredError: there is none to be had.
+        """
+        ...
+
+
+@attrs.frozen
+class FixedTokens:
+    """A token set that cannot be refreshed: it has just been issued, or it is about to be revoked."""
+
+    token_set: TokenSet
+
+    def current(self) -> TokenSet:
+        """The token set."""
+        return self.token_set
+
+    def refreshed(self, stale: TokenSet) -> TokenSet:  # noqa: ARG002 - the port's signature
+        """Never returns.
+
+        Raises:
+            ReauthorizationRequiredError: always.
+        """
+        raise ReauthorizationRequiredError("The provider refused a token that it has just issued.")
+
+
+@attrs.frozen(kw_only=True)
+class Converser:
+    """Runs conversations with providers."""
+
+    api: ProviderApi
+    clock: Clock
+
+    def run(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        conversation: Conversation[T],
+        tokens: TokenSource | None = None,
+        *,
+        limiter: RateLimiter | None = None,
+    ) -> T:
+        """What the conversation returns.
+
+        Failures are raised inside the conversation, at its `yield`, so that a package can handle one that it expects.
+
+        Args:
+            provider: whose limits and allow-list apply.
+            app: our registration there.
+            conversation: what to run.
+            tokens: None for conversations that need no access token.
+            limiter: keeps the conversation within the vendor's limits, those of all workers together; None for what
+                somebody waits for.
+
+        Raises:
+            ForbiddenHostError: it asked for a URL outside the provider's allow-list. Nothing was sent.
+            ConnectorsError: what went wrong and the conversation did not handle.
+        """
+        if limiter is not None:
+            limiter.begin()
+        exchange = _Exchange(self.api, self.clock, provider, app, tokens, limiter)
+        try:
+            request = next(conversation)
+            while True:
+                try:
+                    response = exchange.answer(request)
+                except ConnectorsError as error:
+                    request = conversation.throw(error)
+                else:
+                    request = conversation.send(response)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            conversation.close()
+
+
+@attrs.define
+class _Exchange:
+    """The state of one conversation: which token it uses, and whether that was already renewed."""
+
+    api: ProviderApi
+    clock: Clock
+    provider: Provider
+    app: ProviderApp
+    tokens: TokenSource | None
+    limiter: RateLimiter | None
+    token_set: TokenSet | None = None
+    was_refreshed: bool = False
+    token_error: ProviderUnavailableError | None = None
+    limiter_refusal: RateLimitedError | None = None
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "GET":
+            return self._attempt(request)
+        for pause in RETRY_PAUSES:
+            try:
+                return self._attempt(request)
+            except ProviderUnavailableError as error:
+                if error is self.token_error:
+                    raise  # the authorization server's: sending a refresh token again is not for us to decide
+                self.clock.sleep(pause)
+        return self._attempt(request)
+
+    def _attempt(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self._ask(request)
+        except RateLimitedError as error:
+            if self.limiter is not None and error is not self.limiter_refusal:
+                self.limiter.record_refusal(error)
+            raise
+
+    def _ask(self, request: HttpRequest) -> HttpResponse:
+        self._admit(request)
+        response = self._follow(request)
+        limits = self.provider.limits
+        expected = response.status in request.expects
+        if (
+            not expected
+            and request.authorization is Authorization.ACCESS_TOKEN
+            and self.tokens is not None
+            and not self.was_refreshed
+            and limits.is_unauthorized(response)
+        ):
+            # Once: a second refusal of a brand-new token is not the token's fault.
+            self.was_refreshed = True
+            self.token_set = self._renewed(self.tokens, self._current_tokens())
+            response = self._follow(request)
+            expected = response.status in request.expects
+        now = self.clock.now()
+        if response.status >= HTTPStatus.BAD_REQUEST and not expected:
+            raise limits.read_failure(request, response, now)
+        throttle = limits.read_throttle(response, now)
+        if throttle is not None and throttle.scope != RESERVE:
+            raise throttle
+        if throttle is not None and self.limiter is not None:
+            self.limiter.record_refusal(throttle)  # this answer is good; the next request would eat the reserve
+        return response
+
+    def _admit(self, request: HttpRequest) -> None:
+        if self.limiter is None:
+            return
+        try:
+            self.limiter.admit(request)
+        except RateLimitedError as error:
+            self.limiter_refusal = error  # our own: everybody heeds it already
+            raise
+
+    def _follow(self, request: HttpRequest) -> HttpResponse:
+        for _ in range(REDIRECT_LIMIT + 1):
+            response = self.api.send(self._authorized(request))
+            location = response.headers.get("location")
+            if response.status not in REDIRECTS or location is None or request.method not in {"GET", "HEAD"}:
+                return response
+            try:
+                request = attrs.evolve(request, url=urljoin(request.url, location))
+            except ValueError as error:
+                raise ForbiddenHostError(f"{self.provider.name} redirects to a malformed URL.") from error
+        raise UnexpectedResponseError(f"{self.provider.name} redirects in circles.")
+
+    def _authorized(self, request: HttpRequest) -> HttpRequest:
+        try:
+            origin = origin_of(request.url)
+        except ValueError as error:
+            raise ForbiddenHostError(f"{self.provider.name}'s package asked for a malformed URL.") from error
+        if origin not in self.provider.allowed_origins(self.app):
+            raise ForbiddenHostError(f"{origin} is not a host of {self.provider.name}.")
+        path = unquote(urlsplit(request.url).path)
+        base = "" if self.app.base_url is None else urlsplit(self.app.base_url).path.rstrip("/")
+        # A foreign id or link must not climb out of the API's path, nor out of the base URL that an operator chose.
+        if not {".", ".."}.isdisjoint(path.split("/")) or not f"{path}/".startswith(f"{base}/"):
+            raise ForbiddenHostError(f"{self.provider.name}'s package asked for a path outside of its API.")
+        return attrs.evolve(request, headers={**request.headers, **self._authorization(request)})
+
+    def _authorization(self, request: HttpRequest) -> Mapping[str, str]:
+        match request.authorization:
+            case Authorization.NONE:
+                return {}
+            case Authorization.CLIENT_BASIC:
+                # RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+                secret = self.app.client_secret.reveal()
+                pair = f"{quote_plus(self.app.client_id)}:{quote_plus(secret)}"
+                return {"authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+            case Authorization.ACCESS_TOKEN:
+                token_set = self._current_tokens()
+                if request.token_name is not None:
+                    companion = token_set.companions.get(request.token_name)
+                    if companion is None:
+                        raise ReauthorizationRequiredError(f"The grant holds no {request.token_name} token.")
+                    token_set = companion
+                return {"authorization": self.provider.authorization_header(token_set.access_token)}
+
+    def _current_tokens(self) -> TokenSet:
+        if self.token_set is None:
+            if self.tokens is None:
+                raise ReauthorizationRequiredError("This conversation was started without a token.")
+            try:
+                self.token_set = self.tokens.current()
+            except ProviderUnavailableError as error:
+                self.token_error = error
+                raise
+        return self.token_set
+
+    def _renewed(self, tokens: TokenSource, stale: TokenSet) -> TokenSet:
+        try:
+            return tokens.refreshed(stale)
+        except ProviderUnavailableError as error:
+            self.token_error = error
+            raise

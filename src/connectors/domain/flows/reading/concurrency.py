@@ -1,0 +1,84 @@
+"""Who may run: no tenant and no provider takes more places than the operator grants it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.paging import PageRequest
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType, SyncJob
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWork
+
+SHORTEST_WAIT = timedelta(milliseconds=500)
+"""Until a job that found no place looks again: a turn is not over much sooner."""
+
+LONGEST_WAIT = timedelta(seconds=15)
+"""The most that it waits: places become free at every turn."""
+
+_SOME = PageRequest(limit=50)
+"""How many of a tenant's queued jobs are looked at for one that could run."""
+
+
+@attrs.frozen(kw_only=True)
+class ConcurrencySettings:
+    """How many jobs may run at once, in all workers together."""
+
+    per_tenant: int = 4
+    per_provider: int | None = None
+    """None: as many as there are."""
+    providers: Mapping[ProviderSlug, int] = attrs.field(factory=dict)
+    """Of single providers."""
+
+
+@attrs.frozen(kw_only=True)
+class Concurrency:
+    """Decides whether a job may run now."""
+
+    settings: ConcurrencySettings
+    entropy: Entropy
+
+    def wait_for(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
+        """How long the job has to wait at least; nothing if it may run, and then the caller marks it RUNNING."""
+        if job.retry_after is not None and job.retry_after > now:
+            return job.retry_after - now
+        of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
+        if self._is_full(uow.jobs.count_running(tenant_id=job.tenant_id), self.settings.per_tenant, job) or (
+            of_provider is not None and self._is_full(uow.jobs.count_running(provider=job.provider), of_provider, job)
+        ):
+            return SHORTEST_WAIT + (LONGEST_WAIT - SHORTEST_WAIT) * self.entropy.fraction()
+        return timedelta(0)
+
+    def yield_slot(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
+        """How long a job whose turn is over stays away: until those that found no place have looked again.
+
+        They look only now and then. Without this it would take its own place again, until it ends. News do not make way
+        for history. To be called while the job counts as running.
+        """
+        is_wanted = self._is_full(
+            uow.jobs.count_running(tenant_id=job.tenant_id), self.settings.per_tenant, job
+        ) and any(
+            other.connection_id != job.connection_id
+            and (other.retry_after is None or other.retry_after <= now)
+            and _is_no_less(other.type, job.type)
+            for other in uow.jobs.list_page(job.tenant_id, _SOME, JobFilter(status=JobStatus.QUEUED)).items
+        )
+        of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
+        if not is_wanted and of_provider is not None:
+            is_wanted = self._is_full(uow.jobs.count_running(provider=job.provider), of_provider, job) and any(
+                (provider, status) == (job.provider, JobStatus.QUEUED) and _is_no_less(job_type, job.type)
+                for provider, job_type, status in uow.jobs.count_unfinished()
+            )
+        return LONGEST_WAIT if is_wanted else timedelta(0)
+
+    def _is_full(self, running: int, slots: int, job: SyncJob) -> bool:
+        if job.status is JobStatus.RUNNING:
+            running -= 1  # it is counted itself: its worker has died
+        if job.type is JobType.BACKFILL and slots > 1:
+            slots -= 1  # history leaves a place to what is new
+        return running >= slots
+
+
+def _is_no_less(waiting: JobType, present: JobType) -> bool:
+    return waiting is not JobType.BACKFILL or present is JobType.BACKFILL

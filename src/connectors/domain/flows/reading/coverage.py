@@ -1,0 +1,309 @@
+"""The coverage ledger: what is proven complete, by which path, and where something may be missing."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, Gap, GapCause, Interval
+from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.webhook import Recorded
+from connectors.domain.providers.contract import Family, Provider
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class FamilyCoverage:
+    """What is known of one family of events."""
+
+    family: Family
+    intervals: tuple[Interval, ...]
+    """Proven stretches, the earliest first; those of different paths may overlap."""
+    gaps: tuple[Gap, ...]
+    """The earliest first, closed ones included as long as they are kept."""
+
+    @property
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """Those where something may still be missing."""
+        return tuple(gap for gap in self.gaps if gap.closed_at is None)
+
+    @property
+    def paths(self) -> tuple[CoveragePath, ...]:
+        """Which paths can prove it."""
+        return tuple(path for path in CoveragePath if _shows(self.family, path))
+
+
+@attrs.frozen(kw_only=True)
+class Ledger:
+    """Writes the coverage ledger, inside the transactions of those who know."""
+
+    clock: Clock
+    entropy: Entropy
+
+    # --- proofs --------------------------------------------------------------------------------------------------
+
+    def prove(
+        self,
+        uow: UnitOfWork,
+        connection: Connection,
+        families: Iterable[Family],
+        path: CoveragePath,
+        from_at: datetime,
+        to_at: datetime,
+    ) -> None:
+        """These families are complete between the two instants: the walk went over them.
+
+        Closes the gaps that walks have gone over by now, and shortens those whose beginning they have.
+        """
+        names = {family.name for family in families}
+        if not names or to_at <= from_at:
+            return
+        known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), path)
+        merged = {
+            name: merge([*known.get(name, ()), _interval(connection, name, path, from_at, to_at)]) for name in names
+        }
+        uow.coverage.replace_intervals(connection.tenant_id, connection.id, path, merged)
+        self._review(uow, connection, {name: [name] for name in names}, path)
+
+    def prove_all(
+        self,
+        uow: UnitOfWork,
+        connection: Connection,
+        provider: Provider,
+        path: CoveragePath,
+        from_at: datetime,
+        to_at: datetime,
+    ) -> None:
+        """Like `prove`, for all families that this path shows; gaps of unknown family close once every one is read."""
+        self.prove(uow, connection, shown_families(provider, path), path, from_at, to_at)
+        every = [family.name for family in provider.event_families]
+        self._review(uow, connection, {ALL_FAMILIES: every}, path)
+
+    def _review(
+        self, uow: UnitOfWork, connection: Connection, concerned: Mapping[str, Sequence[str]], path: CoveragePath
+    ) -> None:
+        """Hold the open gaps against all that is proven: a walk may have gone over one before it was noticed.
+
+        Args:
+            uow: the caller's transaction.
+            connection: whose gaps.
+            concerned: the families that a gap of this family is about.
+            path: what is said to have closed a gap.
+        """
+        read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
+        for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
+            names = concerned.get(gap.family, ())
+            rests = [_unproven_from(read_ranges.get(name, ()), gap.from_at, gap.to_at) for name in names]
+            left = [rest for rest in rests if rest is not None]
+            if rests and not left:
+                self.close(uow, gap, path)
+            elif left and min(left) > gap.from_at:
+                uow.coverage.save_gap(attrs.evolve(gap, from_at=min(left)))
+
+    def close(self, uow: UnitOfWork, gap: Gap, path: CoveragePath) -> None:
+        """What was missing is here."""
+        uow.coverage.save_gap(attrs.evolve(gap, closed_at=self.clock.now(), closed_by=path))
+
+    # --- gaps ----------------------------------------------------------------------------------------------------
+
+    def open_gap(
+        self,
+        uow: UnitOfWork,
+        connection: Connection,
+        families: Iterable[str],
+        cause: GapCause,
+        reason: str,
+        *,
+        from_at: datetime,
+        to_at: datetime | None,
+        reference: str = "",
+    ) -> bool:
+        """Something of these families may be missing since the instant; whether that is news.
+
+        What a walk has gone over already is not missing: the gap begins behind that, or is on record as closed.
+        """
+        is_new = False
+        read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
+        for name in families:
+            rest = _unproven_from(read_ranges.get(name, ()), from_at, to_at)
+            gap = Gap(
+                id=self.entropy.uuid7(self.clock.now()),
+                tenant_id=connection.tenant_id,
+                connection_id=connection.id,
+                family=name,
+                cause=cause,
+                reference=reference,
+                reason=reason,
+                from_at=from_at if rest is None else rest,
+                to_at=to_at,
+                opened_at=self.clock.now(),
+                closed_at=self.clock.now() if rest is None else None,
+                closed_by=CoveragePath.SYNC if rest is None else None,
+            )
+            if uow.coverage.open_gap(gap) is Recorded.NEW and rest is not None:
+                is_new = True
+        if is_new:
+            log.warning(
+                "coverage_gap_opened",
+                extra={
+                    "tenant_id": str(connection.tenant_id),
+                    "connection_id": str(connection.id),
+                    "cause": str(cause),
+                    "reason": reason,
+                },
+            )
+        return is_new
+
+    def family_names(self, provider: Provider, event: str | None) -> tuple[str, ...]:
+        """The family of an event; all of them, under one name, where that cannot be told."""
+        family = provider.family_of(event)
+        return (ALL_FAMILIES,) if family is None else (family.name,)
+
+    # --- the stream of deliveries --------------------------------------------------------------------------------
+
+    def note_stream_whole(self, uow: UnitOfWork, connection: Connection, provider: Provider) -> None:
+        """Every subscription works: from now on, if it was not so before, deliveries prove what they tell of."""
+        now = self.clock.now()
+        known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), CoveragePath.WEBHOOK)
+        opened = {}
+        for family in provider.event_families:
+            intervals = known.get(family.name, ())
+            if _is_told(family) and not any(one.to_at is None for one in intervals):
+                growing = attrs.evolve(_interval(connection, family.name, CoveragePath.WEBHOOK, now, now), to_at=None)
+                opened[family.name] = [*intervals, growing]
+        uow.coverage.replace_intervals(connection.tenant_id, connection.id, CoveragePath.WEBHOOK, opened)
+        for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
+            if gap.cause is GapCause.STREAM_BROKEN and gap.to_at is None:
+                uow.coverage.save_gap(attrs.evolve(gap, to_at=max(now, gap.from_at)))
+
+    def note_stream_broken(
+        self, uow: UnitOfWork, connection: Connection, provider: Provider, *, since: datetime, reason: str
+    ) -> None:
+        """Deliveries prove nothing since that instant, until the stream is whole again."""
+        pushed = self._end_stream(uow, connection, provider, since)
+        self.open_gap(uow, connection, pushed, GapCause.STREAM_BROKEN, reason, from_at=since, to_at=None)
+
+    def note_stream_ended(self, uow: UnitOfWork, connection: Connection, provider: Provider) -> None:
+        """There are no deliveries any more, and there shall be none: a disconnect leaves no gap."""
+        now = self.clock.now()
+        self._end_stream(uow, connection, provider, now)
+        for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
+            if gap.to_at is None:
+                uow.coverage.save_gap(attrs.evolve(gap, to_at=max(now, gap.from_at)))
+
+    def _end_stream(self, uow: UnitOfWork, connection: Connection, provider: Provider, at: datetime) -> list[str]:
+        known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), CoveragePath.WEBHOOK)
+        ended = {}
+        for name, intervals in known.items():
+            if any(one.to_at is None for one in intervals):
+                cut = [one if one.to_at is not None else attrs.evolve(one, to_at=at) for one in intervals]
+                ended[name] = [one for one in cut if one.to_at is None or one.to_at > one.from_at]
+        uow.coverage.replace_intervals(connection.tenant_id, connection.id, CoveragePath.WEBHOOK, ended)
+        return [family.name for family in provider.event_families if family.name in ended]
+
+
+@attrs.frozen(kw_only=True)
+class CoverageFlow:
+    """Shows the ledger."""
+
+    unit_of_work: UnitOfWorkFactory
+    providers: ProviderRegistry
+
+    def show(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[FamilyCoverage, ...]:
+        """What is known of each family of events of the connection; gaps of unknown family stand with every one.
+
+        Raises:
+            ConnectionNotFoundError: the tenant has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            connection = uow.connections.get(tenant_id, connection_id)
+            intervals = uow.coverage.list_intervals(tenant_id, connection_id)
+            gaps = uow.coverage.list_gaps(tenant_id, connection_id)
+        provider = self.providers.get(connection.provider)
+        return tuple(
+            FamilyCoverage(
+                family=family,
+                intervals=tuple(one for one in intervals if one.family == family.name),
+                gaps=tuple(gap for gap in gaps if gap.family in {family.name, ALL_FAMILIES}),
+            )
+            for family in provider.event_families
+        )
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same stretches of time in as few intervals of one family and path as possible, the earliest first."""
+    merged: list[Interval] = []
+    for one in sorted(intervals, key=lambda interval: interval.from_at):
+        last = merged[-1] if merged else None
+        if last is None or (last.to_at is not None and last.to_at < one.from_at):
+            merged.append(one)
+        elif last.to_at is not None:
+            ends = None if one.to_at is None else max(last.to_at, one.to_at)
+            merged[-1] = attrs.evolve(last, to_at=ends)
+    return merged
+
+
+def _is_told(family: Family) -> bool:
+    """Whether deliveries themselves say what happened. A notification that only has something read proves nothing."""
+    return family.is_pushed and bool(family.events)
+
+
+def _shows(family: Family, path: CoveragePath) -> bool:
+    match path:
+        case CoveragePath.SYNC:
+            return family.is_read
+        case CoveragePath.BACKFILL:
+            return family.is_backfilled
+        case CoveragePath.WEBHOOK:
+            return _is_told(family)
+
+
+def shown_families(provider: Provider, path: CoveragePath) -> list[Family]:
+    """The families that this path can prove."""
+    return [family for family in provider.event_families if _shows(family, path)]
+
+
+def _read_ranges(intervals: Sequence[Interval]) -> dict[str, list[Interval]]:
+    """What walks of either kind have gone over, by family, in as few stretches as possible."""
+    found: dict[str, list[Interval]] = {}
+    for path in (CoveragePath.SYNC, CoveragePath.BACKFILL):
+        for name, proven in _by_family(intervals, path).items():
+            found[name] = merge([*found.get(name, ()), *proven])
+    return found
+
+
+def _unproven_from(stretches: Sequence[Interval], from_at: datetime, to_at: datetime | None) -> datetime | None:
+    """Where what is unproven of a gap begins; None if all of it is proven.
+
+    What is left of a gap must not lie behind its proven part: a stretch that begins inside changes nothing yet.
+    """
+    for one in stretches:
+        if one.to_at is not None and one.from_at <= from_at < one.to_at:
+            return None if to_at is not None and to_at <= one.to_at else one.to_at
+    return from_at
+
+
+def _by_family(intervals: Sequence[Interval], path: CoveragePath) -> dict[str, list[Interval]]:
+    found: dict[str, list[Interval]] = {}
+    for one in intervals:
+        if one.path is path:
+            found.setdefault(one.family, []).append(one)
+    return found
+
+
+def _interval(connection: Connection, family: str, path: CoveragePath, from_at: datetime, to_at: datetime) -> Interval:
+    return Interval(
+        tenant_id=connection.tenant_id,
+        connection_id=connection.id,
+        family=family,
+        path=path,
+        from_at=from_at,
+        to_at=to_at,
+    )

@@ -1,0 +1,313 @@
+"""Reading back what is kept: tenants, connections, signals, deliveries and jobs, always within one tenant."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import attrs
+
+from connectors.domain.flows.signals.feed import SignalTail
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import Gap
+from connectors.domain.model.errors import TenantNotFoundError
+from connectors.domain.model.health import Health, health_of
+from connectors.domain.model.ids import UNROUTED, ConnectionId, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
+from connectors.domain.model.paging import (
+    DEFAULT_LIMIT,
+    Page,
+    PageRequest,
+    list_fingerprint,
+    read_cursor,
+    write_cursor,
+)
+from connectors.domain.model.signal import Signal, SignalFilter
+from connectors.domain.model.sync import JobFilter, SyncJob
+from connectors.domain.model.tasks import TaskKind
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import DeliveryFilter, Recorded, Subscription, WebhookDelivery
+from connectors.ports.clock import Clock
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Listing(Generic[T]):
+    """A page of a list, and the cursor of the next one."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is a next page."""
+        return self.next_cursor is not None
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionDetails:
+    """A connection and what there is around it."""
+
+    connection: Connection
+    subscriptions: tuple[Subscription, ...]
+    """Of any status, the oldest first."""
+    open_gaps: tuple[Gap, ...]
+    """Where events may be missing, the earliest first."""
+    next_sync_at: datetime | None
+    """When it is read next by itself; None if it is not."""
+
+    @property
+    def health(self) -> Health:
+        """How it is, its gaps considered."""
+        return health_of(self.connection, has_open_gap=bool(self.open_gaps))
+
+
+@attrs.frozen(kw_only=True)
+class QueryFlow:
+    """Lists and shows."""
+
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+
+    # --- tenants -------------------------------------------------------------------------------------------------
+
+    def ensure_tenant(self, tenant_id: TenantId) -> tuple[Tenant, Recorded]:
+        """The tenant, made known if it was not.
+
+        Raises:
+            TenantNotFoundError: the nil UUID, which is no tenant.
+        """
+        if tenant_id == UNROUTED:
+            raise TenantNotFoundError("The nil UUID is not a tenant.")
+        with self.unit_of_work() as uow:
+            recorded = uow.tenants.record(Tenant(id=tenant_id, created_at=self.clock.now()))
+            return _tenant(uow, tenant_id), recorded
+
+    def get_tenant(self, tenant_id: TenantId) -> Tenant:
+        """The tenant.
+
+        Raises:
+            TenantNotFoundError: not known here.
+        """
+        with self.unit_of_work() as uow:
+            return _tenant(uow, tenant_id)
+
+    # --- connections ---------------------------------------------------------------------------------------------
+
+    def get_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
+        """The tenant's connection.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ConnectionNotFoundError: it has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            return uow.connections.get(tenant_id, connection_id)
+
+    def inspect_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> ConnectionDetails:
+        """The tenant's connection with all that is known of how it is. Raises like `get_connection`."""
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            connection = uow.connections.get(tenant_id, connection_id)
+            entry = uow.schedules.find(tenant_id, connection_id, TaskKind.SYNC)
+            if connection.status is not ConnectionStatus.ACTIVE:
+                entry = None  # it is kept, but nothing will be read then
+            return ConnectionDetails(
+                connection=connection,
+                subscriptions=tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id)),
+                open_gaps=tuple(uow.coverage.list_gaps(tenant_id, connection_id, is_open=True)),
+                next_sync_at=None if entry is None else entry.next_at,
+            )
+
+    def list_subscriptions(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[Subscription, ...]:
+        """The connection's webhook subscriptions, of any status, oldest first. Raises like `get_connection`."""
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            uow.connections.get(tenant_id, connection_id)
+            return tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id))
+
+    def list_connections(
+        self,
+        tenant_id: TenantId,
+        *,
+        provider: ProviderSlug | None = None,
+        status: ConnectionStatus | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Listing[Connection]:
+        """A page of the tenant's connections, newest first.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ValidationError: the cursor is not one of this list with these filters.
+        """
+        fingerprint = list_fingerprint("connections", tenant_id, provider, status)
+        return self._list(
+            tenant_id,
+            fingerprint,
+            limit,
+            cursor,
+            lambda uow, page: uow.connections.list_page(tenant_id, page, provider=provider, status=status),
+        )
+
+    # --- signals -------------------------------------------------------------------------------------------------
+
+    def get_signal(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
+        """The tenant's signal, with its payload.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            NotFoundError: it has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            return uow.signals.get(tenant_id, signal_id)
+
+    def list_signals(
+        self,
+        tenant_id: TenantId,
+        where: SignalFilter | None = None,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        with_payload: bool = False,
+    ) -> Listing[Signal]:
+        """A page of the tenant's signals, newest first by when they occurred.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ConnectionNotFoundError: the filter names a connection that the tenant does not have.
+            ValidationError: the cursor is not one of this list with these filters.
+        """
+        where = where or SignalFilter()
+        fingerprint = list_fingerprint("signals", tenant_id, *attrs.astuple(where))
+
+        def load(uow: UnitOfWork, page: PageRequest) -> Page[Signal]:
+            if where.connection_id is not None:
+                connection = uow.connections.get(tenant_id, where.connection_id)
+                if where.provider not in {None, connection.provider}:
+                    return Page((), None)  # no row can match; do not make the database walk all of them to see it
+            return uow.signals.list_page(tenant_id, page, where, with_payload=with_payload)
+
+        return self._list(tenant_id, fingerprint, limit, cursor, load)
+
+    def tail_signals(
+        self, tenant_id: TenantId, where: SignalFilter | None = None, *, since: datetime | None = None
+    ) -> SignalTail:
+        """What arrives for the tenant from now on, or has arrived since that instant: look at it again and again.
+
+        Args:
+            tenant_id: whose.
+            where: narrowed to provider, connection and kind; when signals occurred is of no account here.
+            since: by when they arrived.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ConnectionNotFoundError: the filter names a connection that the tenant does not have.
+        """
+        where = where or SignalFilter()
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            if where.connection_id is not None:
+                uow.connections.get(tenant_id, where.connection_id)
+        return SignalTail.begin(self.unit_of_work, self.clock, tenant_id, where, since)
+
+    # --- deliveries ----------------------------------------------------------------------------------------------
+
+    def get_delivery(self, tenant_id: TenantId, delivery_id: DeliveryId) -> WebhookDelivery:
+        """The tenant's delivery, with its body.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            NotFoundError: it has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            return uow.deliveries.get(tenant_id, delivery_id)
+
+    def list_deliveries(
+        self,
+        tenant_id: TenantId,
+        where: DeliveryFilter | None = None,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Listing[WebhookDelivery]:
+        """A page of the tenant's deliveries, newest first, without their bodies.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ValidationError: the cursor is not one of this list with these filters.
+        """
+        where = where or DeliveryFilter()
+        fingerprint = list_fingerprint("deliveries", tenant_id, *attrs.astuple(where))
+        return self._list(
+            tenant_id,
+            fingerprint,
+            limit,
+            cursor,
+            lambda uow, page: uow.deliveries.list_page(tenant_id, page, where),
+        )
+
+    # --- jobs ----------------------------------------------------------------------------------------------------
+
+    def get_job(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
+        """The tenant's job.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            NotFoundError: it has none with this id.
+        """
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            return uow.jobs.get(tenant_id, job_id)
+
+    def list_jobs(
+        self,
+        tenant_id: TenantId,
+        where: JobFilter | None = None,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Listing[SyncJob]:
+        """A page of the tenant's jobs, newest first by when they were asked for.
+
+        Raises:
+            TenantNotFoundError: the tenant is not known here.
+            ConnectionNotFoundError: the filter names a connection that the tenant does not have.
+            ValidationError: the cursor is not one of this list with these filters.
+        """
+        where = where or JobFilter()
+        fingerprint = list_fingerprint("jobs", tenant_id, *attrs.astuple(where))
+
+        def load(uow: UnitOfWork, page: PageRequest) -> Page[SyncJob]:
+            if where.connection_id is not None:
+                uow.connections.get(tenant_id, where.connection_id)
+            return uow.jobs.list_page(tenant_id, page, where)
+
+        return self._list(tenant_id, fingerprint, limit, cursor, load)
+
+    # --- small things --------------------------------------------------------------------------------------------
+
+    def _list(
+        self,
+        tenant_id: TenantId,
+        fingerprint: str,
+        limit: int,
+        cursor: str | None,
+        load: Callable[[UnitOfWork, PageRequest], Page[T]],
+    ) -> Listing[T]:
+        after = None if cursor is None else read_cursor(cursor, fingerprint)
+        with self.unit_of_work() as uow:
+            _tenant(uow, tenant_id)
+            page = load(uow, PageRequest(limit=limit, after=after))
+        next_cursor = None if page.next is None else write_cursor(page.next, fingerprint)
+        return Listing(page.items, next_cursor)
+
+
+def _tenant(uow: UnitOfWork, tenant_id: TenantId) -> Tenant:
+    tenant = None if tenant_id == UNROUTED else uow.tenants.find(tenant_id)
+    if tenant is None:
+        raise TenantNotFoundError("There is no such tenant.")
+    return tenant

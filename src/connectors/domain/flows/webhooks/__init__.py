@@ -1,0 +1,1 @@
+"""Webhooks: ingest, verification, subscriptions and their maintenance."""

@@ -1,0 +1,77 @@
+"""The vendors' public signing keys, fetched by their packages' conversations and kept as long as they say."""
+
+import threading
+from datetime import datetime, timedelta
+
+import attrs
+
+from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.model.errors import ProviderFailedError, ProviderUnavailableError
+from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.providers.contract import Provider, SigningKeys
+from connectors.ports.clock import Clock
+
+REFETCH_INTERVAL = timedelta(seconds=30)
+"""At the least between two fetches: a forged key id must not make us hammer the vendor."""
+
+
+@attrs.define
+class SigningKeyCache:
+    """Key sets by provider. One per process is enough: they are public and small."""
+
+    converser: Converser
+    clock: Clock
+    _cached: dict[ProviderSlug, "_Fetch"] = attrs.field(factory=dict, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def get(self, provider: Provider, app: ProviderApp, *, refetch: bool = False) -> SigningKeys | None:
+        """The provider's key set; None if it has none.
+
+        Args:
+            provider: whose.
+            app: our registration there.
+            refetch: fetch it again although it has not expired.
+
+        Nothing is fetched, well or in vain, more often than every `REFETCH_INTERVAL`.
+
+        Raises:
+            ProviderFailedError: it could not be fetched.
+        """
+        if provider.webhooks is None or provider.webhooks.signing_keys is None:
+            return None
+        now = self.clock.now()
+        with self._lock:
+            cached = self._cached.get(provider.slug)
+            if cached is not None and (cached.is_recent(now) or (now < cached.expires_at and not refetch)):
+                return cached.take()
+            try:
+                keys = self.converser.run(provider, app, provider.webhooks.signing_keys(app))
+            except ProviderFailedError as error:
+                known = None if cached is None else cached.keys  # they are as good as they were
+                self._cached[provider.slug] = _Fetch(at=now, keys=known, failure=error)
+                raise
+            self._cached[provider.slug] = _Fetch(at=now, keys=keys)
+            return keys
+
+
+@attrs.frozen(kw_only=True)
+class _Fetch:
+    """What came of asking a vendor."""
+
+    at: datetime
+    keys: SigningKeys | None = None
+    failure: ProviderFailedError | None = None
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.at if self.keys is None else self.keys.expires_at
+
+    def is_recent(self, now: datetime) -> bool:
+        return now < self.at + REFETCH_INTERVAL
+
+    def take(self) -> SigningKeys:
+        if self.keys is None:
+            # The same error again, without its old traceback.
+            raise ProviderUnavailableError("The signing keys could not be fetched a moment ago.") from self.failure
+        return self.keys

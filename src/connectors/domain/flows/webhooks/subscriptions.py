@@ -1,0 +1,388 @@
+"""Makes and removes webhook subscriptions, each on record with its secret before the provider hears of it."""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+import attrs
+
+from connectors.domain.flows.provider_access.conversations import Converser, TokenSource
+from connectors.domain.flows.provider_access.rate_limits import RateLimiter
+from connectors.domain.model.connection import Connection
+from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, ProviderUnavailableError
+from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
+from connectors.domain.model.webhook import Subscription, SubscriptionStatus
+from connectors.domain.providers.contract import (
+    Provider,
+    SubscriptionReceipt,
+    SubscriptionRequest,
+    Subscriptions,
+    SubscriptionScope,
+)
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from connectors.ports.vault import Vault
+
+WEBHOOK_TROUBLE = "Webhooks: "
+"""Begins a connection's `last_error` when it works but is not told of events."""
+
+REMOVAL_LIFETIME = timedelta(hours=1)
+"""The expiry to ask for where a subscription is only made to learn its name and be removed."""
+
+log = logging.getLogger(__name__)
+
+
+def subscription_context(tenant_id: TenantId, subscription_id: SubscriptionId) -> SecretContext:
+    """Whose a subscription's secret is."""
+    return SecretContext(tenant_id, subscription_id, SecretPurpose.WEBHOOK_SECRET)
+
+
+def webhook_url(
+    public_url: str, scope: SubscriptionScope, provider: ProviderSlug, tenant_id: object, connection_id: object
+) -> str:
+    """Where a provider delivers to. Ids may be placeholders, for instructions to people."""
+    url = f"{public_url.rstrip('/')}/webhooks/{provider}"
+    match scope:
+        case SubscriptionScope.APP:
+            return url
+        case SubscriptionScope.TENANT:
+            return f"{url}/{tenant_id}"
+        case SubscriptionScope.CONNECTION:
+            return f"{url}/{tenant_id}/{connection_id}"
+
+
+@attrs.frozen(kw_only=True)
+class Subscriber:
+    """Arranges with providers that they tell us."""
+
+    unit_of_work: UnitOfWorkFactory
+    vault: Vault
+    converser: Converser
+    clock: Clock
+    entropy: Entropy
+    public_url: str | None
+    """Our URL as providers reach it; None: nobody can deliver, so nothing is arranged."""
+
+    def subscribe_all(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        tokens: TokenSource,
+        *,
+        limiter: RateLimiter | None = None,
+        is_due: Callable[[Subscription], bool] = lambda subscription: True,
+    ) -> tuple[Subscription, ...]:
+        """Subscribe the connection to all its targets that are not subscribed yet.
+
+        One that the provider refuses is kept as FAILED with the reason; it does not hinder the others.
+
+        Args:
+            provider: whose webhooks.
+            app: our registration there.
+            connection: who shall be told.
+            tokens: its tokens.
+            limiter: see `Converser.run`.
+            is_due: whether a target shall be tried again whose last try has failed, or whose outcome is unknown.
+
+        Raises:
+            ProviderFailedError: the provider would not even say what there is to subscribe to.
+        """
+        if provider.webhooks is None or provider.webhooks.subscriptions is None or self.public_url is None:
+            return ()
+        subscriptions = provider.webhooks.subscriptions
+        targets = self.converser.run(provider, app, subscriptions.targets(app, connection), tokens, limiter=limiter)
+        with self.unit_of_work() as uow:
+            existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        self._retire(connection, existing, targets)
+        now = self.clock.now()
+        settled = {
+            one.target
+            for one in existing
+            if (one.status is SubscriptionStatus.ACTIVE and (one.expires_at is None or one.expires_at > now))
+            or (one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING} and not is_due(one))
+        }
+        return tuple(
+            self._subscribe(provider, app, connection, subscriptions, target, tokens, limiter)
+            for target in targets
+            if target not in settled
+        )
+
+    def _retire(self, connection: Connection, existing: Iterable[Subscription], targets: Iterable[str]) -> None:
+        """End what is over and not wanted any more: a thing that is gone at the vendor is no trouble."""
+        wanted = set(targets)
+        unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
+        if not unwanted:
+            return
+        with self.unit_of_work() as uow:
+            uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
+                if one.id in unwanted and one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.FAILED}:
+                    ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
+                    uow.subscriptions.save(attrs.evolve(ended, secret=None))
+
+    def _subscribe(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        subscriptions: Subscriptions,
+        target: str,
+        tokens: TokenSource,
+        limiter: RateLimiter | None,
+    ) -> Subscription:
+        pending, secret = self._put_on_record(connection, target)
+        request = SubscriptionRequest(
+            subscription=pending,
+            secret=secret,
+            callback_url=self._callback_url(provider, connection),
+            expires_at=None if subscriptions.lifetime is None else self.clock.now() + subscriptions.lifetime,
+        )
+        try:
+            conversation = subscriptions.subscribe(app, connection, request)
+            receipt = self.converser.run(provider, app, conversation, tokens, limiter=limiter)
+        except ProviderFailedError as error:
+            return self._note_failure(connection, pending, error)
+        return self._confirm(connection, pending, receipt)
+
+    def _note_failure(self, connection: Connection, pending: Subscription, error: ProviderFailedError) -> Subscription:
+        log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
+        # No answer is no refusal: the provider may have made it, and its deliveries have to verify.
+        unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
+        status = SubscriptionStatus.PENDING if unknown else SubscriptionStatus.FAILED
+        with self.unit_of_work() as uow:
+            present = self._locked(uow, connection, pending)
+            if present.status is not SubscriptionStatus.PENDING:
+                return present  # a delivery has proven it meanwhile, or the connection has ended
+            outcome = attrs.evolve(
+                present.moved_to(status, at=self.clock.now(), error=error.message), failures=present.failures + 1
+            )
+            uow.subscriptions.save(outcome)
+            return outcome
+
+    def _put_on_record(self, connection: Connection, target: str) -> tuple[Subscription, Secret]:
+        # First the row, then the call: the provider's first delivery can come before its answer.
+        now = self.clock.now()
+        subscription_id = SubscriptionId(self.entropy.uuid7(now))
+        secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
+        with self.unit_of_work() as uow:
+            earlier = _of_target(uow.subscriptions.list_of_connection(connection.tenant_id, connection.id), target)
+        pending = Subscription(
+            id=subscription_id,
+            tenant_id=connection.tenant_id,
+            connection_id=connection.id,
+            provider=connection.provider,
+            target=target,
+            secret=self.vault.seal(secret, subscription_context(connection.tenant_id, subscription_id)),
+            failures=max((one.failures for one in earlier if one.is_over), default=0),
+            created_at=now,
+            updated_at=now,
+        )
+        with self.unit_of_work() as uow:
+            for one in earlier:
+                if one.status is SubscriptionStatus.FAILED:
+                    uow.subscriptions.delete(connection.tenant_id, one.id)
+            uow.subscriptions.save(pending)
+        return pending, secret
+
+    def _secret_in_use(self, connection: Connection, target: str) -> Secret | None:
+        """The secret of the tenant's other connection to the same target: vendors keep one hook for one URL of ours."""
+        for twin in self._twins(connection, target):
+            if twin.secret is not None:
+                return self.vault.open(twin.secret, subscription_context(twin.tenant_id, twin.id))
+        return None
+
+    def _twins(self, connection: Connection, target: str) -> list[Subscription]:
+        with self.unit_of_work() as uow:
+            return [
+                one
+                for other in uow.connections.list_of_provider(connection.tenant_id, connection.provider)
+                if other.id != connection.id
+                for one in uow.subscriptions.list_of_connection(connection.tenant_id, other.id)
+                if one.target == target and one.status is SubscriptionStatus.ACTIVE
+            ]
+
+    def _confirm(self, connection: Connection, pending: Subscription, receipt: SubscriptionReceipt) -> Subscription:
+        now = self.clock.now()
+        with self.unit_of_work() as uow:
+            present = self._locked(uow, connection, pending)
+            # Disconnected while we asked: its secret stays destroyed.
+            ended = present.status is SubscriptionStatus.ENDED
+            confirmed = attrs.evolve(
+                present.moved_to(present.status if ended else SubscriptionStatus.ACTIVE, at=now),
+                external_id=receipt.external_id,
+                expires_at=receipt.expires_at,
+                metadata={**present.metadata, **receipt.metadata},
+                failures=0,
+                checked_at=now,
+            )
+            uow.subscriptions.save(confirmed)
+            self._end_predecessors(uow, confirmed)
+            if receipt.connection_metadata:
+                owner = uow.connections.get(connection.tenant_id, connection.id)
+                metadata = {**owner.metadata, **receipt.connection_metadata}
+                uow.connections.save(attrs.evolve(owner, metadata=metadata, updated_at=now))
+        return confirmed
+
+    def _end_predecessors(self, uow: UnitOfWork, successor: Subscription) -> None:
+        """End what had lapsed, or never came to anything, now that its target is subscribed again.
+
+        So ends what bears the same name at the provider: a target that was renamed there is one arrangement still.
+        """
+        for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
+            is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
+            is_same = one.status is SubscriptionStatus.ACTIVE and one.external_id == successor.external_id
+            if one.id != successor.id and (is_same or (is_spent and one.target == successor.target)):
+                ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
+                uow.subscriptions.save(attrs.evolve(ended, secret=None))
+
+    def _locked(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
+        """The subscription as it is now, nobody else changing it: its connection's lock stands for it."""
+        uow.connections.get(connection.tenant_id, connection.id, lock=True)
+        return uow.subscriptions.get(connection.tenant_id, pending.id) or pending
+
+    def renew(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        subscription: Subscription,
+        tokens: TokenSource,
+        *,
+        limiter: RateLimiter | None = None,
+    ) -> Subscription:
+        """The subscription, extended where the vendor can do that; else a new one, made before the old one is removed.
+
+        Raises:
+            ProviderFailedError: the vendor did not extend it. A new one that was refused is returned as FAILED instead.
+        """
+        if provider.webhooks is None or provider.webhooks.subscriptions is None:
+            return subscription
+        subscriptions = provider.webhooks.subscriptions
+        if subscriptions.renew is not None:
+            if "url" in subscription.metadata:
+                # Ours may have changed since it was made.
+                metadata = {**subscription.metadata, "url": self._callback_url(provider, connection)}
+                subscription = attrs.evolve(subscription, metadata=metadata)
+            conversation = subscriptions.renew(app, connection, subscription)
+            receipt = self.converser.run(provider, app, conversation, tokens, limiter=limiter)
+            return self._confirm(connection, subscription, receipt)
+        successor = self._subscribe(provider, app, connection, subscriptions, subscription.target, tokens, limiter)
+        if successor.status is SubscriptionStatus.ACTIVE:
+            # What cannot be removed at the vendor lapses by itself there; here it ends in any case. And a vendor that
+            # has taken the same hook over has nothing to remove.
+            if successor.external_id != subscription.external_id:
+                self._unsubscribe(provider, app, connection, [subscription], tokens)
+            with self.unit_of_work() as uow:
+                present = self._locked(uow, connection, subscription)
+                uow.subscriptions.save(
+                    attrs.evolve(present.moved_to(SubscriptionStatus.ENDED, at=self.clock.now()), secret=None)
+                )
+        return successor
+
+    def unsubscribe_all(
+        self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
+    ) -> tuple[str, ...]:
+        """Remove the connection's subscriptions at the provider, each by itself; what went wrong, in words."""
+        with self.unit_of_work() as uow:
+            existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+        errors: list[str] = []
+        live = [one for one in existing if one.status is not SubscriptionStatus.ENDED and one.external_id is not None]
+        for one in existing:
+            if one.status is SubscriptionStatus.PENDING and one.external_id is None:
+                # Nobody knows whether the provider made it. Asked again it says its name, and then it can be removed.
+                found = self._ask_name(provider, app, connection, one, tokens)
+                if isinstance(found, str):
+                    errors.append(found)
+                else:
+                    live.append(found)
+        errors += self._unsubscribe(provider, app, connection, live, tokens)
+        self.forget(connection.tenant_id, connection.id)
+        return tuple(errors)
+
+    def _ask_name(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        pending: Subscription,
+        tokens: TokenSource,
+    ) -> Subscription | str:
+        """The subscription with the provider's id of it, or what went wrong, in words."""
+        if provider.webhooks is None or provider.webhooks.subscriptions is None or pending.secret is None:
+            return pending
+        secret = self.vault.open(pending.secret, subscription_context(pending.tenant_id, pending.id))
+        request = SubscriptionRequest(
+            subscription=pending,
+            secret=secret,
+            callback_url=self._callback_url(provider, connection),
+            expires_at=self.clock.now() + REMOVAL_LIFETIME,
+        )
+        try:
+            conversation = provider.webhooks.subscriptions.subscribe(app, connection, request)
+            receipt = self.converser.run(provider, app, conversation, tokens)
+        except ConnectorsError as error:
+            return f"{pending.target}: {error.message}"
+        return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
+
+    def _unsubscribe(
+        self,
+        provider: Provider,
+        app: ProviderApp,
+        connection: Connection,
+        live: Iterable[Subscription],
+        tokens: TokenSource,
+    ) -> list[str]:
+        errors: list[str] = []
+        if provider.webhooks is None or provider.webhooks.subscriptions is None:
+            return errors
+        subscriptions = provider.webhooks.subscriptions
+        for subscription in live:
+            if self._is_shared(subscriptions, connection) or self._has_twin(connection, subscription):
+                continue
+            try:
+                conversation = subscriptions.unsubscribe(app, connection, subscription)
+                self.converser.run(provider, app, conversation, tokens)
+            except ConnectorsError as error:
+                errors.append(f"{subscription.target}: {error.message}")
+                log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": error.message})
+        return errors
+
+    def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
+        """Whether another live connection, of any tenant, rests on the same arrangement at the provider."""
+        if subscriptions.shared_key is None:
+            return False
+        key = subscriptions.shared_key(connection)
+        with self.unit_of_work() as uow:
+            neighbours = uow.connections.list_by_accounts(connection.provider, [connection.account.id])
+        return any(
+            other.id != connection.id and other.grant_id is not None and subscriptions.shared_key(other) == key
+            for other in neighbours
+        )
+
+    def _has_twin(self, connection: Connection, subscription: Subscription) -> bool:
+        """Whether another connection of the tenant lives on the very same arrangement."""
+        return any(
+            twin.external_id == subscription.external_id for twin in self._twins(connection, subscription.target)
+        )
+
+    def forget(self, tenant_id: TenantId, connection_id: ConnectionId) -> None:
+        """End the connection's subscriptions here, and destroy their secrets."""
+        with self.unit_of_work() as uow:
+            uow.connections.get(tenant_id, connection_id, lock=True)
+            for subscription in uow.subscriptions.list_of_connection(tenant_id, connection_id):
+                ended = subscription.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=subscription.error)
+                uow.subscriptions.save(attrs.evolve(ended, secret=None))
+
+    def _callback_url(self, provider: Provider, connection: Connection) -> str:
+        assert provider.webhooks is not None  # noqa: S101 - only called with subscriptions
+        assert self.public_url is not None  # noqa: S101
+        scope = provider.webhooks.url_scope
+        return webhook_url(self.public_url, scope, provider.slug, connection.tenant_id, connection.id)
+
+
+def _of_target(subscriptions: Iterable[Subscription], target: str) -> list[Subscription]:
+    return [one for one in subscriptions if one.target == target]

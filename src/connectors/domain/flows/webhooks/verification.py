@@ -1,0 +1,190 @@
+"""Who sent a webhook: the only place that looks up secrets and lets packages verify with them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import attrs
+
+from connectors.domain.flows.webhooks.subscriptions import subscription_context
+from connectors.domain.flows.webhooks.webhook_secrets import BY_HAND
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.errors import DeliveryRejectedError
+from connectors.domain.model.ids import ProviderSlug, SubscriptionId
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.webhook import (
+    DeliveryHints,
+    Subscription,
+    SubscriptionStatus,
+    VerifiedDelivery,
+    WebhookRequest,
+)
+from connectors.domain.providers.contract import (
+    Provider,
+    SigningKeys,
+    SubscriptionScope,
+    VerificationMaterial,
+    Webhooks,
+)
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWork
+from connectors.ports.vault import Vault
+
+
+class Trust(StrEnum):
+    """Why a request may be believed before anything in it was looked at."""
+
+    NONE = "none"
+    """It comes from the public internet: only the provider's signature proves it."""
+    OPERATOR = "operator"
+    """A trusted backend relays it with an operator token."""
+
+
+@attrs.frozen(kw_only=True)
+class Sender:
+    """Who a verified delivery turned out to come from."""
+
+    delivery: VerifiedDelivery
+    subscription: Subscription | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryVerifier:
+    """Proves senders, within the caller's unit of work."""
+
+    vault: Vault
+    clock: Clock
+    entropy: Entropy
+    apps: Mapping[ProviderSlug, ProviderApp]
+
+    def identify(
+        self,
+        uow: UnitOfWork,
+        provider: Provider,
+        webhooks: Webhooks,
+        request: WebhookRequest,
+        hints: DeliveryHints,
+        trust: Trust,
+        keys: SigningKeys | None,
+        connection: Connection | None,
+    ) -> Sender:
+        """Who sent the request, proven.
+
+        The secret is the named subscription's, else a pending one's, else the connection's or tenant's own, else the
+        app's.
+
+        Raises:
+            DeliveryRejectedError: nothing proves it.
+        """
+        if trust is Trust.OPERATOR:
+            delivery_id = hints.delivery_id or hashlib.sha256(request.body).hexdigest()
+            return Sender(delivery=VerifiedDelivery(request=request, delivery_id=delivery_id, via="relay"))
+        app = self.apps.get(provider.slug)
+        now = self.clock.now()
+        named: DeliveryRejectedError | None = None
+        for subscription in self._candidates(uow, request, hints):
+            if subscription.secret is None:
+                continue
+            context = subscription_context(subscription.tenant_id, subscription.id)
+            secret = self.vault.open(subscription.secret, context)
+            material = VerificationMaterial(
+                app=app, secrets=(secret,), subscription=subscription, keys=keys, now=now, via="subscription"
+            )
+            try:
+                delivery = webhooks.verify(request, material)
+            except DeliveryRejectedError as error:
+                # Another subscription may have sent it: one that is pending, or one that shares this vendor's hook.
+                if subscription.external_id is not None:
+                    named = error
+                continue
+            return Sender(delivery=delivery, subscription=subscription)
+        if named is not None:
+            raise named
+        secrets = self._own_secrets(uow, webhooks, request, connection)
+        via = "connection" if secrets else "app"
+        secrets = secrets or (app.webhook_secrets if app is not None else ())
+        material = VerificationMaterial(app=app, secrets=secrets, keys=keys, now=now, via=via)
+        return Sender(delivery=webhooks.verify(request, material))
+
+    def shake_hands(self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection) -> bool:
+        """Keep the secret that the vendor announces for this connection, if it is the first; whether it was."""
+        handshake = None if webhooks.read_handshake is None else webhooks.read_handshake(request)
+        if handshake is None or connection.status is ConnectionStatus.REVOKED:
+            return False
+        uow.connections.get(connection.tenant_id, connection.id, lock=True)  # of two at once, one comes first
+        if self._connection_secrets(uow, connection):
+            return False  # a secret that is there is never overwritten: this request has to verify like any other
+        now = self.clock.now()
+        subscription_id = SubscriptionId(self.entropy.uuid7(now))
+        context = subscription_context(connection.tenant_id, subscription_id)
+        uow.subscriptions.save(
+            Subscription(
+                id=subscription_id,
+                tenant_id=connection.tenant_id,
+                connection_id=connection.id,
+                provider=connection.provider,
+                target=BY_HAND,
+                status=SubscriptionStatus.ACTIVE,
+                secret=self.vault.seal(handshake.secret, context),
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        return True
+
+    def learn_external_id(self, uow: UnitOfWork, sender: Sender, hints: DeliveryHints) -> None:
+        """A pending subscription's first delivery tells its id, even if the provider's answer to us was lost."""
+        seen = sender.subscription
+        if seen is None or hints.subscription_external_id is None or seen.status is not SubscriptionStatus.PENDING:
+            return
+        # Under its connection's lock, and read again: the provider's answer may be arriving at this moment.
+        uow.connections.get(seen.tenant_id, seen.connection_id, lock=True)
+        present = uow.subscriptions.get(seen.tenant_id, seen.id)
+        if present is not None and present.status is SubscriptionStatus.PENDING:
+            uow.subscriptions.save(
+                attrs.evolve(
+                    present,
+                    status=SubscriptionStatus.ACTIVE,
+                    external_id=hints.subscription_external_id,
+                    error=None,
+                    updated_at=self.clock.now(),
+                )
+            )
+
+    def _candidates(self, uow: UnitOfWork, request: WebhookRequest, hints: DeliveryHints) -> Sequence[Subscription]:
+        if request.tenant_id is None:
+            return ()
+        external_id = hints.subscription_external_id
+        candidates = uow.subscriptions.list_candidates(request.tenant_id, request.provider, external_id)
+        if request.connection_id is not None:
+            candidates = [one for one in candidates if one.connection_id == request.connection_id]
+        named = [one for one in candidates if one.external_id is not None]
+        return named or candidates
+
+    def _own_secrets(
+        self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection | None
+    ) -> tuple[Secret, ...]:
+        """Secrets of webhooks that a person has set up, for this connection or for this tenant."""
+        if connection is not None:
+            return self._connection_secrets(uow, connection)
+        if request.tenant_id is None or webhooks.manual_secret_scope is not SubscriptionScope.TENANT:
+            return ()
+        return tuple(
+            secret
+            for one in uow.connections.list_of_provider(request.tenant_id, request.provider)
+            for secret in self._connection_secrets(uow, one, by_hand=True)
+        )
+
+    def _connection_secrets(
+        self, uow: UnitOfWork, connection: Connection, *, by_hand: bool = False
+    ) -> tuple[Secret, ...]:
+        """Secrets that the vendor, or a person, gave this one connection."""
+        return tuple(
+            self.vault.open(one.secret, subscription_context(one.tenant_id, one.id))
+            for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
+            if one.secret is not None
+            and one.status is SubscriptionStatus.ACTIVE
+            and (one.target == BY_HAND or not by_hand)
+        )

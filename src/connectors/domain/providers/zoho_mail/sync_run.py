@@ -1,0 +1,99 @@
+"""Where a walk through a mailbox stands: a value that survives JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from connectors.domain.providers._zoho.reading import (
+    read_count,
+    read_id,
+    read_list,
+    read_millis,
+    read_name,
+    read_object,
+)
+from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind
+
+
+@attrs.frozen(kw_only=True)
+class SyncRun:
+    """A walk: the folders to read, the place in the first of them, and how far each folder was read before."""
+
+    floor: int
+    """Milliseconds. Nothing older is told, in folders that were never read."""
+    ceiling: int
+    """Milliseconds. Nothing newer is told; the walk's upper bound."""
+    marks: Mapping[str, int] = attrs.field(factory=dict)
+    """The latest `receivedTime` that was read, by folder: of folders that are through."""
+    starts: Mapping[str, int] = attrs.field(factory=dict)
+    """Where this walk begins to read, by folder: marks of an earlier time. Without one, at the floor."""
+    next_starts: Mapping[str, int] = attrs.field(factory=dict)
+    """Where the next walk shall begin: the marks as they were before this one, so that it reads all of this again."""
+    passes_left: int = 0
+    """How often all folders are read once more after this."""
+    phase: str = "folders"
+    """`folders`, `messages` or `rest`."""
+    queue: tuple[Folder, ...] = ()
+    start: int = 1
+    """Sequence number in the list of the first folder, as Zoho counts: from 1."""
+    tail: tuple[str, ...] = ()
+    """Ids of the last rows of the page before: the next page has to show one, or rows slipped through between."""
+    retreats: int = 0
+    """How often the walk stepped back in the first folder."""
+    newest: int | None = None
+    """The latest `receivedTime` seen in the first folder so far."""
+
+    def to_cursor(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "floor": self.floor,
+            "ceiling": self.ceiling,
+            "marks": dict(self.marks),
+            "starts": dict(self.starts),
+            "next_starts": dict(self.next_starts),
+            "passes_left": self.passes_left,
+            "phase": self.phase,
+            "queue": [[folder.id, folder.name, folder.kind.value] for folder in self.queue],
+            "start": self.start,
+            "tail": list(self.tail),
+            "retreats": self.retreats,
+            "newest": self.newest,
+        }
+
+
+def read_sync_run(cursor: Any) -> SyncRun | None:
+    """The walk of a cursor, None if it is none of ours."""
+    data = read_object(cursor)
+    floor, ceiling = read_millis(data.get("floor")), read_millis(data.get("ceiling"))
+    if floor is None or ceiling is None:
+        return None
+    phase = data.get("phase")
+    return SyncRun(
+        floor=floor,
+        ceiling=ceiling,
+        marks=_read_marks(data.get("marks")),
+        starts=_read_marks(data.get("starts")),
+        next_starts=_read_marks(data.get("next_starts")),
+        passes_left=min(read_count(data.get("passes_left")) or 0, 1),
+        phase=phase if phase in {"folders", "messages", "rest"} else "rest",
+        queue=tuple(folder for folder in map(_read_stop, read_list(data.get("queue"))) if folder is not None),
+        start=max(read_count(data.get("start")) or 1, 1),
+        tail=tuple(identifier for identifier in map(read_id, read_list(data.get("tail"))) if identifier),
+        retreats=read_count(data.get("retreats")) or 0,
+        newest=read_millis(data.get("newest")),
+    )
+
+
+def _read_marks(value: Any) -> dict[str, int]:
+    marks = {key: read_millis(at) for key, at in read_object(value).items()}
+    return {key: at for key, at in marks.items() if at is not None}
+
+
+def _read_stop(value: Any) -> Folder | None:
+    if not isinstance(value, list | tuple) or len(value) != 3 or value[2] not in set(FolderKind):  # noqa: PLR2004
+        return None
+    identifier = read_id(value[0])
+    if identifier is None:
+        return None
+    return Folder(id=identifier, name=read_name(value[1]) or identifier, kind=FolderKind(value[2]))

@@ -1,0 +1,195 @@
+"""What the API takes: query parameters and bodies, as attrs classes that both the reader and OpenAPI use."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import attrs
+from msgspec import Meta
+
+from connectors.domain.flows.connections.settings import LONGEST_INTERVAL
+from connectors.domain.flows.reading.schedule import LEAST_INTERVAL
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.idempotency import MAX_KEY_LENGTH
+from connectors.domain.model.paging import DEFAULT_LIMIT, MAX_LIMIT
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.model.sync import JobStatus, JobType, SyncMode
+from connectors.domain.model.webhook import DeliveryStatus
+
+MAX_ITEMS = 100
+"""Scopes, repositories or organizations in one request: more than anybody chooses by hand."""
+MAX_TEXT = 2048
+"""Characters of one text, as long as the longest URLs that browsers and vendors reliably take."""
+MAX_TARGET = 400
+"""Characters of a calendar's or channel's id: ten times what any vendor's has, and kept whole."""
+
+Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Items on a page.")]
+Cursor = Annotated[
+    str,
+    Meta(min_length=1, max_length=500, description="`next_cursor` of the page before, asked with the same filters."),
+]
+ProviderFilter = Annotated[str, Meta(description="Only this provider.", examples=["github"])]
+ConnectionFilter = Annotated[UUID, Meta(description="Only this connection.")]
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+Texts = Annotated[tuple[Text, ...], Meta(max_length=MAX_ITEMS)]
+SyncInterval = Annotated[
+    int,
+    Meta(
+        ge=int(LEAST_INTERVAL.total_seconds()),
+        le=int(LONGEST_INTERVAL.total_seconds()),
+        description="Seconds between two reads, give or take a fifth.",
+    ),
+]
+Since = Annotated[
+    datetime,
+    Meta(tz=True, description="Backfill only: nothing older. RFC 3339; as far as the first backfill, unless given."),
+]
+Until = Annotated[datetime, Meta(tz=True, description="Backfill only: nothing newer. RFC 3339; now, unless given.")]
+Mode = Annotated[SyncMode, Meta(description="What is new since the last read, or history.")]
+
+
+@attrs.frozen(kw_only=True)
+class NoHeaders:
+    """No headers of the operation's own."""
+
+
+@attrs.frozen(kw_only=True)
+class RepeatableHeaders:
+    """Headers of an operation that does its work once, however often it is called for the same purpose."""
+
+    idempotency_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_KEY_LENGTH,
+                pattern="^[ -~]*$",
+                description="Chosen by the caller. Within a day, the same request under the same key gets the same "
+                "jobs; another request under that key is a `CONFLICT`.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+@attrs.frozen(kw_only=True)
+class NoQuery:
+    """No query parameters."""
+
+
+@attrs.frozen(kw_only=True)
+class CallbackQuery:
+    """What the authorization server sent the user back with. Parameters beyond these are let through."""
+
+    code: Annotated[str, Meta(description="The authorization code.")] | None = None
+    state: Annotated[str, Meta(description="The `state` of the authorization request.")] | None = None
+    error: Annotated[str, Meta(description="Why there is no code (RFC 6749 §4.1.2.1).")] | None = None
+    error_description: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionsQuery:
+    """Filters of `GET /connections`."""
+
+    provider: ProviderFilter | None = None
+    status: Annotated[ConnectionStatus, Meta(description="Only those in this status.")] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SignalsQuery:
+    """Filters of `GET /signals`."""
+
+    provider: ProviderFilter | None = None
+    connection_id: ConnectionFilter | None = None
+    kind: Annotated[SignalKind, Meta(description="Only this kind.")] | None = None
+    occurred_after: (
+        Annotated[
+            datetime,
+            Meta(tz=True, description="Exclusive. RFC 3339 with its zone. In a URL a `+` is written `%2B`."),
+        ]
+        | None
+    ) = None
+    occurred_before: Annotated[datetime, Meta(tz=True, description="Exclusive. RFC 3339 with its zone.")] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+    include_payload: Annotated[bool, Meta(description="Whether to send the providers' own objects too.")] = False
+
+
+@attrs.frozen(kw_only=True)
+class DeliveriesQuery:
+    """Filters of `GET /deliveries`."""
+
+    provider: ProviderFilter | None = None
+    connection_id: ConnectionFilter | None = None
+    status: Annotated[DeliveryStatus, Meta(description="Only those in this status.")] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class JobsQuery:
+    """Filters of `GET /jobs`."""
+
+    provider: ProviderFilter | None = None
+    connection_id: ConnectionFilter | None = None
+    type: Annotated[JobType, Meta(description="Only those of this type.")] | None = None
+    status: Annotated[JobStatus, Meta(description="Only those in this status.")] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionSyncBody:
+    """What to read of a connection."""
+
+    type: Mode = SyncMode.INCREMENTAL
+    since: Since | None = None
+    until: Until | None = None
+    target: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=MAX_TARGET, description="Only this part: the id of a calendar or channel."),
+        ]
+        | None
+    ) = None
+
+
+@attrs.frozen(kw_only=True)
+class ProviderSyncBody:
+    """What to read of each connection."""
+
+    type: Mode = SyncMode.INCREMENTAL
+    since: Since | None = None
+    until: Until | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionChanges:
+    """What to change about a connection."""
+
+    sync_interval_seconds: SyncInterval | None
+    """Null for what its provider has."""
+
+
+@attrs.frozen(kw_only=True)
+class ConnectOptions:
+    """What the connection shall cover, where the provider lets one choose, and how often it is read."""
+
+    repositories: Annotated[Texts, Meta(description="`owner/name` each (GitHub).")] | None = None
+    organizations: Annotated[Texts, Meta(description="Names (GitHub).")] | None = None
+    calendars: Annotated[Texts, Meta(description="Ids (Google Calendar).")] | None = None
+    shared_drives: Annotated[Texts, Meta(description="Ids (Google Drive).")] | None = None
+    sync_interval_seconds: SyncInterval | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConnectBody:
+    """What may be asked of a new connection."""
+
+    redirect_uri: (
+        Annotated[Text, Meta(description="Another than the configured one, from the allowed list.")] | None
+    ) = None
+    scopes: Annotated[Texts, Meta(description="Others than the default ones.")] | None = None
+    options: ConnectOptions | None = None

@@ -1,0 +1,76 @@
+"""What every provider's world shares: clock, chance, faults, deliveries, the log of requests."""
+
+import random
+import string
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import attrs
+
+from connectors_sandbox.clock import SandboxClock
+from connectors_sandbox.delivery import DeliveryService
+from connectors_sandbox.faults import FaultBook
+
+ALPHANUMERIC: Final = string.ascii_letters + string.digits
+
+REQUEST_LOG_LENGTH: Final = 20_000
+"""Requests kept in memory; enough for a backfill of two million items at 100 a page."""
+
+
+class World(Protocol):
+    """One provider's state, as the control pages see it."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the index page shows: a JSON object without secrets."""
+
+    def actions(self) -> Mapping[str, Callable[..., Any]]:
+        """The methods that the control endpoints may call, by name."""
+
+
+@attrs.frozen
+class LoggedRequest:
+    """One request that reached the sandbox."""
+
+    at: datetime
+    provider: str
+    method: str
+    path: str
+    """Below the provider's mount, as in `/api/v3/user`."""
+    query: str = attrs.field(repr=False)
+    status: int
+    """0 when the connection was reset instead of answered."""
+
+
+@attrs.define(eq=False)
+class SandboxCore:
+    """The parts that worlds build on."""
+
+    clock: SandboxClock
+    faults: FaultBook
+    deliveries: DeliveryService
+    random: random.Random
+    url: str
+    """Scheme, host and port that the sandbox is reached at, without a slash at the end."""
+    auto_consent: bool = False
+    """Authorize endpoints answer at once as if the user had allowed everything."""
+    requests: deque[LoggedRequest] = attrs.field(factory=lambda: deque(maxlen=REQUEST_LOG_LENGTH), repr=False)
+
+    def base_url(self, provider: str) -> str:
+        """Where `provider` is mounted, as in `http://127.0.0.1:9100/github`."""
+        return f"{self.url}/{provider}"
+
+    def random_string(self, length: int, alphabet: str = ALPHANUMERIC) -> str:
+        """A repeatable token body: chance comes from the sandbox's seed."""
+        return "".join(self.random.choices(alphabet, k=length))
+
+    def requests_to(self, provider: str, path_prefix: str = "", method: str | None = None) -> list[LoggedRequest]:
+        """The logged requests of one provider, oldest first."""
+        return [
+            request
+            for request in tuple(self.requests)
+            if request.provider == provider
+            and request.path.startswith(path_prefix)
+            and method in (None, request.method)
+        ]

@@ -1,0 +1,270 @@
+"""Outgoing webhooks: real HTTP POSTs with the vendor's retry schedule, a log, and disorder on demand.
+
+Nothing is sent when it is enqueued. Either a test calls `deliver_pending` (everything that is due goes out in that
+thread, in a known order), or `start` runs a thread that does so as deliveries fall due on the sandbox clock.
+"""
+
+import random
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+import requests
+
+from connectors_sandbox.clock import SandboxClock
+
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Where deliveries may go unless told otherwise: a sandbox must not knock at foreign doors."""
+
+LOG_LENGTH: Final = 50_000
+"""Deliveries remembered."""
+
+IDLE_WAIT_SECONDS: Final = 0.5
+"""How long the thread sleeps at most before it looks at the clock again."""
+
+MAX_KEPT_BODY_BYTES: Final = 65_536
+"""Of a receiver's answer; more is of no use in the log."""
+
+
+@attrs.frozen
+class Attempt:
+    """One try to deliver."""
+
+    number: int
+    """1 is the first."""
+    at: datetime
+    status: int | None
+    """None when there was no HTTP answer."""
+    duration: timedelta
+    error: str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Of the receiver's answer, lower-case names."""
+    body: bytes = attrs.field(default=b"", repr=False)
+    """Of the receiver's answer."""
+    sent_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    sent_body: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the receiver answered 2xx."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004  the class of success codes
+
+
+def retry_unless_success(attempt: Attempt) -> bool:
+    """The plainest retry rule: anything but 2xx is tried again."""
+    return not attempt.is_success
+
+
+@attrs.frozen
+class RetryPolicy:
+    """When a vendor tries again. The default never does."""
+
+    delays: tuple[timedelta, ...] = ()
+    """Between one attempt and the next; as many retries as entries."""
+    should_retry: Callable[[Attempt], bool] = retry_unless_success
+    timeout_seconds: float = 10.0
+
+
+NO_RETRY: Final = RetryPolicy()
+
+
+@attrs.define(eq=False)
+class Outgoing:
+    """A webhook to be delivered, and what became of it."""
+
+    provider: str
+    url: str = attrs.field(repr=False)
+    event: str
+    body: bytes = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    prepare: Callable[[int, datetime], tuple[Mapping[str, str], bytes]] | None = attrs.field(default=None, repr=False)
+    """Gives headers and body of attempt n at an instant; for vendors that sign the time or count attempts."""
+    policy: RetryPolicy = NO_RETRY
+    source: str = ""
+    """What it comes from in the world, as in `hook:7`; lets a world find its own deliveries."""
+    id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    due_at: datetime | None = None
+    """None is at once."""
+    on_attempt: Callable[["Outgoing", Attempt], None] | None = attrs.field(default=None, repr=False)
+    attempts: list[Attempt] = attrs.field(factory=list, repr=False)
+    is_dropped: bool = False
+    is_redelivery: bool = False
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The latest try, or None before the first."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@attrs.define
+class Disorder:
+    """How the network spoils deliveries; shares are probabilities."""
+
+    drop: float = 0.0
+    """Never sent at all."""
+    duplicate: float = 0.0
+    """Sent twice."""
+    shuffle: bool = False
+    """What is due together goes out in random order."""
+
+
+class DeliveryService:
+    """Queue, sender and log of every outgoing webhook."""
+
+    def __init__(self, clock: SandboxClock, chance: random.Random, allowed_hosts: Sequence[str] = ()) -> None:
+        self.disorder = Disorder()
+        self.log: deque[Outgoing] = deque(maxlen=LOG_LENGTH)
+        self._clock = clock
+        self._chance = chance
+        self._allowed_hosts = LOOPBACK_HOSTS | set(allowed_hosts)
+        self._queue: list[Outgoing] = []
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        clock.subscribe(self._notify)
+
+    def enqueue(self, outgoing: Outgoing) -> Outgoing:
+        """Take a webhook for delivery; it may be dropped or doubled here, as `disorder` says."""
+        with self._wake:
+            self.log.append(outgoing)
+            if self._chance.random() < self.disorder.drop:
+                outgoing.is_dropped = True
+                return outgoing
+            self._queue.append(outgoing)
+            if self._chance.random() < self.disorder.duplicate:
+                self._queue.append(outgoing)
+            self._wake.notify_all()
+        return outgoing
+
+    def send_now(self, outgoing: Outgoing) -> Attempt:
+        """Send in this thread, once, without a retry; for handshakes whose answer decides."""
+        self.log.append(outgoing)
+        return self._attempt(outgoing)
+
+    def redeliver(self, outgoing: Outgoing, *, keep_id: bool = True) -> Outgoing:
+        """Queue a copy of an earlier delivery, dropped or not, under the same id unless told otherwise."""
+        changes: dict[str, object] = {} if keep_id else {"id": str(uuid.uuid4())}
+        copy = attrs.evolve(
+            outgoing,
+            attempts=[],
+            is_dropped=False,
+            is_redelivery=True,
+            due_at=None,
+            **changes,  # type: ignore[arg-type]  # a str id, spelt for both cases
+        )
+        with self._wake:
+            self.log.append(copy)
+            self._queue.append(copy)
+            self._wake.notify_all()
+        return copy
+
+    def pending(self) -> int:
+        """How many wait, due or not."""
+        with self._wake:
+            return len(self._queue)
+
+    def deliver_pending(self) -> list[Outgoing]:
+        """Send what is due, and what falls due meanwhile, in this thread; each delivery that was tried, in order."""
+        sent: list[Outgoing] = []
+        while batch := self._take_due():
+            for outgoing in batch:
+                self._attempt_and_reschedule(outgoing)
+                sent.append(outgoing)
+        return sent
+
+    def start(self) -> None:
+        """Deliver in the background from now on."""
+        with self._wake:
+            if self._thread is not None:
+                return
+            self._is_stopping = False
+            self._thread = threading.Thread(target=self._run, name="sandbox-deliveries", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the background thread once the delivery in hand is done; a no-op when there is none."""
+        with self._wake:
+            thread, self._thread = self._thread, None
+            self._is_stopping = True
+            self._wake.notify_all()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            for outgoing in self._take_due():
+                self._attempt_and_reschedule(outgoing)
+            with self._wake:
+                if self._is_stopping:
+                    return
+                if not self._has_due():
+                    self._wake.wait(IDLE_WAIT_SECONDS)
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._wake.notify_all()
+
+    def _has_due(self) -> bool:
+        now = self._clock.now()
+        return any(outgoing.due_at is None or outgoing.due_at <= now for outgoing in self._queue)
+
+    def _take_due(self) -> list[Outgoing]:
+        now = self._clock.now()
+        with self._wake:
+            due = [outgoing for outgoing in self._queue if outgoing.due_at is None or outgoing.due_at <= now]
+            self._queue = [
+                outgoing for outgoing in self._queue if outgoing.due_at is not None and outgoing.due_at > now
+            ]
+        if self.disorder.shuffle:
+            self._chance.shuffle(due)
+        return due
+
+    def _attempt_and_reschedule(self, outgoing: Outgoing) -> None:
+        attempt = self._attempt(outgoing)
+        delays = outgoing.policy.delays
+        if attempt.number <= len(delays) and outgoing.policy.should_retry(attempt):
+            outgoing.due_at = attempt.at + delays[attempt.number - 1]
+            with self._wake:
+                self._queue.append(outgoing)
+
+    def _attempt(self, outgoing: Outgoing) -> Attempt:
+        number, now = len(outgoing.attempts) + 1, self._clock.now()
+        headers, body = outgoing.headers, outgoing.body
+        if outgoing.prepare is not None:
+            headers, body = outgoing.prepare(number, now)
+        if urlsplit(outgoing.url).hostname not in self._allowed_hosts:
+            attempt = Attempt(number, now, None, timedelta(), "the sandbox does not deliver to this host")
+        else:
+            attempt = post(outgoing.url, headers, body, outgoing.policy.timeout_seconds, number, now)
+        outgoing.attempts.append(attempt)
+        if outgoing.on_attempt is not None:
+            outgoing.on_attempt(outgoing, attempt)
+        return attempt
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float, number: int, now: datetime) -> Attempt:
+    """One HTTP POST, its outcome as a value; a redirect is not followed."""
+    started = time.monotonic()
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy setting must not carry loopback traffic away
+            response = session.post(url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False)
+    except requests.RequestException as failure:
+        spent = timedelta(seconds=time.monotonic() - started)
+        return Attempt(number, now, None, spent, type(failure).__name__, sent_headers=headers, sent_body=body)
+    return Attempt(
+        number,
+        now,
+        response.status_code,
+        timedelta(seconds=time.monotonic() - started),
+        headers={name.lower(): value for name, value in response.headers.items()},
+        body=response.content[:MAX_KEPT_BODY_BYTES],
+        sent_headers=headers,
+        sent_body=body,
+    )

@@ -1,0 +1,229 @@
+"""OAuth apps, codes and tokens."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.github.scopes import OFFLINE_ACCESS, normalize
+
+CODE_LIFETIME: Final = timedelta(minutes=10)
+ACCESS_LIFETIME: Final = timedelta(hours=8)
+REFRESH_LIFETIME: Final = timedelta(seconds=15_897_600)
+"""About six months; GitHub's pages disagree on the exact number."""
+MAX_LIVE_TOKENS: Final = 10
+"""Per user, app and set of scopes; the eleventh kills the oldest."""
+CHALLENGE_LENGTH: Final = 43
+"""base64url of a SHA-256, unpadded."""
+LOOPBACK_LITERALS: Final = frozenset({"127.0.0.1", "::1"})
+
+
+class TokenCallError(Exception):
+    """A failure of the token endpoint, told with HTTP 200; `code` is GitHub's."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+
+
+@attrs.define(eq=False)
+class OAuthApp:
+    """A registered OAuth app."""
+
+    client_id: str
+    client_secret: str = attrs.field(repr=False)
+    name: str
+    callback_url: str
+    is_expiring: bool = False
+    """Whether its tokens always expire; else only for a sign-in that asks for `offline_access`."""
+    is_suspended: bool = False
+
+
+@attrs.frozen
+class Code:
+    """An authorization code, not yet exchanged."""
+
+    client_id: str
+    user_id: int
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    was_redirect_sent: bool
+    challenge: str | None
+    is_expiring: bool
+    expires_at: datetime
+
+
+@attrs.define(eq=False)
+class Token:
+    """A live pair."""
+
+    access: str = attrs.field(repr=False)
+    refresh: str | None = attrs.field(repr=False)
+    client_id: str
+    user_id: int
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    refresh_expires_at: datetime | None
+
+
+class Authorization:
+    """The authorization server's state; the world's lock guards it."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self._core = core
+        self.apps: dict[str, OAuthApp] = {}
+        self.codes: dict[str, Code] = {}
+        self.tokens: dict[str, Token] = {}
+        self.refresh_tokens: dict[str, Token] = {}
+        self.spent_refresh_tokens: set[str] = set()
+        self.reused_refresh_tokens: list[str] = []
+        """Refresh tokens that came a second time, in order: a client that does not refresh single-flight."""
+
+    def grant_code(
+        self,
+        app: OAuthApp,
+        user_id: int,
+        scopes: Iterable[str],
+        redirect_uri: str | None,
+        challenge: str | None,
+    ) -> str:
+        """A fresh code for what the user allowed."""
+        granted = tuple(scopes)
+        code = self._core.random_string(20, "0123456789abcdef")
+        self.codes[code] = Code(
+            client_id=app.client_id,
+            user_id=user_id,
+            scopes=normalize(granted),
+            redirect_uri=redirect_uri or app.callback_url,
+            was_redirect_sent=redirect_uri is not None,
+            challenge=challenge,
+            is_expiring=app.is_expiring or OFFLINE_ACCESS in granted,
+            expires_at=self._core.clock.now() + CODE_LIFETIME,
+        )
+        return code
+
+    def exchange(self, app: OAuthApp, code: str | None, redirect_uri: str | None, verifier: str | None) -> Token:
+        """The token for a code, which is spent by any attempt of its own app.
+
+        Raises:
+            TokenCallError: the code is unknown, used, expired, another app's, or its checks fail.
+        """
+        found = self.codes.get(code or "")
+        if found is None or found.client_id != app.client_id:
+            raise _bad_code()
+        del self.codes[code or ""]
+        if found.expires_at <= self._core.clock.now():
+            raise _bad_code()
+        if redirect_uri is not None and redirect_uri != found.redirect_uri:
+            raise TokenCallError("redirect_uri_mismatch", "The redirect_uri is not the one the code was issued for.")
+        if found.challenge is not None and not is_verifier_of(verifier, found.challenge):
+            raise _bad_code()
+        return self.issue(app, found.user_id, found.scopes, is_expiring=found.is_expiring)
+
+    def issue(self, app: OAuthApp, user_id: int, scopes: tuple[str, ...], *, is_expiring: bool) -> Token:
+        """A fresh token; the oldest beyond the limit dies."""
+        now = self._core.clock.now()
+        token = Token(
+            access="gho_" + self._core.random_string(36),
+            refresh="ghr_" + self._core.random_string(76) if is_expiring else None,
+            client_id=app.client_id,
+            user_id=user_id,
+            scopes=scopes,
+            created_at=now,
+            expires_at=now + ACCESS_LIFETIME if is_expiring else None,
+            refresh_expires_at=now + REFRESH_LIFETIME if is_expiring else None,
+        )
+        siblings = [
+            other
+            for other in self.tokens.values()
+            if (other.client_id, other.user_id, other.scopes) == (app.client_id, user_id, scopes)
+        ]
+        for oldest in siblings[: max(0, len(siblings) + 1 - MAX_LIVE_TOKENS)]:
+            self.kill(oldest)
+        self.tokens[token.access] = token
+        if token.refresh is not None:
+            self.refresh_tokens[token.refresh] = token
+        return token
+
+    def refresh(self, app: OAuthApp, refresh_token: str | None) -> Token:
+        """The pair that follows; the old access and refresh tokens die at once.
+
+        Raises:
+            TokenCallError: the refresh token is unknown, used, expired or another app's.
+        """
+        old = self.refresh_tokens.get(refresh_token or "")
+        if refresh_token in self.spent_refresh_tokens and refresh_token is not None:
+            self.reused_refresh_tokens.append(refresh_token)
+        is_stale = old is None or (
+            old.refresh_expires_at is not None and old.refresh_expires_at <= self._core.clock.now()
+        )
+        if old is None or is_stale or old.client_id != app.client_id:
+            raise TokenCallError("bad_refresh_token", "The refresh token passed is incorrect or expired.")
+        self.kill(old)
+        if refresh_token is not None:
+            self.spent_refresh_tokens.add(refresh_token)
+        return self.issue(app, old.user_id, old.scopes, is_expiring=True)
+
+    def find_live(self, access: str) -> Token | None:
+        """The token of an API call, or None when it is unknown, revoked or expired."""
+        token = self.tokens.get(access)
+        if token is None or (token.expires_at is not None and token.expires_at <= self._core.clock.now()):
+            return None
+        return token
+
+    def find_granted_scopes(self, client_id: str, user_id: int) -> tuple[str, ...] | None:
+        """What the user granted this app before and still grants, or None."""
+        found = [
+            token.scopes for token in self.tokens.values() if (token.client_id, token.user_id) == (client_id, user_id)
+        ]
+        return normalize(scope for scopes in found for scope in scopes) if found else None
+
+    def kill(self, token: Token) -> None:
+        """Both halves of a pair stop working."""
+        self.tokens.pop(token.access, None)
+        self.refresh_tokens.pop(token.refresh or "", None)
+
+    def kill_all(self, user_id: int, client_id: str | None = None) -> int:
+        """Every token of a user, for one app or all; how many there were."""
+        doomed = [
+            token for token in self.tokens.values() if token.user_id == user_id and client_id in (None, token.client_id)
+        ]
+        for token in doomed:
+            self.kill(token)
+        return len(doomed)
+
+
+def _bad_code() -> TokenCallError:
+    return TokenCallError("bad_verification_code", "The code passed is incorrect or expired.")
+
+
+def is_verifier_of(verifier: str | None, challenge: str) -> bool:
+    """Whether this verifier gives that S256 challenge (RFC 7636 §4.6)."""
+    digest = hashlib.sha256((verifier or "").encode()).digest()
+    computed = base64.urlsafe_b64encode(digest).rstrip(b"=")
+    return verifier is not None and hmac.compare_digest(computed, challenge.encode())
+
+
+def is_allowed_redirect(redirect_uri: str, callback_url: str) -> bool:
+    """Whether a redirect URI is the registered callback or below it.
+
+    The host may be a sub-domain; a loopback literal may use any port.
+    """
+    try:
+        asked, registered = urlsplit(redirect_uri), urlsplit(callback_url)
+        ports = (asked.port, registered.port)
+    except ValueError:
+        return False
+    host, home = asked.hostname or "", registered.hostname or ""
+    is_same_host = host == home or (bool(home) and host.endswith(f".{home}"))
+    is_same_port = ports[0] == ports[1] or host in LOOPBACK_LITERALS
+    folder = registered.path.rstrip("/")
+    is_below = asked.path.rstrip("/") == folder or asked.path.startswith(f"{folder}/")
+    return asked.scheme == registered.scheme and is_same_host and is_same_port and is_below

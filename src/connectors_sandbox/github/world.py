@@ -1,0 +1,205 @@
+"""GitHub's world: what a test or a demo drives."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from connectors_sandbox.github.records import (
+    Account,
+    Activity,
+    Issue,
+    Ordering,
+    Pull,
+    Release,
+    Repository,
+)
+from connectors_sandbox.github.tracker import Tracker
+
+ACTIONS: Final = (
+    "add_app",
+    "add_user",
+    "add_organization",
+    "add_repository",
+    "rename_repository",
+    "delete_repository",
+    "add_collaborator",
+    "remove_collaborator",
+    "add_member",
+    "set_remaining",
+    "open_issue",
+    "edit_issue",
+    "close_issue",
+    "reopen_issue",
+    "assign",
+    "comment",
+    "edit_comment",
+    "open_pull",
+    "close_pull",
+    "reopen_pull",
+    "merge_pull",
+    "ready_for_review",
+    "request_review",
+    "review",
+    "review_comment",
+    "push",
+    "delete_branch",
+    "push_tag",
+    "publish_release",
+    "star",
+    "fork",
+    "populate",
+    "revoke_tokens",
+)
+"""What the control endpoints may call."""
+
+PULL_SHARE: Final = 5
+"""In a populated repository every fifth item is a pull request."""
+
+
+class GitHubWorld(Tracker):
+    """A GitHub: accounts, repositories, everything that happens in them, OAuth apps and hooks."""
+
+    def push(
+        self,
+        full_name: str,
+        *,
+        by: str,
+        branch: str = "main",
+        messages: tuple[str, ...] | list[str] = ("Change",),
+        forced: bool = False,
+    ) -> Activity:
+        """Commits on a branch, which is created when it is new."""
+        with self.lock:
+            repo = self.repository(full_name)
+            kind = "push" if branch in repo.branches else "branch_creation"
+            shas = [(self.new_sha(), message) for message in messages]
+            return self.move_ref(
+                repo, f"refs/heads/{branch}", by, shas, "force_push" if forced else kind, forced=forced
+            )
+
+    def delete_branch(self, full_name: str, branch: str, *, by: str) -> Activity:
+        """Delete a branch: a push whose `after` is zeros."""
+        with self.lock:
+            return self.move_ref(self.repository(full_name), f"refs/heads/{branch}", by, [], "branch_deletion")
+
+    def push_tag(self, full_name: str, tag: str, *, by: str) -> Activity:
+        """Push a tag."""
+        with self.lock:
+            shas = [(self.new_sha(), f"Tag {tag}")]
+            return self.move_ref(self.repository(full_name), f"refs/tags/{tag}", by, shas, "push")
+
+    def publish_release(
+        self,
+        full_name: str,
+        tag: str,
+        *,
+        by: str,
+        name: str | None = None,
+        body: str | None = None,
+        draft: bool = False,
+        prerelease: bool = False,
+    ) -> Release:
+        """A release: `created`, `published` and `released` or `prereleased` at once; a draft sends `created` only."""
+        with self.lock:
+            repo, now = self.repository(full_name), self.now()
+            author_id = self.account(by).id
+            published_at = None if draft else now
+            release = Release(self.next_id(), tag, name, body, author_id, draft, prerelease, now, published_at)
+            repo.releases.append(release)
+            actions = ("created",) if draft else ("created", "published", "prereleased" if prerelease else "released")
+            for action in actions:
+                self.emit("release", action, repo, by, release=lambda: self.renderer.release(repo, release))
+            return release
+
+    def star(self, full_name: str, *, by: str) -> None:
+        """A star: `star` `created`, and the `watch` `started` that GitHub sends for the same click."""
+        with self.lock:
+            repo, user, now = self.repository(full_name), self.account(by), self.now()
+            repo.stars[user.id] = now
+            starred_at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+            self.emit("star", "created", repo, by, starred_at=lambda: starred_at)
+            self.emit("watch", "started", repo, by)
+
+    def fork(self, full_name: str, *, by: str) -> Repository:
+        """A fork in the user's own account."""
+        with self.lock:
+            repo = self.repository(full_name)
+            forked = self.add_repository(f"{by}/{repo.name}", private=repo.is_private, description=repo.description)
+            forked.fork_of = repo.id
+            self.emit("fork", None, repo, by, forkee=lambda: {**self.renderer.repository(forked), "public": True})
+            return forked
+
+    def revoke_tokens(self, login: str, client_id: str | None = None) -> int:
+        """Kill every token of a user, as when the app is removed on the settings page; how many there were."""
+        with self.lock:
+            return self.auth.kill_all(self.account(login).id, client_id)
+
+    def populate(self, full_name: str, *, issues: int, by: str | None = None, step_seconds: int = 60) -> None:
+        """Fill a repository with old issues and pull requests, one every `step_seconds`, without any webhook.
+
+        Every fifth is a pull request, every third is closed. Linear, a few microseconds each, so that 100,000 are
+        there in a second or two.
+        """
+        with self.lock:
+            repo = self.repository(full_name)
+            author = self.account(by).id if by else repo.owner.id
+            begin = self.now() - timedelta(seconds=step_seconds * (issues + 1))
+            base = repo.branches.setdefault(repo.default_branch, self.new_sha())
+            for step in range(1, issues + 1):
+                repo.last_number += 1
+                at = begin + timedelta(seconds=step_seconds * step)
+                number = repo.last_number
+                pull = None
+                if number % PULL_SHARE == 0:
+                    pull = Pull(self.next_id(), "topic", f"{number:040x}", repo.default_branch, base)
+                closed_at = at if number % 3 == 0 else None
+                if pull is not None and closed_at is not None and number % 2 == 0:
+                    pull.merged_at, pull.merged_by_id, pull.merge_sha = at, author, f"{number:040x}"
+                repo.issues[number] = Issue(
+                    self.next_id(), number, f"Item {number}", None, author, at, at, closed_at, pull=pull
+                )
+            self._reorder(repo)
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the index page shows."""
+        with self.lock:
+            return {
+                "apps": [
+                    {"client_id": app.client_id, "callback_url": app.callback_url} for app in self.auth.apps.values()
+                ],
+                "users": [one.login for one in self.accounts.values() if one.kind != "Organization"],
+                "organizations": [one.login for one in self.accounts.values() if one.kind == "Organization"],
+                "repositories": [
+                    {"name": repo.full_name, "id": repo.id, "issues": len(repo.issues)}
+                    for repo in self.repositories.values()
+                ],
+                "hooks": [
+                    {"id": hook.id, "url": hook.url, "target": hook.target, "events": hook.events}
+                    for hook in self.hooks.hooks.values()
+                ],
+                "live_tokens": len(self.auth.tokens),
+                "reused_refresh_tokens": len(self.auth.reused_refresh_tokens),
+            }
+
+    def actions(self) -> Mapping[str, Callable[..., Any]]:
+        """What the control endpoints may call."""
+        return {name: getattr(self, name) for name in ACTIONS}
+
+    def people(self) -> list[Account]:
+        """Those who can sign in."""
+        with self.lock:
+            return [one for one in self.accounts.values() if one.kind == "User"]
+
+    def _reorder(self, repo: Repository) -> None:
+        """Build every order afresh by sorting: one insertion each would be quadratic."""
+        for orders, kept in (
+            (repo.issue_orders, list(repo.issues.values())),
+            (repo.pull_orders, [one for one in repo.issues.values() if one.pull is not None]),
+        ):
+            for state, order in orders.items():
+                _fill(order, [one for one in kept if state in ("all", one.state)])
+
+
+def _fill(order: Ordering, issues: list[Issue]) -> None:
+    order.created = sorted(one.number for one in issues)
+    order.updated = sorted((one.updated_at, one.number) for one in issues)

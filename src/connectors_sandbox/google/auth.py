@@ -1,0 +1,172 @@
+"""Who is signed in to what: accounts, OAuth clients, codes and tokens."""
+
+import base64
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import attrs
+
+from connectors_sandbox.core import SandboxCore
+
+DEFAULT_CLIENT_ID: Final = "sandbox-google.apps.googleusercontent.com"
+DEFAULT_CLIENT_SECRET: Final = "GOCSPX-sandbox-google"  # noqa: S105  guards nothing real
+CODE_LIFETIME: Final = timedelta(minutes=10)
+ACCESS_LIFETIME: Final = timedelta(seconds=3599)
+MAX_REFRESH_TOKENS: Final = 100
+"""Per account and client; one more and the oldest dies without a word."""
+
+ALIASES: Final = {
+    "email": "https://www.googleapis.com/auth/userinfo.email",
+    "profile": "https://www.googleapis.com/auth/userinfo.profile",
+}
+IDENTITY: Final = frozenset({"openid", *ALIASES.values()})
+
+
+class TokenRefusedError(Exception):
+    """The token endpoint says no (RFC 6749 §5.2)."""
+
+    def __init__(self, error: str, description: str, status: int = 400, **more: str) -> None:
+        super().__init__(description)
+        self.status = status
+        self.document = {"error": error, "error_description": description, **more}
+
+
+@attrs.define(eq=False)
+class User:
+    """A Google account."""
+
+    sub: str
+    email: str
+    name: str
+    hosted_domain: str | None = None
+    has_mailbox: bool = True
+
+    def to_userinfo(self) -> dict[str, Any]:
+        """The OpenID claims about the account."""
+        claims = {"sub": self.sub, "email": self.email, "email_verified": True, "name": self.name}
+        return claims if self.hosted_domain is None else {**claims, "hd": self.hosted_domain}
+
+
+@attrs.frozen
+class Client:
+    """An OAuth client of the project."""
+
+    id: str
+    secret: str = attrs.field(repr=False)
+    name: str
+    redirect_uris: tuple[str, ...] = ()
+    """Empty: any."""
+
+
+@attrs.frozen
+class Code:
+    """An authorization code, good for one exchange."""
+
+    client_id: str
+    email: str
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    challenge: str | None
+    method: str
+    gives_refresh: bool
+    expires_at: datetime
+
+
+@attrs.define(eq=False)
+class Grant:
+    """One consent with its tokens."""
+
+    client_id: str
+    email: str
+    scopes: tuple[str, ...]
+    refresh: str | None
+    refresh_expires_at: datetime | None
+    access: dict[str, datetime] = attrs.field(factory=dict)
+    """Access tokens and when each ends."""
+
+
+class Authorizations:
+    """Clients, codes and tokens of the one Cloud project that the sandbox plays."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self._core = core
+        self.clients: dict[str, Client] = {}
+        self.codes: dict[str, Code] = {}
+        self.grants: list[Grant] = []
+        self.consented: set[tuple[str, str]] = set()
+        self.refresh_lifetime: timedelta | None = None
+        """Set it to seven days to play an app in testing."""
+
+    def issue_code(self, code: Code) -> str:
+        """A fresh code."""
+        text = "4/0A" + self._core.random_string(60)
+        self.codes[text] = code
+        self.consented.add((code.client_id, code.email))
+        return text
+
+    def exchange(self, client: Client, text: str, redirect_uri: str, verifier: str | None) -> tuple[Grant, str]:
+        """Tokens for a code: the grant and its first access token."""
+        code = self.codes.pop(text, None)
+        now = self._core.clock.now()
+        if code is None or code.client_id != client.id or code.expires_at <= now:
+            raise TokenRefusedError("invalid_grant", "Malformed auth code.")
+        if code.redirect_uri != redirect_uri:
+            raise TokenRefusedError("redirect_uri_mismatch", "Bad Request")
+        if code.challenge is not None and not _is_answer(code.challenge, code.method, verifier):
+            raise TokenRefusedError("invalid_grant", "Invalid code verifier.")
+        refresh = "1//0g" + self._core.random_string(80) if code.gives_refresh else None
+        ends_at = now + self.refresh_lifetime if refresh and self.refresh_lifetime else None
+        grant = Grant(client.id, code.email, code.scopes, refresh, ends_at)
+        self.grants.append(grant)
+        self._forget_oldest(client.id, code.email)
+        return grant, self._issue_access(grant)
+
+    def refresh(self, client: Client, token: str) -> tuple[Grant, str]:
+        """A new access token; the refresh token stays as it is."""
+        now = self._core.clock.now()
+        grant = next((one for one in self.grants if one.refresh is not None and one.refresh == token), None)
+        is_over = grant is not None and grant.refresh_expires_at is not None and grant.refresh_expires_at <= now
+        if grant is None or grant.client_id != client.id or is_over:
+            raise TokenRefusedError("invalid_grant", "Token has been expired or revoked.")
+        return grant, self._issue_access(grant)
+
+    def find_access(self, token: str) -> Grant | None:
+        """The grant that a live access token belongs to."""
+        now = self._core.clock.now()
+        return next((one for one in self.grants if one.access.get(token, now) > now), None)
+
+    def revoke(self, token: str) -> bool:
+        """Withdraw all that the token's user gave to the project; False for a token that nobody knows."""
+        grant = next((one for one in self.grants if token in one.access or token == one.refresh), None)
+        if grant is None:
+            return False
+        self.revoke_user(grant.email)
+        return True
+
+    def revoke_user(self, email: str) -> int:
+        """Withdraw all that the user gave; how many grants died."""
+        dead = [one for one in self.grants if one.email == email]
+        self.grants = [one for one in self.grants if one.email != email]
+        self.consented = {pair for pair in self.consented if pair[1] != email}
+        return len(dead)
+
+    def _issue_access(self, grant: Grant) -> str:
+        token = "ya29.A0" + self._core.random_string(120)
+        grant.access[token] = self._core.clock.now() + ACCESS_LIFETIME
+        return token
+
+    def _forget_oldest(self, client_id: str, email: str) -> None:
+        mine = [one for one in self.grants if (one.client_id, one.email) == (client_id, email) and one.refresh]
+        for grant in mine[:-MAX_REFRESH_TOKENS]:
+            self.grants.remove(grant)
+
+
+def _is_answer(challenge: str, method: str, verifier: str | None) -> bool:
+    """Whether the verifier is the one that the challenge was made of (RFC 7636 §4.6)."""
+    if verifier is None:
+        return False
+    if method == "plain":
+        return verifier == challenge
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == challenge

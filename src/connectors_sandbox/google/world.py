@@ -1,0 +1,400 @@
+"""Google's world: what a test or a demo drives."""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any, Final
+
+from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.google.auth import (
+    DEFAULT_CLIENT_ID,
+    DEFAULT_CLIENT_SECRET,
+    Authorizations,
+    Client,
+    User,
+)
+from connectors_sandbox.google.calendar import Calendars
+from connectors_sandbox.google.channels import Channels
+from connectors_sandbox.google.drive import DOCUMENT, FOLDER, Drive
+from connectors_sandbox.google.gmail import Mail, Mailbox
+from connectors_sandbox.google.keys import KeyRing
+from connectors_sandbox.google.pubsub import (
+    SERVICE_ACCOUNT,
+    SUBSCRIPTION,
+    TOPIC,
+    PubSub,
+    PushSubscription,
+)
+
+ACTIONS: Final = (
+    "add_client",
+    "add_user",
+    "revoke_tokens",
+    "rotate_keys",
+    "create_file",
+    "create_folder",
+    "edit_file",
+    "rename_file",
+    "move_file",
+    "trash_file",
+    "restore_file",
+    "delete_file",
+    "share_file",
+    "unshare_file",
+    "view_file",
+    "add_shared_drive",
+    "leave_shared_drive",
+    "expire_listings",
+    "add_calendar",
+    "delete_calendar",
+    "create_event",
+    "update_event",
+    "move_event",
+    "answer_event",
+    "cancel_event",
+    "expire_sync_tokens",
+    "add_push_subscription",
+    "receive_email",
+    "send_email",
+    "save_draft",
+    "label_email",
+    "trash_email",
+    "mark_spam",
+    "read_email",
+    "archive_email",
+    "delete_email",
+    "expire_history",
+)
+"""What the control endpoints may call."""
+
+
+class GoogleWorld:
+    """A Google: accounts, and the files, calendars and mail that they have."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self.core = core
+        self.lock = threading.RLock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a Google without accounts again."""
+        core = self.core
+        self.keys = KeyRing()
+        self.auth = Authorizations(core)
+        self.users: dict[str, User] = {}
+        self.channels = Channels(core)
+        self.pubsub = PubSub(core, self.keys)
+        self.drive = Drive(core, self.channels)
+        self.calendars = Calendars(core, self.channels)
+        self.mail = Mail(core, self.pubsub)
+        self.sends_sync_early = False
+        """Whether a channel's `sync` message arrives before the answer that opens it."""
+        self.add_client()
+
+    def describe(self) -> Mapping[str, Any]:
+        """What lives here."""
+        with self.lock:
+            return {
+                "users": sorted(self.users),
+                "grants": len(self.auth.grants),
+                "files": sum(not file.is_deleted for file in self.drive.files.values()),
+                "calendars": {calendar.id: len(calendar.events) for calendar in self.calendars.all.values()},
+                "messages": {box.email: len(box.messages) for box in self.mail.mailboxes.values()},
+                "channels": len(self.channels.live()),
+            }
+
+    def actions(self) -> Mapping[str, Callable[..., Any]]:
+        """The levers by name."""
+        return {name: getattr(self, name) for name in ACTIONS}
+
+    # --- accounts ------------------------------------------------------------------------------------------------
+
+    def add_client(
+        self,
+        client_id: str = DEFAULT_CLIENT_ID,
+        client_secret: str = DEFAULT_CLIENT_SECRET,
+        name: str = "Poblysh",
+        redirect_uris: tuple[str, ...] | list[str] = (),
+    ) -> str:
+        """An OAuth client; its id. Without redirect URIs it takes any."""
+        with self.lock:
+            self.auth.clients[client_id] = Client(client_id, client_secret, name, tuple(redirect_uris))
+            return client_id
+
+    def add_user(
+        self, email: str, name: str | None = None, hosted_domain: str | None = None, *, has_mailbox: bool = True
+    ) -> str:
+        """An account with a primary calendar and, as a rule, a mailbox; its `sub`."""
+        with self.lock:
+            sub = "1" + self.core.random_string(20, "0123456789")
+            display = name or email.partition("@")[0].title()
+            self.users[email] = User(sub, email, display, hosted_domain, has_mailbox)
+            self.calendars.add(email, email, email)
+            if has_mailbox:
+                self.mail.mailboxes[email] = Mailbox(email)
+            return sub
+
+    def revoke_tokens(self, email: str) -> int:
+        """The user withdraws the app's access in the account's settings; how many grants died."""
+        with self.lock:
+            return self.auth.revoke_user(email)
+
+    def rotate_keys(self) -> str:
+        """Sign with a new key from now on; its id."""
+        with self.lock:
+            return self.keys.rotate().kid
+
+    # --- files -----------------------------------------------------------------------------------------------------
+
+    def create_file(
+        self,
+        name: str,
+        *,
+        by: str,
+        parent: str | None = None,
+        shared_drive: str | None = None,
+        mime_type: str = DOCUMENT,
+        age_days: float = 0.0,
+    ) -> str:
+        """A file; its id."""
+        with self.lock:
+            return self.drive.create(
+                by=by, name=name, mime_type=mime_type, parent=parent, drive_id=shared_drive, age_days=age_days
+            ).id
+
+    def create_folder(self, name: str, *, by: str, parent: str | None = None) -> str:
+        """A folder; its id."""
+        return self.create_file(name, by=by, parent=parent, mime_type=FOLDER)
+
+    def edit_file(self, file_id: str, *, by: str) -> None:
+        """New contents."""
+        with self.lock:
+            self.drive.edit(self.drive.get(by, file_id), by)
+
+    def rename_file(self, file_id: str, name: str, *, by: str) -> None:
+        """Another name."""
+        with self.lock:
+            self.drive.rename(self.drive.get(by, file_id), name, by)
+
+    def move_file(self, file_id: str, parent: str, *, by: str) -> None:
+        """Another folder."""
+        with self.lock:
+            self.drive.move(self.drive.get(by, file_id), parent)
+
+    def trash_file(self, file_id: str, *, by: str) -> None:
+        """Into the trash, with what is below."""
+        with self.lock:
+            self.drive.set_trashed(self.drive.get(by, file_id), by, is_trashed=True)
+
+    def restore_file(self, file_id: str, *, by: str) -> None:
+        """Out of the trash."""
+        with self.lock:
+            self.drive.set_trashed(self.drive.get(by, file_id), by, is_trashed=False)
+
+    def delete_file(self, file_id: str, *, by: str) -> None:
+        """Gone for good."""
+        with self.lock:
+            self.drive.delete(self.drive.get(by, file_id))
+
+    def share_file(self, file_id: str, *, by: str, to: str) -> None:
+        """Visible to one more."""
+        with self.lock:
+            self.drive.share(self.drive.get(by, file_id), to)
+
+    def unshare_file(self, file_id: str, *, by: str, to: str) -> None:
+        """No longer visible to that one."""
+        with self.lock:
+            self.drive.unshare(self.drive.get(by, file_id), to)
+
+    def view_file(self, file_id: str, *, by: str) -> None:
+        """Noise: a change in the log, a higher version, nothing else."""
+        with self.lock:
+            self.drive.touch(self.drive.get(by, file_id))
+
+    def add_shared_drive(self, name: str, members: list[str]) -> str:
+        """A shared drive; its id."""
+        with self.lock:
+            return self.drive.add_drive(name, members).id
+
+    def leave_shared_drive(self, drive_id: str, email: str) -> None:
+        """One member less."""
+        with self.lock:
+            self.drive.drives[drive_id].members.discard(email)
+
+    def expire_listings(self) -> None:
+        """Page tokens of listings lapse."""
+        with self.lock:
+            self.drive.listing_epoch += 1
+
+    # --- calendars -------------------------------------------------------------------------------------------------
+
+    def add_calendar(self, calendar_id: str, summary: str, *, owner: str, is_generated: bool = False) -> str:
+        """Another calendar; a generated one (holidays) has no notifications."""
+        with self.lock:
+            return self.calendars.add(calendar_id, summary, owner, is_generated=is_generated).id
+
+    def delete_calendar(self, calendar_id: str) -> None:
+        """The calendar and its events go."""
+        with self.lock:
+            self.calendars.remove(self.calendars.all[calendar_id])
+
+    def create_event(
+        self,
+        summary: str,
+        *,
+        by: str,
+        calendar_id: str | None = None,
+        attendees: list[str] | None = None,
+        event_type: str = "default",
+        recurrence: list[str] | None = None,
+        age_days: float = 0.0,
+    ) -> str:
+        """An event; its id."""
+        with self.lock:
+            calendar = self.calendars.all[calendar_id or by]
+            return self.calendars.create(
+                calendar,
+                summary,
+                by,
+                attendees=attendees,
+                event_type=event_type,
+                recurrence=recurrence,
+                age_days=age_days,
+            ).id
+
+    def update_event(self, event_id: str, *, calendar_id: str, summary: str) -> None:
+        """Another title."""
+        with self.lock:
+            calendar = self.calendars.all[calendar_id]
+            calendar.events[event_id].summary = summary
+            self.calendars.changed(calendar, calendar.events[event_id])
+
+    def move_event(self, event_id: str, *, calendar_id: str, hours: float) -> None:
+        """Another time."""
+        with self.lock:
+            calendar = self.calendars.all[calendar_id]
+            event = calendar.events[event_id]
+            event.start, event.end = event.start + timedelta(hours=hours), event.end + timedelta(hours=hours)
+            self.calendars.changed(calendar, event)
+
+    def answer_event(self, event_id: str, *, calendar_id: str, by: str, answer: str = "accepted") -> None:
+        """An attendee answers."""
+        with self.lock:
+            calendar = self.calendars.all[calendar_id]
+            calendar.events[event_id].attendees[by] = answer
+            self.calendars.changed(calendar, calendar.events[event_id])
+
+    def cancel_event(self, event_id: str, *, calendar_id: str) -> None:
+        """Delete it."""
+        with self.lock:
+            calendar = self.calendars.all[calendar_id]
+            self.calendars.cancel(calendar, calendar.events[event_id])
+
+    def expire_sync_tokens(self, calendar_id: str, *, with_reason: bool = True) -> None:
+        """Every token of the calendar lapses."""
+        with self.lock:
+            self.calendars.all[calendar_id].epoch += 1
+            self.calendars.gives_reason = with_reason
+
+    # --- mail ------------------------------------------------------------------------------------------------------
+
+    def add_push_subscription(
+        self,
+        endpoint: str,
+        audience: str | None = None,
+        service_account: str = SERVICE_ACCOUNT,
+        name: str = SUBSCRIPTION,
+        topic: str = TOPIC,
+        *,
+        has_dead_letters: bool = False,
+    ) -> PushSubscription:
+        """A push subscription; without an audience it is the endpoint."""
+        with self.lock:
+            self.pubsub.topics.add(topic)
+            subscription = PushSubscription(
+                name, topic, endpoint, audience or endpoint, service_account, has_dead_letters
+            )
+            self.pubsub.subscriptions[name] = subscription
+            return subscription
+
+    def receive_email(
+        self,
+        mailbox: str,
+        *,
+        sender: str,
+        subject: str,
+        labels: tuple[str, ...] | list[str] = ("INBOX", "UNREAD"),
+        age_days: float = 0.0,
+    ) -> str:
+        """A message comes in; its id. One with an age has been there all along."""
+        with self.lock:
+            return self._add(mailbox, sender, mailbox, subject, set(labels), age_days)
+
+    def send_email(self, mailbox: str, *, to: str, subject: str) -> str:
+        """A message goes out; its id. One to oneself is also received."""
+        with self.lock:
+            labels = {"SENT", "INBOX"} if to == mailbox else {"SENT"}
+            return self._add(mailbox, mailbox, to, subject, labels)
+
+    def save_draft(self, mailbox: str, *, subject: str, replaces: str | None = None) -> str:
+        """An autosave: the draft before goes, a new one comes; its id."""
+        with self.lock:
+            box = self.mail.get(mailbox)
+            if replaces is not None:
+                self.mail.delete(box, box.messages[replaces])
+            return self._add(mailbox, mailbox, "", subject, {"DRAFT"})
+
+    def _add(self, mailbox: str, sender: str, to: str, subject: str, labels: set[str], age_days: float = 0.0) -> str:
+        now = self.core.clock.now()
+        at = now - timedelta(days=age_days) if age_days else None
+        headers = [
+            ("from", sender),
+            ("To", to),
+            ("Subject", subject),
+            ("Date", format_datetime(at or now)),
+            ("Message-ID", f"<{self.core.random_string(20)}@sandbox.example>"),
+        ]
+        return self.mail.add(self.mail.get(mailbox), headers, labels, at).id
+
+    def label_email(
+        self,
+        mailbox: str,
+        message_id: str,
+        *,
+        add: tuple[str, ...] | list[str] = (),
+        remove: tuple[str, ...] | list[str] = (),
+    ) -> None:
+        """Put labels on and take others off."""
+        with self.lock:
+            box = self.mail.get(mailbox)
+            self.mail.relabel(box, box.messages[message_id], set(add), set(remove))
+
+    def trash_email(self, mailbox: str, message_id: str) -> None:
+        """Into the trash."""
+        self.label_email(mailbox, message_id, add=["TRASH"], remove=["INBOX"])
+
+    def mark_spam(self, mailbox: str, message_id: str) -> None:
+        """Into the spam folder."""
+        self.label_email(mailbox, message_id, add=["SPAM"], remove=["INBOX"])
+
+    def read_email(self, mailbox: str, message_id: str) -> None:
+        """Opened."""
+        self.label_email(mailbox, message_id, remove=["UNREAD"])
+
+    def archive_email(self, mailbox: str, message_id: str) -> None:
+        """Out of the inbox."""
+        self.label_email(mailbox, message_id, remove=["INBOX"])
+
+    def delete_email(self, mailbox: str, message_id: str) -> None:
+        """Gone for good."""
+        with self.lock:
+            box = self.mail.get(mailbox)
+            self.mail.delete(box, box.messages[message_id])
+
+    def expire_history(self, mailbox: str) -> None:
+        """All history ids up to now lapse."""
+        with self.lock:
+            box = self.mail.get(mailbox)
+            box.oldest_history_id = box.history_id + 1
+            box.history_id += 1

@@ -1,0 +1,355 @@
+"""Jira's world: what a test or a demo drives."""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.jira import render, webhooks
+from connectors_sandbox.jira.authorization import Access, Authorization, OAuthApp
+from connectors_sandbox.jira.records import (
+    STATUSES,
+    AdminHook,
+    Comment,
+    History,
+    Issue,
+    Project,
+    Site,
+    User,
+)
+
+ACTIONS: Final = (
+    *("add_app", "add_user", "add_site", "add_project", "add_admin_hook", "close_site"),
+    *("create_issue", "move_issue", "assign_issue", "rename_issue", "delete_issue", "populate"),
+    *("comment", "edit_comment", "delete_comment", "log_work"),
+    *("start_sprint", "close_sprint", "release_version", "revoke_consents"),
+)
+"""What the control endpoints may call."""
+
+
+class JiraWorld:
+    """Accounts, sites and all that happens on them, OAuth apps and webhooks.
+
+    Sites, issues and comments are named by their ids (or an issue by its key), so that a test in another process can
+    drive the world too. The acting user is the site's first unless `by` names another account id.
+    """
+
+    def __init__(self, core: SandboxCore) -> None:
+        self.core = core
+        self.lock = threading.RLock()
+        self.auth = Authorization(core)
+        self.users: dict[str, User] = {}
+        self.sites: dict[str, Site] = {}
+        self.repeats_tokens = False
+        """Whether search gives the token that it was asked with again, for ever."""
+        self.index_lag = timedelta()
+        """How long a change stays invisible to search."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Counts for the index page."""
+        with self.lock:
+            sites = {
+                site.name: {"issues": len(site.issues), "webhooks": len(site.hooks), "cloud_id": site.id}
+                for site in self.sites.values()
+            }
+            return {"users": [user.name for user in self.users.values()], "sites": sites}
+
+    def actions(self) -> Mapping[str, Callable[..., Any]]:
+        """The levers that other processes may pull."""
+        return {name: getattr(self, name) for name in ACTIONS}
+
+    # --- set-up ----------------------------------------------------------------------------------------------------
+
+    def add_app(
+        self,
+        client_id: str = "sandbox-jira-client",
+        client_secret: str = "sandbox-jira-secret-sandbox-jira-secret",  # noqa: S107  opens nothing but the sandbox
+        callback_url: str = "http://localhost:8080/connect/jira/callback",
+        name: str = "Poblysh",
+        owner: str | None = None,
+        *,
+        is_shared: bool = True,
+    ) -> OAuthApp:
+        """Register a 3LO app; `is_shared` False is a private one."""
+        with self.lock:
+            app = OAuthApp(client_id, client_secret, name, callback_url, owner, is_shared)
+            self.auth.apps[client_id] = app
+            return app
+
+    def add_user(self, name: str, time_zone: str = "Etc/UTC") -> User:
+        """A new Atlassian account."""
+        with self.lock:
+            user = User(f"712020:{name.lower()}", name, time_zone)
+            self.users[user.account_id] = user
+            return user
+
+    def add_site(self, name: str, users: list[str], *, is_jira: bool = True) -> Site:
+        """A site that these accounts can open. Listing an account twice lists the site twice for it, as happens."""
+        with self.lock:
+            number = len(self.sites) + 1
+            site = Site(str(UUID(int=(number << 96) | (4 << 76) | (8 << 60) | number)), name, is_jira)
+            self.sites[site.id] = site
+            for account_id in users:
+                self.users[account_id].site_ids.append(site.id)
+            return site
+
+    def add_project(self, site: str, key: str, name: str | None = None, by: str | None = None) -> Project:
+        """A new project."""
+        with self.lock:
+            place = self.sites[site]
+            project = Project(place.next_id(), key, name or key.title())
+            place.projects[project.id] = project
+            shown = render.show_project(place, project)
+            self._emit(place, "project_created", self._actor(place, by), None, project=shown)
+            return project
+
+    def add_admin_hook(self, site: str, url: str, secret: str | None, events: list[str]) -> AdminHook:
+        """A webhook that the site's administrator makes by hand."""
+        with self.lock:
+            hook = AdminHook(url, secret, tuple(events))
+            self.sites[site].admin_hooks.append(hook)
+            return hook
+
+    def close_site(self, site: str) -> None:
+        """The site is gone."""
+        with self.lock:
+            self.sites[site].is_gone = True
+
+    def revoke_consents(self, account_id: str) -> None:
+        """The user disconnects every app."""
+        with self.lock:
+            self.auth.kill_all(account_id)
+
+    # --- issues ----------------------------------------------------------------------------------------------------
+
+    def create_issue(
+        self, site: str, project: str, summary: str = "Something to do", by: str | None = None, at: str | None = None
+    ) -> Issue:
+        """A new issue; `project` is a key. With `at`, it was created then and nobody is told."""
+        with self.lock:
+            place, user = self.sites[site], self._actor(self.sites[site], by)
+            home = next(one for one in place.projects.values() if one.key == project)
+            now = self._now() if at is None else datetime.fromisoformat(at).astimezone(UTC)
+            number = sum(issue.project is home for issue in place.issues.values()) + 1
+            issue = Issue(place.next_id(), number, home, summary, user, now, now)
+            place.issues[issue.id] = issue
+            if at is None:
+                self._emit(place, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
+            return issue
+
+    def populate(self, site: str, project: str, count: int = 100, start: str = "2026-01-01T00:00:00+00:00") -> None:
+        """Many old issues, a minute apart, nobody told."""
+        first = datetime.fromisoformat(start)
+        with self.lock:
+            for number in range(count):
+                self.create_issue(site, project, f"Item {number}", at=(first + timedelta(minutes=number)).isoformat())
+
+    def move_issue(self, site: str, issue: str, status: str, by: str | None = None) -> History:
+        """Change the status; `status` is an id or a name."""
+        with self.lock:
+            found = self.find_issue(self.sites[site], issue)
+            new = next(one for one in STATUSES.values() if status in (one.id, one.name))
+            old, found.status = found.status, new
+            return self._change(site, found, by, _item("status", (old.id, old.name), (new.id, new.name)))
+
+    def assign_issue(self, site: str, issue: str, to: str | None, by: str | None = None) -> History:
+        """Change the assignee."""
+        with self.lock:
+            found = self.find_issue(self.sites[site], issue)
+            old, found.assignee = found.assignee, None if to is None else self.users[to]
+            return self._change(site, found, by, _item("assignee", _who(old), _who(found.assignee)))
+
+    def rename_issue(self, site: str, issue: str, summary: str, by: str | None = None) -> History:
+        """Change the summary."""
+        with self.lock:
+            found = self.find_issue(self.sites[site], issue)
+            old, found.summary = found.summary, summary
+            return self._change(site, found, by, _item("summary", (None, old), (None, summary)))
+
+    def delete_issue(self, site: str, issue: str, by: str | None = None) -> None:
+        """Delete it for good."""
+        with self.lock:
+            place = self.sites[site]
+            found = self.find_issue(place, issue)
+            del place.issues[found.id]
+            self._emit(place, "jira:issue_deleted", self._actor(place, by), found)
+
+    def find_issue(self, site: Site, issue: str) -> Issue:
+        """The issue with this id or key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = site.issues.get(issue) or next((one for one in site.issues.values() if one.key == issue), None)
+        if found is None:
+            raise KeyError(issue)
+        return found
+
+    # --- comments and the rest -------------------------------------------------------------------------------------
+
+    def comment(self, site: str, issue: str, text: str = "A remark", by: str | None = None) -> Comment:
+        """Write a comment."""
+        with self.lock:
+            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            user, now = self._actor(place, by), self._now()
+            comment = Comment(place.next_id(), user, text, now, now, user)
+            found.comments.append(comment)
+            found.updated = now
+            self._tell_comment(place, found, comment, user, "created", "issue_commented")
+            return comment
+
+    def edit_comment(self, site: str, issue: str, comment: str, text: str, by: str | None = None) -> Comment:
+        """Change a comment."""
+        with self.lock:
+            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            mine = next(one for one in found.comments if one.id == comment)
+            mine.editor, mine.text, mine.updated = self._actor(place, by), text, self._now()
+            found.updated = mine.updated
+            self._tell_comment(place, found, mine, mine.editor, "updated", "issue_comment_edited")
+            return mine
+
+    def delete_comment(self, site: str, issue: str, comment: str, by: str | None = None) -> None:
+        """Delete a comment."""
+        with self.lock:
+            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            mine = next(one for one in found.comments if one.id == comment)
+            found.comments.remove(mine)
+            found.updated = self._now()
+            self._tell_comment(place, found, mine, self._actor(place, by), "deleted", "issue_comment_deleted")
+
+    def log_work(self, site: str, issue: str, by: str | None = None) -> None:
+        """Log an hour; only administrators' webhooks tell of it."""
+        with self.lock:
+            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            user, worklog_id = self._actor(place, by), place.next_id()
+            worklog = {
+                "self": f"{place.url}/rest/api/2/issue/{found.id}/worklog/{worklog_id}",
+                "id": worklog_id,
+                "issueId": found.id,
+                "author": render.show_user(place, user),
+                "started": render.show_time(self._now()),
+                "timeSpentSeconds": 3600,
+            }
+            self._emit(place, "worklog_created", user, None, worklog=worklog)
+
+    def start_sprint(self, site: str, sprint: int, name: str) -> None:
+        """Start a sprint."""
+        self._tell_sprint(site, "sprint_started", {"id": sprint, "name": name, "state": "active"})
+
+    def close_sprint(self, site: str, sprint: int, name: str) -> None:
+        """Close a sprint."""
+        self._tell_sprint(site, "sprint_closed", {"id": sprint, "name": name, "state": "closed"})
+
+    def release_version(self, site: str, project: str, version: int, name: str) -> None:
+        """Release a version of a project."""
+        with self.lock:
+            place = self.sites[site]
+            home = next(one for one in place.projects.values() if one.key == project)
+            link = f"{place.url}/rest/api/2/version/{version}"
+            shown = {"self": link, "id": str(version), "name": name, "released": True, "projectId": int(home.id)}
+            self._emit(place, "jira:version_released", self._actor(place, None), None, version=shown)
+
+    # --- for the routes --------------------------------------------------------------------------------------------
+
+    def authenticate(self, header: str) -> Access | None:
+        """The access token of an `Authorization` header."""
+        scheme, _, token = header.partition(" ")
+        return self.auth.find_access(token) if scheme.lower() == "bearer" else None
+
+    def describe_sites(self, access: Access) -> list[dict[str, Any]]:
+        """What `accessible-resources` lists: each product of each site, repeated where a site is."""
+        user = self.users[access.family.account_id]
+        places = [self.sites[site_id] for site_id in user.site_ids]
+        jira_scopes = [scope for scope in access.family.scopes if "jira" in scope]
+        return [
+            {
+                "id": place.id,
+                "name": place.name,
+                "url": place.url,
+                "scopes": jira_scopes if place.is_jira else ["read:confluence-content.all"],
+                "avatarUrl": f"{place.url}/avatar.png",
+            }
+            for place in places
+            if not place.is_gone
+        ]
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        now = self.core.clock.now()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)  # Jira keeps milliseconds
+
+    def _actor(self, site: Site, by: str | None) -> User:
+        if by is not None:
+            return self.users[by]
+        return next(user for user in self.users.values() if site.id in user.site_ids)
+
+    def _change(self, site: str, issue: Issue, by: str | None, item: dict[str, Any]) -> History:
+        place = self.sites[site]
+        user, issue.updated = self._actor(place, by), self._now()
+        history = History(place.next_id(), user, issue.updated, [item])
+        issue.histories.append(history)
+        changelog = {"id": history.id, "items": history.items}
+        name = "issue_assigned" if item["field"] == "assignee" else "issue_generic"
+        self._emit(place, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
+        return history
+
+    def _tell_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:
+        shown = render.show_comment(site, issue, comment, version=2)
+        if site.comment_style in {"comment", "both"}:
+            self._emit(site, f"comment_{what}", None, issue, by=user, comment=shown)
+        if site.comment_style in {"issue", "both"}:
+            self._emit(site, "jira:issue_updated", user, issue, issue_event_type_name=name, comment=shown)
+
+    def _tell_sprint(self, site: str, event: str, sprint: dict[str, Any]) -> None:
+        with self.lock:
+            place = self.sites[site]
+            shown = {"self": f"{place.url}/rest/agile/1.0/sprint/{sprint['id']}", "originBoardId": 1, **sprint}
+            self._emit(place, event, None, None, by=self._actor(place, None), sprint=shown)
+
+    def _emit(
+        self, site: Site, event: str, user: User | None, issue: Issue | None, by: User | None = None, **members: Any
+    ) -> None:
+        """Tell every webhook that wants it; one delivery an app, whatever the number of its webhooks."""
+        now, actor = self.core.clock.now(), user or by
+        account_id = "unknown" if actor is None else actor.account_id
+        payload: dict[str, Any] = {"timestamp": render.epoch_ms(now), "webhookEvent": event, **members}
+        if user is not None:
+            payload["user"] = render.show_user(site, user)
+        if issue is not None:
+            fields = render.show_fields(site, issue, version=2)
+            if event.startswith("comment_"):
+                fields = {name: fields[name] for name in ("summary", "issuetype", "priority", "status", "assignee")}
+            payload["issue"] = render.show_issue(site, issue, fields, version=2)
+        for app in self.auth.apps.values():
+            hooks = [
+                hook
+                for hook in webhooks.live_hooks(site, now)
+                if hook.client_id == app.client_id
+                and (app.is_shared or hook.account_id == app.owner)
+                and webhooks.fits(hook, event, issue)
+            ]
+            if hooks:
+                matched = {**payload, "matchedWebhookIds": [hook.id for hook in hooks]}
+                webhooks.send_dynamic(self.core, site, app, hooks[0].url, account_id, matched)
+        for admin_hook in site.admin_hooks:
+            if event in admin_hook.events:
+                webhooks.send_admin(self.core, site, admin_hook, account_id, payload)
+
+
+def _item(field: str, old: tuple[str | None, str | None], new: tuple[str | None, str | None]) -> dict[str, Any]:
+    return {
+        "field": field,
+        "fieldtype": "jira",
+        "fieldId": field,
+        "from": old[0],
+        "fromString": old[1],
+        "to": new[0],
+        "toString": new[1],
+    }
+
+
+def _who(user: User | None) -> tuple[str | None, str | None]:
+    return (None, None) if user is None else (user.account_id, user.name)

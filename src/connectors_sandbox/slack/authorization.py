@@ -1,0 +1,225 @@
+"""Codes, tokens, rotation and revocation. The world's lock guards all of it."""
+
+import hmac
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.slack.records import Code, Install, Member, RefreshToken, SlackApp, Team, Token
+
+CODE_LIFETIME: Final = timedelta(minutes=10)
+ACCESS_LIFETIME: Final = timedelta(hours=12)
+MOST_LIVE_TOKENS: Final = 2
+"""Rotating access tokens at a time; a third kills the oldest."""
+REFRESH_GRACE: Final = timedelta(seconds=60)
+"""How long a used refresh token is still good; Slack does not publish it."""
+
+
+class SlackError(Exception):
+    """An `ok: false`; the message is Slack's error code, `members` what stands beside it."""
+
+    def __init__(self, code: str, **members: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.members = members
+
+
+class Authorization:
+    """The state of OAuth at Slack."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self._core = core
+        self.apps: dict[str, SlackApp] = {}
+        self.installs: list[Install] = []
+        self.codes: dict[str, Code] = {}
+        self.spent_codes: set[str] = set()
+        self.tokens: dict[str, Token] = {}
+        self.refresh_tokens: dict[str, RefreshToken] = {}
+        self.refresh_grace = REFRESH_GRACE
+        self.reused_refresh_tokens: list[str] = []
+        """Refresh tokens that came a second time: a client that does not refresh single-flight."""
+
+    def client(self, client_id: str, client_secret: str) -> SlackApp:
+        """The app that authenticates.
+
+        Raises:
+            SlackError: unknown id or wrong secret.
+        """
+        app = self.apps.get(client_id)
+        if app is None:
+            raise SlackError("invalid_client_id")
+        if not hmac.compare_digest(app.client_secret.encode(), client_secret.encode()):
+            raise SlackError("bad_client_secret")
+        return app
+
+    def grant_code(
+        self,
+        app: SlackApp,
+        team: Team,
+        user_id: str,
+        bot_scopes: tuple[str, ...],
+        user_scopes: tuple[str, ...],
+        redirect_uri: str | None,
+    ) -> str:
+        """A fresh code for what the user allowed."""
+        code = f"{self._digits(12)}.{self._digits(13)}.{self._core.random_string(64, '0123456789abcdef')}"
+        expires_at = self._core.clock.now() + CODE_LIFETIME
+        self.codes[code] = Code(app, team, user_id, bot_scopes, user_scopes, redirect_uri, expires_at)
+        return code
+
+    def exchange(self, app: SlackApp, value: str, redirect_uri: str | None) -> dict[str, Any]:
+        """The answer to a code.
+
+        Raises:
+            SlackError: not this app's, used, too old, or with another redirect_uri than before.
+        """
+        code = self.codes.get(value)
+        if value in self.spent_codes:
+            raise SlackError("code_already_used")
+        if code is None or code.app is not app or code.expires_at <= self._core.clock.now():
+            raise SlackError("invalid_code")
+        if code.redirect_uri != redirect_uri:
+            raise SlackError("bad_redirect_uri")
+        del self.codes[value]
+        self.spent_codes.add(value)
+        install = self._install(code)
+        answer = self._head(install)
+        if code.bot_scopes and install.bot_user_id is not None:
+            bot = self._issue(install, "bot", install.bot_user_id)
+            answer |= {**bot, "token_type": "bot", "bot_user_id": install.bot_user_id}
+        authed_user: dict[str, Any] = {"id": code.user_id}
+        if code.user_scopes:
+            authed_user |= {**self._issue(install, "user", code.user_id), "token_type": "user"}
+        return {**answer, "authed_user": authed_user}
+
+    def refresh(self, app: SlackApp, value: str) -> dict[str, Any]:
+        """The answer to a refresh token: the new pair on top, of a bot or of a user.
+
+        Raises:
+            SlackError: unknown, of another app, or used longer ago than the grace time.
+        """
+        spent = self.refresh_tokens.get(value)
+        now = self._core.clock.now()
+        if spent is None or spent.install.app is not app or (spent.dies_at is not None and spent.dies_at <= now):
+            raise SlackError("invalid_refresh_token")
+        if spent.uses:
+            self.reused_refresh_tokens.append(value)
+        spent.uses += 1
+        spent.dies_at = spent.dies_at or now + self.refresh_grace
+        pair = self._issue(spent.install, spent.kind, spent.user_id)
+        answer = {**self._head(spent.install), **pair, "token_type": spent.kind}
+        if spent.kind == "bot":
+            answer |= {"bot_user_id": spent.user_id, "authed_user": {"id": spent.install.installer}}
+        return answer
+
+    def find(self, access: str) -> Token:
+        """The live token.
+
+        Raises:
+            SlackError: unknown, revoked or expired.
+        """
+        token = self.tokens.get(access)
+        if token is None:
+            raise SlackError("invalid_auth")
+        if token.is_revoked:
+            raise SlackError("token_revoked")
+        if token.expires_at is not None and token.expires_at <= self._core.clock.now():
+            raise SlackError("token_expired")
+        return token
+
+    def live_tokens(self, install: Install) -> list[Token]:
+        """Those of one install that are not revoked."""
+        return [token for token in self.tokens.values() if token.install is install and not token.is_revoked]
+
+    def kill(self, install: Install) -> None:
+        """End an install with all its tokens."""
+        for token in self.live_tokens(install):
+            token.is_revoked = True
+        self.refresh_tokens = {k: one for k, one in self.refresh_tokens.items() if one.install is not install}
+        self.installs = [one for one in self.installs if one is not install]
+        for channel in install.team.channels.values():
+            channel.members.discard(install.bot_user_id or "")
+
+    def _install(self, code: Code) -> Install:
+        """The app's install in the workspace; scopes only ever grow."""
+        install = next((one for one in self.installs if one.app is code.app and one.team is code.team), None)
+        if install is None:
+            wide = code.app.is_organization_wide and code.team.enterprise_id is not None
+            install = Install(code.app, code.team, code.user_id, wide)
+            self.installs.append(install)
+        if code.bot_scopes and install.bot_user_id is None:
+            install.bot_user_id, install.bot_id = "U" + self._capitals(), "B" + self._capitals()
+            bot = Member(install.bot_user_id, code.app.name.lower(), code.app.name, is_bot=True)
+            code.team.members[bot.id] = bot
+        install.bot_scopes = tuple(dict.fromkeys((*install.bot_scopes, *code.bot_scopes)))
+        if code.user_scopes:
+            before = install.user_scopes.get(code.user_id, ())
+            install.user_scopes[code.user_id] = tuple(dict.fromkeys((*before, *code.user_scopes)))
+        return install
+
+    def _head(self, install: Install) -> dict[str, Any]:
+        team = install.team
+        enterprise = {"id": team.enterprise_id, "name": team.enterprise_name} if team.enterprise_id else None
+        return {
+            "ok": True,
+            "app_id": install.app.app_id,
+            "team": None if install.is_organization_wide else {"id": team.id, "name": team.name},
+            "enterprise": enterprise,
+            "is_enterprise_install": install.is_organization_wide,
+        }
+
+    def _issue(self, install: Install, kind: str, user_id: str) -> dict[str, Any]:
+        """A token, or a pair where they rotate. Without rotation an install keeps the token that it has."""
+        scopes = install.bot_scopes if kind == "bot" else install.user_scopes[user_id]
+        own = [token for token in self.live_tokens(install) if (token.kind, token.user_id) == (kind, user_id)]
+        letter = "b" if kind == "bot" else "p"
+        if not install.app.is_rotating:
+            token = (
+                own[-1]
+                if own
+                else Token(
+                    f"xox{letter}-{self._digits(12)}-{self._core.random_string(24)}",
+                    kind,
+                    install,
+                    user_id,
+                    scopes,
+                    None,
+                )
+            )
+            token.scopes = scopes
+            self.tokens[token.access] = token
+            return {"access_token": token.access, "scope": ",".join(scopes)}
+        for oldest in own[: max(0, len(own) + 1 - MOST_LIVE_TOKENS)]:
+            oldest.is_revoked = True
+        expires_at = self._core.clock.now() + ACCESS_LIFETIME
+        access = f"xoxe.xox{letter}-1-{self._core.random_string(160)}"
+        self.tokens[access] = Token(access, kind, install, user_id, scopes, expires_at)
+        refresh = f"xoxe-1-{self._core.random_string(140)}"
+        self.refresh_tokens[refresh] = RefreshToken(refresh, kind, install, user_id)
+        return {
+            "access_token": access,
+            "scope": ",".join(scopes),
+            "refresh_token": refresh,
+            "expires_in": int(ACCESS_LIFETIME.total_seconds()),
+        }
+
+    def _digits(self, length: int) -> str:
+        return self._core.random_string(length, "0123456789")
+
+    def _capitals(self) -> str:
+        return "0" + self._core.random_string(9, "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789")
+
+
+def is_registered(redirect_uri: str, app: SlackApp) -> bool:
+    """Whether a redirect goes to a registered URL or below it."""
+    wanted = urlsplit(redirect_uri)
+    if wanted.fragment or "#" in redirect_uri or not wanted.scheme:
+        return False
+    for url in app.redirect_urls:
+        known = urlsplit(url)
+        below = known.path.rstrip("/") + "/"
+        same_place = (wanted.scheme, wanted.netloc) == (known.scheme, known.netloc)
+        if same_place and (wanted.path == known.path or wanted.path.startswith(below)):
+            return True
+    return False

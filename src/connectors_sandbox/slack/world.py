@@ -1,0 +1,506 @@
+"""Slack's world: what a test or a demo drives."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.slack.authorization import Authorization
+from connectors_sandbox.slack.events import Events
+from connectors_sandbox.slack.records import Channel, Install, Member, SlackApp, Team
+
+ACTIONS: Final = (
+    "add_app",
+    "save_request_url",
+    "switch_delivery_on",
+    "add_team",
+    "add_user",
+    "add_channel",
+    "join_channel",
+    "leave_channel",
+    "invite_bots",
+    "rename_channel",
+    "archive_channel",
+    "post",
+    "edit",
+    "unfurl",
+    "delete",
+    "add_reaction",
+    "remove_reaction",
+    "populate",
+    "send_rate_limited",
+    "uninstall",
+    "revoke_user_token",
+    "expire_cursors",
+)
+"""What the control endpoints may call."""
+
+MICROSECONDS: Final = 1_000_000
+
+
+class SlackWorld:
+    """A Slack: workspaces and what happens in them, apps, installs, events."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self.core = core
+        self.lock = threading.RLock()
+        self.auth = Authorization(core)
+        self.events = Events(core)
+        self.teams: dict[str, Team] = {}
+        self.gives_short_pages = False
+        """Lists give half of what is asked, and begin with an empty page that has a cursor."""
+        self.tells_uninstall_first = True
+        """The order of `app_uninstalled` and `tokens_revoked`, which Slack does not promise."""
+        self.cursor_generation = 0
+        self._last_micros = 0
+        self._numbers = 0
+
+    # --- apps --------------------------------------------------------------------------------------------------------
+
+    def add_app(
+        self,
+        client_id: str,
+        client_secret: str,
+        *,
+        redirect_urls: Sequence[str],
+        signing_secret: str = "sandbox-signing-secret",  # noqa: S107  a sandbox's
+        app_id: str | None = None,
+        name: str = "Poblysh",
+        rotating: bool = False,
+        strict: bool = False,
+        tiered: bool = False,
+        organization_wide: bool = False,
+    ) -> SlackApp:
+        """An app.
+
+        Args:
+            client_id: any text.
+            client_secret: any text.
+            redirect_urls: a `redirect_uri` must be one of them, or lie below one.
+            signing_secret: what events are signed with.
+            app_id: made up when None.
+            name: on the consent page; the bot's, too.
+            rotating: tokens live 12 hours and come with refresh tokens.
+            strict: one history or replies call a minute, 15 items: an app outside the Marketplace.
+            tiered: the tiers of all methods are enforced.
+            organization_wide: installs cover the whole organization.
+        """
+        with self.lock:
+            app = SlackApp(
+                client_id,
+                client_secret,
+                app_id or self._id("A"),
+                signing_secret,
+                name,
+                tuple(redirect_urls),
+                is_rotating=rotating,
+                is_strict=strict,
+                is_tiered=tiered,
+                is_organization_wide=organization_wide,
+            )
+            self.auth.apps[client_id] = app
+            return app
+
+    def save_request_url(self, client_id: str, url: str) -> bool:
+        """Save the app's Request URL: only when it answers the signed challenge."""
+        with self.lock:
+            app = self.auth.apps[client_id]
+        # No lock over HTTP: the receiver may call back.
+        if not self.events.verify_url(app, url):
+            return False
+        app.request_url = url
+        return True
+
+    def switch_delivery_on(self, client_id: str) -> None:
+        """What a person does after Slack has switched an app's events off."""
+        with self.lock:
+            app = self.auth.apps[client_id]
+            app.is_delivery_on = True
+            app.outcomes.clear()
+
+    # --- workspaces --------------------------------------------------------------------------------------------------
+
+    def add_team(
+        self, domain: str, *, name: str | None = None, team_id: str | None = None, enterprise: str | None = None
+    ) -> Team:
+        """A workspace; `enterprise` names the organization that it belongs to."""
+        with self.lock:
+            team = Team(team_id or self._id("T"), name or domain.title(), domain)
+            if enterprise is not None:
+                same = next((one for one in self.teams.values() if one.enterprise_name == enterprise), None)
+                team.enterprise_id = same.enterprise_id if same else self._id("E")
+                team.enterprise_name = enterprise
+            self.teams[team.id] = team
+            return team
+
+    def team(self, wanted: str) -> Team:
+        """The workspace with this id or domain.
+
+        Raises:
+            LookupError: there is none.
+        """
+        found = next((one for one in self.teams.values() if wanted in (one.id, one.domain)), None)
+        if found is None:
+            raise LookupError(f"no workspace {wanted}")
+        return found
+
+    def add_user(self, team: str, name: str, *, real_name: str | None = None, user_id: str | None = None) -> Member:
+        """Somebody new: `team_join`."""
+        with self.lock:
+            home = self.team(team)
+            member = Member(user_id or self._id("U"), name, real_name or name.title())
+            home.members[member.id] = member
+            event = {"type": "team_join", "user": render_member(home, member), "event_ts": self.new_ts()}
+            self._tell(home, "team_join", event)
+            return member
+
+    def add_channel(
+        self,
+        team: str,
+        name: str,
+        *,
+        by: str,
+        private: bool = False,
+        shared: bool = False,
+        channel_id: str | None = None,
+        with_bots: bool = False,
+    ) -> Channel:
+        """A channel with its maker in it; public ones are told of as `channel_created`."""
+        with self.lock:
+            home, ts = self.team(team), self.new_ts()
+            creator = self.member(home, by).id
+            channel = Channel(channel_id or self._id("C"), name, int(float(ts)), creator, private, shared)
+            channel.members.add(creator)
+            home.channels[channel.id] = channel
+            if not private:
+                made = {"id": channel.id, "name": name, "created": channel.created, "creator": creator}
+                self._tell(home, "channel_created", {"type": "channel_created", "channel": made, "event_ts": ts})
+            if with_bots:
+                self.invite_bots(team, name, by=by)
+            return channel
+
+    def join_channel(self, team: str, channel: str, user: str, *, inviter: str | None = None) -> None:
+        """Somebody comes in: `member_joined_channel`."""
+        with self.lock:
+            home = self.team(team)
+            place, member = self.channel(home, channel), self.member(home, user)
+            place.members.add(member.id)
+            event = self._membership("member_joined_channel", home, place, member)
+            if inviter is not None:
+                event["inviter"] = self.member(home, inviter).id
+            self._tell(home, "member_joined_channel", event, place)
+
+    def leave_channel(self, team: str, channel: str, user: str) -> None:
+        """Somebody goes: `member_left_channel`."""
+        with self.lock:
+            home = self.team(team)
+            place, member = self.channel(home, channel), self.member(home, user)
+            event = self._membership("member_left_channel", home, place, member)
+            self._tell(home, "member_left_channel", event, place)
+            place.members.discard(member.id)
+
+    def invite_bots(self, team: str, channel: str, *, by: str | None = None) -> None:
+        """Invite the bot of every app that is installed here."""
+        with self.lock:
+            for install in self.installs(self.team(team)):
+                if install.bot_user_id is not None:
+                    self.join_channel(team, channel, install.bot_user_id, inviter=by)
+
+    def rename_channel(self, team: str, channel: str, name: str) -> None:
+        """`channel_rename`."""
+        with self.lock:
+            home = self.team(team)
+            place = self.channel(home, channel)
+            place.name = name
+            renamed = {"id": place.id, "name": name, "created": place.created}
+            event = {"type": "channel_rename", "channel": renamed, "event_ts": self.new_ts()}
+            self._tell(home, "channel_rename", event)
+
+    def archive_channel(self, team: str, channel: str, *, by: str) -> None:
+        """`channel_archive`."""
+        with self.lock:
+            home = self.team(team)
+            place = self.channel(home, channel)
+            place.is_archived = True
+            user = self.member(home, by).id
+            event = {"type": "channel_archive", "channel": place.id, "user": user, "event_ts": self.new_ts()}
+            self._tell(home, "channel_archive", event)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def post(
+        self,
+        team: str,
+        channel: str,
+        text: str,
+        *,
+        by: str,
+        thread: str | None = None,
+        broadcast: bool = False,
+        partner: str | None = None,
+        **members: Any,
+    ) -> str:
+        """Write a message; its `ts`.
+
+        Args:
+            team: id or domain.
+            channel: id or name.
+            text: as Slack keeps it, with `<@U…>` and escapes.
+            by: id or name.
+            thread: the parent's `ts`, for a reply.
+            broadcast: a reply that is also shown in the channel.
+            partner: the id of the workspace that a shared channel's message comes from.
+            members: anything else that the message shall have.
+        """
+        with self.lock:
+            home = self.team(team)
+            place, ts = self.channel(home, channel), self.new_ts()
+            user = by if partner else self.member(home, by).id
+            message = {"type": "message", "user": user, "text": text, "ts": ts, "team": partner or home.id, **members}
+            if thread is not None:
+                self._reply_to(place, message, thread, broadcast=broadcast)
+            place.messages[ts] = message
+            event = {**message, "channel": place.id, "event_ts": ts, "channel_type": kind_of(place)}
+            self._tell(home, f"message.{kind_of(place)}s", event, place, partner)
+            return ts
+
+    def edit(self, team: str, channel: str, ts: str, text: str, *, by: str | None = None) -> str:
+        """A user changes a message; the edit's `ts`."""
+        with self.lock:
+            home = self.team(team)
+            place = self.channel(home, channel)
+            before, at = dict(place.messages[ts]), self.new_ts()
+            editor = self.member(home, by).id if by else before["user"]
+            place.messages[ts] |= {"text": text, "edited": {"user": editor, "ts": at}}
+            self._tell_change(home, place, before, self.new_ts())
+            return at
+
+    def unfurl(self, team: str, channel: str, ts: str) -> None:
+        """Slack itself changes a message: `message_changed` without an edit."""
+        with self.lock:
+            home = self.team(team)
+            place = self.channel(home, channel)
+            before = dict(place.messages[ts])
+            place.messages[ts]["attachments"] = [{"id": 1, "title": "Preview", "from_url": "https://example.test/"}]
+            self._tell_change(home, place, before, self.new_ts())
+
+    def delete(self, team: str, channel: str, ts: str) -> None:
+        """Take a message away; a parent of replies leaves a tombstone."""
+        with self.lock:
+            home = self.team(team)
+            place = self.channel(home, channel)
+            before = dict(place.messages[ts])
+            if before.get("reply_count"):
+                kept = {name: before[name] for name in ("thread_ts", "reply_count", "latest_reply", "ts")}
+                text = "This message was deleted."
+                place.messages[ts] = {
+                    "type": "message",
+                    "subtype": "tombstone",
+                    "user": "USLACKBOT",
+                    "text": text,
+                    **kept,
+                }
+                self._tell_change(home, place, before, self.new_ts())
+                return
+            del place.messages[ts]
+            at = self.new_ts()
+            event = {"type": "message", "subtype": "message_deleted", "hidden": True, "deleted_ts": ts, "ts": at}
+            event |= {"channel": place.id, "channel_type": kind_of(place), "event_ts": at, "previous_message": before}
+            self._tell(home, f"message.{kind_of(place)}s", event, place)
+
+    def add_reaction(self, team: str, channel: str, ts: str, reaction: str, *, by: str) -> None:
+        """`reaction_added`."""
+        self._react("reaction_added", team, channel, ts, reaction, by)
+
+    def remove_reaction(self, team: str, channel: str, ts: str, reaction: str, *, by: str) -> None:
+        """`reaction_removed`."""
+        self._react("reaction_removed", team, channel, ts, reaction, by)
+
+    def populate(self, team: str, channel: str, *, messages: int, by: str, step_seconds: int = 60) -> None:
+        """Fill a channel with old messages, one every `step_seconds`, without any event."""
+        with self.lock:
+            home = self.team(team)
+            place, user = self.channel(home, channel), self.member(home, by).id
+            first = self.core.clock.now() - timedelta(seconds=step_seconds * (messages + 1))
+            base = int(first.timestamp())
+            old = {
+                ts: {"type": "message", "user": user, "text": f"Message {n}", "ts": ts, "team": home.id}
+                for n in range(messages)
+                for ts in [f"{base + n * step_seconds}.{n % MICROSECONDS:06d}"]
+            }
+            place.messages = {**old, **place.messages}
+
+    # --- the app's life ----------------------------------------------------------------------------------------------
+
+    def send_rate_limited(self, client_id: str, team: str) -> None:
+        """`app_rate_limited`, as after 30,000 deliveries in an hour."""
+        with self.lock:
+            self.events.tell_rate_limited(self.auth.apps[client_id], self.team(team))
+
+    def uninstall(self, client_id: str, team: str) -> None:
+        """Remove an app from a workspace: all tokens die, `app_uninstalled` and `tokens_revoked` go out."""
+        with self.lock:
+            for install in self.installs(self.team(team)):
+                if install.app.client_id == client_id:
+                    self.remove(install)
+
+    def remove(self, install: Install) -> None:
+        """End one install, and tell its app."""
+        bots = [install.bot_user_id] if install.bot_user_id else []
+        told: list[tuple[str, dict[str, Any]]] = [
+            ("app_uninstalled", {"type": "app_uninstalled"}),
+            ("tokens_revoked", {"type": "tokens_revoked", "tokens": {"oauth": [*install.user_scopes], "bot": bots}}),
+        ]
+        for name, event in told if self.tells_uninstall_first else reversed(told):
+            self.events.tell(install, name, event, None)
+        self.auth.kill(install)
+
+    def revoke_user_token(self, client_id: str, team: str, user: str) -> None:
+        """A user takes their own token back; the bot stays."""
+        with self.lock:
+            home = self.team(team)
+            member = self.member(home, user)
+            for install in self.installs(home):
+                if install.app.client_id == client_id and member.id in install.user_scopes:
+                    tokens = {"oauth": [member.id], "bot": list[str]()}
+                    self.events.tell(install, "tokens_revoked", {"type": "tokens_revoked", "tokens": tokens}, None)
+                    del install.user_scopes[member.id]
+                    for token in self.auth.live_tokens(install):
+                        token.is_revoked = token.is_revoked or (token.kind, token.user_id) == ("user", member.id)
+
+    def expire_cursors(self) -> None:
+        """Every paging cursor given so far is `invalid_cursor` from now on."""
+        self.cursor_generation += 1
+
+    # --- looking up --------------------------------------------------------------------------------------------------
+
+    def installs(self, team: Team) -> list[Install]:
+        """The apps of a workspace."""
+        return [one for one in self.auth.installs if one.team is team]
+
+    def channel(self, team: Team, wanted: str) -> Channel:
+        """The channel with this id or name.
+
+        Raises:
+            LookupError: there is none.
+        """
+        found = next((one for one in team.channels.values() if wanted in (one.id, one.name)), None)
+        if found is None:
+            raise LookupError(f"no channel {wanted}")
+        return found
+
+    def member(self, team: Team, wanted: str) -> Member:
+        """The user with this id or name.
+
+        Raises:
+            LookupError: there is none.
+        """
+        found = next((one for one in team.members.values() if wanted in (one.id, one.name)), None)
+        if found is None:
+            raise LookupError(f"no user {wanted}")
+        return found
+
+    def new_ts(self) -> str:
+        """A `ts` of now that no message has."""
+        now = int(self.core.clock.now().timestamp() * MICROSECONDS)
+        self._last_micros = max(self._last_micros + 1, now)
+        return f"{self._last_micros // MICROSECONDS}.{self._last_micros % MICROSECONDS:06d}"
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the index page shows."""
+        with self.lock:
+            return {
+                "apps": [
+                    {
+                        "client_id": app.client_id,
+                        "app_id": app.app_id,
+                        "request_url": app.request_url,
+                        "delivery_on": app.is_delivery_on,
+                    }
+                    for app in self.auth.apps.values()
+                ],
+                "teams": [
+                    {
+                        "id": team.id,
+                        "domain": team.domain,
+                        "users": [member.name for member in team.members.values()],
+                        "channels": {place.name: len(place.messages) for place in team.channels.values()},
+                    }
+                    for team in self.teams.values()
+                ],
+                "installs": [{"app_id": one.app.app_id, "team": one.team.id} for one in self.auth.installs],
+                "reused_refresh_tokens": len(self.auth.reused_refresh_tokens),
+            }
+
+    def actions(self) -> Mapping[str, Callable[..., Any]]:
+        """What the control endpoints may call."""
+        return {name: getattr(self, name) for name in ACTIONS}
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _id(self, letter: str) -> str:
+        self._numbers += 1
+        return f"{letter}0SANDBOX{self._numbers:02d}"
+
+    def _tell(
+        self, team: Team, name: str, event: dict[str, Any], channel: Channel | None = None, home: str | None = None
+    ) -> None:
+        for install in self.installs(team):
+            self.events.tell(install, name, event, channel, home)
+
+    def _tell_change(self, team: Team, place: Channel, before: dict[str, Any], at: str) -> None:
+        after = dict(place.messages[before["ts"]])
+        event = {"type": "message", "subtype": "message_changed", "hidden": True, "ts": at, "event_ts": at}
+        event |= {"channel": place.id, "channel_type": kind_of(place), "message": after, "previous_message": before}
+        self._tell(team, f"message.{kind_of(place)}s", event, place)
+
+    def _reply_to(self, place: Channel, message: dict[str, Any], thread: str, *, broadcast: bool) -> None:
+        parent = place.messages[thread]
+        message["thread_ts"] = thread
+        if broadcast:
+            message |= {"subtype": "thread_broadcast", "root": dict(parent)}
+        replies = parent.get("reply_count", 0) + 1
+        parent |= {"thread_ts": thread, "reply_count": replies, "latest_reply": message["ts"]}
+
+    def _membership(self, kind: str, team: Team, place: Channel, member: Member) -> dict[str, Any]:
+        letter = "G" if place.is_private else "C"
+        event = {"type": kind, "user": member.id, "channel": place.id, "channel_type": letter, "team": team.id}
+        return {**event, "event_ts": self.new_ts()}
+
+    def _react(self, kind: str, team: str, channel: str, ts: str, reaction: str, by: str) -> None:
+        with self.lock:
+            home = self.team(team)
+            place, user = self.channel(home, channel), self.member(home, by).id
+            message = place.messages[ts]
+            reactions: list[dict[str, Any]] = message.setdefault("reactions", [])
+            entry = next((one for one in reactions if one["name"] == reaction), None)
+            if entry is None:
+                entry = {"name": reaction, "users": [], "count": 0}
+                reactions.append(entry)
+            entry["users"] = [one for one in entry["users"] if one != user]
+            if kind == "reaction_added":
+                entry["users"].append(user)
+            entry["count"] = len(entry["users"])
+            message["reactions"] = [one for one in reactions if one["count"]]
+            item = {"type": "message", "channel": place.id, "ts": ts}
+            event = {"type": kind, "user": user, "reaction": reaction, "item_user": message.get("user"), "item": item}
+            self._tell(home, kind, {**event, "event_ts": self.new_ts()}, place)
+
+
+def kind_of(channel: Channel) -> str:
+    """Slack's `channel_type`."""
+    return "group" if channel.is_private else "channel"
+
+
+def render_member(team: Team, member: Member) -> dict[str, Any]:
+    """A user object."""
+    return {
+        "id": member.id,
+        "team_id": team.id,
+        "name": member.name,
+        "real_name": member.real_name,
+        "deleted": False,
+        "is_bot": member.is_bot,
+        "profile": {"display_name": member.name, "real_name": member.real_name, "team": team.id},
+    }

@@ -1,0 +1,210 @@
+"""Who is signed in to what: clients, users, codes and tokens, and Zoho's caps on all of them."""
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import attrs
+
+from connectors_sandbox.core import SandboxCore
+
+DATA_CENTRES: Final = ("us", "eu")
+CODE_LIFETIME: Final = timedelta(seconds=60)
+ACCESS_LIFETIME: Final = timedelta(hours=1)
+MAX_REFRESH_TOKENS: Final = 20
+"""Per user and client; one more and the oldest dies without a word."""
+MAX_ACCESS_TOKENS: Final = 10
+"""Alive per refresh token; one more and the oldest dies early."""
+TOKEN_CALLS: Final = 10
+"""Access tokens per refresh token in a window."""
+TOKEN_WINDOW: Final = timedelta(minutes=10)
+HEX: Final = "0123456789abcdef"
+
+
+class TokenRefusedError(Exception):
+    """The token endpoint says no: status 200 all the same."""
+
+    def __init__(self, error: str, **more: str) -> None:
+        super().__init__(error)
+        self.document = {**more, "error": error}
+
+
+@attrs.frozen
+class Client:
+    """A registered client, known in the data centres for which Multi DC is on."""
+
+    id: str
+    secret: str = attrs.field(repr=False)
+    redirect_uris: tuple[str, ...] = ()
+    """Empty: any."""
+    data_centres: tuple[str, ...] = DATA_CENTRES
+
+
+@attrs.frozen
+class User:
+    """A Zoho user, who lives in one data centre."""
+
+    zuid: int
+    email: str
+    name: str
+    location: str
+
+    def to_info(self) -> dict[str, Any]:
+        """The answer of `/oauth/user/info`."""
+        first, _, last = self.name.partition(" ")
+        return {
+            "First_Name": first,
+            "Last_Name": last,
+            "Email": self.email,
+            "Display_Name": self.name,
+            "ZUID": self.zuid,
+        }
+
+
+@attrs.frozen
+class Code:
+    """An authorization code, good for one exchange in one data centre."""
+
+    client_id: str
+    user: User
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    gives_refresh: bool
+    expires_at: datetime
+
+
+@attrs.define(eq=False)
+class Grant:
+    """One consent with its tokens."""
+
+    client_id: str
+    user: User
+    scopes: tuple[str, ...]
+    refresh: str | None = attrs.field(repr=False)
+    access: dict[str, datetime] = attrs.field(factory=dict, repr=False)
+    """Live access tokens and when each ends, oldest first."""
+    calls: deque[datetime] = attrs.field(factory=deque, repr=False)
+
+
+class Authorizations:
+    """Clients, users, codes and tokens of all data centres; the world's lock guards it."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self._core = core
+        self.clients: dict[str, Client] = {}
+        self.users: dict[str, User] = {}
+        self.codes: dict[str, Code] = {}
+        self.grants: list[Grant] = []
+        self.consented: set[tuple[str, str]] = set()
+
+    def find_client(self, client_id: str, secret: str | None, location: str) -> Client:
+        """The client, if it is known in this data centre and this is its secret; None trusts the id."""
+        client = self.clients.get(client_id)
+        if client is None or location not in client.data_centres:
+            raise TokenRefusedError("invalid_client")
+        if secret is not None and client.secret != secret:
+            raise TokenRefusedError("invalid_client_secret")
+        return client
+
+    def issue_code(
+        self, client_id: str, user: User, scopes: tuple[str, ...], redirect_uri: str, *, gives_refresh: bool
+    ) -> str:
+        """A fresh code."""
+        text = f"1000.{self._core.random_string(32, HEX)}.{self._core.random_string(32, HEX)}"
+        expires_at = self._core.clock.now() + CODE_LIFETIME
+        self.codes[text] = Code(client_id, user, scopes, redirect_uri, gives_refresh, expires_at)
+        self.consented.add((client_id, user.email))
+        return text
+
+    def exchange(self, client: Client, text: str, redirect_uri: str, location: str) -> tuple[Grant, str]:
+        """Tokens for a code."""
+        code = self.codes.get(text)
+        if code is not None and code.user.location != location:
+            raise TokenRefusedError("invalid_client")  # the data centre of somebody else
+        code = self.codes.pop(text, None)
+        if code is None or code.client_id != client.id or code.expires_at <= self._core.clock.now():
+            raise TokenRefusedError("invalid_code")
+        if code.redirect_uri != redirect_uri:
+            raise TokenRefusedError("invalid_redirect_uri")
+        refresh = self._token() if code.gives_refresh else None
+        grant = Grant(client.id, code.user, code.scopes, refresh)
+        self.grants.append(grant)
+        mine = [
+            one for one in self.grants if (one.client_id, one.user, bool(one.refresh)) == (client.id, code.user, True)
+        ]
+        for oldest in mine[:-MAX_REFRESH_TOKENS]:
+            self.grants.remove(oldest)
+        return grant, self._issue_access(grant)
+
+    def refresh(self, client: Client, token: str, location: str) -> tuple[Grant, str]:
+        """A new access token; the refresh token stays as it is."""
+        grant = next((one for one in self.grants if one.refresh == token), None)
+        if not token or grant is None or grant.client_id != client.id or grant.user.location != location:
+            raise TokenRefusedError("invalid_code")
+        return grant, self._issue_access(grant)
+
+    def find_access(self, token: str, location: str) -> Grant | None:
+        """The grant of a live access token of this data centre."""
+        now = self._core.clock.now()
+        for grant in self.grants:
+            if grant.user.location == location and grant.access.get(token, now) > now:
+                return grant
+        return None
+
+    def revoke(self, token: str, location: str) -> bool:
+        """End a refresh token with all its access tokens, or one access token; False for a stranger."""
+        for grant in [one for one in self.grants if one.user.location == location]:
+            if token and token == grant.refresh:
+                self.grants.remove(grant)
+                return True
+            if token in grant.access:
+                del grant.access[token]
+                return True
+        return False
+
+    def _issue_access(self, grant: Grant) -> str:
+        now = self._core.clock.now()
+        while grant.calls and grant.calls[0] <= now - TOKEN_WINDOW:
+            grant.calls.popleft()
+        if len(grant.calls) >= TOKEN_CALLS:
+            raise TokenRefusedError(
+                "Access Denied",
+                error_description="You have made too many requests continuously. Please try again after some time.",
+                status="failure",
+            )
+        grant.calls.append(now)
+        token = self._token()
+        grant.access[token] = now + ACCESS_LIFETIME
+        for oldest in list(grant.access)[:-MAX_ACCESS_TOKENS]:
+            del grant.access[oldest]
+        return token
+
+    def _token(self) -> str:
+        return f"1000.{self._core.random_string(32, HEX)}.{self._core.random_string(32, HEX)}"
+
+
+@attrs.define(eq=False)
+class Limiter:
+    """So many calls a minute and user, then a lock during which everything is refused."""
+
+    now: Callable[[], datetime]
+    calls: int
+    lock: timedelta
+    _taken: dict[str, deque[datetime]] = attrs.field(factory=dict, init=False)
+    _locked_until: dict[str, datetime] = attrs.field(factory=dict, init=False)
+
+    def admits(self, who: str) -> bool:
+        """Count a call; False if it is refused."""
+        now = self.now()
+        if self._locked_until.get(who, now) > now:
+            return False
+        taken = self._taken.setdefault(who, deque())
+        while taken and taken[0] <= now - timedelta(minutes=1):
+            taken.popleft()
+        if len(taken) >= self.calls:
+            self._locked_until[who] = now + self.lock
+            taken.clear()
+            return False
+        taken.append(now)
+        return True

@@ -1,0 +1,366 @@
+"""Zoho's world: what a test or a demo drives."""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.zoho.auth import DATA_CENTRES, Authorizations, Client, Limiter, User
+from connectors_sandbox.zoho.cliq import Bot, BotCalls, BotKind, Chat, Message, make_key
+from connectors_sandbox.zoho.mail import SYSTEM_FOLDERS, Mail, Mailbox, MailWebhooks
+
+ACTIONS: Final = (
+    "add_client",
+    "add_user",
+    "revoke_user",
+    "add_folder",
+    "receive_mail",
+    "send_mail",
+    "move_mail",
+    "read_mail",
+    "delete_mail",
+    "receive_between_pages",
+    "save_mail_webhook",
+    "send_task",
+    "add_channel",
+    "leave_channel",
+    "post_message",
+    "edit_message",
+    "delete_message",
+    "add_bot",
+    "add_bot_to_channel",
+    "remove_bot_from_channel",
+    "mention_bot",
+    "message_bot",
+    "run_operation",
+)
+"""What the control endpoints may call."""
+
+MAIL_CALLS: Final = 30
+MAIL_LOCK: Final = timedelta(minutes=15)
+MESSAGE_CALLS: Final = 15
+MESSAGE_LOCK: Final = timedelta(minutes=10)
+FIRST_MESSAGE_ID: Final = 1_709_887_058_769_100_001
+"""Nineteen digits: more than a JavaScript number holds."""
+
+
+class ZohoWorld:
+    """Users in two data centres with their mailboxes and chats, OAuth clients, webhooks and bots."""
+
+    def __init__(self, core: SandboxCore) -> None:
+        self.core = core
+        self.lock = threading.RLock()
+        self.auth = Authorizations(core)
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.chats: dict[str, Chat] = {}
+        self.bots: dict[str, Bot] = {}
+        self.mail_webhooks = MailWebhooks(core)
+        self.bot_calls = BotCalls(core)
+        self.mail_limiter = Limiter(core.clock.now, MAIL_CALLS, MAIL_LOCK)
+        self.message_limiter = Limiter(core.clock.now, MESSAGE_CALLS, MESSAGE_LOCK)
+        self.throttle_status = 429
+        """Of a refused call: 429, or 400 as Zoho also answers."""
+        self.newest_first = True
+        """From which end a window of messages is filled."""
+        self._ids = 0
+
+    # --- accounts --------------------------------------------------------------------------------------------------
+
+    def accounts_url(self, location: str) -> str:
+        """The accounts server of a data centre."""
+        return f"{self.core.base_url('zoho')}/{location}/accounts"
+
+    def mail_url(self, location: str) -> str:
+        """Mail's host in a data centre."""
+        return f"{self.core.base_url('zoho')}/{location}/mail"
+
+    def add_client(
+        self,
+        client_id: str,
+        client_secret: str,
+        *,
+        redirect_uris: tuple[str, ...] | list[str] = (),
+        data_centres: tuple[str, ...] | list[str] = DATA_CENTRES,
+    ) -> None:
+        """Register a client; with fewer data centres, Multi DC is off in the others."""
+        with self.lock:
+            client = Client(client_id, client_secret, tuple(redirect_uris), tuple(data_centres))
+            self.auth.clients[client_id] = client
+
+    def add_user(self, email: str, *, name: str | None = None, location: str = "us") -> User:
+        """A user with a mailbox.
+
+        Raises:
+            ValueError: there is no such data centre.
+        """
+        if location not in DATA_CENTRES:
+            raise ValueError(f"the sandbox has the data centres {', '.join(DATA_CENTRES)}")
+        with self.lock:
+            number = self._next()
+            user = User(680_463_000 + number, email, name or email.partition("@")[0].title(), location)
+            self.auth.users[email] = user
+            mailbox = Mailbox(user, 2_560_636_000_000_008_000 + number)
+            for folder in SYSTEM_FOLDERS:
+                mailbox.folders[str(9_000_000_002_000 + self._next())] = (folder, folder)
+            self.mailboxes[email] = mailbox
+            return user
+
+    def revoke_user(self, email: str) -> int:
+        """End all grants of a user, as on the page of connected apps; how many there were."""
+        with self.lock:
+            dead = [one for one in self.auth.grants if one.user.email == email]
+            self.auth.grants = [one for one in self.auth.grants if one.user.email != email]
+            return len(dead)
+
+    # --- mail ------------------------------------------------------------------------------------------------------
+
+    def add_folder(self, email: str, name: str) -> str:
+        """A folder of the user's own; its id."""
+        with self.lock:
+            folder_id = str(9_000_000_002_000 + self._next())
+            self.mailboxes[email].folders[folder_id] = (name, "Inbox")
+            return folder_id
+
+    def receive_mail(
+        self,
+        email: str,
+        subject: str,
+        *,
+        sender: str = "Rebecca",
+        from_address: str = "rebecca@zylker.com",
+        text: str = "Hello",
+        folder: str = "Inbox",
+    ) -> Mail:
+        """Incoming mail: the webhook tells of it, unless it lands in Spam."""
+        with self.lock:
+            mailbox = self.mailboxes[email]
+            mail = self._add_mail(mailbox, folder, subject, sender, from_address, text)
+            if folder != "Spam":
+                self.mail_webhooks.arrived(mailbox, mail)
+            return mail
+
+    def send_mail(self, email: str, subject: str, *, text: str = "Hello") -> Mail:
+        """Outgoing mail, in Sent; no webhook tells of it."""
+        with self.lock:
+            mailbox = self.mailboxes[email]
+            return self._add_mail(mailbox, "Sent", subject, mailbox.user.name, email, text)
+
+    def move_mail(self, email: str, message_id: int, folder: str) -> None:
+        """Put a message into another folder."""
+        with self.lock:
+            mailbox = self.mailboxes[email]
+            mailbox.mails[int(message_id)].folder_id = mailbox.folder_id(folder)
+
+    def read_mail(self, email: str, message_id: int, *, is_read: bool = True) -> None:
+        """Mark a message as read, or as unread again."""
+        with self.lock:
+            self.mailboxes[email].mails[int(message_id)].is_read = is_read
+
+    def delete_mail(self, email: str, message_id: int) -> None:
+        """Delete a message for good."""
+        with self.lock:
+            del self.mailboxes[email].mails[int(message_id)]
+
+    def receive_between_pages(self, email: str, count: int) -> None:
+        """Let one message arrive after each of the next so many lists."""
+        with self.lock:
+            self.mailboxes[email].between_pages = count
+
+    def save_mail_webhook(self, email: str, url: str, *, is_signed: bool = False) -> None:
+        """Enter a URL in the mailbox's settings; entering another announces the same secret again.
+
+        Raises:
+            WebhookNotSavedError: the URL did not answer 200.
+        """
+        with self.lock:
+            mailbox, hook_id = self.mailboxes[email], 3_597_307_697_596_728_000 + self._next()
+        # Outside the lock: the receiver may call us before it answers.
+        self.mail_webhooks.save(mailbox, url, hook_id, is_signed=is_signed)
+
+    def send_task(self, email: str, title: str) -> None:
+        """The webhook's other entity, which looks different."""
+        with self.lock:
+            mailbox = self.mailboxes[email]
+            body = {
+                "entityId": str(self._next()),
+                "entityType": 3,
+                "action": "add",
+                "title": title,
+                "nameSpaceId": "9",
+                "status": "open",
+                "triggerZuid": mailbox.user.zuid,
+            }
+            self.mail_webhooks.send(mailbox, "task", body)
+
+    def _add_mail(self, mailbox: Mailbox, folder: str, subject: str, sender: str, from_address: str, text: str) -> Mail:
+        folder_id = mailbox.folder_id(folder)
+        number = FIRST_MESSAGE_ID + self._next()
+        mail = Mail(number, folder_id, subject, sender, from_address, text, self.core.clock.now())
+        mailbox.mails[mail.id] = mail
+        return mail
+
+    # --- chats -----------------------------------------------------------------------------------------------------
+
+    def add_channel(self, name: str, members: tuple[str, ...] | list[str], *, location: str = "us") -> Chat:
+        """A channel of an organization in one data centre."""
+        with self.lock:
+            number = self._next()
+            chat = Chat(f"CT_125624652439977{number:04}_1741337", location, name, f"O{number:05}", set(members))
+            self.chats[chat.id] = chat
+            return chat
+
+    def leave_channel(self, chat_id: str, email: str) -> None:
+        """Take a member out."""
+        with self.lock:
+            self.chats[chat_id].members.discard(email)
+
+    def post_message(
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        by: str,
+        type: str = "text",  # noqa: A002 - Cliq's own word
+        file_name: str | None = None,
+        time: int | None = None,
+    ) -> Message:
+        """A message; the chat's bots hear of it.
+
+        Args:
+            chat_id: where.
+            text: what, or a file's caption.
+            by: a user's address, or any other name for another bot.
+            type: Cliq's type; service rows have others than people's.
+            file_name: of a file.
+            time: milliseconds, to give many messages the same; now if None.
+        """
+        with self.lock:
+            chat, user = self.chats[chat_id], self.auth.users.get(by)
+            at = self._now_ms() if time is None else time
+            sender_id = str(user.zuid) if user else f"b-{by}"
+            message = Message(f"{at}_{self._next()}", at, sender_id, user.name if user else by, text, type, file_name)
+            chat.messages.append(message)
+            chat.modified_ms = max(chat.modified_ms, at)
+            if user is not None:
+                self._tell(chat, user, "message_sent", message, at)
+            return message
+
+    def edit_message(self, chat_id: str, message_id: str, text: str) -> None:
+        """Change a message: it keeps id and time."""
+        with self.lock:
+            chat = self.chats[chat_id]
+            message = next(one for one in chat.messages if one.id == message_id)
+            message.text = text
+            self._tell(chat, self._author(message), "message_edited", message, self._now_ms())
+
+    def delete_message(self, chat_id: str, message_id: str) -> None:
+        """Take a message out of the chat."""
+        with self.lock:
+            chat = self.chats[chat_id]
+            message = next(one for one in chat.messages if one.id == message_id)
+            chat.messages.remove(message)
+            self._tell(chat, self._author(message), "message_deleted", message, self._now_ms())
+
+    def add_bot(
+        self,
+        name: str,
+        url: str,
+        *,
+        kind: BotKind = "webhook",
+        secret: str | None = None,
+        location: str = "us",
+        has_message_ids: bool = True,
+    ) -> Bot:
+        """A bot: of the kind `webhook`, whose calls Zoho signs, or with a script that sends its own secret."""
+        with self.lock:
+            key = make_key() if kind == "webhook" else None
+            bot = Bot(f"b-{self._next()}", name, location, kind, url, secret, key, has_message_ids=has_message_ids)
+            self.bots[bot.id] = bot
+            return bot
+
+    def add_bot_to_channel(self, bot_id: str, chat_id: str, *, by: str) -> None:
+        """Let a bot hear a channel."""
+        with self.lock:
+            bot, chat = self.bots[bot_id], self.chats[chat_id]
+            bot.chats.add(chat_id)
+            self.bot_calls.participation(bot, chat, self.auth.users[by], "added", {}, None)
+
+    def remove_bot_from_channel(self, bot_id: str, chat_id: str, *, by: str) -> None:
+        """Take it out again."""
+        with self.lock:
+            bot, chat = self.bots[bot_id], self.chats[chat_id]
+            bot.chats.discard(chat_id)
+            self.bot_calls.participation(bot, chat, self.auth.users[by], "removed", {}, None)
+
+    def mention_bot(self, bot_id: str, chat_id: str, text: str, *, by: str) -> Message:
+        """A message that mentions a bot: two of its handlers run."""
+        with self.lock:
+            message = self.post_message(chat_id, text, by=by)
+            self.bot_calls.mention(self.bots[bot_id], self.chats[chat_id], self.auth.users[by], message)
+            return message
+
+    def message_bot(self, bot_id: str, text: str, *, by: str) -> Message:
+        """A direct message to a bot."""
+        with self.lock:
+            user, at = self.auth.users[by], self._now_ms()
+            message = Message(f"{at}_{self._next()}", at, str(user.zuid), user.name, text)
+            self.bot_calls.direct(self.bots[bot_id], f"CT_{user.zuid}-B1", user, message)
+            return message
+
+    def run_operation(self, chat_id: str, operation: str, *, by: str, data: Mapping[str, Any] | None = None) -> None:
+        """Run the participation handlers of a chat's bots with any operation, known or not (`thread_closed`, …)."""
+        with self.lock:
+            chat = self.chats[chat_id]
+            for bot in self._bots_of(chat):
+                self.bot_calls.participation(bot, chat, self.auth.users[by], operation, data or {}, None)
+
+    def _tell(self, chat: Chat, user: User, operation: str, message: Message, at: int) -> None:
+        content: dict[str, Any] = {"type": message.type, "text": message.text, "mentions": []}
+        if message.file_name is not None:
+            content = {"type": message.type, "comment": message.text, "file": {"name": message.file_name}}
+        for bot in self._bots_of(chat):
+            self.bot_calls.participation(bot, chat, user, operation, {"message": content, "time": at}, message)
+
+    def _bots_of(self, chat: Chat) -> list[Bot]:
+        return [bot for bot in self.bots.values() if chat.id in bot.chats]
+
+    def _author(self, message: Message) -> User:
+        found = (user for user in self.auth.users.values() if str(user.zuid) == message.sender_id)
+        return next(found, next(iter(self.auth.users.values())))
+
+    # --- the world as the control pages see it -----------------------------------------------------------------------
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the index page shows."""
+        with self.lock:
+            return {
+                "clients": [{"id": one.id, "data_centres": one.data_centres} for one in self.auth.clients.values()],
+                "users": [
+                    {"email": one.email, "zuid": one.zuid, "location": one.location} for one in self.auth.users.values()
+                ],
+                "mailboxes": [
+                    {"account_id": str(one.account_id), "email": email, "mails": len(one.mails)}
+                    for email, one in self.mailboxes.items()
+                ],
+                "channels": [
+                    {"chat_id": one.id, "name": one.name, "location": one.location, "messages": len(one.messages)}
+                    for one in self.chats.values()
+                ],
+                "bots": [
+                    {"id": one.id, "name": one.name, "kind": one.kind, "public_key": one.public_key}
+                    for one in self.bots.values()
+                ],
+                "live_refresh_tokens": sum(one.refresh is not None for one in self.auth.grants),
+            }
+
+    def actions(self) -> Mapping[str, Callable[..., Any]]:
+        """What the control endpoints may call."""
+        return {name: getattr(self, name) for name in ACTIONS}
+
+    def _next(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def _now_ms(self) -> int:
+        return round(self.core.clock.now().timestamp() * 1000)

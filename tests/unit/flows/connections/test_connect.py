@@ -1,0 +1,427 @@
+"""Connecting and disconnecting accounts."""
+
+import logging
+import threading
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+import pytest
+
+from connectors.domain.flows.connections.connect import ConnectFlow
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.errors import (
+    AuthorizationDeniedError,
+    ConnectionNotFoundError,
+    InsufficientScopeError,
+    ProviderNotConfiguredError,
+    ProviderUnavailableError,
+    ReauthorizationRequiredError,
+    StateUnknownError,
+    TenantNotFoundError,
+    ValidationError,
+    VaultError,
+)
+from connectors.domain.model.ids import UNROUTED
+from connectors.domain.model.sync import JobType
+from connectors.domain.model.webhook import SubscriptionStatus
+from connectors.domain.providers.contract import RevocationScope
+from tests.support.builders import OTHER_TENANT, TENANT
+from tests.support.provider import make_acme
+from tests.support.vendor import answer
+from tests.support.world import World, created
+
+TWO_SITES = [
+    {"id": "s-1", "name": "one", "email": "lee@acme.test"},
+    {"id": "s-2", "name": "two", "email": "lee@acme.test"},
+]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def configured(world, **changes):
+    """The world's connect flow with other settings."""
+    flow: ConnectFlow = world.connectors.connect
+    return attrs.evolve(flow, settings=attrs.evolve(flow.settings, **changes))
+
+
+def query_of(start):
+    return {name: values[0] for name, values in parse_qs(urlsplit(start.authorize_url).query).items()}
+
+
+# --- consent -------------------------------------------------------------------------------------------------------
+
+
+def test_a_consent_becomes_a_working_connection(world):
+    """The tenant is made known, the account connected, its hook made, and its reading queued: news, then history."""
+    connection = world.connect(options={"packages": ["x"]})
+    assert (connection.status, connection.account.id) == (ConnectionStatus.ACTIVE, "a-1")
+    assert connection.metadata == {"packages": ["x"], "hooked": True}
+    assert connection.expires_at == world.clock.now() + timedelta(hours=1)
+    (subscription,) = world.subscriptions(connection)
+    assert (subscription.status, subscription.external_id) == (SubscriptionStatus.ACTIVE, world.hook(connection)["id"])
+    backfill, incremental = world.jobs()
+    assert (incremental.type, incremental.since) == (JobType.INCREMENTAL, None)
+    assert (backfill.type, backfill.since) == (JobType.BACKFILL, world.clock.now() - timedelta(days=30))
+
+
+def test_only_the_hash_of_a_state_is_kept(world):
+    """The state itself is nowhere in the store."""
+    state = query_of(world.start())["state"]
+    with world.uow() as uow:
+        rows = uow.authorization_requests._rows.values()
+    assert state not in repr(rows)
+    assert not any(state.encode() in row.state_hash for row in rows)
+
+
+def test_a_state_works_once(world):
+    """The second callback with a state is told that the state is unknown."""
+    query = world.vendor.consent(world.start().authorize_url)
+    world.finish(query)
+    with pytest.raises(StateUnknownError):
+        world.finish(query)
+    assert world.vendor.count("POST /oauth/token") == 1
+
+
+@pytest.mark.parametrize("state", [None, "", "never-was", "\udcff", "\0"])
+def test_a_foreign_state_is_unknown(world, state):
+    """A missing, empty, invented or malformed state is unknown, and nothing is asked of the vendor."""
+    query = {"code": "c"} if state is None else {"code": "c", "state": state}
+    with pytest.raises(StateUnknownError):
+        world.finish(query)
+    assert world.vendor.log == []
+
+
+def test_a_state_expires(world):
+    """Ten minutes after its issue a state is unknown, and a moment before it is not."""
+    early, late = (world.vendor.consent(world.start().authorize_url) for _ in range(2))
+    world.later(minutes=10, microseconds=-1)
+    world.finish(early)
+    world.later(microseconds=1)
+    with pytest.raises(StateUnknownError):
+        world.finish(late)
+
+
+def test_a_state_is_for_its_provider(world):
+    """The callback of another provider does not take it."""
+    other = attrs.evolve(make_acme(), slug="other")
+    world.connectors.providers._providers["other"] = other
+    world.connectors.apps["other"] = attrs.evolve(world.app, provider="other")
+    with pytest.raises(StateUnknownError):
+        world.connectors.connect.complete_authorization("other", world.vendor.consent(world.start().authorize_url))
+
+
+def test_a_state_is_for_its_tenants_operators(world):
+    """An operator without the tenant is told that the state is unknown."""
+    query = world.vendor.consent(world.start().authorize_url)
+    with pytest.raises(StateUnknownError):
+        world.finish(query, may_act_for=lambda tenant: tenant == OTHER_TENANT)
+    assert world.grants() == []
+
+
+def test_two_callbacks_racing_give_one_connection(world):
+    """Of sixteen callbacks with one state, one connects and the others are told that it is unknown."""
+    query = world.vendor.consent(world.start().authorize_url)
+    gate, results = threading.Barrier(16), []
+
+    def call():
+        gate.wait()
+        try:
+            results.append(world.finish(query))
+        except StateUnknownError:
+            results.append(None)
+
+    threads = [threading.Thread(target=call) for _ in range(16)]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    assert sum(one is not None for one in results) == 1
+    assert len(world.connectors.queries.list_connections(TENANT).items) == 1
+
+
+def test_two_consents_racing_give_one_connection(world):
+    """Two consents of one account at once end as one connection on one grant that opens."""
+    queries = [world.vendor.consent(world.start().authorize_url) for _ in range(4)]
+    threads = [threading.Thread(target=world.finish, args=(query,)) for query in queries]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    (connection,) = world.connectors.queries.list_connections(TENANT).items
+    assert len(world.grants()) == 1
+    assert world.tokens(connection).access_token.reveal() in {one.access for one in world.vendor.families}
+
+
+def test_a_denied_consent_is_denied(world):
+    """The provider's error is passed on, printable and short, and the state is spent."""
+    state = query_of(world.start())["state"]
+    with pytest.raises(AuthorizationDeniedError) as caught:
+        world.finish({"error": "access\n" + "x" * 500, "state": state})
+    assert caught.value.details == ({"field": "error", "message": ("access?" + "x" * 500)[:100]},)
+    with pytest.raises(StateUnknownError):
+        world.finish({"error": "access_denied", "state": state})
+
+
+def test_a_code_is_needed(world):
+    """A redirect without a code is a validation error."""
+    with pytest.raises(ValidationError):
+        world.finish({"state": query_of(world.start())["state"], "code": ""})
+
+
+def test_too_few_scopes_keep_nothing(world):
+    """A user who grants less than is needed gets no connection and leaves no grant."""
+    with pytest.raises(InsufficientScopeError, match="items:read"):
+        world.finish(world.vendor.consent(world.start().authorize_url, scope="admin"))
+    assert world.grants() == []
+    assert world.connectors.queries.list_connections(TENANT).items == ()
+    assert world.vendor.count("POST /oauth/revoke") == 1  # nobody will ever use these tokens
+
+
+def test_a_dead_code_needs_another_consent(world):
+    """A code that the vendor does not take leaves nothing behind."""
+    query = world.vendor.consent(world.start().authorize_url)
+    world.vendor.codes.clear()
+    with pytest.raises(ReauthorizationRequiredError):
+        world.finish(query)
+    assert world.grants() == []
+
+
+def test_connecting_again_updates(world):
+    """The same account connected again is the same connection with new tokens, its hook and first reads made once."""
+    first = world.connect(options={"packages": ["x"]})
+    old = world.tokens(first).access_token.reveal()
+    world.later(hours=5)
+    second = world.connect(options={"packages": ["y"]})
+    assert (second.id, second.created_at) == (first.id, first.created_at)
+    assert second.metadata["packages"] == ["y"]
+    assert world.tokens(second).access_token.reveal() != old
+    assert (len(world.grants()), len(world.vendor.hooks), len(world.jobs())) == (1, 1, 2)
+
+
+def test_connecting_again_revives(world):
+    """A connection whose grant died is active again after another consent."""
+    connection = world.connect()
+    world.vendor.kill()
+    with pytest.raises(ReauthorizationRequiredError):
+        world.connectors.connect.refresh(TENANT, connection.id)
+    assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    again = world.connect()
+    assert (again.id, again.status, again.status_reason) == (connection.id, ConnectionStatus.ACTIVE, None)
+
+
+def test_several_accounts_live_on_one_grant(world):
+    """A consent that reaches two accounts gives two connections that share one token pair."""
+    world.vendor.accounts["lee"] = TWO_SITES
+    connections = world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
+    assert [one.account.id for one in connections] == ["s-1", "s-2"]
+    assert len({one.grant_id for one in connections}) == len(world.grants()) == 1
+
+
+def test_a_grant_that_nobody_lives_on_is_destroyed(world):
+    """When another user connects the account, the former user's tokens are not kept."""
+    world.connect()
+    world.vendor.accounts["bob"] = [{"id": "a-1", "name": "ada", "email": "bob@acme.test"}]
+    connection = world.connect(user="bob")
+    assert [one.id for one in world.grants()] == [connection.grant_id]
+
+
+def test_the_nil_tenant_cannot_connect(world):
+    """Nothing is begun for the nil UUID."""
+    with pytest.raises(TenantNotFoundError):
+        world.start(UNROUTED)
+
+
+def test_an_unconfigured_provider_says_what_to_set(world):
+    """Without a client there is no consent, and the error names the variables."""
+    world.connectors.apps.clear()
+    with pytest.raises(ProviderNotConfiguredError) as caught:
+        world.start()
+    assert "POBLYSH_ACME_CLIENT_ID" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("wanted", "allowed"),
+    [
+        (None, True),
+        ("https://core.invalid/callback/acme", True),
+        ("https://app.example/back/acme", True),
+        ("https://fixed.example/", True),
+        ("https://app.example/back/github", False),
+        ("https://app.example/back/{provider}", False),
+        ("https://fixed.example", False),
+        ("https://fixed.example/?x", False),
+        ("https://evil.example/", False),
+        ("", False),
+    ],
+)
+def test_redirect_uris_are_allowed_exactly(world, wanted, allowed):
+    """Only the configured URI and those of the list pass, `{provider}` filled in, to the letter."""
+    listed = ("https://app.example/back/{provider}", "https://fixed.example/")
+    flow = configured(world, allowed_redirect_uris=listed)
+    if allowed:
+        start = flow.start_authorization(TENANT, "acme", redirect_uri=wanted)
+        assert query_of(start)["redirect_uri"] == (wanted or "https://core.invalid/callback/acme")
+        assert flow.complete_authorization("acme", world.vendor.consent(start.authorize_url))
+    else:
+        with pytest.raises(ValidationError):
+            flow.start_authorization(TENANT, "acme", redirect_uri=wanted)
+
+
+def test_without_a_redirect_uri_nothing_starts(world):
+    """Neither configured nor asked for: the operator has to set it."""
+    with pytest.raises(ProviderNotConfiguredError, match="redirect URI"):
+        configured(world, redirect_uri=None).start_authorization(TENANT, "acme")
+
+
+def test_the_verifier_matches_the_challenge(world):
+    """The vendor checks PKCE, and each authorization has a verifier of its own, stored sealed."""
+    start = world.start()
+    query = query_of(start)
+    assert (query["code_challenge_method"], len(query["code_challenge"])) == ("S256", 43)
+    assert query_of(world.start())["code_challenge"] != query["code_challenge"]
+    world.finish(world.vendor.consent(start.authorize_url))
+    form = parse_qs(next(one for one in world.vendor.requests if one.url.endswith("/token")).body.decode())
+    assert len(form["code_verifier"][0]) == 43
+
+
+def test_a_provider_that_pkce_would_harm_gets_none():
+    """Without PKCE no challenge is sent and no verifier kept."""
+    world = World(make_acme(oauth={"pkce": False}))
+    start = world.start()
+    assert "code_challenge" not in query_of(start)
+    world.finish(world.vendor.consent(start.authorize_url))
+    assert b"code_verifier" not in world.vendor.requests[0].body
+
+
+def test_no_secret_is_ever_shown(world, caplog):
+    """Nothing of the whole journey logs or represents a token, secret, code or state."""
+    caplog.set_level(logging.DEBUG)
+    start = world.start()
+    query = world.vendor.consent(start.authorize_url)
+    (connection,) = world.finish(query)
+    seen = [start, connection, world.grants(), world.tokens(connection), world.subscriptions(connection), world.app]
+    secrets = {query["state"], query["code"], world.hook(connection)["secret"], "acme-secret"}
+    secrets |= {world.vendor.families[0].access, world.vendor.families[0].refresh}
+    acceptance = world.deliver(created(), secret=world.hook(connection)["secret"], hook=world.hook(connection)["id"])
+    seen += [acceptance, world.deliveries(), world.signals(), world.request(created())]
+    world.connectors.connect.refresh(TENANT, connection.id)
+    secrets |= {world.vendor.families[0].access, world.vendor.families[0].refresh}
+    assert world.connectors.run_pending() == len(world.jobs()) == 2
+    world.vendor.before = lambda request: answer(status=503) if request.url.endswith("/revoke") else None
+    seen += [world.connectors.disconnect.end_connection(TENANT, connection.id), world.vendor.requests, world.connectors]
+    with pytest.raises(StateUnknownError) as caught:
+        world.finish(query)
+    shown = caplog.text + repr([vars(one) for one in caplog.records]) + repr(seen) + repr(caught.value)
+    assert [secret for secret in secrets if secret in shown] == []
+
+
+# --- disconnecting -------------------------------------------------------------------------------------------------
+
+
+def test_disconnecting_ends_everything(world):
+    """The hook goes before the tokens, both at the vendor, then all secrets here; the signals stay."""
+    connection = world.connect()
+    hook = world.hook(connection)
+    world.deliver(created(), secret=hook["secret"], hook=hook["id"])
+    world.vendor.log.clear()
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
+    assert world.vendor.log == [f"DELETE /api/hooks/{hook['id']}", "POST /oauth/revoke"]
+    assert (ended.status, ended.grant_id, ended.last_error) == (ConnectionStatus.REVOKED, None, None)
+    assert world.grants() == []
+    assert [(one.status, one.secret) for one in world.subscriptions(connection)] == [(SubscriptionStatus.ENDED, None)]
+    assert len(world.signals()) == 1
+    assert world.vendor.families[0].dead
+
+
+def test_disconnecting_twice_is_harmless(world):
+    """The second time nothing is asked of the vendor, and what went wrong the first time can still be read."""
+    connection = world.connect()
+    world.vendor.before = lambda request: answer(status=503)
+    first = world.connectors.disconnect.end_connection(TENANT, connection.id)
+    calls = len(world.vendor.log)
+    assert world.connectors.disconnect.end_connection(TENANT, connection.id) == first
+    assert len(world.vendor.log) == calls
+    assert "revocation" in first.last_error
+
+
+@pytest.mark.parametrize("down", ["silent", 503, 401, 429])
+def test_a_vendor_that_is_down_keeps_no_secret_here(world, down):
+    """Whatever the vendor does, the secrets are destroyed, and what went wrong is on the connection."""
+    connection = world.connect()
+
+    def refuse(request):
+        if down == "silent":
+            raise ProviderUnavailableError("No answer.", outcome_unknown=True)
+        return answer(status=down)
+
+    world.vendor.before = refuse
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
+    assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
+    assert "box:ada:" in ended.last_error
+    assert "revocation:" in ended.last_error
+    assert world.grants() == []
+    assert all(one.secret is None for one in world.subscriptions(connection))
+
+
+def test_a_grant_that_does_not_open_can_be_disconnected(world, monkeypatch):
+    """A lost vault key does not stand in the way of destroying what it sealed."""
+    connection = world.connect()
+
+    def refuse(sealed, context):
+        raise VaultError("The key is gone.")
+
+    monkeypatch.setattr(type(world.keeper.vault), "open", lambda self, sealed, context: refuse(sealed, context))
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
+    assert (ended.status, world.grants()) == (ConnectionStatus.REVOKED, [])
+
+
+def test_a_shared_grant_is_revoked_with_its_last_connection(world):
+    """While another connection lives on the grant it is neither revoked nor destroyed."""
+    world.vendor.accounts["lee"] = TWO_SITES
+    one, two = world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
+    world.connectors.disconnect.end_connection(TENANT, one.id)
+    assert world.vendor.count("POST /oauth/revoke") == 0
+    assert world.connectors.connect.refresh(TENANT, two.id).status is ConnectionStatus.ACTIVE
+    world.connectors.disconnect.end_connection(TENANT, two.id)
+    assert (world.vendor.count("POST /oauth/revoke"), world.grants()) == (1, [])
+
+
+@pytest.mark.parametrize(("limit_scope", "revoked"), [(RevocationScope.ACCOUNT, 0), (RevocationScope.GRANT, 1)])
+def test_a_revocation_that_reaches_other_tenants_waits(limit_scope, revoked):
+    """Where a revocation ends all of a user's grants, only the last tenant's disconnecting revokes."""
+    world = World(make_acme(oauth={"revocation_scope": limit_scope}))
+    mine, theirs = world.connect(TENANT), world.connect(OTHER_TENANT)
+    world.connectors.disconnect.end_connection(TENANT, mine.id)
+    assert world.vendor.count("POST /oauth/revoke") == revoked
+    world.connectors.disconnect.end_connection(OTHER_TENANT, theirs.id)
+    assert world.vendor.count("POST /oauth/revoke") == revoked + 1
+
+
+def test_foreign_connections_cannot_be_touched(world):
+    """Another tenant's connection is not found, for refreshing and for disconnecting."""
+    connection = world.connect()
+    for verb in (world.connectors.connect.refresh, world.connectors.disconnect.end_connection):
+        with pytest.raises(ConnectionNotFoundError):
+            verb(OTHER_TENANT, connection.id)
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
+def test_a_token_without_expiry_is_checked_instead(world):
+    """Refreshing a connection whose tokens never expire asks the vendor who it is; a refusal ends it."""
+    world.vendor.expiring = False
+    connection = world.connect()
+    world.vendor.log.clear()
+    world.connectors.connect.refresh(TENANT, connection.id)
+    assert world.vendor.log == ["GET /api/accounts"]
+    world.vendor.kill()
+    with pytest.raises(ReauthorizationRequiredError):
+        world.connectors.connect.refresh(TENANT, connection.id)
+    assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+
+
+def test_a_disconnected_connection_cannot_be_refreshed(world):
+    """Its tokens are gone."""
+    connection = world.connect()
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
+    with pytest.raises(ReauthorizationRequiredError):
+        world.connectors.connect.refresh(TENANT, connection.id)

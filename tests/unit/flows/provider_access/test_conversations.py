@@ -1,0 +1,367 @@
+"""Conversations with providers: where they may go, with which token, and how often they try."""
+
+import base64
+import contextlib
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
+from connectors.adapters.memory.clock import ManualClock
+from connectors.adapters.memory.provider_api import MemoryProviderApi
+from connectors.domain.flows.provider_access.conversations import RETRY_PAUSES, Converser, FixedTokens
+from connectors.domain.flows.provider_access.rate_limits import RateLimiter
+from connectors.domain.model.errors import (
+    ForbiddenHostError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
+from connectors.domain.model.limits import LimitScope
+from connectors.domain.model.oauth import ProviderApp, TokenSet
+from connectors.domain.model.secret import Secret
+from connectors.ports.telemetry import NullTelemetry
+from tests.support.builders import NOW
+from tests.support.provider import ACME, HOST, SLUG
+from tests.support.vendor import answer
+
+TOKENS = TokenSet(access_token=Secret("old"), companions={"user": TokenSet(access_token=Secret("user-token"))})
+APP = ProviderApp(provider=SLUG, client_id="id:with colon", client_secret=Secret("s/e"))
+
+
+class Renewing:
+    """Tokens that can be renewed once."""
+
+    def __init__(self, failure=None):
+        self.failure = failure
+        self.renewals = 0
+
+    def current(self):
+        return TOKENS
+
+    def refreshed(self, stale):
+        self.renewals += 1
+        if self.failure is not None:
+            raise self.failure
+        return TokenSet(access_token=Secret("new"))
+
+
+class Line:
+    """A connection to a vendor that answers from a script."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.requests = []
+        self.clock = ManualClock(NOW)
+
+    def __call__(self, request):
+        self.requests.append(request)
+        reply = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def run(self, conversation, tokens=None, **options):
+        converser = Converser(api=MemoryProviderApi(self), clock=self.clock)
+        return converser.run(ACME, APP, conversation, tokens or FixedTokens(TOKENS), **options)
+
+    def ask(self, tokens=None, **changes):
+        return self.run(once(**changes), tokens)
+
+    @property
+    def authorizations(self):
+        return [one.headers.get("authorization") for one in self.requests]
+
+    def limiter(self):
+        """A worker's promise to this vendor."""
+        return RateLimiter(
+            unit_of_work=memory_unit_of_work(MemoryDatabase(self.clock.now)),
+            clock=self.clock,
+            telemetry=NullTelemetry(),
+            provider=ACME,
+            subjects=dict.fromkeys(LimitScope, "acme"),
+        )
+
+
+def once(**changes):
+    response = yield HttpRequest(**{"method": "GET", "url": f"{HOST}/x", **changes})
+    return response
+
+
+def moved(location, status=302):
+    return HttpResponse(status=status, headers={"Location": location})
+
+
+OK = answer({"ok": True})
+ELSEWHERE = [
+    "https://evil.test/",
+    "https://acme.test.evil.test/",
+    "https://evil.test/acme.test",
+    "https://acme.test@evil.test/",
+    "https://acme.test:secret@evil.test/",
+    "https://user@acme.test/",
+    "https://acme.test:8443/",
+    "http://acme.test/",
+    "ftp://acme.test/",
+    "file:///etc/passwd",
+    "//evil.test/x",
+    "///evil.test/x",
+    "\\\\evil.test\\x",
+    "https://acme.test./",
+    "https://\u0430cme.test/",  # a Cyrillic a
+    "https://acme.test\\@evil.test/",
+    "https://acme.test\\.evil.test/",
+    "https://acme.test\t.evil.test/",
+    "https://evil.test#@acme.test/",
+    "https://evil.test?@acme.test/",
+    "https://[::1]/",
+    "https://[acme.test/",
+    "https://127.0.0.1/",
+    "https:///x",
+    "gopher:acme.test",
+    "",
+    "/x",
+]
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_no_other_host_is_ever_called(url):
+    """A URL outside the allow-list is refused before anything is sent."""
+    line = Line(OK)
+    with pytest.raises(ForbiddenHostError):
+        line.ask(url=url)
+    assert line.requests == []
+
+
+@pytest.mark.parametrize(
+    "url", [one for one in ELSEWHERE if one not in {"", "/x", "///evil.test/x", "\\\\evil.test\\x"}]
+)
+def test_no_redirect_leads_elsewhere(url):
+    """A redirect outside the allow-list is not followed, and no token goes there."""
+    line = Line(moved(url), OK)
+    with contextlib.suppress(ForbiddenHostError, UnexpectedResponseError):
+        line.ask()
+    assert [one.url for one in line.requests][:1] == [f"{HOST}/x"]
+    assert all(one.url.startswith(f"{HOST}/") for one in line.requests)
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/y", f"{HOST}/y"),
+        ("y?a=1", f"{HOST}/y?a=1"),
+        ("https://ACME.test/y", "https://ACME.test/y"),
+        ("//acme.test/y", f"{HOST}/y"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_within_the_provider_are_followed(location, target, status):
+    """Relative or absolute, with the same token."""
+    line = Line(moved(location, status), OK)
+    assert line.ask().json() == {"ok": True}
+    assert line.requests[1].url == target
+    assert line.authorizations == ["Bearer old", "Bearer old"]
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/..", "/./a", "/%2e%2e/a", "/a/%2E./b"])
+def test_no_path_climbs(path):
+    """A dot segment, plain or encoded, would leave the path that the package meant."""
+    line = Line(OK)
+    with pytest.raises(ForbiddenHostError):
+        line.ask(url=HOST + path)
+    assert line.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "is_sent"), [("/acme/api", True), ("/acme", True), ("/acmes/api", False), ("/", False)]
+)
+def test_a_base_url_is_not_left(path, is_sent):
+    """Where an operator sends a provider below a path, neither a package nor a redirect gets out of it."""
+    acme = attrs.evolve(ACME, allowed_origins=lambda app: frozenset({HOST}))
+    app = attrs.evolve(APP, base_url=f"{HOST}/acme")
+    line = Line(OK)
+    converser = Converser(api=MemoryProviderApi(line), clock=line.clock)
+    with contextlib.nullcontext() if is_sent else pytest.raises(ForbiddenHostError):
+        converser.run(acme, app, once(url=HOST + path), FixedTokens(TOKENS))
+    assert len(line.requests) == is_sent
+
+
+def test_redirects_in_circles_end():
+    """Five are followed, the sixth is one too many."""
+    line = Line(moved("/x"))
+    with pytest.raises(UnexpectedResponseError, match="circles"):
+        line.ask()
+    assert len(line.requests) == 6
+
+
+def test_a_post_is_not_redirected():
+    """What changes something goes where it was sent and nowhere else; the package sees the answer."""
+    line = Line(moved("/y", 307), OK)
+    assert line.ask(method="POST").status == 307
+
+
+@pytest.mark.parametrize("failure", [answer(status=503), ProviderUnavailableError("cut")])
+@pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("POST", 1), ("DELETE", 1), ("PUT", 1)])
+def test_only_reading_is_tried_again(method, tries, failure):
+    """A GET that fails at the provider is sent three times, everything else once."""
+    line = Line(failure)
+    with pytest.raises(ProviderUnavailableError):
+        line.ask(method=method)
+    assert len(line.requests) == tries
+    assert line.clock.now() - NOW == (sum(RETRY_PAUSES, timedelta()) if method == "GET" else timedelta())
+
+
+def test_a_hiccup_is_not_noticed():
+    """The second try's answer is the answer."""
+    assert Line(answer(status=502), OK).ask().status == 200
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429])
+def test_refusals_are_not_tried_again(status):
+    """What the provider has decided is raised at once."""
+    line = Line(answer(status=status))
+    with pytest.raises((UnexpectedResponseError, RateLimitedError)):
+        line.ask()
+    assert len(line.requests) == 1
+
+
+def test_expected_statuses_come_back():
+    """A status that the package expects is an answer."""
+    assert Line(answer(status=404)).ask(expects=frozenset({404})).status == 404
+
+
+def test_a_401_renews_the_token_once():
+    """A refused token is renewed and the request sent again, with the new one from then on."""
+
+    def talk():
+        yield from once()
+        yield from once()
+
+    line, tokens = Line(answer(status=401), OK), Renewing()
+    line.run(talk(), tokens)
+    assert line.authorizations == ["Bearer old", "Bearer new", "Bearer new"]
+
+
+def test_a_second_401_is_the_answer():
+    """A brand-new token that is refused is not renewed again, in the whole conversation."""
+
+    def talk():
+        for _ in range(3):
+            with pytest.raises(ReauthorizationRequiredError):
+                yield from once()
+
+    line, tokens = Line(answer(status=401)), Renewing()
+    line.run(talk(), tokens)
+    assert (tokens.renewals, len(line.requests)) == (1, 4)
+
+
+def test_the_authorization_servers_trouble_is_not_tried_again():
+    """A renewal that got no answer is raised as such: the refresh token does not go out three times."""
+    line, tokens = Line(answer(status=401)), Renewing(ProviderUnavailableError("No answer.", outcome_unknown=True))
+    with pytest.raises(ProviderUnavailableError):
+        line.ask(tokens)
+    assert (tokens.renewals, len(line.requests)) == (1, 1)
+
+
+def test_fixed_tokens_cannot_be_renewed():
+    """A token that was just issued and is refused needs another consent."""
+    with pytest.raises(ReauthorizationRequiredError):
+        Line(answer(status=401)).ask()
+
+
+def test_each_request_says_who_speaks():
+    """The token set's token, a companion's, our own client, or nobody: the header is put on here."""
+    line = Line(OK)
+    for changes in (
+        {},
+        {"token_name": "user"},
+        {"authorization": Authorization.NONE},
+        {"authorization": Authorization.CLIENT_BASIC},
+    ):
+        line.ask(**changes)
+    # RFC 6749 §2.3.1: form-encoded, then joined.
+    basic = "Basic " + base64.b64encode(b"id%3Awith+colon:s%2Fe").decode()
+    assert line.authorizations == ["Bearer old", "Bearer user-token", None, basic]
+
+
+def test_a_companion_that_is_not_there_needs_a_consent():
+    """A grant without that token cannot speak with it."""
+    with pytest.raises(ReauthorizationRequiredError, match="admin token"):
+        Line(OK).ask(token_name="admin")
+
+
+def test_without_tokens_nothing_is_authorized():
+    """A conversation without tokens cannot ask as the user."""
+    line = Line(OK)
+    with pytest.raises(ReauthorizationRequiredError):
+        Converser(api=MemoryProviderApi(line), clock=line.clock).run(ACME, APP, once())
+    assert line.requests == []
+
+
+def test_errors_are_raised_inside_the_conversation():
+    """A package can step around a failure that it expects, and go on."""
+
+    def talk():
+        try:
+            yield from once(url=f"{HOST}/gone")
+        except UnexpectedResponseError:
+            response = yield from once()
+            return response.json()
+
+    assert Line(answer(status=410), OK).run(talk()) == {"ok": True}
+
+
+def test_a_conversation_is_closed():
+    """Whatever happens, the generator's finally blocks have run."""
+    closed = []
+
+    def talk():
+        try:
+            yield from once()
+        finally:
+            closed.append(True)
+
+    with pytest.raises(ValueError, match="our own"):
+        Line(ValueError("our own")).run(talk())
+    Line(OK).run(talk())
+    assert closed == [True, True]
+
+
+LAST = answer({"ok": True}, x_acme_left="0")
+
+
+def test_the_reserve_is_for_interactive_calls():
+    """A quota's last share stops nobody who did not promise to leave it."""
+
+    def talk():
+        yield from once()
+        return (yield from once()).json()
+
+    assert Line(LAST).run(talk()) == {"ok": True}
+
+
+def test_background_reading_leaves_the_reserve():
+    """The answer that showed the end is good, the next request is not sent, nor one of the next conversation."""
+
+    def talk():
+        first = yield from once()
+        return first.json()
+
+    line = Line(LAST)
+    limiter = line.limiter()
+    assert line.run(talk(), limiter=limiter) == {"ok": True}
+    with pytest.raises(RateLimitedError) as caught:
+        line.run(talk(), limiter=limiter)
+    assert (len(line.requests), caught.value.retry_at) == (1, NOW + timedelta(seconds=60))
+
+
+def test_a_throttle_in_a_good_answer_is_an_error():
+    """A limit that hides in a 200 is raised for everybody."""
+    limited = RateLimitedError("Slow down.", retry_at=NOW)
+    acme = attrs.evolve(ACME, limits=attrs.evolve(ACME.limits, read_throttle=lambda response, now: limited))
+    line = Line(OK)
+    with pytest.raises(RateLimitedError):
+        Converser(api=MemoryProviderApi(line), clock=line.clock).run(acme, APP, once(), FixedTokens(TOKENS))

@@ -1,0 +1,459 @@
+"""Refreshing grants: one at a time, never twice with one token, nothing lost."""
+
+import threading
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME, GrantTokens, dump_token_set, load_token_set
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.errors import (
+    ClientRejectedError,
+    ConnectorsError,
+    InfrastructureError,
+    ProviderFailedError,
+    ProviderUnavailableError,
+    ReauthorizationRequiredError,
+    UnexpectedResponseError,
+)
+from connectors.domain.model.oauth import TokenSet
+from connectors.domain.model.secret import Secret
+from tests.support.builders import NOW, TENANT
+from tests.support.provider import make_acme
+from tests.support.vendor import Family, answer
+from tests.support.world import StillClock, World
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+class SleeplessClock(StillClock):
+    """A clock for those who never have to look again."""
+
+    def sleep(self, duration):
+        raise AssertionError("somebody waited")
+
+
+def text(token_set):
+    return token_set.access_token.reveal()
+
+
+def silent(request):
+    raise ProviderUnavailableError("No answer.", outcome_unknown=True)
+
+
+def stale(world, **changes):
+    """A connection whose tokens have just run out."""
+    connection = world.connect(**changes)
+    world.later(hours=1)
+    world.vendor.log.clear()
+    return connection
+
+
+def fresh(world, connection):
+    return world.keeper.fresh_tokens(TENANT, connection.grant_id)
+
+
+def refreshes(world):
+    return world.vendor.count("POST /oauth/token")
+
+
+def test_a_token_set_survives_its_sealing():
+    """What is dumped loads again, companions, instants and all."""
+    companion = TokenSet(access_token=Secret("c"), refresh_token=Secret("cr"), expires_at=NOW)
+    whole = TokenSet(
+        access_token=Secret("a"),
+        refresh_token=None,
+        scopes=("x", "y"),
+        refresh_expires_at=NOW + HOUR,
+        extra={"dc": "eu"},
+        companions={"user": companion},
+    )
+    loaded = load_token_set(dump_token_set(whole))
+    assert dump_token_set(loaded).reveal() == dump_token_set(whole).reveal()
+    assert loaded.companions["user"].expires_at == NOW
+
+
+@pytest.mark.parametrize(("left", "calls"), [(60.001, 0), (60, 1), (0, 1), (-5, 1)])
+def test_tokens_are_refreshed_a_minute_early(world, left, calls):
+    """A token is fresh while more than a minute is left of it."""
+    connection = world.connect()
+    world.clock.advance(HOUR - timedelta(seconds=left))
+    world.vendor.log.clear()
+    fresh(world, connection)
+    assert refreshes(world) == calls
+
+
+def test_a_refresh_moves_the_expiry_of_every_connection(world):
+    """All connections on the grant show the new expiry."""
+    world.vendor.accounts["ada"] *= 1
+    world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
+    connections = world.finish(world.vendor.consent(world.start().authorize_url))
+    world.later(hours=2)
+    assert text(fresh(world, connections[0])) == world.vendor.families[0].access
+    assert {world.reload(one).expires_at for one in connections} == {world.clock.now() + HOUR}
+
+
+def test_sixty_four_callers_make_one_call():
+    """However many need it, the refresh token goes out once, all get the new token, and nobody has to look for it twice."""
+    world = World(clock=SleeplessClock(NOW))
+    connection = stale(world)
+    gate, got = threading.Barrier(64), []
+
+    def call():
+        gate.wait()
+        got.append(text(fresh(world, connection)))
+
+    threads = [threading.Thread(target=call) for _ in range(64)]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    assert (len(got), set(got), refreshes(world)) == (64, {world.vendor.families[0].access}, 1)
+
+
+def test_nothing_is_locked_while_the_vendor_thinks(world):
+    """During the call no transaction is open: others read and write."""
+    connection = stale(world)
+    seen = []
+
+    def look(request):
+        thread = threading.Thread(target=lambda: seen.append(world.grant(connection).refresh_attempted_at))
+        thread.start()
+        thread.join(5)
+
+    world.vendor.before = look
+    fresh(world, connection)
+    assert seen == [world.clock.now()]  # and the attempt was on record before the call
+
+
+def test_a_dead_holders_lease_lapses(world):
+    """Somebody who died before sending keeps the others waiting for the lease's life, not longer."""
+    connection = stale(world)
+    with world.uow() as uow:
+        assert uow.grants.claim_refresh(
+            TENANT, connection.grant_id, now=world.clock.now(), until=world.clock.now() + LEASE_LIFETIME
+        )
+    begun = world.clock.now()
+    assert text(fresh(world, connection)) == world.vendor.families[0].access
+    assert LEASE_LIFETIME <= world.clock.now() - begun < 2 * LEASE_LIFETIME
+
+
+def test_waiting_has_an_end(world):
+    """While one lease follows another, a caller gives up as after an outage."""
+    connection = stale(world)
+    with world.uow() as uow:
+        now = world.clock.now()
+        uow.grants.claim_refresh(TENANT, connection.grant_id, now=now, until=now + HOUR)
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
+def test_a_late_holders_write_is_refused(world):
+    """Who comes back after his lease was given on stores nothing and marks nothing."""
+    connection = stale(world)
+    taken = []
+
+    def stall(request):
+        world.vendor.before = lambda request: None
+        world.clock.advance(LEASE_LIFETIME)
+        with world.uow() as uow:
+            now = world.clock.now()
+            taken.append(uow.grants.claim_refresh(TENANT, connection.grant_id, now=now, until=now + HOUR))
+
+    world.vendor.before = stall
+    before = world.grant(connection).version
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    assert taken[0] is not None
+    assert world.grant(connection).version == before
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
+def test_a_late_holder_whom_nobody_replaced_still_counts(world):
+    """A lapsed lease that nobody took over does not cost the rotated pair."""
+    connection = stale(world)
+    world.vendor.before = lambda request: world.clock.advance(LEASE_LIFETIME * 3)
+    assert text(fresh(world, connection)) == text(world.tokens(connection)) == world.vendor.families[0].access
+
+
+def lose_answer(world, connection):
+    """The vendor rotates, its answer is lost."""
+
+    def lose(request):
+        world.vendor.before = lambda request: None
+        world.vendor(request)
+        world.vendor.log.clear()
+        silent(request)
+
+    world.vendor.before = lose
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    assert world.grant(connection).refresh_attempted_at is not None
+
+
+def test_an_unknown_outcome_is_not_tried_again(world):
+    """Where a used token is dead at once, a lost answer means another consent, and the vendor sees no second use."""
+    connection = stale(world)
+    lose_answer(world, connection)
+    world.later(seconds=1)
+    for _ in range(3):
+        with pytest.raises(ReauthorizationRequiredError):
+            fresh(world, connection)
+    assert refreshes(world) == 0
+    assert not world.vendor.families[0].dead
+    assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+
+
+def test_no_clock_makes_an_unknown_outcome_known(world):
+    """A machine whose clock is behind does not send a used token again either."""
+    connection = stale(world)
+    lose_answer(world, connection)
+    world.clock.advance(-timedelta(seconds=5))
+    with pytest.raises(ReauthorizationRequiredError):
+        fresh(world, connection)
+    assert refreshes(world) == 0
+
+
+@pytest.mark.parametrize(("minutes", "calls"), [(9, 1), (11, 0)])
+def test_inside_the_reuse_window_it_is_tried_again(minutes, calls):
+    """A lost answer is asked for again while the vendor tolerates it, and not a moment longer."""
+    world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
+    connection = stale(world)
+    lose_answer(world, connection)
+    world.later(minutes=minutes)
+    world.vendor.before = lambda request: answer({"access_token": "again", "refresh_token": "r", "expires_in": 3600})
+    if calls:
+        assert text(fresh(world, connection)) == "again"
+        assert world.grant(connection).refresh_attempted_at is None
+    else:
+        with pytest.raises(ReauthorizationRequiredError):
+            fresh(world, connection)
+    assert refreshes(world) == calls
+
+
+@pytest.mark.parametrize("failure", [silent, lambda request: answer(status=503)])
+def test_the_reuse_window_does_not_slide(failure):
+    """It opens with the first use: neither another lost answer nor a known failure moves or forgets it."""
+    world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
+    connection = stale(world)
+    lose_answer(world, connection)
+    world.later(minutes=9)
+    world.vendor.before = failure
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    world.later(minutes=9)
+    with pytest.raises(ReauthorizationRequiredError):
+        fresh(world, connection)
+    assert refreshes(world) == 1
+
+
+def test_a_token_that_never_rotates_is_simply_sent_again():
+    """Without rotation a lost answer costs nothing."""
+    world = World(make_acme(oauth={"reuse_window": None}))
+    connection = stale(world)
+    world.vendor.before = silent
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    world.vendor.before = lambda request: None
+    world.later(days=1)
+    assert text(fresh(world, connection)) == world.vendor.families[0].access
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (answer(status=503), ProviderUnavailableError),
+        (answer({"error": "weird"}, 400), UnexpectedResponseError),
+        (answer({"error": "invalid_client"}, 401), ClientRejectedError),
+    ],
+)
+def test_a_known_failure_keeps_the_connection(world, reply, error):
+    """An answered refusal leaves the connection active, the attempt settled, and the next try works."""
+    connection = stale(world)
+    world.vendor.before = lambda request: reply
+    with pytest.raises(error):
+        fresh(world, connection)
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+    assert world.grant(connection).refresh_attempted_at is None
+    world.vendor.before = lambda request: None
+    fresh(world, connection)
+
+
+def test_our_own_failures_free_the_lease(world):
+    """A vault or setting that fails before the call does not block the next caller."""
+    connection = stale(world)
+    app = world.connectors.apps.pop("acme")
+    begun = world.clock.now()
+    with pytest.raises(ConnectorsError):
+        fresh(world, connection)
+    world.connectors.apps["acme"] = app
+    fresh(world, connection)
+    assert world.clock.now() == begun
+
+
+def test_a_dead_grant_marks_all_its_connections(world):
+    """Every connection that lives on the grant says what to do, and other ones are not touched."""
+    world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
+    world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
+    connections = world.finish(world.vendor.consent(world.start().authorize_url))
+    other = world.connect(user="bob")
+    world.later(hours=1)
+    world.vendor.families[0].dead = True
+    with pytest.raises(ReauthorizationRequiredError):
+        fresh(world, connections[0])
+    assert {world.reload(one).status for one in connections} == {ConnectionStatus.REAUTHORIZATION_REQUIRED}
+    assert world.reload(connections[1]).status_reason == "Acme refused the grant."
+    assert world.reload(other).status is ConnectionStatus.ACTIVE
+
+
+def test_a_connection_recovers(world, caplog):
+    """A refresh that works again makes the connection active, and says so."""
+    caplog.set_level("INFO")
+    connection = stale(world)
+    world.vendor.before = lambda request: answer({"error": "invalid_grant"}, 400)
+    with pytest.raises(ReauthorizationRequiredError):
+        fresh(world, connection)
+    world.vendor.before = lambda request: None
+    refreshed = world.connectors.connect.refresh(TENANT, connection.id)
+    assert (refreshed.status, refreshed.status_reason) == (ConnectionStatus.ACTIVE, None)
+    assert "connection_recovered" in caplog.text
+
+
+def test_a_refresh_does_not_end_what_was_connected_meanwhile(world):
+    """When the user consents again during a refresh, the vendor's no to the old token marks nothing."""
+    connection = stale(world)
+
+    def reconnect(request):
+        world.vendor.before = lambda request: None
+        world.connect()
+        return answer({"error": "invalid_grant"}, 400)
+
+    world.vendor.before = reconnect
+    assert text(fresh(world, connection)) == world.vendor.families[-1].access
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
+def test_a_refresh_does_not_revive_what_is_disconnected_meanwhile(world):
+    """One of two connections ends during a refresh of their grant, and stays ended."""
+    world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
+    one, two = world.finish(world.vendor.consent(world.start().authorize_url))
+    world.later(hours=1)
+
+    def disconnect(request):
+        world.vendor.before = lambda request: None
+        with world.uow() as uow:
+            there = uow.connections.get(TENANT, one.id)
+            uow.connections.save(
+                attrs.evolve(there.moved_to(ConnectionStatus.REVOKED, at=world.clock.now()), grant_id=None)
+            )
+
+    world.vendor.before = disconnect
+    fresh(world, two)
+    ended = world.reload(one)
+    assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
+
+
+def test_new_tokens_are_kept_whatever_follows(world, monkeypatch):
+    """A database that fails after the pair was stored does not take it back."""
+    connection = stale(world)
+    monkeypatch.setattr(type(world.keeper), "record_working", fail)
+    with pytest.raises(InfrastructureError):
+        fresh(world, connection)
+    assert text(world.tokens(connection)) == world.vendor.families[0].access
+
+
+def fail(*args):
+    raise InfrastructureError("The database is gone.")
+
+
+def test_a_grant_that_is_gone_needs_another_consent(world):
+    """Tokens of a destroyed grant cannot be had."""
+    connection = world.connect()
+    with world.uow() as uow:
+        uow.grants.delete(TENANT, connection.grant_id)
+    tokens = GrantTokens(world.keeper, TENANT, connection.grant_id)
+    for ask in (tokens.current, lambda: tokens.refreshed(TokenSet(access_token=Secret("x")))):
+        with pytest.raises(ReauthorizationRequiredError):
+            ask()
+
+
+def test_a_refused_token_that_somebody_renewed_is_not_renewed_again(world):
+    """Who comes late with an old token gets the stored one."""
+    connection = world.connect()
+    old = world.tokens(connection)
+    world.keeper.refresh(TENANT, connection.grant_id, seen_version=1)
+    world.vendor.log.clear()
+    newer = GrantTokens(world.keeper, TENANT, connection.grant_id).refreshed(old)
+    assert (text(newer), refreshes(world)) == (world.vendor.families[0].access, 0)
+
+
+# --- companions ----------------------------------------------------------------------------------------------------
+
+
+class Pairs:
+    """A token endpoint that gives two pairs, and refreshes each by its own refresh token."""
+
+    def __init__(self, world):
+        self.world = world
+        self.refused = set()
+        self.sent = []
+
+    def __call__(self, request):
+        if not request.url.endswith("/token"):
+            return None
+        body = request.body.decode()
+        if "grant_type=authorization_code" in body:
+            return answer({**self.pair("bot", 1, 3600), "companions": {"user": self.pair("user", 1, 7200)}})
+        name = "user" if "refresh_token=user" in body else "bot"
+        self.sent.append(name)
+        if name in self.refused:
+            return answer(status=503)
+        return answer(self.pair(name, len(self.sent) + 1, 10_000))
+
+    def pair(self, name, number, lifetime):
+        if number == 1:
+            family = Family("ada", "items:read", access=f"{name}-1")
+            self.world.vendor.families.append(family)
+        return {
+            "access_token": f"{name}-{number}",
+            "refresh_token": f"{name}r-{number}",
+            "expires_in": lifetime,
+            "scope": "items:read",
+        }
+
+
+@pytest.fixture
+def paired():
+    world = World(make_acme(oauth={"token_names": ("user",)}))
+    world.vendor.before = world.pairs = Pairs(world)
+    return world
+
+
+def test_companions_are_refreshed_when_they_are_stale(paired):
+    """Each pair is refreshed by its own token, and only when it needs to be."""
+    connection = paired.connect()
+    paired.later(hours=1)
+    first = fresh(paired, connection)
+    assert (text(first), text(first.companions["user"]), paired.pairs.sent) == ("bot-2", "user-1", ["bot"])
+    paired.later(hours=1)
+    second = fresh(paired, connection)
+    assert (text(second), text(second.companions["user"])) == ("bot-2", "user-3")
+    assert paired.pairs.sent == ["bot", "user"]
+
+
+def test_a_companions_failure_does_not_cost_the_other_pair(paired):
+    """What one call gave is stored before the next one can fail."""
+    connection = paired.connect()
+    paired.later(hours=2)
+    paired.pairs.refused.add("user")
+    with pytest.raises(ProviderFailedError):
+        fresh(paired, connection)
+    assert text(paired.tokens(connection)) == "bot-2"
+    paired.pairs.refused.clear()
+    healed = fresh(paired, connection)
+    assert (text(healed), text(healed.companions["user"])) == ("bot-2", "user-4")

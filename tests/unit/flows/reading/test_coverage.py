@@ -1,0 +1,497 @@
+"""The coverage ledger: what is proven, what may be missing, and no gap that is none."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
+from connectors.adapters.memory.clock import ManualClock
+from connectors.adapters.system.entropy import SystemEntropy
+from connectors.domain.flows.reading.coverage import Ledger, merge
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause, Interval
+from connectors.domain.model.errors import ConnectionNotFoundError
+from connectors.domain.model.sync import JobType
+from connectors.domain.model.webhook import WebhookEvent
+from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_connection, make_tenant
+from tests.support.provider import ACME, ITEMS, STATES, make_acme
+from tests.support.vendor import answer
+from tests.support.world import World, created, item
+
+WEBHOOK, SYNC, BACKFILL = CoveragePath.WEBHOOK, CoveragePath.SYNC, CoveragePath.BACKFILL
+MINUTE = timedelta(minutes=1)
+READ = attrs.evolve(STATES, name="readable", is_read=True)
+"""Shown by incremental reading, not by history."""
+
+
+def at(minute):
+    return NOW + minute * MINUTE
+
+
+class Book:
+    """A ledger, and one connection of a provider with these families."""
+
+    def __init__(self, *families):
+        self.clock = ManualClock(NOW)
+        self.begin = memory_unit_of_work(MemoryDatabase(self.clock.now))
+        self.ledger = Ledger(clock=self.clock, entropy=SystemEntropy())
+        self.connection = make_connection()
+        self.provider = attrs.evolve(ACME, families=families or (ITEMS, STATES))
+        with self.begin() as uow:
+            uow.tenants.record(make_tenant())
+
+    def prove(self, path, from_at, to_at):
+        with self.begin() as uow:
+            self.ledger.prove_all(uow, self.connection, self.provider, path, at(from_at), at(to_at))
+
+    def open(self, from_at, to_at, *families, cause=GapCause.DELIVERY_MISSED, reference="r"):
+        with self.begin() as uow:
+            ends = None if to_at is None else at(to_at)
+            names = families or [one.name for one in self.provider.event_families]
+            return self.ledger.open_gap(
+                uow, self.connection, names, cause, "Why.", from_at=at(from_at), to_at=ends, reference=reference
+            )
+
+    def stream(self, event, minute, since=None):
+        """Whole, broken or ended, at that minute."""
+        self.clock.advance(at(minute) - self.clock.now())
+        changes = {} if since is None else {"since": at(since), "reason": "It broke."}
+        with self.begin() as uow:
+            getattr(self.ledger, f"note_stream_{event}")(uow, self.connection, self.provider, **changes)
+
+    def proven(self, path):
+        found = {}
+        with self.begin() as uow:
+            for one in uow.coverage.list_intervals(TENANT, self.connection.id):
+                if one.path is path:
+                    found.setdefault(one.family, []).append((minute(one.from_at), minute(one.to_at)))
+        return found
+
+    def gaps(self, *, is_open=True):
+        """As (family, from, to), and who closed those that are."""
+        with self.begin() as uow:
+            rows = uow.coverage.list_gaps(TENANT, self.connection.id, is_open=is_open)
+        return [
+            (one.family, minute(one.from_at), minute(one.to_at), *([] if is_open else [one.closed_by])) for one in rows
+        ]
+
+
+def minute(instant):
+    return None if instant is None else (instant - NOW) / MINUTE
+
+
+# --- intervals -------------------------------------------------------------------------------------------------------
+
+
+def interval(from_at, to_at):
+    return Interval(
+        tenant_id=TENANT,
+        connection_id=make_connection().id,
+        family="f",
+        path=SYNC,
+        from_at=at(from_at),
+        to_at=None if to_at is None else at(to_at),
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=12), st.none() | st.integers(0, 50))
+def test_merged_intervals_are_the_union(stretches, grows_from):
+    """Every minute is in a merged interval exactly if it was in one before, and no two of them touch."""
+    given_ones = [(start, start + length) for start, length in stretches]
+    given_ones += [] if grows_from is None else [(grows_from, None)]
+    merged = [(minute(one.from_at), minute(one.to_at)) for one in merge(interval(*one) for one in given_ones)]
+
+    def covered(ones):
+        return {tick for tick in range(60) for start, end in ones if start <= tick < (60 if end is None else end)}
+
+    assert covered(merged) == covered(given_ones)
+    assert all(end is not None and end < following for (_, end), (following, _) in pairwise(merged))
+
+
+# --- proofs ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_path_proves_what_it_shows():
+    """Families that a walk does not show are not proven by it, and adjacent stretches of a path are one."""
+    book = Book(ITEMS, READ, STATES)
+    book.prove(BACKFILL, -60, 0)
+    book.prove(SYNC, 0, 15)
+    book.prove(SYNC, 15, 30)
+    book.prove(SYNC, 45, 60)
+    assert book.proven(BACKFILL) == {"items": [(-60, 0)]}
+    assert book.proven(SYNC) == {name: [(0, 30), (45, 60)] for name in ("items", "readable")}
+
+
+def test_nothing_is_proven_by_nothing():
+    """An empty or reversed stretch is no proof."""
+    book = Book()
+    book.prove(SYNC, 5, 5)
+    book.prove(SYNC, 6, 5)
+    assert book.proven(SYNC) == {}
+
+
+# --- closing gaps ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gap", "walks", "left"),
+    [
+        ((10, 20), [(SYNC, 10, 20)], []),
+        ((10, 20), [(BACKFILL, 0, 30)], []),
+        ((10, 20), [(SYNC, 10, 15)], [(15, 20)]),
+        ((10, 20), [(SYNC, 10, 15), (SYNC, 15, 20)], []),
+        ((10, 20), [(SYNC, 5, 12), (BACKFILL, 12, 20)], []),
+        ((10, 20), [(SYNC, 12, 20)], [(10, 20)]),
+        ((10, 20), [(SYNC, 12, 20), (BACKFILL, 0, 13)], []),
+        ((10, 20), [(SYNC, 0, 10)], [(10, 20)]),
+        ((10, 20), [(SYNC, 20, 30)], [(10, 20)]),
+        ((10, 10), [(SYNC, 0, 10)], [(10, 10)]),
+        ((10, 10), [(SYNC, 10, 11)], []),
+        ((10, None), [(SYNC, 0, 15)], [(15, None)]),
+    ],
+)
+def test_a_gap_closes_when_walks_have_gone_over_it(gap, walks, left):
+    """All of it, in whatever steps; what is left of it lies behind what is proven."""
+    book = Book(ITEMS)
+    assert book.open(*gap)
+    for sync_run in walks:
+        book.prove(*sync_run)
+    assert book.gaps() == [("items", *one) for one in left]
+
+
+@pytest.mark.parametrize(
+    ("gap", "walks", "left"),
+    [
+        ((10, 10), [(SYNC, 0, 15)], []),
+        ((10, 20), [(BACKFILL, 0, 15), (SYNC, 15, 30)], []),
+        ((10, 20), [(SYNC, 0, 15)], [(15, 20)]),
+        ((10, None), [(SYNC, 0, 5), (SYNC, 5, 15)], [(15, None)]),
+        ((10, 20), [(SYNC, 12, 20)], [(10, 20)]),
+    ],
+)
+def test_what_was_read_before_it_was_missed_is_not_missing(gap, walks, left):
+    """Noticed after a walk has gone over it, a gap is on record as closed, or begins where the walk ended."""
+    book = Book(ITEMS)
+    for sync_run in walks:
+        book.prove(*sync_run)
+    assert book.open(*gap) is bool(left)
+    assert book.gaps() == [("items", *one) for one in left]
+    assert len(book.gaps(is_open=False)) == 1
+
+
+def test_a_gap_that_was_noticed_late_does_not_stay():
+    """A stream that turns out to have been broken for an hour is whole again with the next read after it is mended."""
+    book = Book(ITEMS)
+    book.stream("whole", 0)
+    for start in (0, 15, 30, 45):
+        book.prove(SYNC, start, start + 15)
+    book.stream("broken", 70, since=5)
+    assert book.gaps() == [("items", 60, None)]
+    book.stream("whole", 70)
+    book.prove(SYNC, 60, 75)
+    assert book.gaps() == []
+
+
+def test_what_only_deliveries_tell_stays_missing():
+    """No walk closes a gap of a family that it does not show."""
+    book = Book(ITEMS, STATES)
+    book.open(10, 10)
+    book.prove(SYNC, 0, 20)
+    book.prove(BACKFILL, 0, 20)
+    assert book.gaps() == [("states", 10, 10)]
+
+
+@pytest.mark.parametrize(
+    ("families", "walks", "left"),
+    [
+        ((ITEMS,), [(SYNC, 0, 20)], []),
+        ((ITEMS, READ), [(SYNC, 0, 20)], []),
+        ((ITEMS, READ), [(BACKFILL, 0, 20)], [(10, 10)]),
+        ((ITEMS, READ), [(BACKFILL, 0, 20), (SYNC, 5, 15)], []),
+        ((ITEMS, STATES), [(SYNC, 0, 20), (BACKFILL, 0, 20)], [(10, 10)]),
+    ],
+)
+def test_a_gap_of_unknown_family_is_every_familys(families, walks, left):
+    """It closes when each family has been gone over, whichever walk did it."""
+    book = Book(*families)
+    book.open(10, 10, ALL_FAMILIES)
+    for sync_run in walks:
+        book.prove(*sync_run)
+    assert book.gaps() == [(ALL_FAMILIES, *one) for one in left]
+
+
+def test_the_same_trouble_is_one_gap():
+    """Found again, open or closed, it opens no second one; another reference does."""
+    book = Book(ITEMS)
+    assert [book.open(10, 10), book.open(10, 10), book.open(10, 10, reference="s")] == [True, False, True]
+    book.prove(SYNC, 0, 20)
+    assert book.open(10, 10) is False
+    assert (book.gaps(), len(book.gaps(is_open=False))) == ([], 2)
+
+
+# --- the stream ------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_proves_while_it_is_whole():
+    """From when it was first whole until it broke, and again from when it was mended; the rest is a gap."""
+    book = Book(ITEMS, STATES)
+    book.stream("whole", 0)
+    book.stream("whole", 5)
+    assert book.proven(WEBHOOK) == {"items": [(0, None)], "states": [(0, None)]}
+    book.stream("broken", 20, since=10)
+    assert book.gaps() == [("items", 10, None), ("states", 10, None)]
+    book.stream("broken", 25, since=21)
+    book.stream("whole", 30)
+    assert book.proven(WEBHOOK)["states"] == [(0, 10), (30, None)]
+    assert book.gaps() == [("items", 10, 30), ("states", 10, 30)]
+    book.prove(SYNC, 0, 40)
+    assert book.gaps() == [("states", 10, 30)]
+
+
+def test_an_end_is_no_gap():
+    """Where there shall be no deliveries any more none are missing, and a gap that was open ends."""
+    book = Book(STATES)
+    book.stream("whole", 0)
+    book.stream("broken", 20, since=10)
+    book.stream("ended", 30)
+    assert (book.proven(WEBHOOK), book.gaps()) == ({"states": [(0, 10)]}, [("states", 10, 30)])
+    book.stream("whole", 50)
+    book.stream("ended", 60)
+    book.stream("ended", 70)
+    assert (book.proven(WEBHOOK), book.gaps()) == ({"states": [(0, 10), (50, 60)]}, [("states", 10, 30)])
+
+
+def test_a_stream_that_was_never_whole_breaks_nothing():
+    """Nothing was promised, so nothing is missing."""
+    book = Book()
+    book.stream("broken", 20, since=10)
+    assert book.gaps() == []
+
+
+def test_what_only_says_that_something_changed_proves_nothing():
+    """A family without events of its own is proven by reads alone."""
+    book = Book(attrs.evolve(ITEMS, events=frozenset()), attrs.evolve(STATES, is_pushed=False))
+    book.stream("whole", 0)
+    assert book.proven(WEBHOOK) == {}
+
+
+# --- in the engine ---------------------------------------------------------------------------------------------------
+
+
+class Scene:
+    """A connection of Acme, two families: items, which are read, and states, which are only told."""
+
+    def __init__(self, *families, **changes):
+        self.world = World(make_acme(families=families or (ITEMS, STATES), **changes))
+        self.connection = self.world.connect()
+
+    def read(self, job_type=JobType.INCREMENTAL, **changes):
+        job = self.world.connectors.jobs.request(TENANT, self.connection.id, job_type, **changes)
+        self.world.work()
+        return self.world.job(job)
+
+    def proven(self, path):
+        return self.world.proven(self.connection, path)
+
+    def gaps(self, **options):
+        return [(one.family, one.cause) for one in self.world.gaps(self.connection, **options)]
+
+    def lose(self, reason="cursor expired"):
+        """The next page says that history was lost."""
+
+        def page(request):
+            if "items" not in request.url:
+                return None
+            self.world.vendor.before = lambda request: None
+            return answer({"items": [], "end": 0, "more": False, "gap": reason})
+
+        self.world.vendor.before = page
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+def test_a_baseline_proves_nothing_and_the_history_its_range(scene):
+    """Of what was before the first read only the backfill knows, from where it was asked to begin to when it began."""
+    assert scene.proven(WEBHOOK) == {"items": [(NOW, None)], "states": [(NOW, None)]}
+    scene.world.later(minutes=1)
+    began = scene.world.clock.now()
+    scene.world.work()
+    assert (scene.proven(SYNC), scene.proven(BACKFILL)) == ({}, {"items": [(NOW - timedelta(days=30), began)]})
+    scene.world.later(minutes=14)
+    second = scene.read()
+    scene.world.later(minutes=15)
+    third = scene.read()
+    assert (second.started_at, scene.proven(SYNC)) == (at(15), {"items": [(began, third.started_at)]})
+
+
+def test_a_bounded_history_proves_no_more(scene):
+    """Up to its `until`; without a beginning nobody can say what it proves."""
+    scene.world.work()
+    day = timedelta(days=1)
+    scene.read(JobType.BACKFILL, since=NOW - 90 * day, until=NOW - 60 * day)
+    scene.read(JobType.BACKFILL)
+    assert scene.proven(BACKFILL) == {"items": [(NOW - 90 * day, NOW - 60 * day), (NOW - 30 * day, NOW)]}
+
+
+def test_a_part_proves_nothing_of_the_whole(scene):
+    """Reading one target leaves the ledger alone."""
+    scene.world.work()
+    scene.world.later(minutes=5)
+    scene.read(JobType.WEBHOOK, target="x")
+    scene.world.later(minutes=5)
+    scene.read(JobType.WEBHOOK, target="x")
+    assert scene.proven(SYNC) == {}
+
+
+def test_lost_history_is_a_gap_until_a_backfill_has_read_it(scene):
+    """The walk that found it does not prove over it; the backfill that it asked for does, and closes it."""
+    scene.world.work()
+    scene.world.later(minutes=15)
+    scene.lose()
+    seen = []
+    ended = scene.world.connectors.sync
+    job = scene.world.connectors.jobs.request(TENANT, scene.connection.id, JobType.INCREMENTAL)
+    ended.run(TENANT, job.id, on_page=lambda job: seen.append(scene.gaps()))
+    assert seen == [[("items", GapCause.HISTORY_LOST)]]
+    (gap,) = scene.world.gaps(scene.connection)
+    assert (gap.from_at, gap.to_at, gap.reason, gap.reference) == (NOW, at(15), "cursor expired", str(job.id))
+    assert scene.proven(SYNC) == {}
+    (backfill,) = [one for one in scene.world.jobs() if not one.is_finished]
+    assert (backfill.type, backfill.since) == (JobType.BACKFILL, NOW)
+    scene.world.work()
+    assert scene.gaps() == []
+    (closed,) = scene.world.gaps(scene.connection, is_open=False)
+    assert closed.closed_by is BACKFILL
+
+
+def test_a_history_that_is_not_whole_closes_nothing(scene):
+    """A backfill that says of itself that something is missing proves nothing, and its gap stays."""
+    scene.lose()
+    baseline, backfill = sorted(scene.world.jobs(), key=lambda job: job.type, reverse=True)
+    assert (baseline.type, backfill.type) == (JobType.INCREMENTAL, JobType.BACKFILL)
+    scene.world.connectors.jobs.cancel(TENANT, baseline.id)
+    scene.world.later(minutes=5)
+    scene.world.work()
+    assert (scene.proven(BACKFILL), scene.gaps()) == ({}, [("items", GapCause.HISTORY_LOST)])
+    scene.read(JobType.BACKFILL, since=NOW - timedelta(days=30))
+    assert scene.gaps() == []
+
+
+def test_a_delivery_that_could_not_be_read_is_a_gap_until_it_is_replayed(scene):
+    """It names the delivery; run again with success, it is closed by the webhook's own path."""
+    scene.world.work()
+    scene.world.deliver(
+        {"event": "item.created", "item": {}}, hook=scene.world.hook(scene.connection)["id"], secret=secret(scene)
+    )
+    (gap,) = scene.world.gaps(scene.connection)
+    (row,) = scene.world.deliveries()
+    assert (gap.cause, gap.reference, gap.from_at) == (GapCause.DELIVERY_FAILED, str(row.id), row.received_at)
+    mended = attrs.evolve(
+        scene.world.acme.webhooks, read_event=lambda delivery, context: WebhookEvent(event="item.created")
+    )
+    scene.world.connectors.providers._providers["acme"] = attrs.evolve(scene.world.acme, webhooks=mended)
+    scene.world.connectors.ingest.replay(TENANT, row.id)
+    assert scene.gaps() == []
+    assert [one.closed_by for one in scene.world.gaps(scene.connection, is_open=False)] == [WEBHOOK]
+
+
+def secret(scene):
+    return scene.world.hook(scene.connection)["secret"]
+
+
+def test_a_read_makes_up_for_a_failed_delivery():
+    """What could not be read of a family that is read closes with the next sync, of unknown family with it, too."""
+    scene = Scene(ITEMS)
+    scene.world.work()
+    scene.world.later(minutes=5)
+    hook = scene.world.hook(scene.connection)
+    for document in ({"event": "item.created", "item": {}}, b"not JSON"):
+        scene.world.deliver(document, hook=hook["id"], secret=hook["secret"])
+    assert len(scene.gaps()) == 2
+    scene.world.later(minutes=5)
+    scene.read()
+    assert scene.gaps() == []
+
+
+def test_a_disconnect_leaves_no_growing_gap(scene):
+    """Streams end with their connection, whoever ended it, and connecting again proves nothing of the time between."""
+    for end in ("here", "there"):
+        scene.world.later(minutes=10)
+        ended_at = scene.world.clock.now()
+        if end == "here":
+            scene.world.connectors.disconnect.end_connection(TENANT, scene.connection.id)
+        else:
+            hook = scene.world.hook(scene.connection)
+            scene.world.deliver({"event": "revoked"}, hook=hook["id"], secret=hook["secret"])
+        assert scene.world.reload(scene.connection).status is ConnectionStatus.REVOKED
+        assert scene.proven(WEBHOOK)["states"][-1][1] == ended_at
+        assert [one for one in scene.world.gaps(scene.connection) if one.to_at is None] == []
+        scene.world.later(minutes=10)
+        scene.world.connect()
+        assert scene.proven(WEBHOOK)["states"][-1] == (scene.world.clock.now(), None)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["tick", "sync", "webhook", "backfill", "notice", "wait", "reconnect"]), min_size=1, max_size=14
+    )
+)
+def test_where_nothing_is_wrong_nothing_is_missing(acts):
+    """Whatever happens in whatever order to a healthy connection, no gap is opened."""
+    scene = Scene(subscriptions={"probe": _alive})
+    world = scene.world
+    for number, act in enumerate(acts):
+        world.later(minutes=7)
+        match act:
+            case "tick":
+                world.tick()
+                world.work()
+            case "sync":
+                scene.read()
+            case "backfill":
+                scene.read(JobType.BACKFILL, since=world.clock.now() - timedelta(days=number + 1))
+            case "webhook":
+                hook = world.hook(scene.connection)
+                world.deliver(created(number), hook=hook["id"], secret=hook["secret"])
+            case "notice":
+                world.deliver({"event": "changed", "accounts": ["a-1"]})
+            case "wait":
+                world.later(days=1)
+            case _:
+                world.connectors.disconnect.end_connection(TENANT, scene.connection.id)
+                world.later(minutes=1)
+                world.connect()
+        world.vendor.add_items(item(100 + number))
+    assert world.gaps(scene.connection, is_open=False) == []
+
+
+def _alive(app, connection, subscription):
+    yield from ()
+    return True
+
+
+# --- showing it ------------------------------------------------------------------------------------------------------
+
+
+def test_showing_it(scene):
+    """Each family with its proofs and gaps, those of unknown family with every one; another tenant sees nothing."""
+    scene.world.work()
+    hook = scene.world.hook(scene.connection)
+    scene.world.deliver(b"not JSON", hook=hook["id"], secret=hook["secret"])
+    flow = scene.world.connectors.coverage
+    items, states = flow.show(TENANT, scene.connection.id)
+    assert (items.family, states.family) == (ITEMS, STATES)
+    assert {one.path for one in items.intervals} == {WEBHOOK, BACKFILL}
+    assert {one.path for one in states.intervals} == {WEBHOOK}
+    assert [gap.family for gap in items.open_gaps] == [gap.family for gap in states.gaps] == [ALL_FAMILIES]
+    assert (items.paths, states.paths) == ((WEBHOOK, SYNC, BACKFILL), (WEBHOOK,))
+    scene.world.known(OTHER_TENANT)
+    with pytest.raises(ConnectionNotFoundError):
+        flow.show(OTHER_TENANT, scene.connection.id)

@@ -1,0 +1,570 @@
+"""Reading a provider's API, page by page, resumable anywhere."""
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from connectors.domain.flows.reading.run import MOST_FAILURES
+from connectors.domain.flows.webhooks.subscriptions import WEBHOOK_TROUBLE
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.errors import (
+    ConflictError,
+    ConnectionNotFoundError,
+    InfrastructureError,
+    NotFoundError,
+)
+from connectors.domain.model.sync import JobStatus, JobType, SyncState
+from tests.support.builders import OTHER_TENANT, TENANT
+from tests.support.provider import make_acme
+from tests.support.vendor import answer
+from tests.support.world import World, created, item
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+class SyncRun:
+    """A connection whose first reads nobody waits for, and short words for its jobs."""
+
+    def __init__(self, world, items=5):
+        self.world = world
+        self.connection = world.connect()
+        for job in world.jobs():
+            world.connectors.jobs.cancel(TENANT, job.id)
+        world.connectors.run_pending()
+        world.vendor.add_items(*(item(number) for number in range(items)))
+        world.vendor.log.clear()
+
+    def request(self, job_type=JobType.BACKFILL, **changes):
+        return self.world.connectors.jobs.request(TENANT, self.connection.id, job_type, **changes)
+
+    def run(self, job, **options):
+        return self.world.connectors.sync.run(TENANT, job.id, **options)
+
+    def job(self, job):
+        with self.world.uow() as uow:
+            return uow.jobs.get(TENANT, job.id)
+
+    def state(self, target=""):
+        with self.world.uow() as uow:
+            return uow.sync_states.load(TENANT, self.connection.id, target)
+
+    def cursor(self, target=""):
+        state = self.state(target)
+        return None if state is None else state.cursor
+
+    def gaps(self):
+        with self.world.uow() as uow:
+            return uow.coverage.list_gaps(TENANT, self.connection.id)
+
+    def intervals(self, path):
+        with self.world.uow() as uow:
+            found = uow.coverage.list_intervals(TENANT, self.connection.id)
+        return [(one.from_at, one.to_at) for one in found if one.path is path]
+
+    def snapshots(self, *keys):
+        with self.world.uow() as uow:
+            return dict(uow.snapshots.load(TENANT, self.connection.id, keys))
+
+    @property
+    def titles(self):
+        return sorted(one.title for one in self.world.signals())
+
+    @property
+    def pages(self):
+        return self.world.vendor.count("GET /api/items")
+
+
+def numbered(*numbers):
+    return [f"Item {number}" for number in numbers]
+
+
+def test_a_backfill_reads_everything(world):
+    """Every page's items become signals; the job tells how far it has come, and the cursor is handed over."""
+    sync_run, seen = SyncRun(world), []
+    done = sync_run.run(sync_run.request(), on_page=lambda job: seen.append(job.progress.signals))
+    assert (done.status, done.attempts, done.finished_at) == (JobStatus.SUCCEEDED, 1, world.clock.now())
+    assert (done.progress.pages, done.progress.items, done.progress.signals) == (3, 5, 5)
+    assert seen == [2, 4, 5]
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
+    assert {one.origin for one in world.signals()} == {"backfill"}
+    assert sync_run.cursor() == {"after": 5}
+    connection = world.reload(sync_run.connection)
+    assert (connection.last_synced_at, connection.metadata["end"]) == (world.clock.now(), 5)
+
+
+def test_incremental_goes_on_where_the_backfill_ended(world):
+    """Only what is new is read, and the cursor moves on."""
+    sync_run = SyncRun(world)
+    sync_run.run(sync_run.request())
+    world.vendor.add_items(item(5))
+    done = sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    assert (done.progress.items, sync_run.state()) == (1, SyncState(cursor={"after": 6}, read_until=done.started_at))
+    assert {one.origin for one in world.signals() if one.title == "Item 5"} == {"sync"}
+
+
+def test_the_first_incremental_takes_a_baseline(world):
+    """Without a cursor nothing older is told, and the next walk tells what came since."""
+    sync_run = SyncRun(world)
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    assert (sync_run.titles, sync_run.cursor()) == ([], {"after": 5})
+    world.vendor.add_items(item(5))
+    sync_run.run(sync_run.request(JobType.WEBHOOK))
+    assert sync_run.titles == numbered(5)
+
+
+def test_a_later_backfill_does_not_move_the_cursor(world):
+    """Incremental reading that has begun goes on from its own place."""
+    sync_run = SyncRun(world)
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    world.vendor.add_items(item(5), item(6))
+    with world.uow() as uow:
+        uow.sync_states.save(
+            TENANT, sync_run.connection.id, state := attrs.evolve(sync_run.state(), cursor={"after": 6})
+        )
+    world.later(minutes=5)
+    sync_run.run(sync_run.request(JobType.BACKFILL, since=world.clock.now() - timedelta(days=1)))
+    assert sync_run.state() == state
+
+
+def test_targets_have_cursors_of_their_own(world):
+    """Reading one part leaves the others' cursors alone."""
+    sync_run = SyncRun(world)
+    sync_run.run(sync_run.request(JobType.INCREMENTAL, target="x"))
+    assert (sync_run.cursor("x"), sync_run.cursor()) == ({"after": 5}, None)
+
+
+def test_all_paths_give_one_signal(world):
+    """What a webhook told is not told again by a walk."""
+    sync_run = SyncRun(world)
+    world.deliver(created(3))
+    done = sync_run.run(sync_run.request())
+    assert (done.progress.signals, sync_run.titles) == (4, numbered(0, 1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_killed_walk_resumes_at_its_last_page(world, page, moment):
+    """Killed before a page's commit it reads that page again, killed after it the next: nothing twice, nothing lost."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_):
+        if sync_run.pages == page:
+            raise KilledError
+
+    flow = world.connectors.sync
+    if moment == "before":
+        killing = Killing(world, kill)
+        flow = attrs.evolve(flow, unit_of_work=killing, pages=attrs.evolve(flow.pages, unit_of_work=killing))
+    with pytest.raises(KilledError):
+        flow.run(TENANT, job.id, on_page=kill)
+    left = sync_run.job(job)
+    committed = page if moment == "after" else page - 1
+    assert left.progress.pages == committed
+    assert len(sync_run.titles) == min(2 * committed, 5)
+    world.vendor.log.clear()
+    done = sync_run.run(job)
+    assert (sync_run.pages, done.attempts if committed < 3 else 2) == (3 - committed, 2)
+    assert (done.progress.pages, done.progress.signals, done.status) == (3, 5, JobStatus.SUCCEEDED)
+    assert (sync_run.titles, sync_run.cursor()) == (numbered(0, 1, 2, 3, 4), {"after": 5})
+
+
+class Killing:
+    """A unit of work that dies in its last write."""
+
+    def __init__(self, world, kill):
+        self.begin, self.kill = world.uow, kill
+
+    def __call__(self):
+        uow = self.begin()
+        save = uow.jobs.save
+
+        def killing(job):
+            save(job)
+            self.kill()
+
+        uow.jobs.save = killing
+        return uow
+
+
+@pytest.mark.parametrize(("store", "method"), [("signals", "record_all"), ("connections", "save"), ("jobs", "save")])
+def test_a_page_is_committed_whole_or_not(world, store, method):
+    """Signals, metadata, cursor and progress of a page that cannot be stored are all as before."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    before = (sync_run.titles, sync_run.cursor(), world.reload(sync_run.connection).metadata)
+
+    def begin():
+        uow = world.uow()
+        inner = getattr(getattr(uow, store), method)
+
+        def fail(*args):
+            if sync_run.pages > 1:
+                raise InfrastructureError("The database is gone.")
+            return inner(*args)
+
+        setattr(getattr(uow, store), method, fail)
+        return uow
+
+    flow = world.connectors.sync
+    flow = attrs.evolve(flow, unit_of_work=begin, pages=attrs.evolve(flow.pages, unit_of_work=begin))
+    with pytest.raises(InfrastructureError):
+        flow.run(TENANT, job.id)
+    assert (sync_run.titles, sync_run.cursor(), world.reload(sync_run.connection).metadata) == before
+    assert sync_run.job(job).cursor is None
+
+
+def test_a_failure_is_recorded_and_overcome(world):
+    """What went wrong stands on the job and the connection, until the next try, after a pause, takes it away."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.vendor.before = lambda request: answer(status=503) if sync_run.pages else None
+    failed = sync_run.run(job)
+    assert failed == sync_run.job(job)
+    assert (failed.status, failed.failures, failed.error) == (JobStatus.QUEUED, 1, "Acme answered 503.")
+    assert failed.retry_after > world.clock.now()
+    assert world.reload(sync_run.connection).last_error == "Acme answered 503."
+    world.vendor.before = lambda request: None
+    world.clock.advance(failed.retry_after - world.clock.now())
+    world.connectors.run_pending()
+    done = sync_run.job(job)
+    assert (done.status, done.error, done.failures, done.attempts) == (JobStatus.SUCCEEDED, None, 0, 2)
+    assert world.reload(sync_run.connection).last_error is None
+
+
+def test_what_must_wait_waits(world):
+    """Before its time a job is not run, and its provider is not asked, whoever wants it."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.vendor.before = lambda request: answer(status=503)
+    failed = sync_run.run(job)
+    world.vendor.log.clear()
+    world.clock.advance(failed.retry_after - world.clock.now() - timedelta(microseconds=1))
+    waiting = sync_run.run(job)
+    assert (waiting.status, waiting.run, waiting.retry_after) == (JobStatus.QUEUED, failed.run, failed.retry_after)
+    world.connectors.run_pending()
+    assert world.vendor.log == []
+
+
+def test_pauses_grow_until_a_job_has_failed(world):
+    """Each failure in a row doubles the pause, up to the vendor's cap; the eighth is the last."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.vendor.before = lambda request: answer(status=503)
+    pauses = []
+    while (failed := sync_run.run(job)).status is JobStatus.QUEUED:
+        pauses.append(failed.retry_after - world.clock.now())
+        world.clock.advance(pauses[-1])
+    limits = world.acme.limits
+    for number, pause in enumerate(pauses):
+        full = min(limits.backoff_base * 2**number, limits.backoff_cap)
+        assert full / 2 <= pause <= full
+    assert (len(pauses), failed.failures, failed.attempts) == (MOST_FAILURES - 1, MOST_FAILURES, MOST_FAILURES)
+    assert (failed.status, failed.finished_at) == (JobStatus.FAILED, world.clock.now())
+    assert failed.retry_after is None
+
+
+def test_a_page_between_failures_makes_them_forgotten(world):
+    """Only failures in a row count."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    # A page's three tries fail, the fourth goes through, and so on.
+    world.vendor.before = lambda request: answer(status=503) if "items" in request.url and sync_run.pages % 4 else None
+    failures = 0
+    while (left := sync_run.run(job)).status is JobStatus.QUEUED:
+        failures += 1
+        assert left.failures == 1
+        world.clock.advance(left.retry_after - world.clock.now())
+    assert (failures, left.status, sync_run.titles) == (3, JobStatus.SUCCEEDED, numbered(0, 1, 2, 3, 4))
+
+
+def test_a_crash_is_seen_on_the_job(world, caplog):
+    """A bug in a package ends no worker: the job says what it was, and is tried again."""
+    sync_run = SyncRun(world)
+    world.vendor.before = lambda request: answer({"items": [{"title": "no id"}], "end": 1, "more": False})
+    crashed = sync_run.run(sync_run.request())
+    assert (crashed.status, crashed.error) == (JobStatus.QUEUED, "internal error: KeyError")
+    assert "sync_crashed" in caplog.text
+
+
+def test_reading_says_nothing_of_webhooks(world):
+    """A finished walk does not hide that the connection is not told of events."""
+    sync_run = SyncRun(world)
+    with world.uow() as uow:
+        uow.connections.save(attrs.evolve(sync_run.connection, last_error=f"{WEBHOOK_TROUBLE}no right"))
+    sync_run.run(sync_run.request())
+    assert world.reload(sync_run.connection).last_error == f"{WEBHOOK_TROUBLE}no right"
+
+
+def test_a_rate_limit_says_until_when(world):
+    """The instant that the vendor named is on the job; it is no failure, and no trouble of the connection."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.vendor.before = lambda request: answer(status=429)
+    limited = sync_run.run(job)
+    assert (limited.status, limited.failures) == (JobStatus.QUEUED, 0)
+    assert limited.retry_after == world.clock.now() + timedelta(seconds=30)
+    assert world.reload(sync_run.connection).last_error is None
+
+
+def test_a_rate_limit_holds_the_connections_other_jobs(world):
+    """What one job was told, another need not ask again; both go on when it is over."""
+    sync_run = SyncRun(world)
+    first, second = sync_run.request(), sync_run.request(JobType.INCREMENTAL)
+    world.vendor.before = lambda request: answer(status=429)
+    retry_after = sync_run.run(first).retry_after
+    world.vendor.before = lambda request: None
+    world.vendor.log.clear()
+    assert (sync_run.run(second).retry_after, world.vendor.log) == (retry_after, [])
+    world.later(seconds=30)
+    world.connectors.run_pending()
+    assert {one.status for one in (sync_run.job(first), sync_run.job(second))} == {JobStatus.SUCCEEDED}
+
+
+def test_a_walk_leaves_the_reserve(world):
+    """The page that showed the quota's end is kept, the next one is not asked for before the quota is whole again."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    items = [item(0), item(1)]
+    first = answer({"items": items, "end": 2, "more": True}, x_acme_left="0")
+    world.vendor.before = lambda request: first if sync_run.pages == 1 and "items" in request.url else None
+    waiting = sync_run.run(job)
+    assert (sync_run.pages, sync_run.titles) == (1, numbered(0, 1))
+    assert (waiting.status, waiting.retry_after) == (JobStatus.QUEUED, world.clock.now() + timedelta(seconds=60))
+    world.vendor.before = lambda request: None
+    world.later(seconds=60)
+    sync_run.run(job)
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
+
+
+def test_a_dead_grant_ends_the_walk(world):
+    """The vendor's refusal marks the connection and fails the job; another consent has everything read."""
+    sync_run = SyncRun(world)
+    world.vendor.kill()
+    failed = sync_run.run(sync_run.request())
+    assert (failed.status, failed.retry_after) == (JobStatus.FAILED, None)
+    assert world.reload(sync_run.connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    with pytest.raises(ConflictError):
+        sync_run.request()
+    world.connect()
+    world.connectors.run_pending()
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
+
+
+def test_a_job_of_a_connection_that_needs_its_user_fails(world):
+    """A job that was queued before the grant died does not ask the provider."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    with world.uow() as uow:
+        asleep = sync_run.connection.moved_to(ConnectionStatus.REAUTHORIZATION_REQUIRED, at=world.clock.now())
+        uow.connections.save(asleep)
+    assert sync_run.run(job).status is JobStatus.FAILED
+    assert world.vendor.log == []
+
+
+def test_a_token_that_dies_on_the_way_is_renewed(world):
+    """A walk that outlives its token goes on with the next one."""
+    sync_run = SyncRun(world)
+    world.vendor.before = lambda request: world.later(minutes=25)
+    done = sync_run.run(sync_run.request())
+    assert (done.status, sync_run.titles) == (JobStatus.SUCCEEDED, numbered(0, 1, 2, 3, 4))
+
+
+def test_a_disconnected_connection_gets_no_more_pages(world):
+    """A page that is on its way while the connection ends is not kept, and its job is cancelled."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+
+    def end(request):
+        if sync_run.pages < 2:
+            return None
+        world.vendor.before = lambda request: None
+        world.connectors.disconnect.end_connection(TENANT, sync_run.connection.id)
+        return answer({"items": [item(2), item(3)], "end": 4, "more": True})
+
+    world.vendor.before = end
+    assert sync_run.run(job).status is JobStatus.CANCELLED
+    assert sync_run.titles == numbered(0, 1)
+    assert world.reload(sync_run.connection).status is ConnectionStatus.REVOKED
+
+
+def test_a_cancelled_walk_ends_between_pages(world):
+    """What was read before stays, the page on its way is dropped, and nothing more is asked for."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+
+    def cancel(request):
+        if sync_run.pages == 2:
+            assert world.connectors.jobs.cancel(TENANT, job.id).status is JobStatus.CANCELLED
+
+    world.vendor.before = cancel
+    cancelled = sync_run.run(job)
+    assert (cancelled.status, cancelled.progress.pages) == (JobStatus.CANCELLED, 1)
+    world.connectors.run_pending()
+    assert (sync_run.pages, sync_run.titles) == (2, numbered(0, 1))
+
+
+def test_a_job_like_a_cancelled_one_is_run(world):
+    """The task of what was cancelled stands in nobody's way."""
+    sync_run = SyncRun(world)
+    world.connectors.jobs.cancel(TENANT, sync_run.request().id)
+    job = sync_run.request()
+    world.connectors.run_pending()
+    assert sync_run.job(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_given_up_for_dead_writes_nothing(world):
+    """While it hung, another one has taken the job over and finished it: its late page and its trouble are dropped."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+
+    def hang(request):
+        if sync_run.pages == 1:
+            world.vendor.before = lambda request: None
+            assert sync_run.run(job).status is JobStatus.SUCCEEDED
+            return answer({"items": [item(9)], "end": 9, "more": True})
+        return None
+
+    world.vendor.before = hang
+    late = sync_run.run(job)
+    assert (late.status, late.attempts, late.run) == (JobStatus.SUCCEEDED, 2, 2)
+    assert (sync_run.titles, sync_run.cursor()) == (numbered(0, 1, 2, 3, 4), {"after": 5})
+
+    def hang_and_fail(request):
+        world.vendor.before = lambda request: None
+        assert sync_run.run(other).status is JobStatus.SUCCEEDED
+        return answer(status=400)
+
+    other = sync_run.request()
+    world.vendor.before = hang_and_fail
+    assert sync_run.run(other).status is JobStatus.SUCCEEDED
+    assert world.reload(sync_run.connection).last_error is None
+
+
+def test_a_turn_ends_when_others_wait(world):
+    """At the end of its turn a job queues behind the others; going on is no new attempt, and nothing is read twice."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.vendor.before = lambda request: world.later(seconds=6)
+    left = sync_run.run(job, time_slice=timedelta(seconds=10))
+    assert (left.status, left.progress.pages, left.retry_after) == (JobStatus.QUEUED, 1, None)
+    world.vendor.before = lambda request: None
+    world.connectors.run_pending()
+    done = sync_run.job(job)
+    assert (done.status, done.attempts, done.run, sync_run.pages) == (JobStatus.SUCCEEDED, 1, 2, 3)
+
+
+def test_a_cursor_that_stands_still_is_a_failure(world):
+    """A vendor that hands the same page out again and again is not asked for ever."""
+    sync_run = SyncRun(world)
+    world.vendor.before = lambda request: answer({"items": [], "end": 0, "more": True}) if sync_run.pages else None
+    assert "stands still" in sync_run.run(sync_run.request()).error
+    assert sync_run.pages == 1
+
+
+def test_a_job_that_has_ended_is_not_run_again(world):
+    """Its cursor is the next walk's, not a page of its own."""
+    sync_run = SyncRun(world)
+    done = sync_run.run(sync_run.request())
+    world.vendor.log.clear()
+    assert sync_run.run(done) == done
+    assert world.vendor.log == []
+
+
+def test_states_become_events(world):
+    """What is seen for the first time, changed, unchanged or gone is told against the last known state."""
+    sync_run = SyncRun(world, items=0)
+    for state in ("open", "closed", "closed", "gone"):
+        world.vendor.add_items(item(1, state=state))
+    done = sync_run.run(sync_run.request())
+    assert sorted(one.kind for one in world.signals()) == ["issue_created", "issue_status_changed"]
+    assert (done.progress.signals, sync_run.snapshots("1")) == (2, {})
+    world.vendor.add_items(item(2, state="open"))
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    assert sync_run.snapshots("1", "2") == {"2": {"state": "open"}}
+
+
+def test_one_bad_item_steps_aside(world, caplog):
+    """It is logged by its id, and the page goes on."""
+    sync_run = SyncRun(world, items=1)
+    world.vendor.add_items({"id": "bad"}, item(1))
+    assert sync_run.run(sync_run.request()).progress.items == 3
+    assert sync_run.titles == numbered(0, 1)
+    assert "item_skipped" in caplog.text
+
+
+LOST = answer({"items": [], "end": 9, "more": False, "gap": "cursor expired"})
+
+
+def test_lost_history_is_said(world, caplog):
+    """A gap at the vendor is logged, and the walk succeeds."""
+    sync_run = SyncRun(world)
+    world.vendor.before = lambda request: LOST if "items" in request.url else None
+    assert sync_run.run(sync_run.request()).status is JobStatus.SUCCEEDED
+    assert "history_gap" in caplog.text
+
+
+def test_lost_history_is_read_again(world):
+    """What the cursor no longer tells is a gap from where it was left, until the backfill it causes has covered it."""
+    sync_run = SyncRun(world)
+    left_at = sync_run.run(sync_run.request(JobType.INCREMENTAL)).started_at
+    world.later(hours=1)
+    world.vendor.before = lambda request: LOST if "items" in request.url else None
+    lost = sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    gaps = sync_run.gaps()
+    assert {(one.cause, one.from_at, one.to_at, one.closed_at) for one in gaps} == {
+        (GapCause.HISTORY_LOST, left_at, lost.started_at, None)
+    }
+    assert (lost.status, sync_run.intervals(CoveragePath.SYNC)) == (JobStatus.SUCCEEDED, [])
+    world.vendor.before = lambda request: None
+    world.connectors.run_pending()
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
+    assert {one.closed_by for one in sync_run.gaps()} == {CoveragePath.BACKFILL}
+
+
+def test_a_finished_walk_proves_what_it_went_over(world):
+    """An incremental walk from where the one before had read, a backfill its own range; a baseline nothing."""
+    sync_run = SyncRun(world)
+    first = sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    assert sync_run.intervals(CoveragePath.SYNC) == []
+    world.later(minutes=15)
+    second = sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    since = world.clock.now() - timedelta(days=2)
+    history = sync_run.run(sync_run.request(since=since, until=since + timedelta(days=1)))
+    assert set(sync_run.intervals(CoveragePath.SYNC)) == {(first.started_at, second.started_at)}
+    assert set(sync_run.intervals(CoveragePath.BACKFILL)) == {(history.since, history.until)}
+
+
+def test_one_job_of_a_kind_is_queued(world):
+    """Asked again, the queued one is returned."""
+    sync_run = SyncRun(world)
+    assert sync_run.request().id == sync_run.request().id == world.jobs()[0].id
+    assert sync_run.request(JobType.INCREMENTAL).id != sync_run.request().id
+
+
+def test_what_cannot_be_read_is_refused(world):
+    """Unknown and foreign ids, providers without an API to read, and ended connections."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.known(OTHER_TENANT)
+    with pytest.raises(ConnectionNotFoundError):
+        world.connectors.jobs.request(OTHER_TENANT, sync_run.connection.id, JobType.BACKFILL)
+    with pytest.raises(NotFoundError):
+        world.connectors.sync.run(OTHER_TENANT, job.id)
+    world.connectors.disconnect.end_connection(TENANT, sync_run.connection.id)
+    with pytest.raises(ConflictError):
+        sync_run.request()
+    mute = World(make_acme(sync=None))
+    connection = mute.connect()
+    assert mute.jobs() == ()
+    with pytest.raises(ConflictError):
+        mute.connectors.jobs.request(TENANT, connection.id, JobType.BACKFILL)

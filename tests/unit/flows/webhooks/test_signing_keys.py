@@ -1,0 +1,64 @@
+"""Vendors' signing keys: fetched when wanted, kept as long as they say."""
+
+import attrs
+import pytest
+
+from connectors.domain.flows.webhooks.signing_keys import REFETCH_INTERVAL, SigningKeyCache
+from connectors.domain.model.errors import ProviderUnavailableError
+from tests.support.provider import make_acme, signing_keys
+from tests.support.vendor import answer
+from tests.support.world import World
+
+
+@pytest.fixture
+def world():
+    return World(make_acme(webhooks={"signing_keys": signing_keys}))
+
+
+def get(world, **options):
+    return world.connectors.ingest.signing_keys.get(world.acme, world.app, **options)
+
+
+def fetches(world):
+    return world.vendor.count("GET /keys")
+
+
+def test_keys_are_kept_until_they_expire(world):
+    """One fetch serves until the instant the vendor named."""
+    assert get(world) is get(world)
+    world.later(minutes=59)
+    get(world)
+    assert fetches(world) == 1
+    world.later(minutes=1)
+    get(world)
+    assert fetches(world) == 2
+
+
+def test_fresh_keys_can_be_asked_for_at_intervals(world):
+    """An unknown key causes a fetch, but not more often than the interval."""
+    get(world)
+    get(world, refetch=True)
+    assert fetches(world) == 1
+    world.clock.advance(REFETCH_INTERVAL)
+    world.vendor.keys["k2"] = {}
+    assert "k2" in get(world, refetch=True).keys
+    get(world, refetch=True)
+    assert fetches(world) == 2
+
+
+def test_a_failed_fetch_keeps_what_was_there(world):
+    """A vendor that is down while fresh keys are wanted does not cost the ones that still count."""
+    known = get(world)
+    world.clock.advance(REFETCH_INTERVAL)
+    world.vendor.before = lambda request: answer(status=503)
+    with pytest.raises(ProviderUnavailableError):
+        get(world, refetch=True)
+    assert get(world) is known
+
+
+def test_providers_without_keys_have_none(world):
+    """Nothing is fetched for a vendor that signs otherwise."""
+    cache: SigningKeyCache = world.connectors.ingest.signing_keys
+    for other in (make_acme(), attrs.evolve(make_acme(), webhooks=None)):
+        assert cache.get(other, world.app) is None
+    assert fetches(world) == 0

@@ -1,0 +1,562 @@
+"""Subscriptions live as long as their connection: renewed in time, missed when they die, asked again for what got lost."""
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from connectors.domain.flows.webhooks.subscription_maintenance import (
+    AUDIT_EVERY,
+    ON_ITS_WAY,
+    PROBE_EVERY,
+    REST,
+    RETRY_BASE,
+    RETRY_CAP,
+    retry_pause,
+)
+from connectors.domain.flows.webhooks.subscriptions import WEBHOOK_TROUBLE
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause
+from connectors.domain.model.errors import InfrastructureError, ProviderUnavailableError
+from connectors.domain.model.instant import rfc3339
+from connectors.domain.model.sync import JobType
+from connectors.domain.model.tasks import TaskKind
+from connectors.domain.model.webhook import SubscriptionStatus
+from connectors.domain.providers.contract import SubscriptionReceipt
+from tests.support.builders import TENANT
+from tests.support.provider import ITEMS, STATES, make_acme, missed, probe, redeliver, subscribe_for_a_time
+from tests.support.vendor import answer
+from tests.support.world import World, created
+
+LIFETIME = timedelta(days=7)
+EXPIRING = {"lifetime": LIFETIME, "subscribe": subscribe_for_a_time}
+LOGGED = {"probe": probe, "missed": missed, "redeliver": redeliver}
+
+
+class Garden:
+    """A connection of Acme with a hook, whose first reads are done; items are read, states are only told."""
+
+    def __init__(self, boxes=None, families=(ITEMS, STATES), before=None, **subscriptions):
+        self.world = World(make_acme(families=families, subscriptions=subscriptions))
+        self.vendor = self.world.vendor
+        self.vendor.takes_hooks_over = "lifetime" not in subscriptions
+        self.vendor.targets = boxes
+        if before is not None:
+            self.vendor.before = before
+        self.connection = self.world.connect()
+        self.world.work()
+        self.vendor.log.clear()
+
+    @property
+    def now(self):
+        return self.world.clock.now()
+
+    def maintain(self):
+        return self.world.connectors.maintenance.maintain(TENANT, self.connection.id)
+
+    @property
+    def next_at(self):
+        return self.world.entry(self.connection.id, TaskKind.MAINTAIN).next_at
+
+    def go_on(self):
+        """Time passes until the next look is due, and it is done."""
+        self.world.clock.advance(max(self.next_at - self.now, timedelta(0)))
+        self.world.tick()
+        self.world.work()
+
+    def statuses(self, target=None):
+        return [str(one.status) for one in self.world.subscriptions(self.connection) if target in (None, one.target)]
+
+    @property
+    def active(self):
+        (found,) = [one for one in self.world.subscriptions(self.connection) if one.status is SubscriptionStatus.ACTIVE]
+        return found
+
+    def gaps(self, **options):
+        """As (family, from, to)."""
+        return [(one.family, one.from_at, one.to_at) for one in self.world.gaps(self.connection, **options)]
+
+    @property
+    def error(self):
+        return self.world.reload(self.connection).last_error
+
+    def stream(self):
+        return self.world.proven(self.connection, CoveragePath.WEBHOOK)["states"]
+
+    def read(self):
+        self.world.connectors.jobs.request(TENANT, self.connection.id, JobType.INCREMENTAL)
+        self.world.work()
+
+    def miss(self, delivery_id="lost-1", event="item.created", ago=5 * ON_ITS_WAY):
+        """The vendor's log has a delivery that never came."""
+        at = rfc3339(self.now - ago)
+        self.vendor.missed.append({"id": delivery_id, "log_id": f"log-{delivery_id}", "event": event, "at": at})
+
+    def deliver(self, document, delivery_id):
+        hook = self.world.hook(self.connection)
+        self.world.deliver(document, hook=hook["id"], secret=hook["secret"], x_acme_delivery=delivery_id)
+
+
+def refuse_hooks(request):
+    """No new ones."""
+    return answer(status=503) if request.method == "POST" and request.url.endswith("/api/hooks") else None
+
+
+# --- renewing --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_lapses_in_a_month():
+    """There is a hook at every moment, the next one is made before the last one goes, and nothing is missed."""
+    garden = Garden(**EXPIRING)
+    most = 0
+
+    def look(request):
+        nonlocal most
+        most = max(most, len(garden.vendor.live_hooks()))
+
+    garden.vendor.before = look
+    end = garden.now + timedelta(days=30)
+    while garden.now < end:
+        garden.world.later(hours=12)
+        garden.world.tick()
+        garden.world.work()
+        assert len(garden.vendor.live_hooks()) == 1
+    assert most == 2
+    assert 5 <= len(garden.statuses()) <= 10
+    assert set(garden.statuses()) == {"active", "ended"}
+    assert (garden.gaps(is_open=False), garden.error) == ([], None)
+    assert garden.stream() == [(garden.connection.created_at, None)]
+
+
+def test_a_third_of_its_life_before_its_end_it_is_renewed():
+    """Not earlier; the vendor's own hook is removed, and its secret here destroyed."""
+    garden = Garden(**EXPIRING)
+    first = garden.active
+    garden.world.clock.advance(LIFETIME * 2 / 3 - timedelta(minutes=1))
+    garden.maintain()
+    assert garden.active == first
+    assert garden.next_at <= first.expires_at - LIFETIME / 6
+    garden.world.later(minutes=1)
+    garden.maintain()
+    assert garden.active.expires_at == garden.now + LIFETIME
+    assert list(garden.vendor.hooks) == [garden.active.external_id]
+    (old,) = [one for one in garden.world.subscriptions(garden.connection) if one.id == first.id]
+    assert (old.status, old.secret) == (SubscriptionStatus.ENDED, None)
+
+
+def test_where_it_can_be_extended_it_is():
+    """The same subscription gets a later end, and keeps its secret."""
+
+    def extend(app, connection, subscription):
+        yield from ()
+        return SubscriptionReceipt(external_id=subscription.external_id, expires_at=subscription.expires_at + LIFETIME)
+
+    garden = Garden(**EXPIRING, renew=extend)
+    first = garden.active
+    garden.world.clock.advance(LIFETIME * 2 / 3)
+    garden.maintain()
+    assert (garden.active.id, garden.active.secret) == (first.id, first.secret)
+    assert garden.active.expires_at == first.expires_at + LIFETIME
+
+
+def test_a_renewal_that_fails_is_tried_until_it_lapses():
+    """Every few minutes while there is time; then it has lapsed, which is a gap; then with growing pauses."""
+    garden = Garden(lifetime=timedelta(hours=6), subscribe=subscribe_for_a_time)
+    first = garden.active
+    garden.vendor.before = refuse_hooks
+    while garden.now < first.expires_at:
+        garden.go_on()
+        if garden.now < first.expires_at:
+            assert garden.active.id == first.id
+    assert garden.vendor.count("POST /api/hooks") >= 8
+    assert garden.error == f"{WEBHOOK_TROUBLE}Acme answered 503."
+    assert set(garden.statuses()) == {"lapsed", "failed"}
+    gaps = {family: (from_at, to_at) for family, from_at, to_at in garden.gaps()}
+    assert gaps["states"] == (first.expires_at, None)
+    assert gaps["items"][0] >= first.expires_at  # a sync may have gone over its beginning
+    garden.vendor.log.clear()
+    while garden.now < first.expires_at + timedelta(days=2):
+        garden.go_on()
+    assert 6 <= garden.vendor.count("POST /api/hooks") <= 12
+    assert garden.vendor.count("GET /api/targets") <= 40  # it is calm in between, too
+    assert garden.error.startswith(WEBHOOK_TROUBLE)
+
+
+def test_what_had_lapsed_is_made_anew():
+    """The gap gets an end; the next read closes it for what is read, what is only told stays missing."""
+    garden = Garden(**EXPIRING)
+    first = garden.active
+    garden.world.clock.advance(LIFETIME + timedelta(hours=1))  # nobody was there
+    garden.maintain()
+    assert garden.active.id != first.id
+    assert garden.statuses() == ["ended", "active"]
+    assert garden.gaps() == [(name, first.expires_at, garden.now) for name in ("items", "states")]
+    assert garden.stream() == [(first.created_at, first.expires_at), (garden.now, None)]
+    assert garden.error is None
+    garden.world.later(minutes=1)
+    garden.read()
+    assert [family for family, _, _ in garden.gaps()] == ["states"]
+    garden.go_on()
+    assert len(garden.gaps()) == 1
+
+
+def test_connecting_again_after_it_had_lapsed():
+    """The gap opens while the user is away, and ends when they connect again; from then on the stream is whole."""
+    garden = Garden(**EXPIRING)
+    first = garden.active
+    with garden.world.uow() as uow:
+        uow.connections.save(
+            garden.connection.moved_to(ConnectionStatus.REAUTHORIZATION_REQUIRED, at=garden.now, reason="dead")
+        )
+    garden.world.clock.advance(LIFETIME * 2)
+    garden.world.tick()
+    garden.world.work()
+    assert garden.statuses() == ["lapsed"]
+    assert ("states", first.expires_at, None) in garden.gaps()
+    back_at = garden.now
+    garden.world.connect()
+    garden.go_on()
+    assert garden.statuses() == ["ended", "active"]
+    assert garden.gaps() == [("states", first.expires_at, back_at)]  # the read that follows has closed the other
+    assert garden.stream()[-1] == (back_at, None)
+    assert garden.next_at - garden.now > timedelta(hours=1)
+
+
+# --- silent death ----------------------------------------------------------------------------------------------------
+
+
+def test_silent_death_is_noticed():
+    """A hook that is gone at the vendor is made again, and what came since its last proof may be missing."""
+    garden = Garden(probe=probe)
+    garden.go_on()
+    proven_at = garden.now
+    garden.go_on()
+    assert garden.active.checked_at > proven_at - PROBE_EVERY
+    proven_at = garden.active.checked_at
+    garden.vendor.hooks.clear()
+    garden.go_on()
+    garden.go_on()
+    assert garden.vendor.live_hooks()
+    assert garden.statuses() == ["ended", "active"]
+    (gap,) = {(from_at, to_at) for _, from_at, to_at in garden.gaps() if to_at is not None}
+    assert gap[0] == proven_at
+    garden.world.later(minutes=1)
+    garden.read()
+    assert [family for family, _, _ in garden.gaps()] == ["states"]
+
+
+def test_reads_of_the_hour_are_no_gap():
+    """What syncs have read before the death was noticed is not said to be missing."""
+    garden = Garden(probe=probe)
+    garden.vendor.hooks.clear()
+    for _ in range(4):
+        garden.world.later(minutes=15)
+        garden.read()
+    read_until = garden.now
+    garden.world.later(minutes=10)
+    garden.maintain()
+    gaps = {family: from_at for family, from_at, _ in garden.gaps()}
+    assert gaps == {"items": read_until, "states": garden.connection.created_at}
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "every"), [({"probe": probe}, PROBE_EVERY), (LOGGED, AUDIT_EVERY), ({}, REST)]
+)
+def test_how_often_it_is_looked_at(subscriptions, every):
+    """As often as there is something to be seen, strayed; a look that comes too early asks nothing."""
+    garden = Garden(**subscriptions)
+    garden.go_on()
+    garden.go_on()
+    assert every * 0.8 <= garden.next_at - garden.now <= every * 1.2
+    garden.vendor.log.clear()
+    garden.maintain()
+    assert garden.vendor.log == ["GET /api/targets"]
+
+
+# --- targets that were refused ---------------------------------------------------------------------------------------
+
+
+def test_pauses_grow_to_a_cap():
+    """Five minutes, ten, twenty, at most six hours, however often it has failed."""
+    pauses = [retry_pause(failures) for failures in range(1, 12)]
+    assert pauses[:3] == [RETRY_BASE, 2 * RETRY_BASE, 4 * RETRY_BASE]
+    assert pauses[-1] == retry_pause(10**6) == RETRY_CAP
+    assert retry_pause(0) == RETRY_BASE
+
+
+def test_a_refused_target_is_tried_again_with_growing_pauses():
+    """It does not hinder the others, its connection says what is wrong, and once it is made all is well."""
+
+    def refuse(request):
+        return answer(status=403) if request.method == "POST" and b'"y"' in (request.body or b"") else None
+
+    garden = Garden(boxes=["x", "y"], before=refuse)
+    waits = []
+    for _ in range(12):
+        before = garden.vendor.count("POST /api/hooks")
+        began = garden.now
+        while garden.vendor.count("POST /api/hooks") == before:
+            garden.go_on()
+        waits.append(garden.now - began)
+    assert garden.statuses("x") == ["active"]
+    assert garden.statuses("y") == ["failed"]
+    assert waits[6] > waits[3] > waits[1]
+    assert max(waits) <= RETRY_CAP * 1.5
+    assert garden.error.startswith(WEBHOOK_TROUBLE)
+    garden.vendor.before = lambda request: None
+    while garden.statuses("y") != ["active"]:
+        garden.go_on()
+    assert (garden.error, garden.gaps()) == (None, [])
+    assert garden.stream() == [(garden.now, None)]
+
+
+def test_what_is_gone_at_the_vendor_is_no_trouble():
+    """A target that is not wanted any more ends with its subscription, and holds the others' proof up no longer."""
+    garden = Garden(boxes=["x", "y"], probe=probe)
+    gone = next(name for name, hook in garden.vendor.hooks.items() if hook["target"] == "y")
+    garden.vendor.targets = ["x"]
+    del garden.vendor.hooks[gone]
+    garden.world.clock.advance(PROBE_EVERY)
+    garden.maintain()
+    assert (garden.statuses("x"), garden.statuses("y")) == (["active"], ["ended"])
+    assert [one for one in garden.gaps() if one[2] is None] == []
+    assert (garden.error, garden.stream()[-1]) == (None, (garden.now, None))
+
+
+def test_where_the_outcome_is_unknown_nothing_is_left_at_the_vendor():
+    """A hook that was made although no answer came is removed with the connection."""
+    garden = Garden()
+    garden.vendor.hooks.clear()
+
+    def lose(request):
+        if request.method == "POST" and request.url.endswith("/api/hooks"):
+            garden.vendor.before = lambda request: None
+            garden.vendor(request)
+            raise ProviderUnavailableError("No answer.", outcome_unknown=True)
+
+    with garden.world.uow() as uow:
+        for one in uow.subscriptions.list_of_connection(TENANT, garden.connection.id):
+            uow.subscriptions.delete(TENANT, one.id)
+    garden.vendor.before = lose
+    garden.maintain()
+    assert (garden.statuses(), len(garden.vendor.hooks)) == (["pending"], 1)
+    garden.world.connectors.disconnect.end_connection(TENANT, garden.connection.id)
+    assert (garden.statuses(), garden.vendor.hooks) == (["ended"], {})
+    assert garden.world.entry(garden.connection.id, TaskKind.MAINTAIN) is None
+
+
+# --- missed deliveries -----------------------------------------------------------------------------------------------
+
+
+def test_a_missed_delivery_is_a_gap_until_it_comes():
+    """The vendor is asked to send it again; when it has come, the gap is closed by the webhook's own path."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.maintain()
+    (gap,) = garden.world.gaps(garden.connection)
+    assert (gap.cause, gap.family, gap.reference) == (GapCause.DELIVERY_MISSED, "items", "lost-1")
+    assert gap.from_at == gap.to_at
+    assert garden.vendor.count("POST /api/missed/log-lost-1") == 1
+    garden.deliver(created(), "lost-1")
+    garden.go_on()
+    assert garden.gaps() == []
+    assert [one.closed_by for one in garden.world.gaps(garden.connection, is_open=False)] == [CoveragePath.WEBHOOK]
+    assert garden.vendor.count("POST /api/missed/log-lost-1") == 1
+    assert garden.stream() == [(garden.connection.created_at, None)]
+
+
+def test_the_gap_is_closed_by_the_delivery_itself():
+    """Nobody has to look at the log again before the ledger knows."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.miss("lost-2")
+    garden.maintain()
+    garden.deliver(created(), "lost-1")
+    assert [one.reference for one in garden.world.gaps(garden.connection)] == ["lost-2"]
+
+
+def test_a_limit_keeps_no_loss_from_being_shown():
+    """All are on record though the vendor wants a pause between its repetitions, which is no trouble of the connection."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.miss("lost-2")
+    garden.vendor.before = lambda request: answer(status=429) if "/missed/" in request.url else None
+    garden.maintain()
+    assert (len(garden.gaps()), garden.error) == (2, None)
+    assert garden.vendor.count("POST /api/missed/log-lost-2") == 0
+    garden.vendor.before = lambda request: None
+    assert garden.next_at - garden.now < AUDIT_EVERY / 2
+    garden.go_on()
+    assert garden.vendor.count("POST /api/missed/log-lost-2") == 1
+
+
+def test_a_read_closes_what_was_missed():
+    """Where it does not come again, the next sync makes up for it, if it shows such things."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.miss("lost-2", event="item.changed")
+    garden.miss("lost-3", event=None)
+    garden.maintain()
+    assert sorted(family for family, _, _ in garden.gaps()) == [ALL_FAMILIES, "items", "states"]
+    garden.read()
+    assert sorted(family for family, _, _ in garden.gaps()) == [ALL_FAMILIES, "states"]
+
+
+def test_what_a_read_has_shown_was_not_missed():
+    """A delivery that got lost before the last sync is on record, as closed; the vendor is asked for it all the same."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=10)
+    garden.miss(ago=timedelta(minutes=3))
+    garden.read()
+    garden.maintain()
+    assert garden.gaps() == []
+    assert [one.closed_by for one in garden.world.gaps(garden.connection, is_open=False)] == [CoveragePath.SYNC]
+
+
+def test_what_is_on_its_way_or_has_come_is_not_missed():
+    """The vendor's log shows late what it delivers."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.deliver(created(1), "came")
+    garden.miss("came")
+    garden.miss("late", ago=ON_ITS_WAY / 2)
+    garden.maintain()
+    assert garden.gaps(is_open=False) == []
+    garden.go_on()
+    assert len(garden.gaps(is_open=False)) == 1
+
+
+def test_nothing_in_the_log_is_looked_at_too_late():
+    """Whatever the vendor notes between two looks, even about what was before them, is found."""
+    garden = Garden(**LOGGED)
+    for number in range(5):
+        garden.go_on()
+        garden.miss(f"lost-{number}", ago=timedelta(minutes=45))
+    garden.go_on()
+    assert len(garden.world.gaps(garden.connection, is_open=False)) == 5
+
+
+def test_a_vendor_that_will_not_send_again_is_no_trouble():
+    """The gap stays open for the sync, and the subscription counts as proven."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.miss()
+    garden.vendor.before = lambda request: answer(status=422) if "/missed/" in request.url else None
+    garden.maintain()
+    assert (len(garden.gaps()), garden.error, garden.active.checked_at) == (1, None, garden.now)
+
+
+# --- whatever happens ------------------------------------------------------------------------------------------------
+
+
+def crash(*args):
+    yield from ()
+    raise KeyError("a bug in the package")
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "before"),
+    [
+        ({}, lambda request: answer(status=500)),
+        ({}, lambda request: answer(status=429)),
+        ({}, lambda request: answer(status=401)),
+        ({"probe": crash}, None),
+        ({"targets": crash}, None),
+        (LOGGED, lambda request: answer({"not": "a list"})),
+    ],
+)
+def test_there_is_always_a_next_look(subscriptions, before):
+    """Whatever the vendor or its package does, the subscriptions are looked at again within hours."""
+    garden = Garden()
+    garden.world.connectors.providers._providers["acme"] = make_acme(subscriptions=subscriptions)
+    garden.vendor.before = before or (lambda request: None)
+    for _ in range(3):
+        garden.go_on()
+        garden.go_on()
+        assert timedelta(0) < garden.next_at - garden.now <= REST * 1.2
+
+
+def test_a_lost_database_leaves_the_schedule_entry():
+    """Even when nothing can be written, the tick has made the next one."""
+    garden = Garden(probe=probe)
+
+    class Broken:
+        def __call__(self):
+            raise InfrastructureError("The database is gone.")
+
+    tasks = garden.world.connectors.tasks
+    maintenance = attrs.evolve(tasks.maintenance, unit_of_work=Broken())
+    garden.world.connectors = attrs.evolve(
+        garden.world.connectors, tasks=attrs.evolve(tasks, maintenance=maintenance, time_slice=timedelta(0))
+    )
+    garden.world.clock.advance(garden.next_at - garden.now)
+    garden.world.tick()
+    garden.world.work()
+    assert garden.next_at > garden.now
+    assert len(garden.world.tasks()) == 1  # put back
+
+
+def test_a_bug_with_one_does_not_hinder_the_others(caplog):
+    """A probe that crashes keeps no other subscription from being renewed, and no target from being subscribed."""
+
+    def probing(app, connection, subscription):
+        yield from crash()
+
+    garden = Garden(boxes=["x", "y"], probe=probing, **EXPIRING)
+    with garden.world.uow() as uow:
+        x = next(one for one in garden.world.subscriptions(garden.connection) if one.target == "x")
+        uow.subscriptions.save(attrs.evolve(x, expires_at=None))
+    garden.vendor.targets = ["x", "y", "z"]
+    garden.world.clock.advance(LIFETIME * 0.7)
+    garden.maintain()
+    assert garden.statuses("y") == ["ended", "active"]
+    assert garden.statuses("z") == ["active"]
+    assert garden.error == f"{WEBHOOK_TROUBLE}internal error: KeyError"
+    assert "subscription_maintenance_crashed" in caplog.text
+
+
+def test_a_dead_grant_is_told(caplog):
+    """The connection wants its user; nothing is broken in the ledger, because the hook may still deliver."""
+    garden = Garden(probe=probe)
+    garden.world.later(hours=2)
+    garden.vendor.kill()
+    garden.maintain()
+    assert garden.world.reload(garden.connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    assert (garden.gaps(), garden.statuses()) == ([], ["active"])
+
+
+def test_a_connection_that_ends_meanwhile_stays_ended():
+    """What the look has found is not written over a disconnect."""
+    garden = Garden(probe=probe)
+    garden.world.later(hours=2)
+
+    def end(request):
+        if request.method == "GET" and "/hooks/" in request.url:
+            garden.vendor.before = lambda request: None
+            garden.world.connectors.disconnect.end_connection(TENANT, garden.connection.id)
+
+    garden.vendor.before = end
+    garden.maintain()
+    assert garden.world.reload(garden.connection).status is ConnectionStatus.REVOKED
+    assert (garden.statuses(), garden.vendor.hooks) == (["ended"], {})
+    assert [one for one in garden.gaps() if one[2] is None] == []
+    assert garden.world.entry(garden.connection.id, TaskKind.MAINTAIN) is None
+
+
+@pytest.mark.parametrize("reason", ["disabled", "no webhooks"])
+def test_where_there_is_nothing_to_look_after_nobody_is_asked(reason):
+    """A connection that does not work, or whose vendor cannot be told, is only looked at again."""
+    garden = Garden()
+    if reason == "disabled":
+        with garden.world.uow() as uow:
+            uow.connections.save(garden.connection.moved_to(ConnectionStatus.DISABLED, at=garden.now))
+    else:
+        bare = attrs.evolve(garden.world.acme, webhooks=None)
+        garden.world.connectors.providers._providers["acme"] = bare
+    garden.maintain()
+    assert garden.vendor.log == []
+    assert garden.next_at > garden.now

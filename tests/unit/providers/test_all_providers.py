@@ -1,0 +1,218 @@
+"""What holds for every package, whoever built it."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import connectors.domain.providers as packages
+from connectors.domain.model.http import origin_of
+from connectors.domain.model.kinds import MEANINGS
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.secret import Secret
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.contract import AuthorizationParams
+from connectors.domain.providers.registry import BUILT_IN, installed_providers
+
+ROOMS = Path(packages.__file__).parent
+PROVIDERS = {provider.slug: provider for provider in BUILT_IN}
+OURS = ["github", "slack", "jira", "google-drive", "google-calendar", "gmail", "zoho-cliq", "zoho-mail"]
+SET_UP_BY_HAND = {"slack", "jira", "gmail", "zoho-cliq", "zoho-mail"}
+"""Jira and Gmail subscribe by themselves, once an app is shared and a topic is there."""
+FORBIDDEN = {
+    *("requests", "requests_oauthlib", "oauthlib", "urllib3", "httpx", "aiohttp", "http", "socket", "ssl", "asyncio"),
+    *("flask", "werkzeug", "click", "rich", "sqlalchemy", "psycopg", "alembic", "procrastinate"),
+    *("os", "subprocess", "pathlib", "shutil", "tempfile", "threading", "time", "random", "secrets", "uuid", "logging"),
+}
+"""Input and output, chance, the clock and threads: a package has none of them."""
+HARMLESS = {"http.HTTPStatus"}
+BASE = "https://vendor.internal.example:8443/base"
+SHARED = {"google_drive": "_google", "google_calendar": "_google", "gmail": "_google"} | dict.fromkeys(
+    ("zoho_cliq", "zoho_mail"), "_zoho"
+)
+
+by_slug = pytest.mark.parametrize("slug", PROVIDERS)
+
+
+def room_of(slug):
+    """The package's folder."""
+    return ROOMS / slug.replace("-", "_")
+
+
+def readme_of(slug):
+    """What the package says of itself."""
+    return (room_of(slug) / "README.md").read_text()
+
+
+def app_of(slug, **changes):
+    """A registration at the provider."""
+    return ProviderApp(provider=PROVIDERS[slug].slug, client_id="client", client_secret=Secret("secret"), **changes)
+
+
+def test_all_eight_are_here():
+    """The slugs are those that Core knows, and other distributions only add to them."""
+    assert list(PROVIDERS) == OURS
+    assert installed_providers().slugs()[: len(OURS)] == tuple(OURS)
+
+
+# --- what it says of itself --------------------------------------------------------------------------------------------
+
+
+@by_slug
+def test_readme(slug):
+    """A README names the vendor's pages that the package rests on, tells how reading goes, and what only push shows."""
+    text = readme_of(slug)
+    headings = " | ".join(line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#"))
+    assert text.startswith("# ")
+    assert re.search(r"pages|rests on|\[.*\]\(https://", text)
+    assert vendor_pages(text) != set()
+    assert re.search(r"order walked|reading|how it works", headings)
+    # In a section, in a sentence, or in the column of a table that says whether reading sees it.
+    shown = r"only push|push only|only a read in between \(push\)|\| reading sees it \||\| push \| reading \|"
+    assert re.search(shown, text, re.IGNORECASE)
+
+
+def vendor_pages(text):
+    """The hosts of the vendor's documentation that a README names."""
+    known = r"docs\.github\.com|(?:docs|api)\.slack\.(?:com|dev)|developer\.atlassian\.com|developers\.google\.com"
+    return set(re.findall(rf"{known}|(?:www\.)?zoho\.com/\w+", text))
+
+
+@by_slug
+def test_names(slug):
+    """Name, description and homepage are there for people to read."""
+    provider = PROVIDERS[slug]
+    assert provider.name[0].isupper()
+    assert provider.description.endswith(".")
+    assert provider.homepage.startswith("https://")
+
+
+@by_slug
+def test_scopes(slug):
+    """Each scope is asked once and for a reason; something is asked by default."""
+    scopes = PROVIDERS[slug].oauth.scopes
+    assert len({scope.name for scope in scopes}) == len(scopes)
+    assert all(len(scope.reason) > 10 for scope in scopes)
+    assert any(scope.default for scope in scopes)
+
+
+@by_slug
+def test_kinds(slug):
+    """Every kind that is declared is in the vocabulary, and every kind that the package's code names is declared."""
+    provider = PROVIDERS[slug]
+    assert provider.kinds
+    assert provider.kinds <= set(MEANINGS)
+    assert named_kinds(room_of(slug)) <= provider.kinds
+
+
+def named_kinds(folder):
+    """The kinds that a package's code mentions: it cannot emit others."""
+    return {
+        SignalKind[node.attr]
+        for path in folder.glob("*.py")
+        for node in nodes_of(path)
+        if isinstance(node, ast.Attribute) and node.attr in SignalKind.__members__
+    }
+
+
+# --- where it goes -----------------------------------------------------------------------------------------------------
+
+
+@by_slug
+def test_hosts(slug):
+    """At the vendor only https hosts are called, by name and default port; with a base URL, only that."""
+    origins = PROVIDERS[slug].allowed_origins(app_of(slug))
+    assert origins
+    assert all(re.fullmatch(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+", origin) for origin in origins)
+    assert PROVIDERS[slug].allowed_origins(app_of(slug, base_url=BASE)) == {origin_of(BASE)}
+
+
+@by_slug
+@pytest.mark.parametrize("base", [None, BASE, f"{BASE}/"])
+def test_authorize_url(slug, base):
+    """The user is sent to the vendor, with our state and redirect URI and without a secret."""
+    provider, app = PROVIDERS[slug], app_of(slug, base_url=base)
+    params = AuthorizationParams(
+        state="st&te=/?", redirect_uri="https://core.example/cb?a=1&b=2", scopes=("a", "b"), code_challenge="c" * 43
+    )
+    url = provider.oauth.authorize_url(app, params)
+    assert url.startswith("https://" if base is None else f"{BASE}/")
+    assert "//" not in url.removeprefix("https://").partition("?")[0]
+    assert "st%26te%3D%2F%3F" in url
+    assert "https%3A%2F%2Fcore.example%2Fcb%3Fa%3D1%26b%3D2" in url
+    assert app.client_secret.reveal() not in url
+
+
+@by_slug
+def test_token_endpoint(slug):
+    """Code and secret go to a host of the allow-list, below the base URL where there is one."""
+    provider = PROVIDERS[slug]
+    for base in (None, BASE, f"{BASE}/"):
+        app = app_of(slug, base_url=base)
+        url = provider.oauth.token_endpoint(app, {}).url
+        assert origin_of(url) in provider.allowed_origins(app)
+        assert base is None or url.startswith(f"{BASE}/")
+
+
+# --- webhooks ------------------------------------------------------------------------------------------------------------
+
+
+@by_slug
+def test_manual_setup(slug):
+    """Where nothing can be subscribed to, a person is told what to do, with a place for the URL; elsewhere only where a
+    person has to act all the same."""
+    webhooks = PROVIDERS[slug].webhooks
+    assert (webhooks.manual_setup is not None) == (slug in SET_UP_BY_HAND)
+    assert webhooks.subscriptions is not None or webhooks.manual_setup is not None
+    assert webhooks.manual_setup is None or "{webhook_url}" in webhooks.manual_setup
+
+
+@by_slug
+def test_proofs_are_not_stored(slug):
+    """The headers that prove a delivery are dropped before it is stored."""
+    secret = PROVIDERS[slug].webhooks.secret_headers
+    assert secret
+    assert all(name == name.lower() for name in secret)
+
+
+# --- how it is built -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def nodes_of(path):
+    """All of a module's syntax tree."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+def imported_by(path):
+    """Every name that a module imports, with what it takes from it."""
+    for node in nodes_of(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sorted(ROOMS.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOMS)))
+def test_no_room_does_anything_itself(path):
+    """No module of the packages can open a socket, read the clock, roll dice or touch a file."""
+    imported = set(imported_by(path)) - HARMLESS
+    if path.name == "registry.py":
+        imported.discard("importlib.metadata.entry_points")
+    assert {name for name in imported if name.partition(".")[0] in FORBIDDEN} == set()
+    calls = {node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)}
+    assert calls.isdisjoint({"utcnow", "today", "urandom"})
+    assert "datetime.now(" not in path.read_text()
+
+
+@by_slug
+def test_rooms_do_not_know_each_other(slug):
+    """A package can be read, and deleted, by itself: it imports no other, save what its family shares."""
+    home = f"connectors.domain.providers.{room_of(slug).name}"
+    family = f"connectors.domain.providers.{SHARED.get(room_of(slug).name, room_of(slug).name)}"
+    for path in room_of(slug).rglob("*.py"):
+        for name in imported_by(path):
+            if name.startswith("connectors.domain.providers.") and "providers.contract" not in name:
+                assert name.startswith((home, family)), (path.name, name)
