@@ -18,7 +18,8 @@ or beside your own program: ``python -m connectors_sandbox --port 9100``, then s
 
 Adding a provider
 -----------------
-A provider is one package ``connectors_sandbox/<name>/``, served below ``/<name>``; its ``__init__`` exposes two functions:
+A provider is one package ``connectors_sandbox/<name>/``, served below ``/<name>``. Its ``__init__`` exposes two
+functions:
 
 ``create_world(core: SandboxCore) -> World``
     The state: users, tokens, items. It fits `core.World`: `describe()` for the index page and `actions()`, the methods
