@@ -9,7 +9,7 @@ from procrastinate.testing import InMemoryConnector
 
 from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME, TICK_TASK, create_queue_app
 from connectors.adapters.procrastinate.worker import LOST_AFTER, QueueWorker
-from connectors.domain.model.tasks import Task
+from connectors.domain.model.tasks import TaskKind
 from tests.support.builders import TENANT, make_id
 
 SUBJECT = make_id()
@@ -40,7 +40,7 @@ def test_what_was_given_to_us_and_got_lost(name):
         assert worker._at_work == set()
 
     asyncio.run(story())
-    assert requeued == ([(Task.SYNC, TENANT, UUID(int=SUBJECT.int))] if name == TASK_NAME else [])
+    assert requeued == ([(TaskKind.SYNC, TENANT, UUID(int=SUBJECT.int))] if name == TASK_NAME else [])
 
 
 def test_what_is_worked_on_is_not_lost():

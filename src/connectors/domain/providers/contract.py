@@ -309,7 +309,7 @@ class Family:
 
     name: str
     """In the plural, as people call them: `issues`."""
-    kinds: frozenset[SignalKind]
+    kinds: frozenset[SignalKind] = frozenset()
     events: frozenset[str] = frozenset()
     """The vendor's names of the webhook events that tell of it, with or without their action: `issues`."""
     is_pushed: bool = True

@@ -1,0 +1,72 @@
+"""Tables of event rules: one row an event. Families, subscribed events and documentation are derived from the rows."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.contract import Family
+
+P = TypeVar("P")
+
+
+@attrs.frozen(kw_only=True)
+class EventRule(Generic[P]):
+    """How one of a vendor's webhook events becomes signals."""
+
+    family: str
+    """The family that accounts for it."""
+    kinds: frozenset[SignalKind]
+    """Every kind that it can become."""
+    payload: type[P]
+    """The class that its payload is read as."""
+    make: Callable[..., Any]
+    """Makes its signals from the payload that was read. Each provider package says what else it is called with."""
+    subscribed_as: tuple[str, ...] = ()
+    """The names under which the vendor offers it; empty: its own name up to the first dot."""
+
+
+Rules = Mapping[str, EventRule[Any]]
+"""The vendor's name of the event, with its action where it has one → its rule."""
+
+
+def subscribed_events(rules: Rules) -> tuple[str, ...]:
+    """What to subscribe to at the vendor so that every event of the table arrives: each name once, in table order."""
+    return tuple(
+        dict.fromkeys(
+            name for event, rule in rules.items() for name in rule.subscribed_as or (event.partition(".")[0],)
+        )
+    )
+
+
+def kinds_of(rules: Rules) -> frozenset[SignalKind]:
+    """Every kind that the table's events can become."""
+    return frozenset(kind for rule in rules.values() for kind in rule.kinds)
+
+
+def derive_families(rules: Rules, *families: Family) -> tuple[Family, ...]:
+    """The families, with the kinds and events of their rows added to their own.
+
+    Args:
+        rules: the table.
+        families: each with its name and with what reading shows of it; kinds and events that no row tells of stay.
+
+    Raises:
+        ValueError: a row names a family that is not among them, or a family has no kinds.
+    """
+    unknown = {rule.family for rule in rules.values()} - {family.name for family in families}
+    if unknown:
+        raise ValueError(f"rows of families that are not listed: {', '.join(sorted(unknown))}")
+    derived = tuple(
+        attrs.evolve(
+            family,
+            kinds=family.kinds | {kind for rule in rules.values() if rule.family == family.name for kind in rule.kinds},
+            events=family.events | {event for event, rule in rules.items() if rule.family == family.name},
+        )
+        for family in families
+    )
+    empty = [family.name for family in derived if not family.kinds]
+    if empty:
+        raise ValueError(f"families without kinds: {', '.join(empty)}")
+    return derived
