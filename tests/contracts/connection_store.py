@@ -15,7 +15,13 @@ class ConnectionStoreContract(Hole):
         """Every field survives, instants to the microsecond."""
         account = make_account(url="https://acme.example", metadata={"email": "Lee@acme.example", "n": [1, None]})
         connection = make_connection(
-            account=account, scopes=("repo", "user"), expires_at=NOW, metadata={"repositories": ["a"]}, last_error="x"
+            account=account,
+            scopes=("repo", "user"),
+            expires_at=NOW,
+            metadata={"repositories": ["a"]},
+            sync_error="x",
+            webhook_error="y",
+            end_error="z",
         )
         with unit_of_work() as work:
             assert work.connections.save(connection) == connection

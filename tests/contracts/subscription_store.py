@@ -44,8 +44,6 @@ class SubscriptionStoreContract(Hole):
                 work.subscriptions.save(subscription)
             assert work.subscriptions.list_candidates(TENANT, GITHUB, "7") == [pending, named]
             assert work.subscriptions.list_candidates(TENANT, GITHUB, None) == [pending]
-            found = work.subscriptions.list_by_external_id(GITHUB, "7")
-            assert [item.tenant_id for item in found] == [OTHER_TENANT, TENANT]
 
     def test_expiring(self, unit_of_work):
         """Active ones that expire before an instant are listed, soonest first, across tenants."""

@@ -39,7 +39,7 @@ def open_queue(url):
 def _task(job):
     told = job.task_kwargs
     return QueuedTask(
-        task=TaskKind(told["task"]),
+        kind=TaskKind(told["task"]),
         tenant_id=TenantId(UUID(told["tenant_id"])),
         subject_id=UUID(told["subject_id"]),
         priority=job.priority,

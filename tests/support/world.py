@@ -68,7 +68,7 @@ class World:
 
     def grants(self):
         with self.uow() as uow:
-            return uow.grants.list_sealed()
+            return [row.grant for row in uow.grants._rows.values()]
 
     def subscriptions(self, connection):
         with self.uow() as uow:

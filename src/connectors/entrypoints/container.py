@@ -9,6 +9,7 @@ from connectors.domain.flows.connections.connect import ConnectFlow, ConnectSett
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
 from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.flows.provider_access.session import ProviderAccess
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.concurrency import Concurrency, ConcurrencySettings
 from connectors.domain.flows.reading.coverage import CoverageFlow, Ledger
@@ -19,7 +20,7 @@ from connectors.domain.flows.reading.schedule import ScheduleFlow, Scheduler, Sc
 from connectors.domain.flows.signals.queries import QueryFlow
 from connectors.domain.flows.signals.statistics import StatisticsFlow
 from connectors.domain.flows.webhooks.ingest import IngestFlow
-from connectors.domain.flows.webhooks.renewing import RenewFlow
+from connectors.domain.flows.webhooks.missed_deliveries import MissedDeliveries
 from connectors.domain.flows.webhooks.signing_keys import SigningKeyCache
 from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
@@ -73,6 +74,16 @@ class Container(containers.DeclarativeContainer):
         telemetry=telemetry,
         lease_lifetime=lease_lifetime,
     )
+    access = providers.Singleton(
+        ProviderAccess,
+        unit_of_work=unit_of_work,
+        converser=converser,
+        keeper=keeper,
+        clock=clock,
+        telemetry=telemetry,
+        providers=registry,
+        apps=apps,
+    )
     ledger = providers.Singleton(Ledger, clock=clock, entropy=entropy)
     scheduler = providers.Singleton(Scheduler, clock=clock, entropy=entropy, settings=schedule_settings)
     jobs = providers.Singleton(SyncJobs, unit_of_work=unit_of_work, clock=clock, entropy=entropy, providers=registry)
@@ -89,7 +100,6 @@ class Container(containers.DeclarativeContainer):
         Subscriber,
         unit_of_work=unit_of_work,
         vault=vault,
-        converser=converser,
         clock=clock,
         entropy=entropy,
         public_url=public_url,
@@ -98,11 +108,11 @@ class Container(containers.DeclarativeContainer):
         DisconnectFlow,
         unit_of_work=unit_of_work,
         converser=converser,
+        access=access,
         keeper=keeper,
         subscriber=subscriber,
         clock=clock,
         providers=registry,
-        apps=apps,
         jobs=jobs,
         ledger=ledger,
     )
@@ -113,6 +123,7 @@ class Container(containers.DeclarativeContainer):
         vault=vault,
         token_endpoint=token_endpoint,
         converser=converser,
+        access=access,
         keeper=keeper,
         subscriber=subscriber,
         clock=clock,
@@ -123,15 +134,6 @@ class Container(containers.DeclarativeContainer):
         jobs=jobs,
         scheduler=scheduler,
         ledger=ledger,
-    )
-    renew = providers.Singleton(
-        RenewFlow,
-        unit_of_work=unit_of_work,
-        subscriber=subscriber,
-        keeper=keeper,
-        clock=clock,
-        providers=registry,
-        apps=apps,
     )
     signing_keys = providers.Singleton(SigningKeyCache, converser=converser, clock=clock)
     verifier = providers.Singleton(DeliveryVerifier, vault=vault, clock=clock, entropy=entropy, apps=apps)
@@ -175,29 +177,25 @@ class Container(containers.DeclarativeContainer):
     sync = providers.Singleton(
         SyncFlow,
         unit_of_work=unit_of_work,
-        converser=converser,
-        keeper=keeper,
+        access=access,
         clock=clock,
         entropy=entropy,
         providers=registry,
-        apps=apps,
         pages=pages,
         concurrency=concurrency,
         scheduler=scheduler,
         telemetry=telemetry,
     )
+    missed_deliveries = providers.Singleton(MissedDeliveries, unit_of_work=unit_of_work, ledger=ledger)
     maintenance = providers.Singleton(
         SubscriptionMaintenance,
         unit_of_work=unit_of_work,
         subscriber=subscriber,
-        converser=converser,
-        keeper=keeper,
+        access=access,
+        missed_deliveries=missed_deliveries,
         ledger=ledger,
         scheduler=scheduler,
         clock=clock,
-        telemetry=telemetry,
-        providers=registry,
-        apps=apps,
     )
     coverage = providers.Singleton(CoverageFlow, unit_of_work=unit_of_work, providers=registry)
     statistics = providers.Singleton(StatisticsFlow, unit_of_work=unit_of_work, clock=clock)
@@ -216,7 +214,6 @@ class Container(containers.DeclarativeContainer):
         apps=apps,
         connect=connect,
         disconnect=disconnect,
-        renew=renew,
         ingest=ingest,
         webhook_secrets=webhook_secrets,
         connection_settings=connection_settings,

@@ -16,7 +16,6 @@ from connectors.domain.flows.reading.schedule import ScheduleFlow
 from connectors.domain.flows.signals.queries import QueryFlow
 from connectors.domain.flows.signals.statistics import StatisticsFlow
 from connectors.domain.flows.webhooks.ingest import IngestFlow
-from connectors.domain.flows.webhooks.renewing import RenewFlow
 from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
 from connectors.domain.flows.webhooks.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
@@ -54,8 +53,6 @@ class Connectors:
     """Authorize, complete, refresh."""
     disconnect: DisconnectFlow
     """End connections, erase tenants."""
-    renew: RenewFlow
-    """Keep webhook subscriptions from lapsing."""
     ingest: IngestFlow
     """Accept and replay webhooks."""
     webhook_secrets: WebhookSecretFlow
@@ -69,7 +66,7 @@ class Connectors:
     sync: SyncFlow
     """Run one such read here and now, instead of leaving it to a worker."""
     maintenance: SubscriptionMaintenance
-    """Look after webhook subscriptions."""
+    """Maintain webhook subscriptions: renew, probe, retry."""
     coverage: CoverageFlow
     """What is proven complete, and where something may be missing."""
     schedule: ScheduleFlow

@@ -162,10 +162,6 @@ class GrantStore(Protocol):
         """End the lease without a new pair. `attempt_settled`: the vendor answered, so the outcome is known."""
         ...
 
-    def list_sealed(self) -> Sequence[Grant]:
-        """Across tenants: all grants. For key rotation and idle refresh."""
-        ...
-
 
 class AuthorizationRequestStore(Protocol):
     """Pending authorizations. A store with two verbs: issue and consume."""
@@ -210,10 +206,6 @@ class SubscriptionStore(Protocol):
     ) -> Sequence[Subscription]:
         """Whose secret a delivery may be signed with: the tenant's subscriptions that the external id names, and those
         still PENDING (their first delivery can come before the provider's answer). ENDED ones are not among them."""
-        ...
-
-    def list_by_external_id(self, provider: ProviderSlug, external_id: str) -> Sequence[Subscription]:
-        """Across tenants: every subscription that a provider calls so, the ended ones left out."""
         ...
 
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:

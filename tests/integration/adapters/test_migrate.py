@@ -174,6 +174,48 @@ def test_a_database_of_the_first_version_comes_along(fresh_engine):
         assert work.queue.put(make_task()) is Recorded.NEW
 
 
+@pytest.mark.parametrize(
+    ("status", "grant_id", "last_error", "errors"),
+    [
+        ("active", "grant", "The provider is down.", ("The provider is down.", None, None)),
+        ("active", "grant", "Webhooks: No right: ask", (None, "No right: ask", None)),
+        ("revoked", None, "revocation: refused", (None, None, "revocation: refused")),
+        ("active", "grant", None, (None, None, None)),
+    ],
+)
+def test_errors_go_into_columns_of_their_own(fresh_engine, status, grant_id, last_error, errors):
+    """What was one text is told apart: of reading, of webhooks, of the end. A downgrade puts it together again."""
+    alembic(fresh_engine, "upgrade", "0002")
+    alive, grant = make_id(), make_id()
+    with fresh_engine.begin() as connection:
+        connection.execute(text("INSERT INTO tenants VALUES (:tenant, :now)"), {"tenant": TENANT, "now": NOW})
+        connection.execute(
+            text(
+                """
+                INSERT INTO connections (tenant_id, id, provider, account_id, account_name, account_metadata, grant_id,
+                                         status, scopes, metadata, last_error, created_at, updated_at)
+                VALUES (:tenant, :id, 'github', 'a', 'octo', '{}', :grant, :status, '{}', '{}', :error, :now, :now)
+                """
+            ),
+            {
+                "tenant": TENANT,
+                "id": alive,
+                "grant": grant if grant_id else None,
+                "status": status,
+                "error": last_error,
+                "now": NOW,
+            },
+        )
+    assert migrate.upgrade(fresh_engine)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        kept = work.connections.get(TENANT, alive)
+        assert (kept.sync_error, kept.webhook_error, kept.end_error) == errors
+        assert kept.last_error == last_error
+    alembic(fresh_engine, "downgrade", "0002")
+    with fresh_engine.connect() as connection:
+        assert connection.scalar(text("SELECT last_error FROM connections")) == last_error
+
+
 def test_a_downgraded_database_comes_back(fresh_engine):
     """Taken back to the first version and up again, everything is there, the queue with its tasks included."""
     migrate.upgrade(fresh_engine)
@@ -241,5 +283,5 @@ def test_a_connection_that_died_in_the_pool_is_replaced(postgres_url, postgres_e
     with postgres_engine.connect() as other:
         other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     with postgres_unit_of_work(engine, ProcrastinateJobQueue)() as work:
-        assert list(work.grants.list_sealed()) == []
+        assert work.tenants.find(TENANT) is None
     engine.dispose()

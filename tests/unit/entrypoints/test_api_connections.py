@@ -62,8 +62,9 @@ def open_gap(world, connection, families, **changes):
     ("changes", "health"),
     [
         ({}, "healthy"),
-        ({"last_error": "The provider is down."}, "degraded"),
-        ({"status": ConnectionStatus.REAUTHORIZATION_REQUIRED, "last_error": "No."}, "needs_user"),
+        ({"sync_error": "The provider is down."}, "degraded"),
+        ({"webhook_error": "No right."}, "degraded"),
+        ({"status": ConnectionStatus.REAUTHORIZATION_REQUIRED, "sync_error": "No."}, "needs_user"),
         ({"status": ConnectionStatus.DISABLED}, "off"),
         ({"status": ConnectionStatus.REVOKED}, "off"),
     ],

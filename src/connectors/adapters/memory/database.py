@@ -91,7 +91,6 @@ class MemoryDatabase:
             indexes={
                 "connection": lambda row: (row.tenant_id, row.connection_id),
                 "provider": lambda row: (row.tenant_id, row.provider),
-                "external": lambda row: (row.provider, row.external_id),
             },
         )
         self.deliveries: Table[tuple[UUID, UUID], WebhookDelivery] = Table(

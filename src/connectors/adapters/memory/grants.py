@@ -1,6 +1,5 @@
 """Grants and their refresh leases in memory."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
@@ -113,10 +112,6 @@ class MemoryGrantStore:
         if row is not None:
             grant = attrs.evolve(row.grant, refresh_attempted_at=None) if attempt_settled else row.grant
             self._put(GrantRow(grant, row.fencing_token))
-
-    def list_sealed(self) -> Sequence[Grant]:
-        """See `GrantStore.list_sealed`."""
-        return sorted((row.grant for row in self._rows.values()), key=lambda grant: (grant.created_at, grant.id))
 
     def _find_row(self, tenant_id: TenantId, provider: ProviderSlug, grant_key: str) -> GrantRow | None:
         return next(iter(self._rows.find("key", (tenant_id, provider, grant_key))), None)

@@ -51,11 +51,6 @@ class MemorySubscriptionStore:
             or (row.status is not SubscriptionStatus.ENDED and named is not None and row.external_id == named)
         )
 
-    def list_by_external_id(self, provider: ProviderSlug, external_id: str) -> Sequence[Subscription]:
-        """See `SubscriptionStore.list_by_external_id`."""
-        rows = self._rows.find("external", (provider, key_text(external_id)))
-        return _oldest_first(row for row in rows if row.status is not SubscriptionStatus.ENDED)
-
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:
         """See `SubscriptionStore.list_expiring`."""
         due = [

@@ -147,7 +147,9 @@ def _values(connection: Connection) -> dict[str, Any]:
         "expires_at": connection.expires_at,
         "metadata": connection.metadata,
         "last_synced_at": connection.last_synced_at,
-        "last_error": connection.last_error,
+        "sync_error": connection.sync_error,
+        "webhook_error": connection.webhook_error,
+        "end_error": connection.end_error,
         "created_at": connection.created_at,
         "updated_at": connection.updated_at,
     }
@@ -168,7 +170,9 @@ def _read(row: Row[Any]) -> Connection:
         expires_at=row.expires_at,
         metadata=row.metadata,
         last_synced_at=row.last_synced_at,
-        last_error=row.last_error,
+        sync_error=row.sync_error,
+        webhook_error=row.webhook_error,
+        end_error=row.end_error,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

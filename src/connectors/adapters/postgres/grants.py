@@ -4,7 +4,6 @@ The lease lives in the grant's row. Taking it is one UPDATE whose WHERE fails wh
 fencing token that it returns must still be the row's when its holder writes.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -145,10 +144,6 @@ class PostgresGrantStore:
         """See `GrantStore.release`."""
         statement = update(grants).where(_held(tenant_id, lease)).values(leased_until=None)
         self._transaction.run(statement.values(refresh_attempted_at=None) if attempt_settled else statement)
-
-    def list_sealed(self) -> Sequence[Grant]:
-        """See `GrantStore.list_sealed`."""
-        return [_read(row) for row in self._transaction.all(select(grants).order_by(_T.created_at, _T.id))]
 
 
 def _held(tenant_id: TenantId, lease: RefreshLease) -> ColumnElement[bool]:

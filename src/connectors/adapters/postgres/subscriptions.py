@@ -78,14 +78,6 @@ class PostgresSubscriptionStore:
             )
         )
 
-    def list_by_external_id(self, provider: ProviderSlug, external_id: str) -> Sequence[Subscription]:
-        """See `SubscriptionStore.list_by_external_id`."""
-        return self._oldest_first(
-            select(subscriptions).where(
-                _T.provider == provider, _T.external_id == external_id, _T.status != SubscriptionStatus.ENDED
-            )
-        )
-
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:
         """See `SubscriptionStore.list_expiring`."""
         statement = select(subscriptions).where(_T.status == SubscriptionStatus.ACTIVE, _T.expires_at < before)

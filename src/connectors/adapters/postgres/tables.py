@@ -109,7 +109,9 @@ connections = Table(
     _at("expires_at", nullable=True),
     _json("metadata"),
     _at("last_synced_at", nullable=True),
-    _text("last_error", nullable=True),
+    _text("sync_error", nullable=True),
+    _text("webhook_error", nullable=True),
+    _text("end_error", nullable=True),
     _at("created_at"),
     _at("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
@@ -183,7 +185,6 @@ subscriptions = Table(
     Index("subscriptions_connection", "tenant_id", "connection_id", "created_at"),
     Index("subscriptions_named", "tenant_id", "provider", "external_id"),
     Index("subscriptions_pending", "tenant_id", "provider", postgresql_where=text("status = 'pending'")),
-    Index("subscriptions_external", "provider", "external_id"),
     Index("subscriptions_expiry", "status", "expires_at"),
 )
 

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from connectors.domain.model.schedule import LONGEST_INTERVAL
 from connectors.domain.model.secret import Secret
 
 PROVIDER_PLACEHOLDER = "{provider}"
@@ -135,8 +136,8 @@ def read_count(text: str, *, least: int = 1, most: int = 10**9) -> int:
 
 
 def read_seconds(text: str) -> timedelta:
-    """Whole seconds, at most a year."""
-    return timedelta(seconds=read_count(text, most=366 * 86_400))
+    """Whole seconds, at most as long as the longest interval."""
+    return timedelta(seconds=read_count(text, most=int(LONGEST_INTERVAL.total_seconds())))
 
 
 def read_days(text: str) -> timedelta:

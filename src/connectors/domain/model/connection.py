@@ -69,9 +69,20 @@ class Connection:
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
     """The package's own: chosen repositories, data centre. JSON values, no secrets."""
     last_synced_at: datetime | None = attrs.field(default=None, converter=optional_utc)
-    last_error: str | None = None
+    sync_error: str | None = None
+    """Why the last read failed; None once a read has succeeded."""
+    webhook_error: str | None = None
+    """Why events may not arrive; None once all webhook subscriptions work."""
+    end_error: str | None = None
+    """What the provider refused when the connection ended: removing a subscription, revoking the grant."""
     created_at: datetime = attrs.field(converter=utc)
     updated_at: datetime = attrs.field(converter=utc)
+
+    @property
+    def last_error(self) -> str | None:
+        """All errors in one text for people, or None."""
+        webhooks = None if self.webhook_error is None else f"Webhooks: {self.webhook_error}"
+        return "; ".join(error for error in (self.sync_error, webhooks, self.end_error) if error) or None
 
     def moved_to(self, status: ConnectionStatus, *, at: datetime, reason: str | None = None) -> "Connection":
         """The connection in another status.

@@ -30,5 +30,5 @@ def health_of(connection: Connection, *, has_open_gap: bool = False) -> Health:
         case ConnectionStatus.DISABLED | ConnectionStatus.REVOKED:
             return Health.OFF
         case ConnectionStatus.ACTIVE:
-            is_well = connection.last_error is None and not has_open_gap
+            is_well = connection.sync_error is None and connection.webhook_error is None and not has_open_gap
             return Health.HEALTHY if is_well else Health.DEGRADED

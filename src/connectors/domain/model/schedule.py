@@ -9,6 +9,12 @@ from connectors.domain.model.ids import UNROUTED, TenantId
 from connectors.domain.model.instant import utc
 from connectors.domain.model.tasks import TaskKind
 
+LEAST_INTERVAL = timedelta(minutes=1)
+"""The shortest interval between two reads of a connection, whoever asks for it."""
+
+LONGEST_INTERVAL = timedelta(days=366)
+"""The longest: a year, also a leap year."""
+
 SERVICE_TASKS = {
     TaskKind.SWEEP: timedelta(minutes=10),
     TaskKind.RETAIN: timedelta(hours=6),

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from connectors.domain.model.connection import Connection
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.instant import utc
 
@@ -167,6 +168,29 @@ class Signal:
     origin: Origin
     payload: Mapping[str, Any] | None = attrs.field(repr=False)
     """The provider's own object, whole; None where a list was asked for without payloads."""
+
+    @classmethod
+    def from_draft(
+        cls, draft: SignalDraft, owner: Connection, signal_id: SignalId, *, received_at: datetime, origin: Origin
+    ) -> "Signal":
+        """The draft as a signal of this connection, whichever path it came by."""
+        return cls(
+            id=signal_id,
+            tenant_id=owner.tenant_id,
+            connection_id=owner.id,
+            provider=owner.provider,
+            kind=draft.kind,
+            occurred_at=draft.occurred_at,
+            received_at=received_at,
+            title=draft.title,
+            url=draft.url,
+            actor=draft.actor,
+            subject=draft.subject,
+            container=draft.container,
+            dedupe_key=draft.dedupe_key,
+            origin=origin,
+            payload=draft.payload,
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -58,7 +58,7 @@ def renew_command(context: click.Context, within_hours: int, output: Output) -> 
     Workers do so by themselves. This is for services that run without one.
     """
     with open_connectors() as connectors:
-        renewals = connectors.renew.renew_due(timedelta(hours=within_hours))
+        renewals = connectors.maintenance.renew_expiring(timedelta(hours=within_hours))
     rows = [
         {
             "tenant_id": one.subscription.tenant_id,

@@ -7,11 +7,10 @@ from uuid import UUID
 import attrs
 from msgspec import Meta
 
-from connectors.domain.flows.connections.settings import LONGEST_INTERVAL
-from connectors.domain.flows.reading.schedule import LEAST_INTERVAL
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.idempotency import MAX_KEY_LENGTH
 from connectors.domain.model.paging import DEFAULT_LIMIT, MAX_LIMIT
+from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.sync import JobStatus, JobType, SyncMode
 from connectors.domain.model.webhook import DeliveryStatus

@@ -333,8 +333,8 @@ def test_a_missing_key_fails_the_job(floor):
             raise VaultError("There is no such key.")
 
     sync = floor.world.connectors.sync
-    keeper = attrs.evolve(sync.keeper, vault=Empty())
-    assert attrs.evolve(sync, keeper=keeper).run(TENANT, job.id).status is JobStatus.FAILED
+    access = attrs.evolve(sync.access, keeper=attrs.evolve(sync.access.keeper, vault=Empty()))
+    assert attrs.evolve(sync, access=access).run(TENANT, job.id).status is JobStatus.FAILED
     assert floor.world.job(job).error == "There is no such key."
 
 
@@ -352,7 +352,7 @@ def test_a_job_of_an_ended_connection_leaves_its_words_alone(floor):
     job = floor.ask(floor.ada)
     with floor.world.uow() as uow:
         ended = floor.ada.moved_to(ConnectionStatus.REVOKED, at=floor.world.clock.now())
-        uow.connections.save(attrs.evolve(ended, last_error="revocation: refused"))
+        uow.connections.save(attrs.evolve(ended, end_error="revocation: refused"))
     assert floor.run(job).status is JobStatus.FAILED
     assert floor.world.reload(floor.ada).last_error == "revocation: refused"
 

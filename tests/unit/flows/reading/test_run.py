@@ -6,7 +6,6 @@ import attrs
 import pytest
 
 from connectors.domain.flows.reading.run import MOST_FAILURES
-from connectors.domain.flows.webhooks.subscriptions import WEBHOOK_TROUBLE
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.errors import (
@@ -297,12 +296,17 @@ def test_a_crash_is_seen_on_the_job(world, caplog):
 
 
 def test_reading_says_nothing_of_webhooks(world):
-    """A finished walk does not hide that the connection is not told of events."""
+    """A finished run ends the sync error and leaves the webhook error; a failed one leaves it, too."""
     sync_run = SyncRun(world)
     with world.uow() as uow:
-        uow.connections.save(attrs.evolve(sync_run.connection, last_error=f"{WEBHOOK_TROUBLE}no right"))
+        uow.connections.save(attrs.evolve(sync_run.connection, webhook_error="no right", sync_error="Acme is down."))
     sync_run.run(sync_run.request())
-    assert world.reload(sync_run.connection).last_error == f"{WEBHOOK_TROUBLE}no right"
+    assert world.reload(sync_run.connection).last_error == "Webhooks: no right"
+    world.vendor.before = lambda request: answer(status=503)
+    sync_run.run(sync_run.request())
+    failed = world.reload(sync_run.connection)
+    assert (failed.sync_error, failed.webhook_error) == ("Acme answered 503.", "no right")
+    assert failed.last_error == "Acme answered 503.; Webhooks: no right"
 
 
 def test_a_rate_limit_says_until_when(world):

@@ -10,14 +10,12 @@ from connectors.domain.flows.reading.schedule import (
     BATCH,
     INTERVAL_SETTING,
     JITTER,
-    LEAST_INTERVAL,
-    LONGEST_INTERVAL,
     UNTOUCHED_FOR,
     ScheduleSettings,
 )
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, ProviderSlug
-from connectors.domain.model.schedule import SERVICE, SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL, SERVICE, SERVICE_TASKS, ScheduleEntry
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import DeliveryStatus

@@ -5,19 +5,19 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from connectors.domain.flows.webhooks.missed_deliveries import IN_FLIGHT
 from connectors.domain.flows.webhooks.subscription_maintenance import (
     AUDIT_EVERY,
-    ON_ITS_WAY,
+    IDLE_PAUSE,
     PROBE_EVERY,
-    REST,
     RETRY_BASE,
     RETRY_CAP,
     retry_pause,
 )
-from connectors.domain.flows.webhooks.subscriptions import WEBHOOK_TROUBLE
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause
 from connectors.domain.model.errors import InfrastructureError, ProviderUnavailableError
+from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.tasks import TaskKind
@@ -78,7 +78,7 @@ class Garden:
 
     @property
     def error(self):
-        return self.world.reload(self.connection).last_error
+        return self.world.reload(self.connection).webhook_error
 
     def stream(self):
         return self.world.proven(self.connection, CoveragePath.WEBHOOK)["states"]
@@ -87,7 +87,7 @@ class Garden:
         self.world.connectors.jobs.request(TENANT, self.connection.id, JobType.INCREMENTAL)
         self.world.work()
 
-    def miss(self, delivery_id="lost-1", event="item.created", ago=5 * ON_ITS_WAY):
+    def miss(self, delivery_id="lost-1", event="item.created", ago=5 * IN_FLIGHT):
         """The vendor's log has a delivery that never came."""
         at = rfc3339(self.now - ago)
         self.vendor.missed.append({"id": delivery_id, "log_id": f"log-{delivery_id}", "event": event, "at": at})
@@ -169,7 +169,7 @@ def test_a_renewal_that_fails_is_tried_until_it_lapses():
         if garden.now < first.expires_at:
             assert garden.active.id == first.id
     assert garden.vendor.count("POST /api/hooks") >= 8
-    assert garden.error == f"{WEBHOOK_TROUBLE}Acme answered 503."
+    assert garden.error == "Acme answered 503."
     assert set(garden.statuses()) == {"lapsed", "failed"}
     gaps = {family: (from_at, to_at) for family, from_at, to_at in garden.gaps()}
     assert gaps["states"] == (first.expires_at, None)
@@ -179,7 +179,7 @@ def test_a_renewal_that_fails_is_tried_until_it_lapses():
         garden.go_on()
     assert 6 <= garden.vendor.count("POST /api/hooks") <= 12
     assert garden.vendor.count("GET /api/targets") <= 40  # it is calm in between, too
-    assert garden.error.startswith(WEBHOOK_TROUBLE)
+    assert garden.error == "Acme answered 503."
 
 
 def test_what_had_lapsed_is_made_anew():
@@ -260,7 +260,7 @@ def test_reads_of_the_hour_are_no_gap():
 
 
 @pytest.mark.parametrize(
-    ("subscriptions", "every"), [({"probe": probe}, PROBE_EVERY), (LOGGED, AUDIT_EVERY), ({}, REST)]
+    ("subscriptions", "every"), [({"probe": probe}, PROBE_EVERY), (LOGGED, AUDIT_EVERY), ({}, IDLE_PAUSE)]
 )
 def test_how_often_it_is_looked_at(subscriptions, every):
     """As often as there is something to be seen, strayed; a look that comes too early asks nothing."""
@@ -302,7 +302,7 @@ def test_a_refused_target_is_tried_again_with_growing_pauses():
     assert garden.statuses("y") == ["failed"]
     assert waits[6] > waits[3] > waits[1]
     assert max(waits) <= RETRY_CAP * 1.5
-    assert garden.error.startswith(WEBHOOK_TROUBLE)
+    assert garden.error == "Acme answered 403."
     garden.vendor.before = lambda request: None
     while garden.statuses("y") != ["active"]:
         garden.go_on()
@@ -423,7 +423,7 @@ def test_what_is_on_its_way_or_has_come_is_not_missed():
     garden.world.later(minutes=20)
     garden.deliver(created(1), "came")
     garden.miss("came")
-    garden.miss("late", ago=ON_ITS_WAY / 2)
+    garden.miss("late", ago=IN_FLIGHT / 2)
     garden.maintain()
     assert garden.gaps(is_open=False) == []
     garden.go_on()
@@ -477,7 +477,7 @@ def test_there_is_always_a_next_look(subscriptions, before):
     for _ in range(3):
         garden.go_on()
         garden.go_on()
-        assert timedelta(0) < garden.next_at - garden.now <= REST * 1.2
+        assert timedelta(0) < garden.next_at - garden.now <= IDLE_PAUSE * 1.2
 
 
 def test_a_lost_database_leaves_the_schedule_entry():
@@ -515,7 +515,7 @@ def test_a_bug_with_one_does_not_hinder_the_others(caplog):
     garden.maintain()
     assert garden.statuses("y") == ["ended", "active"]
     assert garden.statuses("z") == ["active"]
-    assert garden.error == f"{WEBHOOK_TROUBLE}internal error: KeyError"
+    assert garden.error == "internal error: KeyError"
     assert "subscription_maintenance_crashed" in caplog.text
 
 
@@ -560,3 +560,55 @@ def test_where_there_is_nothing_to_look_after_nobody_is_asked(reason):
     garden.maintain()
     assert garden.vendor.log == []
     assert garden.next_at > garden.now
+
+
+# --- whose error it is -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_maintenance_says_nothing_of_reading(fails):
+    """A sync error stays through maintenance, whether the subscriptions work or not."""
+    garden = Garden(boxes=["x", "y"])
+    with garden.world.uow() as uow:
+        broken = attrs.evolve(garden.world.reload(garden.connection), sync_error="Acme answered 500.")
+        uow.connections.save(broken)
+    if fails:
+        garden.vendor.targets = ["x", "y", "z"]
+        garden.vendor.before = refuse_hooks
+    garden.maintain()
+    shown = garden.world.reload(garden.connection)
+    assert (shown.sync_error, shown.webhook_error) == ("Acme answered 500.", "Acme answered 503." if fails else None)
+    assert health_of(shown) is Health.DEGRADED
+
+
+def test_a_refused_target_is_an_error_until_it_works():
+    """A run in which nothing was due to be retried does not call the connection healthy."""
+    garden = Garden(boxes=["x"])
+    garden.vendor.targets = ["x", "y"]
+    garden.vendor.before = refuse_hooks
+    garden.maintain()
+    garden.vendor.log.clear()
+    garden.maintain()
+    assert garden.vendor.count("POST /api/hooks") == 0
+    assert garden.error == "Acme answered 503."
+    assert health_of(garden.world.reload(garden.connection)) is Health.DEGRADED
+
+
+def test_a_limit_does_not_hide_a_lapsed_subscription():
+    """Lapsed, and the vendor's limit keeps it from being made again: the connection says so meanwhile."""
+    garden = Garden(**EXPIRING)
+    garden.world.clock.advance(LIFETIME + timedelta(hours=1))
+    garden.vendor.before = lambda request: answer(status=429) if "/api/" in request.url else None
+    garden.maintain()
+    assert garden.statuses() == ["lapsed"]
+    assert garden.error == "It has expired."
+
+
+def test_what_expired_unwatched_is_an_error():
+    """Where the vendor cannot be asked, a subscription that has expired still shows on the connection."""
+    garden = Garden(**EXPIRING)
+    garden.world.clock.advance(LIFETIME + timedelta(hours=1))
+    garden.world.connectors.maintenance.access.apps.clear()
+    garden.maintain()
+    assert garden.statuses() == ["lapsed"]
+    assert garden.error == "A webhook subscription had lapsed."

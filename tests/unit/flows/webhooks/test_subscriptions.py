@@ -3,10 +3,8 @@
 import json
 from datetime import timedelta
 
-import attrs
 import pytest
 
-from connectors.domain.flows.provider_access.tokens import GrantTokens
 from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import DeliveryRejectedError, ProviderUnavailableError
@@ -219,6 +217,6 @@ def test_a_shared_arrangement_stays_for_the_others():
 def test_subscribing_twice_makes_nothing_new(world):
     """What is active is left alone."""
     connection = world.connect()
-    tokens = GrantTokens(world.keeper, TENANT, connection.grant_id)
-    made = world.connectors.connect.subscriber.subscribe_all(world.acme, world.app, attrs.evolve(connection), tokens)
+    session = world.connectors.connect.access.open(connection)
+    made = world.connectors.connect.subscriber.subscribe_all(session)
     assert (made, len(world.vendor.hooks)) == ((), 1)

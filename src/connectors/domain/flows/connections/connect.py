@@ -12,11 +12,12 @@ import attrs
 
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
-from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper, earliest_expiry
+from connectors.domain.flows.provider_access.session import ProviderAccess
+from connectors.domain.flows.provider_access.tokens import TokenKeeper, earliest_expiry
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.reading.schedule import Scheduler
-from connectors.domain.flows.webhooks.subscriptions import WEBHOOK_TROUBLE, Subscriber
+from connectors.domain.flows.webhooks.subscriptions import Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount
 from connectors.domain.model.errors import (
     AuthorizationDeniedError,
@@ -81,6 +82,7 @@ class ConnectFlow:
     vault: Vault
     token_endpoint: TokenEndpoint
     converser: Converser
+    access: ProviderAccess
     keeper: TokenKeeper
     subscriber: Subscriber
     disconnect: DisconnectFlow
@@ -201,7 +203,7 @@ class ConnectFlow:
         except ConflictError:
             # Another consent of this user was stored between our look and our write. By now it is there to be replaced.
             connections = self._store(provider, request, token_set, accounts)
-        return tuple(self._subscribe(provider, app, connection) for connection in connections)
+        return tuple(self._subscribe(connection) for connection in connections)
 
     def _consume(
         self, provider: Provider, state: str | None, may_act_for: Callable[[TenantId], bool]
@@ -315,7 +317,9 @@ class ConnectFlow:
                 scopes=token_set.scopes,
                 expires_at=grant.expires_at,
                 metadata={**known.metadata, **request.options},
-                last_error=None,
+                sync_error=None,
+                webhook_error=None,
+                end_error=None,
                 updated_at=now,
             )
         stored = uow.connections.save(connection)
@@ -333,23 +337,21 @@ class ConnectFlow:
         if self.settings.backfill is not None:
             self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=now - self.settings.backfill)
 
-    def _subscribe(self, provider: Provider, app: ProviderApp, connection: Connection) -> Connection:
-        """Subscribe; trouble with it is noted on the connection, which works without."""
-        tokens = self._tokens(connection)
+    def _subscribe(self, connection: Connection) -> Connection:
+        """Subscribe to webhooks. An error is noted on the connection, which works without them."""
+        session = self.access.open(connection)
         try:
-            made = self.subscriber.subscribe_all(provider, app, connection, tokens)
+            made = self.subscriber.subscribe_all(session)
             error = next((one.error for one in made if one.error is not None), None)
         except ConnectorsError as failure:
             # Whatever it is, the account is connected: a wrong option or a vendor's mood costs the webhooks only.
             error = failure.message
         with self.unit_of_work() as uow:
             present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
-            self._note_stream(uow, provider, present)
+            self._note_stream(uow, session.provider, present)
             if error is None:
                 return present
-            return uow.connections.save(
-                attrs.evolve(present, last_error=f"{WEBHOOK_TROUBLE}{error}", updated_at=self.clock.now())
-            )
+            return uow.connections.save(attrs.evolve(present, webhook_error=error, updated_at=self.clock.now()))
 
     def _note_stream(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
         made = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
@@ -378,7 +380,7 @@ class ConnectFlow:
         provider, app = self._provider(connection.provider)
         token_set = self.keeper.open(grant)
         if token_set.refresh_token is None and not any(one.refresh_token for one in token_set.companions.values()):
-            self.converser.run(provider, app, provider.oauth.identify(app, token_set), self._tokens(connection))
+            self.access.open(connection).run(provider.oauth.identify(app, token_set))
             self.keeper.record_working(grant)
         else:
             self.keeper.refresh(tenant_id, grant.id, seen_version=grant.version)
@@ -416,10 +418,6 @@ class ConnectFlow:
                 next_step="Add it to POBLYSH_OAUTH_ALLOWED_REDIRECT_URIS.",
             )
         return wanted
-
-    def _tokens(self, connection: Connection) -> GrantTokens:
-        assert connection.grant_id is not None  # noqa: S101 - callers have looked
-        return GrantTokens(self.keeper, connection.tenant_id, connection.grant_id)
 
 
 def default_scopes(provider: Provider) -> tuple[str, ...]:

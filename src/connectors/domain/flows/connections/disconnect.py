@@ -1,18 +1,24 @@
 """How connections end: unsubscribed, revoked at the provider, their secrets destroyed."""
 
 import logging
-from collections.abc import Mapping
 
 import attrs
 
 from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
-from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
+from connectors.domain.flows.provider_access.session import ProviderAccess, ProviderSession
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, TenantNotFoundError
-from connectors.domain.model.ids import UNROUTED, ConnectionId, ProviderSlug, TenantId
+from connectors.domain.model.errors import (
+    ConnectorsError,
+    ProviderFailedError,
+    ProviderNotConfiguredError,
+    ReauthorizationRequiredError,
+    TenantNotFoundError,
+)
+from connectors.domain.model.ids import UNROUTED, ConnectionId, TenantId
 from connectors.domain.model.oauth import Grant, ProviderApp, TokenSet
 from connectors.domain.model.paging import MAX_LIMIT, PageRequest
 from connectors.domain.providers.contract import Provider, RevocationScope
@@ -29,18 +35,18 @@ class DisconnectFlow:
 
     unit_of_work: UnitOfWorkFactory
     converser: Converser
+    access: ProviderAccess
     keeper: TokenKeeper
     subscriber: Subscriber
     clock: Clock
     providers: ProviderRegistry
-    apps: Mapping[ProviderSlug, ProviderApp]
     jobs: SyncJobs
     ledger: Ledger
 
     def end_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
         """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
 
-        What the provider refuses is noted in `last_error`; the secrets are destroyed all the same. Repeating it is
+        What the provider refuses is noted in `end_error`; the secrets are destroyed all the same. Repeating it is
         harmless.
 
         Raises:
@@ -51,13 +57,13 @@ class DisconnectFlow:
         if connection.grant_id is None and connection.status is ConnectionStatus.REVOKED:
             return connection
         provider = self.providers.get(connection.provider)
-        app = self.apps.get(provider.slug)
         errors: tuple[str, ...] = ()
-        if app is not None and connection.grant_id is not None:
-            errors = self.subscriber.unsubscribe_all(
-                provider, app, connection, GrantTokens(self.keeper, tenant_id, connection.grant_id)
-            )
-            errors += self._revoke(provider, app, connection)
+        try:
+            session = self.access.open(connection)
+        except (ProviderNotConfiguredError, ReauthorizationRequiredError):
+            pass  # nobody can be asked; what we hold is destroyed all the same
+        else:
+            errors = self.subscriber.unsubscribe_all(session) + self._revoke_grant(session)
         self.subscriber.forget(tenant_id, connection_id)
         now = self.clock.now()
         with self.unit_of_work() as uow:
@@ -68,7 +74,9 @@ class DisconnectFlow:
                 present.moved_to(ConnectionStatus.REVOKED, at=now, reason="disconnected here"),
                 grant_id=None,
                 expires_at=None,
-                last_error="; ".join(errors) or None,
+                sync_error=None,
+                webhook_error=None,
+                end_error="; ".join(errors) or None,
                 updated_at=now,
             )
             ended = uow.connections.save(ended)
@@ -87,8 +95,9 @@ class DisconnectFlow:
         if grant is not None:
             uow.grants.find_by_key(tenant_id, grant.provider, grant.grant_key, lock=True)
 
-    def _revoke(self, provider: Provider, app: ProviderApp, connection: Connection) -> tuple[str, ...]:
-        """Withdraw the grant at the provider, unless somebody else still lives on it; what went wrong, in words."""
+    def _revoke_grant(self, session: ProviderSession) -> tuple[str, ...]:
+        """Revoke the grant at the provider unless another connection still uses it; what went wrong, in words."""
+        provider, connection = session.provider, session.connection
         if provider.oauth.revoke is None or connection.grant_id is None:
             return ()
         with self.unit_of_work() as uow:
@@ -103,15 +112,15 @@ class DisconnectFlow:
             return ()
         try:
             token_set = self._usable_tokens(grant)
-            conversation = provider.oauth.revoke(app, token_set)
-            self.converser.run(provider, app, conversation, FixedTokens(token_set))
+            conversation = provider.oauth.revoke(session.app, token_set)
+            self.converser.run(provider, session.app, conversation, FixedTokens(token_set))
         except ConnectorsError as error:
             log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
             return (f"revocation: {error.message}",)
         return ()
 
     def _usable_tokens(self, grant: Grant) -> TokenSet:
-        """The grant's tokens, fresh if they can be had so: vendors want a live token even for goodbye."""
+        """The grant's tokens, fresh if they can be had so: vendors want a live token for a revocation, too."""
         try:
             return self.keeper.fresh_tokens(grant.tenant_id, grant.id)
         except ProviderFailedError:

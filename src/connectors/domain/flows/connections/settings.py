@@ -4,16 +4,14 @@ from datetime import timedelta
 
 import attrs
 
-from connectors.domain.flows.reading.schedule import INTERVAL_SETTING, LEAST_INTERVAL, Scheduler
+from connectors.domain.flows.reading.schedule import INTERVAL_SETTING, Scheduler
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWorkFactory
-
-LONGEST_INTERVAL = timedelta(days=366)
-"""Between two reads, as for the settings; whoever wants none at all disconnects."""
 
 
 @attrs.frozen(kw_only=True)

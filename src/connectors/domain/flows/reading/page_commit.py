@@ -1,4 +1,4 @@
-"""Commits what a walk reads: each page's signals, snapshots, cursor and progress together, and what that proves."""
+"""Commits what a sync run reads: each page's signals, snapshots, cursor and progress together, and what that proves."""
 
 import logging
 from collections.abc import Callable
@@ -6,16 +6,14 @@ from datetime import datetime
 
 import attrs
 
+from connectors.domain.flows.provider_access.session import ProviderSession
 from connectors.domain.flows.reading.concurrency import Concurrency
 from connectors.domain.flows.reading.coverage import Ledger, shown_families
 from connectors.domain.flows.reading.jobs import SyncJobs, require_readable
 from connectors.domain.flows.reading.schedule import Scheduler
-from connectors.domain.flows.recording import make_signal
-from connectors.domain.flows.webhooks.subscriptions import WEBHOOK_TROUBLE
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.ids import SignalId
-from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Origin, Signal, SignalDraft
 from connectors.domain.model.sync import (
     Cursor,
@@ -29,7 +27,7 @@ from connectors.domain.model.sync import (
     SyncState,
 )
 from connectors.domain.model.tasks import sync_task
-from connectors.domain.providers.contract import Provider, Sync, SyncContext
+from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -47,15 +45,13 @@ class JobLostError(Exception):
 
 @attrs.frozen(kw_only=True)
 class SyncRun:
-    """One turn of a job: what it needs, fixed when it was taken."""
+    """One time slice of a job: what it needs, fixed when the job was claimed."""
 
-    provider: Provider
-    app: ProviderApp
+    session: ProviderSession
     sync: Sync
-    connection: Connection
     plan: SyncPlan
     read_until: datetime | None
-    """Incremental: up to when the walk before has read."""
+    """Incremental: up to when the run before has read."""
     slice_ends_at: datetime | None
     is_stopping: Callable[[], bool]
 
@@ -77,7 +73,7 @@ class PageCommitter:
     ) -> tuple[Connection, SyncJob, list[Signal]]:
         """The connection and the job as they are after this page, and the signals that are new.
 
-        The job is RUNNING if it is to go on, QUEUED with a task if its turn is over, SUCCEEDED after the last page.
+        The job is RUNNING if it goes on, QUEUED with a task if its time slice is over, SUCCEEDED after the last page.
 
         Raises:
             JobLostError: the job is no longer ours. Nothing of the page was kept.
@@ -89,12 +85,12 @@ class PageCommitter:
             connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
             self._require_ours(uow, job)
             require_readable(
-                sync_run.provider, connection
+                sync_run.session.provider, connection
             )  # it may have been disconnected while the page was on its way
             drafts = [*page.signals, *_interpret(uow, sync_run, context, page)]
             origin = Origin.BACKFILL if sync_run.plan.mode is SyncMode.BACKFILL else Origin.SYNC
             signals = [
-                make_signal(draft, connection, SignalId(self.entropy.uuid7(now)), received_at=now, origin=origin)
+                Signal.from_draft(draft, connection, SignalId(self.entropy.uuid7(now)), received_at=now, origin=origin)
                 for draft in drafts
             ]
             new = uow.signals.record_all(signals) if signals else frozenset()
@@ -151,14 +147,11 @@ class PageCommitter:
         if plan.target is None:
             self._prove(uow, sync_run, connection, job)
         if job.type is JobType.INCREMENTAL:
-            self.scheduler.plan_sync(uow, sync_run.provider, connection)
-        error = connection.last_error
-        if error is not None and not error.startswith(WEBHOOK_TROUBLE):
-            error = None  # reading works again; whether we are told of events is another matter
-        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, last_error=error, updated_at=now))
+            self.scheduler.plan_sync(uow, sync_run.session.provider, connection)
+        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, sync_error=None, updated_at=now))
 
     def keep_start(self, job: SyncJob, cursor: Cursor) -> None:
-        """Let the job's next turn begin from here, before there was any page. Raises like `commit`."""
+        """Let the job's next time slice begin from here, before there was any page. Raises like `commit`."""
         if job.cursor is not None:
             return
         with self.unit_of_work() as uow:
@@ -177,11 +170,13 @@ class PageCommitter:
             until = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
             if plan.since is not None:
                 path = CoveragePath.BACKFILL
-                self.ledger.prove_all(uow, connection, sync_run.provider, path, plan.since, until)
+                self.ledger.prove_all(uow, connection, sync_run.session.provider, path, plan.since, until)
             return
         if sync_run.read_until is not None:
             path = CoveragePath.SYNC
-            self.ledger.prove_all(uow, connection, sync_run.provider, path, sync_run.read_until, plan.started_at)
+            self.ledger.prove_all(
+                uow, connection, sync_run.session.provider, path, sync_run.read_until, plan.started_at
+            )
 
     def _note_lost_history(
         self, uow: UnitOfWork, sync_run: SyncRun, connection: Connection, reason: str, job: SyncJob
@@ -195,7 +190,7 @@ class PageCommitter:
         is_new = self.ledger.open_gap(
             uow,
             connection,
-            [family.name for family in shown_families(sync_run.provider, path)],
+            [family.name for family in shown_families(sync_run.session.provider, path)],
             GapCause.HISTORY_LOST,
             reason,
             from_at=from_at,

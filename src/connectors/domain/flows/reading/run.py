@@ -1,14 +1,12 @@
-"""Runs reads of a provider's API: takes a job, walks page by page, and decides what becomes of it when that fails."""
+"""Runs sync jobs: takes a job, reads page by page, and decides what becomes of it when that fails."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import attrs
 
-from connectors.domain.flows.provider_access.conversations import Converser
-from connectors.domain.flows.provider_access.rate_limits import RateLimiter, limit_subjects
-from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
+from connectors.domain.flows.provider_access.session import ProviderAccess
 from connectors.domain.flows.reading.concurrency import Concurrency
 from connectors.domain.flows.reading.jobs import require_readable
 from connectors.domain.flows.reading.page_commit import JobLostError, PageCommitter, SyncRun
@@ -17,15 +15,12 @@ from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import (
     ConnectorsError,
     InfrastructureError,
-    ProviderNotConfiguredError,
     ProviderUnavailableError,
     RateLimitedError,
-    ReauthorizationRequiredError,
     UnexpectedResponseError,
     VaultError,
 )
-from connectors.domain.model.ids import JobId, ProviderSlug, TenantId
-from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.ids import JobId, TenantId
 from connectors.domain.model.signal import Signal
 from connectors.domain.model.sync import (
     JobStatus,
@@ -69,12 +64,10 @@ class SyncFlow:
     """Runs sync jobs."""
 
     unit_of_work: UnitOfWorkFactory
-    converser: Converser
-    keeper: TokenKeeper
+    access: ProviderAccess
     clock: Clock
     entropy: Entropy
     providers: ProviderRegistry
-    apps: Mapping[ProviderSlug, ProviderApp]
     pages: PageCommitter
     concurrency: Concurrency
     scheduler: Scheduler
@@ -89,7 +82,7 @@ class SyncFlow:
         on_page: Callable[[SyncJob], None] = _no_report,
         is_stopping: Callable[[], bool] = _never,
     ) -> SyncJob:
-        """The job, run from the last committed page until it ends, has to wait, or its turn is over.
+        """The job, run from the last committed page until it ends, has to wait, or its time slice is over.
 
         What goes wrong is on the job: QUEUED with `retry_after` if it will be tried again, FAILED with `error` if
         not. A job that still has something to do has its next task in the queue.
@@ -99,7 +92,7 @@ class SyncFlow:
             job_id: which.
             time_slice: how long it may go on while others wait; None for as long as it takes.
             on_page: told after every committed page.
-            is_stopping: asked after every page; if so, the turn ends there.
+            is_stopping: asked after every page; if so, the time slice ends there.
 
         Raises:
             NotFoundError: the tenant has no such job.
@@ -110,7 +103,7 @@ class SyncFlow:
             return job  # it has ended, or must wait
         try:
             sync_run = self._prepare(job, time_slice, is_stopping)
-            return self._sync_run(sync_run, job, on_page)
+            return self._read_pages(sync_run, job, on_page)
         except JobLostError as lost:
             log.info("job_lost", extra={"job_id": str(job.id), "status": str(lost.job.status)})
             return lost.job
@@ -121,7 +114,7 @@ class SyncFlow:
         except ConnectorsError as error:
             return self._settle(job, error)
         except Exception as error:
-            # A bug, of ours or of a package. It shall be seen on the job, not as a job that runs for ever.
+            # A bug, of ours or of a package. It must show on the job, not as a job that runs for ever.
             log.exception("sync_crashed", extra={"job_id": str(job.id), "provider": job.provider})
             return self._settle(job, UnexpectedResponseError(f"internal error: {type(error).__name__}"))
 
@@ -140,7 +133,7 @@ class SyncFlow:
                 uow.jobs.save(waiting)
                 uow.queue.put(sync_task(waiting, is_continued=job.attempts > 0), delay=wait)
                 return waiting
-            # Found running, its worker is gone; found failing, it is tried again. Its next turn is no new attempt.
+            # Found running, its worker is gone; found failing, it is tried again. Another time slice is no new attempt.
             is_new_attempt = job.status is JobStatus.RUNNING or job.failures > 0 or job.attempts == 0
             claimed = attrs.evolve(
                 job,
@@ -155,7 +148,7 @@ class SyncFlow:
             return claimed
 
     def _wait_for_others(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
-        """How long to stand back for another walk of the connection: two would move one cursor.
+        """How long to wait for another run of the same connection: two would move one cursor.
 
         The queue's lock sees to that among tasks; this, for those who run a job without one.
         """
@@ -171,11 +164,7 @@ class SyncFlow:
             state = uow.sync_states.load(job.tenant_id, connection.id, job.target or "")
         provider = self.providers.get(job.provider)
         sync = require_readable(provider, connection)
-        app = self.apps.get(provider.slug)
-        if app is None:
-            raise ProviderNotConfiguredError(f"{provider.name} is not configured here.")
-        if connection.grant_id is None:
-            raise ReauthorizationRequiredError("The connection's tokens are gone.")
+        session = self.access.open(connection, in_background=True)
         assert job.started_at is not None  # noqa: S101 - it has been claimed
         plan = SyncPlan(
             mode=SyncMode.BACKFILL if job.type is JobType.BACKFILL else SyncMode.INCREMENTAL,
@@ -186,10 +175,8 @@ class SyncFlow:
             target=job.target,
         )
         return SyncRun(
-            provider=provider,
-            app=app,
+            session=session,
             sync=sync,
-            connection=connection,
             plan=plan,
             read_until=None if state is None else state.read_until,
             slice_ends_at=None if time_slice is None else self.clock.now() + time_slice,
@@ -198,36 +185,25 @@ class SyncFlow:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def _sync_run(self, sync_run: SyncRun, job: SyncJob, on_page: Callable[[SyncJob], None]) -> SyncJob:
-        connection = sync_run.connection
-        assert connection.grant_id is not None  # noqa: S101 - _prepare has looked
-        tokens = GrantTokens(self.keeper, connection.tenant_id, connection.grant_id)
-        limiter = RateLimiter(
-            unit_of_work=self.unit_of_work,
-            clock=self.clock,
-            telemetry=self.telemetry,
-            provider=sync_run.provider,
-            subjects=limit_subjects(sync_run.app, connection),
-        )
+    def _read_pages(self, sync_run: SyncRun, job: SyncJob, on_page: Callable[[SyncJob], None]) -> SyncJob:
+        session, plan = sync_run.session, sync_run.plan
+        context = SyncContext(app=session.app, connection=session.connection)
         cursor = job.cursor
         if cursor is None:
-            context = SyncContext(app=sync_run.app, connection=connection)
-            start = sync_run.sync.start(context, sync_run.plan)
-            cursor = self.converser.run(sync_run.provider, sync_run.app, start, tokens, limiter=limiter)
+            cursor = session.run(sync_run.sync.start(context, plan))
         while True:
-            context = SyncContext(app=sync_run.app, connection=connection)
-            conversation = sync_run.sync.read_page(context, sync_run.plan, cursor)
             try:
-                page = self.converser.run(sync_run.provider, sync_run.app, conversation, tokens, limiter=limiter)
+                page = session.run(sync_run.sync.read_page(context, plan, cursor))
             except RateLimitedError:
                 # What it took to begin may be all that the limit allows: begun again each time, it would never get on.
                 self.pages.keep_start(job, cursor)
                 raise
             if page.cursor == cursor and not page.done:
                 raise UnexpectedResponseError(
-                    f"Reading {sync_run.provider.name} does not get on: its cursor stands still."
+                    f"{session.provider.name}'s pages do not advance: the cursor stands still."
                 )
             connection, job, fresh = self.pages.commit(sync_run, context, page, job)
+            context = attrs.evolve(context, connection=connection)
             self._report(sync_run, job, page, fresh)
             on_page(job)
             if job.status is not JobStatus.RUNNING:
@@ -237,7 +213,7 @@ class SyncFlow:
     def _report(self, sync_run: SyncRun, job: SyncJob, page: SyncPage, fresh: list[Signal]) -> None:
         for skipped in page.skipped:
             log.warning("item_skipped", extra={"reference": skipped.reference, "reason": skipped.reason})
-        self.telemetry.page_read(sync_run.provider.slug, job.type, items=page.items, signals=len(fresh))
+        self.telemetry.page_read(sync_run.session.provider.slug, job.type, items=page.items, signals=len(fresh))
         if job.type is not JobType.BACKFILL:
             for signal in fresh:
                 self.telemetry.signal_visible(signal.provider, signal.origin, self.clock.now() - signal.occurred_at)
@@ -288,7 +264,7 @@ class SyncFlow:
             else:
                 uow.queue.put(sync_task(settled, is_continued=True), delay=max(retry_at - now, timedelta(0)))
             if not isinstance(error, RateLimitedError) and connection.status is not ConnectionStatus.REVOKED:
-                uow.connections.save(attrs.evolve(connection, last_error=error.message, updated_at=now))
+                uow.connections.save(attrs.evolve(connection, sync_error=error.message, updated_at=now))
         if settled.is_finished:
             self._report_end(settled)
         else:

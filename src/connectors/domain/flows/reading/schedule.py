@@ -15,7 +15,7 @@ from connectors.domain.model.errors import (
     ProviderNotSupportedError,
 )
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
-from connectors.domain.model.schedule import SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL, SERVICE_TASKS, ScheduleEntry
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.providers.contract import Provider
@@ -44,12 +44,6 @@ RETRY_REFRESH = timedelta(hours=6)
 
 INTERVAL_SETTING = "sync_interval_seconds"
 """A connection's own interval, in its metadata."""
-
-LEAST_INTERVAL = timedelta(minutes=1)
-"""Nobody reads more often, whatever a connection asks for."""
-
-LONGEST_INTERVAL = timedelta(days=365)
-"""Nor more seldom: the calendar has an end, and an instant beyond it would stop the schedule of all."""
 
 UNREADABLE = timedelta(days=1)
 """When a connection is looked at again whose provider is not installed any more, or cannot be read."""

@@ -120,13 +120,6 @@ class QueryFlow:
                 next_sync_at=None if entry is None else entry.next_at,
             )
 
-    def list_subscriptions(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[Subscription, ...]:
-        """The connection's webhook subscriptions, of any status, oldest first. Raises like `get_connection`."""
-        with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
-            uow.connections.get(tenant_id, connection_id)
-            return tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id))
-
     def list_connections(
         self,
         tenant_id: TenantId,

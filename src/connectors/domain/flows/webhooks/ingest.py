@@ -8,7 +8,6 @@ import attrs
 
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.jobs import SyncJobs
-from connectors.domain.flows.recording import make_signal
 from connectors.domain.flows.webhooks.signing_keys import SigningKeyCache
 from connectors.domain.flows.webhooks.verification import DeliveryVerifier, Sender, Trust
 from connectors.domain.model.connection import Connection, ConnectionStatus
@@ -25,7 +24,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.ids import UNROUTED, DeliveryId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.oauth import ProviderApp
-from connectors.domain.model.signal import Origin
+from connectors.domain.model.signal import Origin, Signal
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import (
@@ -469,7 +468,7 @@ class IngestFlow:
 
     def _record_signals(self, uow: UnitOfWork, outcome: _Outcome) -> int:
         signals = [
-            make_signal(
+            Signal.from_draft(
                 draft,
                 connection,
                 # Of now: after a replay they arrive now, and who follows the arrivals goes by ids.

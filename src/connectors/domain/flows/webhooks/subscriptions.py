@@ -6,12 +6,10 @@ from datetime import timedelta
 
 import attrs
 
-from connectors.domain.flows.provider_access.conversations import Converser, TokenSource
-from connectors.domain.flows.provider_access.rate_limits import RateLimiter
+from connectors.domain.flows.provider_access.session import ProviderSession
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, ProviderUnavailableError
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
-from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from connectors.domain.providers.contract import (
@@ -25,9 +23,6 @@ from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
-
-WEBHOOK_TROUBLE = "Webhooks: "
-"""Begins a connection's `last_error` when it works but is not told of events."""
 
 REMOVAL_LIFETIME = timedelta(hours=1)
 """The expiry to ask for where a subscription is only made to learn its name and be removed."""
@@ -60,41 +55,29 @@ class Subscriber:
 
     unit_of_work: UnitOfWorkFactory
     vault: Vault
-    converser: Converser
     clock: Clock
     entropy: Entropy
     public_url: str | None
     """Our URL as providers reach it; None: nobody can deliver, so nothing is arranged."""
 
     def subscribe_all(
-        self,
-        provider: Provider,
-        app: ProviderApp,
-        connection: Connection,
-        tokens: TokenSource,
-        *,
-        limiter: RateLimiter | None = None,
-        is_due: Callable[[Subscription], bool] = lambda subscription: True,
+        self, session: ProviderSession, *, is_due: Callable[[Subscription], bool] = lambda subscription: True
     ) -> tuple[Subscription, ...]:
-        """Subscribe the connection to all its targets that are not subscribed yet.
+        """Subscribe the session's connection to all its targets that are not subscribed yet.
 
-        One that the provider refuses is kept as FAILED with the reason; it does not hinder the others.
+        A target that the provider refuses is kept as FAILED with the reason. It does not hinder the others.
 
         Args:
-            provider: whose webhooks.
-            app: our registration there.
-            connection: who shall be told.
-            tokens: its tokens.
-            limiter: see `Converser.run`.
-            is_due: whether a target shall be tried again whose last try has failed, or whose outcome is unknown.
+            session: who asks, and for which connection.
+            is_due: whether to try a target again whose last try failed or had an unknown outcome.
 
         Raises:
-            ProviderFailedError: the provider would not even say what there is to subscribe to.
+            ProviderFailedError: the provider did not say what there is to subscribe to.
         """
-        if provider.webhooks is None or provider.webhooks.subscriptions is None or self.public_url is None:
+        connection, subscriptions = session.connection, session.subscriptions
+        if subscriptions is None or self.public_url is None:
             return ()
-        subscriptions = provider.webhooks.subscriptions
-        targets = self.converser.run(provider, app, subscriptions.targets(app, connection), tokens, limiter=limiter)
+        targets = session.run(subscriptions.targets(session.app, connection))
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
         self._retire(connection, existing, targets)
@@ -105,14 +88,10 @@ class Subscriber:
             if (one.status is SubscriptionStatus.ACTIVE and (one.expires_at is None or one.expires_at > now))
             or (one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING} and not is_due(one))
         }
-        return tuple(
-            self._subscribe(provider, app, connection, subscriptions, target, tokens, limiter)
-            for target in targets
-            if target not in settled
-        )
+        return tuple(self._subscribe(session, subscriptions, target) for target in targets if target not in settled)
 
     def _retire(self, connection: Connection, existing: Iterable[Subscription], targets: Iterable[str]) -> None:
-        """End what is over and not wanted any more: a thing that is gone at the vendor is no trouble."""
+        """End what is over and not wanted any more: a thing that is gone at the vendor is no error."""
         wanted = set(targets)
         unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
         if not unwanted:
@@ -124,26 +103,17 @@ class Subscriber:
                     ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
                     uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
-    def _subscribe(
-        self,
-        provider: Provider,
-        app: ProviderApp,
-        connection: Connection,
-        subscriptions: Subscriptions,
-        target: str,
-        tokens: TokenSource,
-        limiter: RateLimiter | None,
-    ) -> Subscription:
+    def _subscribe(self, session: ProviderSession, subscriptions: Subscriptions, target: str) -> Subscription:
+        connection = session.connection
         pending, secret = self._put_on_record(connection, target)
         request = SubscriptionRequest(
             subscription=pending,
             secret=secret,
-            callback_url=self._callback_url(provider, connection),
+            callback_url=self._callback_url(session.provider, connection),
             expires_at=None if subscriptions.lifetime is None else self.clock.now() + subscriptions.lifetime,
         )
         try:
-            conversation = subscriptions.subscribe(app, connection, request)
-            receipt = self.converser.run(provider, app, conversation, tokens, limiter=limiter)
+            receipt = session.run(subscriptions.subscribe(session.app, connection, request))
         except ProviderFailedError as error:
             return self._note_failure(connection, pending, error)
         return self._confirm(connection, pending, receipt)
@@ -244,38 +214,28 @@ class Subscriber:
         uow.connections.get(connection.tenant_id, connection.id, lock=True)
         return uow.subscriptions.get(connection.tenant_id, pending.id) or pending
 
-    def renew(
-        self,
-        provider: Provider,
-        app: ProviderApp,
-        connection: Connection,
-        subscription: Subscription,
-        tokens: TokenSource,
-        *,
-        limiter: RateLimiter | None = None,
-    ) -> Subscription:
+    def renew(self, session: ProviderSession, subscription: Subscription) -> Subscription:
         """The subscription, extended where the vendor can do that; else a new one, made before the old one is removed.
 
         Raises:
             ProviderFailedError: the vendor did not extend it. A new one that was refused is returned as FAILED instead.
         """
-        if provider.webhooks is None or provider.webhooks.subscriptions is None:
+        connection, subscriptions = session.connection, session.subscriptions
+        if subscriptions is None:
             return subscription
-        subscriptions = provider.webhooks.subscriptions
         if subscriptions.renew is not None:
             if "url" in subscription.metadata:
                 # Ours may have changed since it was made.
-                metadata = {**subscription.metadata, "url": self._callback_url(provider, connection)}
+                metadata = {**subscription.metadata, "url": self._callback_url(session.provider, connection)}
                 subscription = attrs.evolve(subscription, metadata=metadata)
-            conversation = subscriptions.renew(app, connection, subscription)
-            receipt = self.converser.run(provider, app, conversation, tokens, limiter=limiter)
+            receipt = session.run(subscriptions.renew(session.app, connection, subscription))
             return self._confirm(connection, subscription, receipt)
-        successor = self._subscribe(provider, app, connection, subscriptions, subscription.target, tokens, limiter)
+        successor = self._subscribe(session, subscriptions, subscription.target)
         if successor.status is SubscriptionStatus.ACTIVE:
             # What cannot be removed at the vendor lapses by itself there; here it ends in any case. And a vendor that
             # has taken the same hook over has nothing to remove.
             if successor.external_id != subscription.external_id:
-                self._unsubscribe(provider, app, connection, [subscription], tokens)
+                self._unsubscribe(session, [subscription])
             with self.unit_of_work() as uow:
                 present = self._locked(uow, connection, subscription)
                 uow.subscriptions.save(
@@ -283,10 +243,9 @@ class Subscriber:
                 )
         return successor
 
-    def unsubscribe_all(
-        self, provider: Provider, app: ProviderApp, connection: Connection, tokens: TokenSource
-    ) -> tuple[str, ...]:
+    def unsubscribe_all(self, session: ProviderSession) -> tuple[str, ...]:
         """Remove the connection's subscriptions at the provider, each by itself; what went wrong, in words."""
+        connection = session.connection
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
         errors: list[str] = []
@@ -294,58 +253,42 @@ class Subscriber:
         for one in existing:
             if one.status is SubscriptionStatus.PENDING and one.external_id is None:
                 # Nobody knows whether the provider made it. Asked again it says its name, and then it can be removed.
-                found = self._ask_name(provider, app, connection, one, tokens)
+                found = self._ask_name(session, one)
                 if isinstance(found, str):
                     errors.append(found)
                 else:
                     live.append(found)
-        errors += self._unsubscribe(provider, app, connection, live, tokens)
+        errors += self._unsubscribe(session, live)
         self.forget(connection.tenant_id, connection.id)
         return tuple(errors)
 
-    def _ask_name(
-        self,
-        provider: Provider,
-        app: ProviderApp,
-        connection: Connection,
-        pending: Subscription,
-        tokens: TokenSource,
-    ) -> Subscription | str:
+    def _ask_name(self, session: ProviderSession, pending: Subscription) -> Subscription | str:
         """The subscription with the provider's id of it, or what went wrong, in words."""
-        if provider.webhooks is None or provider.webhooks.subscriptions is None or pending.secret is None:
+        subscriptions = session.subscriptions
+        if subscriptions is None or pending.secret is None:
             return pending
-        secret = self.vault.open(pending.secret, subscription_context(pending.tenant_id, pending.id))
         request = SubscriptionRequest(
             subscription=pending,
-            secret=secret,
-            callback_url=self._callback_url(provider, connection),
+            secret=self.vault.open(pending.secret, subscription_context(pending.tenant_id, pending.id)),
+            callback_url=self._callback_url(session.provider, session.connection),
             expires_at=self.clock.now() + REMOVAL_LIFETIME,
         )
         try:
-            conversation = provider.webhooks.subscriptions.subscribe(app, connection, request)
-            receipt = self.converser.run(provider, app, conversation, tokens)
+            receipt = session.run(subscriptions.subscribe(session.app, session.connection, request))
         except ConnectorsError as error:
             return f"{pending.target}: {error.message}"
         return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
 
-    def _unsubscribe(
-        self,
-        provider: Provider,
-        app: ProviderApp,
-        connection: Connection,
-        live: Iterable[Subscription],
-        tokens: TokenSource,
-    ) -> list[str]:
+    def _unsubscribe(self, session: ProviderSession, live: Iterable[Subscription]) -> list[str]:
         errors: list[str] = []
-        if provider.webhooks is None or provider.webhooks.subscriptions is None:
+        connection, subscriptions = session.connection, session.subscriptions
+        if subscriptions is None:
             return errors
-        subscriptions = provider.webhooks.subscriptions
         for subscription in live:
             if self._is_shared(subscriptions, connection) or self._has_twin(connection, subscription):
                 continue
             try:
-                conversation = subscriptions.unsubscribe(app, connection, subscription)
-                self.converser.run(provider, app, conversation, tokens)
+                session.run(subscriptions.unsubscribe(session.app, connection, subscription))
             except ConnectorsError as error:
                 errors.append(f"{subscription.target}: {error.message}")
                 log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": error.message})

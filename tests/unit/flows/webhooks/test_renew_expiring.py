@@ -34,7 +34,7 @@ def test_nothing_is_renewed_before_its_time():
     """A subscription with days to go is left alone."""
     world = lasting()
     world.connect()
-    assert world.connectors.renew.renew_due(SOON) == ()
+    assert world.connectors.maintenance.renew_expiring(SOON) == ()
 
 
 def test_the_new_one_stands_before_the_old_one_goes():
@@ -55,13 +55,13 @@ def test_the_new_one_stands_before_the_old_one_goes():
     connection = world.connect()
     (old,) = active(world, connection)
     world.later(days=6)
-    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
     (new,) = active(world, connection)
     assert (renewal.subscription, renewal.error) == (new, None)
     assert calls[1:] == [("made", str(new.id)), ("removed", str(old.id))]
     assert new.expires_at == world.clock.now() + LIFETIME
     assert [one.secret for one in world.subscriptions(connection) if one.id == old.id] == [None]
-    assert world.connectors.renew.renew_due(SOON) == ()
+    assert world.connectors.maintenance.renew_expiring(SOON) == ()
 
 
 def test_a_hook_that_was_taken_over_stays():
@@ -69,7 +69,7 @@ def test_a_hook_that_was_taken_over_stays():
     world = lasting()
     connection = world.connect()
     world.later(days=6)
-    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
     assert active(world, connection) == [renewal.subscription]
     hook = world.hook(connection)
     world.deliver(created(), secret=hook["secret"], hook=hook["id"])
@@ -90,7 +90,7 @@ def test_a_vendor_that_extends_is_asked_to():
     extending = attrs.evolve(world.acme, webhooks=attrs.evolve(world.acme.webhooks, subscriptions=subscriptions))
     world.later(days=6)
     world.connectors.providers._providers["acme"] = extending
-    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
     (after,) = active(world, connection)
     assert (after.id, after.expires_at) == (before.id, before.expires_at + LIFETIME)
     assert renewal.subscription == after
@@ -104,11 +104,11 @@ def test_a_failure_leaves_the_old_one_and_the_others():
     world.vendor.before = lambda request: (
         answer(status=503) if request.method == "POST" and "hooks" in request.url else None
     )
-    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
     assert renewal.error
     assert len(active(world, connection)) == 1
     world.vendor.before = lambda request: None
-    (renewal,) = world.connectors.renew.renew_due(SOON)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
     assert renewal.error is None
 
 
@@ -120,4 +120,4 @@ def test_only_active_connections_are_kept_alive(end):
     if end:
         world.connectors.disconnect.end_connection(connection.tenant_id, connection.id)
     world.later(days=6)
-    assert len(world.connectors.renew.renew_due(SOON)) == int(not end)
+    assert len(world.connectors.maintenance.renew_expiring(SOON)) == int(not end)
