@@ -81,15 +81,15 @@ def test_since(stage):
 
 def test_a_database_that_is_away_is_waited_for(stage, monkeypatch):
     """It says so once, goes on, and gives what arrived meanwhile."""
-    tail_class = signals.SignalTail
-    look, looks = tail_class.look, iter(range(100))
+    feed_class = signals.SignalFeed
+    look, looks = feed_class.poll, iter(range(100))
 
     def flaky(self):
         if next(looks) in {1, 2}:
             raise InfrastructureError("The database cannot be reached.")
         return look(self)
 
-    monkeypatch.setattr(tail_class, "look", flaky)
+    monkeypatch.setattr(feed_class, "poll", flaky)
     stage.scenes = [stage.deliver(1), lambda: None, lambda: None]
     done = stage.commands.mine("signals", "tail", "-o", "jsonl")
     assert [json.loads(line)["title"] for line in done.out.splitlines()] == ["Item 1"]

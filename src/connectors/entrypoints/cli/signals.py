@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from connectors.domain.flows.signals.feed import SignalTail
+from connectors.domain.flows.signals.feed import SignalFeed
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ConnectionId, SignalId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
@@ -118,14 +118,14 @@ def tail_command(
             connection_id=None if connection_id is None else ConnectionId(connection_id),
             kind=None if kind is None else SignalKind(kind),
         )
-        tail = connectors.queries.tail_signals(tenant_id, where, since=since)
+        tail = connectors.queries.feed(tenant_id, where, since=since)
         try:
             follow(tail, output, lambda: time.sleep(interval.total_seconds()))
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
 
 
-def follow(tail: SignalTail, output: Output, pause: Callable[[], None]) -> None:
+def follow(feed: SignalFeed, output: Output, pause: Callable[[], None]) -> None:
     """Print what the tail gives, for ever. A database that is away for a while is waited for.
 
     Raises:
@@ -134,7 +134,7 @@ def follow(tail: SignalTail, output: Output, pause: Callable[[], None]) -> None:
     is_away = False
     while True:
         try:
-            for signal in tail.look():
+            for signal in feed.poll():
                 _print_arrival(show_signal(signal, with_payload=False), output)
             is_away = False
         except InfrastructureError as error:

@@ -28,8 +28,8 @@ class Arrivals:
             uow.signals.record_all([signal])
         return signal.id
 
-    def tail(self, since=None, **where):
-        return self.queries.tail_signals(TENANT, SignalFilter(**where), since=since)
+    def feed(self, since=None, **where):
+        return self.queries.feed(TENANT, SignalFilter(**where), since=since)
 
 
 def ids(signals):
@@ -44,37 +44,37 @@ def arrivals():
 def test_only_what_is_new(arrivals):
     """What was there before is no news; what arrives is given once, in the order of arrival, whenever it occurred."""
     arrivals.arrive()
-    tail = arrivals.tail()
-    assert ids(tail.look()) == []
+    feed = arrivals.feed()
+    assert ids(feed.poll()) == []
     first = arrivals.arrive(occurred_at=NOW)
     second = arrivals.arrive(occurred_at=NOW - timedelta(days=400))
-    assert ids(tail.look()) == [first, second]
-    assert ids(tail.look()) == []
+    assert ids(feed.poll()) == [first, second]
+    assert ids(feed.poll()) == []
 
 
 @pytest.mark.parametrize("late", [0.5, 30, 59])
 def test_late_commits_are_not_missed(arrivals, late):
     """A signal that becomes readable after younger ones is given within seconds, and once, up to a minute late."""
-    tail, given = arrivals.tail(), []
+    feed, given = arrivals.feed(), []
     for second in range(20):
         arrivals.world.later(seconds=1)
         arrivals.arrive()
         if second == 9:
             straggler = arrivals.arrive(made_ago=late)
-        given += ids(tail.look())
+        given += ids(feed.poll())
     assert len(given) == len(set(given)) == 21
     assert straggler in given[: 10 + 1 + 6]
 
 
 def test_a_pause_between_looks_loses_nothing(arrivals):
     """However long nobody looks, the next look begins where the one before ended."""
-    tail = arrivals.tail()
+    feed = arrivals.feed()
     made = []
     for _ in range(10):
         arrivals.world.later(seconds=60)
         made.append(arrivals.arrive())
-    assert ids(tail.look()) == made
-    assert ids(tail.look()) == []
+    assert ids(feed.poll()) == made
+    assert ids(feed.poll()) == []
 
 
 @pytest.mark.parametrize("ago", [1, 63, 3600])
@@ -82,26 +82,26 @@ def test_since(arrivals, ago):
     """Since an instant: all that has arrived from then on, and nothing earlier."""
     arrivals.arrive(made_ago=ago + 1)
     made = [arrivals.arrive(made_ago=ago * share) for share in (0.9, 0.5, 0)]
-    tail = arrivals.tail(since=arrivals.world.clock.now() - timedelta(seconds=ago))
-    given = ids(tail.look())
+    feed = arrivals.feed(since=arrivals.world.clock.now() - timedelta(seconds=ago))
+    given = ids(feed.poll())
     arrivals.world.later(seconds=FULL_LOOKBACK.total_seconds())
-    assert given + ids(tail.look()) == made
+    assert given + ids(feed.poll()) == made
 
 
 def test_filters_and_walls(arrivals):
     """Only the tenant's own, and only what the filter lets through."""
     arrivals.world.known(OTHER_TENANT)
-    tail = arrivals.tail(provider=SLACK, kind=SignalKind.MESSAGE_POSTED)
+    feed = arrivals.feed(provider=SLACK, kind=SignalKind.MESSAGE_POSTED)
     wanted = arrivals.arrive(provider=SLACK, kind=SignalKind.MESSAGE_POSTED)
     arrivals.arrive(provider=SLACK, kind=SignalKind.ISSUE_CREATED)
     arrivals.arrive(provider=GITHUB, kind=SignalKind.MESSAGE_POSTED)
     arrivals.arrive(provider=SLACK, kind=SignalKind.MESSAGE_POSTED, tenant_id=OTHER_TENANT)
-    assert ids(tail.look()) == [wanted]
+    assert ids(feed.poll()) == [wanted]
 
 
 def test_unknown(arrivals):
     """A tenant or connection that is not there is an error, not silence."""
     with pytest.raises(TenantNotFoundError):
-        arrivals.queries.tail_signals(OTHER_TENANT)
+        arrivals.queries.feed(OTHER_TENANT)
     with pytest.raises(ConnectionNotFoundError):
-        arrivals.tail(connection_id=ConnectionId(make_id()))
+        arrivals.feed(connection_id=ConnectionId(make_id()))

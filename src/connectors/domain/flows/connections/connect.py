@@ -1,4 +1,4 @@
-"""How a connection begins and stays alive: consent asked, code exchanged, account connected, tokens refreshed."""
+"""Connects accounts: starts the authorization, exchanges the code, stores connections, refreshes on request."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
 FIRST_MAINTENANCE = timedelta(minutes=10)
-"""When a new connection's subscriptions are looked at for the first time."""
+"""When a new connection's subscriptions are maintained for the first time."""
 
 CONNECT_AGAIN = "Start again with POST /connect/{provider}."
 
@@ -113,7 +113,7 @@ class ConnectFlow:
             provider_slug: which provider.
             redirect_uri: another than the configured one, from the allowed list.
             scopes: others than the configured or default ones.
-            options: what the connection shall cover (`repositories`, `organizations`); kept in its metadata.
+            options: what the connection should cover (`repositories`, `organizations`); kept in its metadata.
 
         Raises:
             ProviderNotSupportedError: there is no such provider.
@@ -201,7 +201,7 @@ class ConnectFlow:
         try:
             connections = self._store(provider, request, token_set, accounts)
         except ConflictError:
-            # Another consent of this user was stored between our look and our write. By now it is there to be replaced.
+            # Another consent of this user was stored between our read and our write. Now it can be replaced.
             connections = self._store(provider, request, token_set, accounts)
         return tuple(self._subscribe(connection) for connection in connections)
 
@@ -275,13 +275,13 @@ class ConnectFlow:
                 )
             )
             if grant.id != grant_id:
-                # Two consents of one user at the same instant: the other one's grant won, and our tokens are not in it.
+                # Two consents of one user at the same instant: the other grant was stored first, without our tokens.
                 raise ConflictError("The same account is being connected twice at once.", next_step=CONNECT_AGAIN)
             self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
             former = [uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts]
             stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
             for grant_id in {one.grant_id for one in former if one is not None and one.grant_id is not None}:
-                # Somebody else's consent served an account before: without a connection its secrets have no purpose.
+                # Another user's consent served an account before. Without a connection its secrets have no purpose.
                 if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
                     uow.grants.delete(grant.tenant_id, grant_id)
             return stored
@@ -327,7 +327,7 @@ class ConnectFlow:
         return stored
 
     def _begin_reading(self, uow: UnitOfWork, connection: Connection, now: datetime) -> None:
-        """First what is new from now on, then the history: so that news do not wait for a long past to be read."""
+        """Queue an incremental read first, then the backfill, so that new events do not wait for a long history."""
         provider = self.providers.get(connection.provider)
         self.scheduler.plan_maintenance(uow, connection, FIRST_MAINTENANCE)
         if provider.sync is None:
@@ -344,7 +344,7 @@ class ConnectFlow:
             made = self.subscriber.subscribe_all(session)
             error = next((one.error for one in made if one.error is not None), None)
         except ConnectorsError as failure:
-            # Whatever it is, the account is connected: a wrong option or a vendor's mood costs the webhooks only.
+            # The account is connected in any case: a wrong option or a vendor's refusal costs the webhooks only.
             error = failure.message
         with self.unit_of_work() as uow:
             present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
@@ -421,7 +421,7 @@ class ConnectFlow:
 
 
 def default_scopes(provider: Provider) -> tuple[str, ...]:
-    """What a provider is asked for when nobody says otherwise."""
+    """The scopes that are requested when neither caller nor settings name others."""
     return tuple(scope.name for scope in provider.oauth.scopes if scope.default)
 
 

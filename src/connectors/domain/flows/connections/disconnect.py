@@ -89,7 +89,7 @@ class DisconnectFlow:
         return ended
 
     def _lock_grant(self, uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> None:
-        # Whoever holds both takes the grant first, then its connections: a refresh does, too.
+        # Locks are taken in one order: first the grant, then its connections. A refresh does the same.
         grant_id = uow.connections.get(tenant_id, connection_id).grant_id
         grant = None if grant_id is None else uow.grants.get(tenant_id, grant_id)
         if grant is not None:
@@ -120,16 +120,17 @@ class DisconnectFlow:
         return ()
 
     def _usable_tokens(self, grant: Grant) -> TokenSet:
-        """The grant's tokens, fresh if they can be had so: vendors want a live token for a revocation, too."""
+        """The grant's tokens, fresh if possible: vendors require a live token for a revocation, too."""
         try:
             return self.keeper.fresh_tokens(grant.tenant_id, grant.id)
         except ProviderFailedError:
             return self.keeper.open(grant)
 
     def revoke(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> None:
-        """Give back tokens that no connection will ever use; a vendor that refuses is only noted.
+        """Revoke tokens that no connection will use. A vendor's refusal is only logged.
 
-        Where a revocation would end all that the user has granted us, nothing is revoked: somebody else may live on it.
+        Where a revocation would end everything that the user has granted us, nothing is revoked: other connections may
+        depend on it.
         """
         if provider.oauth.revoke is None or provider.oauth.revocation_scope is not RevocationScope.GRANT:
             return

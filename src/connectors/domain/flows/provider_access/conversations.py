@@ -1,4 +1,4 @@
-"""Drives a package's conversations: the one place that knows bearer tokens, refresh on 401, redirects and retries."""
+"""Runs conversations with providers: bearer tokens, one refresh on 401, redirects, retries, rate limits."""
 
 import base64
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ from connectors.ports.provider_api import ProviderApi
 T = TypeVar("T")
 
 RETRY_PAUSES = (timedelta(milliseconds=200), timedelta(seconds=1))
-"""Before the second and third try of a GET that failed at the provider: enough for a gateway's hiccup. Longer troubles
-are the job's to wait out, not a thread's."""
+"""Before the second and third try of a GET that failed at the provider: enough for a gateway's hiccup. Longer
+outages are waited out by the job, not by a thread."""
 
 REDIRECT_LIMIT = 5
 """Redirects followed for one request; GitHub needs one, for a renamed repository."""
@@ -188,7 +188,7 @@ class _Exchange:
         if throttle is not None and throttle.scope != RESERVE:
             raise throttle
         if throttle is not None and self.limiter is not None:
-            self.limiter.record_refusal(throttle)  # this answer is good; the next request would eat the reserve
+            self.limiter.record_refusal(throttle)  # this answer is good; the next request would use the reserve
         return response
 
     def _admit(self, request: HttpRequest) -> None:
@@ -197,7 +197,7 @@ class _Exchange:
         try:
             self.limiter.admit(request)
         except RateLimitedError as error:
-            self.limiter_refusal = error  # our own: everybody heeds it already
+            self.limiter_refusal = error  # our own: it is on record already
             raise
 
     def _follow(self, request: HttpRequest) -> HttpResponse:

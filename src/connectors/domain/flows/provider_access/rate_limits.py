@@ -1,4 +1,4 @@
-"""Background work's promise to the vendors' limits, kept by all workers together."""
+"""Rate limits: background work of all workers together stays within the vendors' limits."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,34 +23,34 @@ ALL = "*"
 """What stands for the budget in the key of a pause that names none."""
 
 FIRST_REQUEST_MAX_WAIT = timedelta(seconds=2)
-"""How long the first request of a page may be held back: a little more than what lies between two writes at GitHub.
-Longer waits are stored on the job: no thread sleeps them."""
+"""How long the first request of a page may wait here: a little more than GitHub wants between two writes. Longer waits
+are stored on the job, so that no thread sleeps."""
 
 LATER_REQUEST_MAX_WAIT = timedelta(seconds=15)
-"""How long each further request of a page may be: giving up here would throw away what the page has spent already."""
+"""How long each further request of a page may wait: giving up would waste the requests already made for the page."""
 
 PAUSE_LOOK = timedelta(seconds=1)
-"""How often requests that count against nothing look whether others were told to wait. A look is a transaction."""
+"""How often requests that count against no budget check for pauses. A check is a transaction."""
 
 
 @attrs.define(kw_only=True)
 class RateLimiter:
-    """Watches over what one piece of background work asks of a vendor."""
+    """Holds one piece of background work within its vendor's limits."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
     telemetry: Telemetry
     provider: Provider
     subjects: Mapping[LimitScope, str]
-    """Whose limits it uses."""
+    """Limit scope → whose limit of that scope it uses."""
     reserve: RateLimitedError | None = None
-    """Why nothing more may be asked for now: only the reserve is left."""
+    """Why no further request may be sent now: only the reserve is left."""
     is_under_way: bool = False
     looked_at: datetime | None = None
-    """When it was last looked whether anybody has to wait."""
+    """When pauses were last checked."""
 
     def begin(self) -> None:
-        """The next request is a page's first."""
+        """Say that the next request is a page's first."""
         self.is_under_way = False
 
     def admit(self, request: HttpRequest) -> None:
@@ -75,12 +75,12 @@ class RateLimiter:
         if wait > max_wait:
             budgets = self.provider.limits.budgets(request)
             self.telemetry.limited(self.provider.slug, budgets[0].limit_scope if budgets else LimitScope.GRANT, wait)
-            raise RateLimitedError(f"{self.provider.name}'s limits want a pause.", retry_at=at)
+            raise RateLimitedError(f"{self.provider.name}'s limits require a pause.", retry_at=at)
         if wait > timedelta(0):
             self.clock.sleep(wait)
 
     def record_refusal(self, refusal: RateLimitedError) -> None:
-        """Let everybody wait whom the vendor's refusal concerns."""
+        """Record a vendor's refusal, so that all work that counts against the same limit waits."""
         if refusal.scope == RESERVE:
             self.reserve = refusal
         self.telemetry.limited(self.provider.slug, refusal.limit_scope, refusal.retry_at - self.clock.now())
@@ -102,7 +102,7 @@ class RateLimiter:
 
 
 def limit_subjects(app: ProviderApp, connection: Connection) -> dict[LimitScope, str]:
-    """Whose limits a connection's work uses. Account and app are hashed: their ids are other systems' business."""
+    """Limit scope → whose limit a connection's work uses. Ids are hashed: the table of limits needs no plain ones."""
     return {
         LimitScope.GRANT: str(connection.grant_id or connection.id),
         LimitScope.ACCOUNT: _short(f"{app.client_id}|{connection.account.id}"),

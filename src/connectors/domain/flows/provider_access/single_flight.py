@@ -1,4 +1,4 @@
-"""What several threads want at the same time is done once, by the first of them."""
+"""Runs one call for several threads that ask for the same at the same time."""
 
 import threading
 from collections.abc import Callable, Hashable

@@ -86,7 +86,7 @@ def earliest_expiry(token_set: TokenSet) -> datetime | None:
 
 
 def idle_refresh_at(provider: Provider, token_set: TokenSet, now: datetime) -> datetime | None:
-    """When to refresh a token set that nobody uses; None where that does not keep it alive.
+    """When to refresh a token set that is not used; None where a refresh does not keep it alive.
 
     A third into its life: time for a hundred tries, should the first ones fail.
     """
@@ -148,7 +148,7 @@ class TokenKeeper:
         return self.refresh(tenant_id, grant_id, seen_version=grant.version)
 
     def refresh(self, tenant_id: TenantId, grant_id: GrantId, *, seen_version: int) -> TokenSet:
-        """A token set newer than the one of `seen_version`: refreshed by us, or by whoever was faster.
+        """A token set newer than the one of `seen_version`: refreshed here, or by another caller that was faster.
 
         Of all callers, in all processes, one holds the grant's lease and calls the provider; the others wait for it,
         and of each process only one looks for it in the database. No database connection is held meanwhile.
@@ -196,7 +196,7 @@ class TokenKeeper:
     def _refresh_under(
         self, lease: RefreshLease, tenant_id: TenantId, seen_version: int
     ) -> tuple[TokenSet, int, Provider]:
-        # The holder before us may have finished between our look and our lease: look again, now that nobody else can.
+        # The previous holder may have finished before we got the lease: read again, now that nobody else can refresh.
         grant = self._get(tenant_id, lease.grant_id)
         provider = self.providers.get(grant.provider)
         # An earlier attempt stays on record until the provider has answered with tokens or with "dead": a refusal for
@@ -251,9 +251,9 @@ class TokenKeeper:
                 raise _lease_lost()
 
     def _store(self, tenant_id: TenantId, lease: RefreshLease, provider: Provider, renewed: TokenSet) -> Grant:
-        # By itself: nothing that follows from new tokens may take them back.
+        # In a transaction of its own: nothing that follows may roll the new tokens back.
         with self.unit_of_work() as uow:
-            # First the grant, then its schedule entry: a consent that replaces it takes them in this order, too.
+            # First the grant, then its schedule entry: a consent that replaces the grant locks in this order, too.
             stored = uow.grants.record_refreshed(
                 tenant_id,
                 lease,
@@ -271,7 +271,7 @@ class TokenKeeper:
     def plan_refresh(
         self, uow: UnitOfWork, provider: Provider, tenant_id: TenantId, grant_id: GrantId, token_set: TokenSet
     ) -> None:
-        """Make the schedule entry at which these tokens are refreshed even if nobody has used them since."""
+        """Schedule a refresh of these tokens for the case that nothing uses them until then."""
         at = idle_refresh_at(provider, token_set, self.clock.now())
         if at is None:
             uow.schedules.cancel(tenant_id, grant_id)
@@ -335,7 +335,7 @@ class TokenKeeper:
         window = provider.oauth.reuse_window
         if grant.refresh_attempted_at is None or window is None:
             return
-        # An earlier refresh token went out and nobody knows what came of it. Sent again later than the provider
+        # A refresh token was sent earlier and its outcome is unknown. Sent again later than the provider
         # tolerates, it would look stolen, and the whole family of tokens would be revoked. Where nothing is tolerated
         # no clock is asked: ours may be behind that of the machine which made the attempt.
         if not window or self.clock.now() > grant.refresh_attempted_at + window:

@@ -1,4 +1,4 @@
-"""Who may run: no tenant and no provider takes more places than the operator grants it."""
+"""Concurrency: no tenant and no provider takes more slots than the operator grants it."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,13 +12,13 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork
 
 SHORTEST_WAIT = timedelta(milliseconds=500)
-"""Until a job that found no place looks again: a turn is not over much sooner."""
+"""Before a job that found no slot tries again. A time slice is not over much sooner."""
 
 LONGEST_WAIT = timedelta(seconds=15)
-"""The most that it waits: places become free at every turn."""
+"""The most that it waits: a slot becomes free with every time slice that ends."""
 
 _SOME = PageRequest(limit=50)
-"""How many of a tenant's queued jobs are looked at for one that could run."""
+"""How many of a tenant's queued jobs are checked for one that could run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +40,7 @@ class Concurrency:
     entropy: Entropy
 
     def wait_for(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
-        """How long the job has to wait at least; nothing if it may run, and then the caller marks it RUNNING."""
+        """How long the job has to wait at least; zero if it may run, and then the caller marks it RUNNING."""
         if job.retry_after is not None and job.retry_after > now:
             return job.retry_after - now
         of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
@@ -51,10 +51,11 @@ class Concurrency:
         return timedelta(0)
 
     def yield_slot(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
-        """How long a job whose turn is over stays away: until those that found no place have looked again.
+        """How long a job whose time slice is over waits before the next one.
 
-        They look only now and then. Without this it would take its own place again, until it ends. News do not make way
-        for history. To be called while the job counts as running.
+        Zero if no other job needs the slot. Else long enough for the waiting jobs to try again: they try only now and
+        then, and without the pause this job would keep its slot until it ends. Incremental reads do not yield to
+        backfills. Call it while the job counts as running.
         """
         is_wanted = self._is_full(
             uow.jobs.count_running(tenant_id=job.tenant_id), self.settings.per_tenant, job
@@ -74,9 +75,9 @@ class Concurrency:
 
     def _is_full(self, running: int, slots: int, job: SyncJob) -> bool:
         if job.status is JobStatus.RUNNING:
-            running -= 1  # it is counted itself: its worker has died
+            running -= 1  # the job itself is counted: its worker has died
         if job.type is JobType.BACKFILL and slots > 1:
-            slots -= 1  # history leaves a place to what is new
+            slots -= 1  # backfills leave one slot to new events
         return running >= slots
 
 

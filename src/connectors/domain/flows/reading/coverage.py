@@ -58,9 +58,9 @@ class Ledger:
         from_at: datetime,
         to_at: datetime,
     ) -> None:
-        """These families are complete between the two instants: the walk went over them.
+        """These families are complete between the two instants: a sync run has read them.
 
-        Closes the gaps that walks have gone over by now, and shortens those whose beginning they have.
+        Closes the gaps that sync runs have read by now, and shortens those whose beginning they have read.
         """
         names = {family.name for family in families}
         if not names or to_at <= from_at:
@@ -89,7 +89,7 @@ class Ledger:
     def _review(
         self, uow: UnitOfWork, connection: Connection, concerned: Mapping[str, Sequence[str]], path: CoveragePath
     ) -> None:
-        """Hold the open gaps against all that is proven: a walk may have gone over one before it was noticed.
+        """Compare the open gaps with all that is proven: a sync run may have read one before it was noticed.
 
         Args:
             uow: the caller's transaction.
@@ -125,9 +125,9 @@ class Ledger:
         to_at: datetime | None,
         reference: str = "",
     ) -> bool:
-        """Something of these families may be missing since the instant; whether that is news.
+        """Record that something of these families may be missing since the instant; whether that is new.
 
-        What a walk has gone over already is not missing: the gap begins behind that, or is on record as closed.
+        What a sync run has read is not missing: the gap begins after it, or is recorded as closed.
         """
         is_new = False
         read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
@@ -191,7 +191,7 @@ class Ledger:
         self.open_gap(uow, connection, pushed, GapCause.STREAM_BROKEN, reason, from_at=since, to_at=None)
 
     def note_stream_ended(self, uow: UnitOfWork, connection: Connection, provider: Provider) -> None:
-        """There are no deliveries any more, and there shall be none: a disconnect leaves no gap."""
+        """Deliveries have ended on purpose: a disconnect leaves no gap."""
         now = self.clock.now()
         self._end_stream(uow, connection, provider, now)
         for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
@@ -271,7 +271,7 @@ def shown_families(provider: Provider, path: CoveragePath) -> list[Family]:
 
 
 def _read_ranges(intervals: Sequence[Interval]) -> dict[str, list[Interval]]:
-    """What walks of either kind have gone over, by family, in as few stretches as possible."""
+    """What sync runs of either mode have read, by family, in as few stretches as possible."""
     found: dict[str, list[Interval]] = {}
     for path in (CoveragePath.SYNC, CoveragePath.BACKFILL):
         for name, proven in _by_family(intervals, path).items():

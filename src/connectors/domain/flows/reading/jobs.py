@@ -1,4 +1,4 @@
-"""Asking for reads: jobs come into being here, each in one transaction with its task."""
+"""Sync jobs: requested, queued together with their tasks in one transaction, listed and cancelled."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 @attrs.frozen(kw_only=True)
 class SyncJobs:
-    """Asks for reads, and takes that back."""
+    """Requests and cancels sync jobs."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -41,7 +41,7 @@ class SyncJobs:
         lookback: timedelta | None = None,
         idempotency_key: str | None = None,
     ) -> SyncJob:
-        """A queued job; the one that is there if one like it waits already.
+        """The queued job, or the one that is already queued for the same read.
 
         Args:
             tenant_id: whose connection.
@@ -59,7 +59,7 @@ class SyncJobs:
                 request.
             ValidationError: `since` is not before `until`, or lies in the future.
         """
-        # Of what was asked for: a repetition comes later, and `lookback` then reaches less far.
+        # Made of what was asked for: when the request is repeated later, `lookback` gives another `since`.
         fingerprint = fingerprint_of("connection", connection_id, job_type, since, until, target)
 
         def enqueue(uow: UnitOfWork) -> Sequence[SyncJob]:
@@ -129,25 +129,25 @@ class SyncJobs:
         )
         job = self._widened(uow, uow.jobs.enqueue(wanted), wanted)
         if uow.queue.put(sync_task(job)) is Recorded.DUPLICATE and job.id == wanted.id:
-            # What waits under this lock names a job that has ended without it: cancelled, or run here and now.
+            # The task that holds this lock belongs to a job that ended without it: cancelled, or run in the foreground.
             uow.queue.put(sync_task(job, is_continued=True))
         return job
 
     def _widened(self, uow: UnitOfWork, job: SyncJob, wanted: SyncJob) -> SyncJob:
-        """The queued job, reaching as far as it was asked to and as far as is wanted now."""
+        """The queued job, its range widened to cover the new request too."""
         since = None if job.since is None or wanted.since is None else min(job.since, wanted.since)
         until = None if job.until is None or wanted.until is None else max(job.until, wanted.until)
         if (since, until) == (job.since, job.until):
             return job
         present = uow.jobs.get(job.tenant_id, job.id, lock=True)
         if present.status is not JobStatus.QUEUED or present.attempts > 0:
-            return uow.jobs.enqueue(wanted)  # a worker has taken it just now: it keeps to its range
+            return uow.jobs.enqueue(wanted)  # a worker has just claimed it: its range stays
         widened = attrs.evolve(present, since=since, until=until)
         uow.jobs.save(widened)
         return widened
 
     def unfinished(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[SyncJob, ...]:
-        """The connection's jobs that have yet to end, the oldest first."""
+        """The connection's unfinished jobs, oldest first."""
         with self.unit_of_work() as uow:
             return tuple(uow.jobs.list_unfinished(tenant_id, connection_id))
 
@@ -191,7 +191,7 @@ class SyncJobs:
         )
 
     def reload(self, jobs: Iterable[SyncJob]) -> tuple[SyncJob, ...]:
-        """The same jobs as they are now, in one look. Those that are gone with their tenant are cancelled."""
+        """The same jobs as they are now, in one transaction. Jobs erased with their tenant count as cancelled."""
         found = []
         with self.unit_of_work() as uow:
             for job in jobs:
@@ -202,9 +202,9 @@ class SyncJobs:
         return tuple(found)
 
     def cancel(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
-        """The job, cancelled: one that waits never begins, one that runs stops after its present page.
+        """The job, cancelled. A queued job never starts, a running job stops after its current page.
 
-        A job that has ended stays as it is. What it has read stays, too.
+        A finished job stays as it is. What was read stays.
 
         Raises:
             NotFoundError: the tenant has no such job.

@@ -86,7 +86,7 @@ class PageCommitter:
             self._require_ours(uow, job)
             require_readable(
                 sync_run.session.provider, connection
-            )  # it may have been disconnected while the page was on its way
+            )  # it may have been disconnected while the page was being read
             drafts = [*page.signals, *_interpret(uow, sync_run, context, page)]
             origin = Origin.BACKFILL if sync_run.plan.mode is SyncMode.BACKFILL else Origin.SYNC
             signals = [
@@ -118,7 +118,7 @@ class PageCommitter:
         if page.done:
             status = JobStatus.SUCCEEDED
         elif (sync_run.slice_ends_at is not None and now >= sync_run.slice_ends_at) or sync_run.is_stopping():
-            status = JobStatus.QUEUED  # behind all that wait already: so a long history holds nobody up
+            status = JobStatus.QUEUED  # behind the waiting jobs, so that a long history delays nobody
         return attrs.evolve(
             job,
             status=status,
@@ -165,7 +165,7 @@ class PageCommitter:
             for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True)
         )
         if lost:
-            return  # it has found out itself that it does not show all
+            return  # the run itself found that history is missing
         if plan.mode is SyncMode.BACKFILL:
             until = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
             if plan.since is not None:
@@ -198,7 +198,7 @@ class PageCommitter:
             reference=str(job.id),
         )
         if is_new and not is_backfill and sync_run.plan.target is None:
-            # What the cursor no longer tells, the history may.
+            # A backfill may still find what the cursor no longer shows.
             self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=from_at)
 
 

@@ -51,11 +51,11 @@ log = logging.getLogger(__name__)
 
 
 def _no_report(job: SyncJob) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def _never() -> bool:
-    """Nobody wants it to stop."""
+    """Never stop early."""
     return False
 
 
@@ -84,7 +84,7 @@ class SyncFlow:
     ) -> SyncJob:
         """The job, run from the last committed page until it ends, has to wait, or its time slice is over.
 
-        What goes wrong is on the job: QUEUED with `retry_after` if it will be tried again, FAILED with `error` if
+        Errors are on the job: QUEUED with `retry_after` if it will be tried again, FAILED with `error` if
         not. A job that still has something to do has its next task in the queue.
 
         Args:
@@ -108,13 +108,13 @@ class SyncFlow:
             log.info("job_lost", extra={"job_id": str(job.id), "status": str(lost.job.status)})
             return lost.job
         except VaultError as error:
-            return self._settle(job, error)  # the key is missing: trying again does not bring it back
+            return self._settle(job, error)  # the key is missing: trying again does not help
         except InfrastructureError:
-            raise  # nothing can be written about it now; the worker brings the job back
+            raise  # nothing can be recorded now; the worker queues the job again
         except ConnectorsError as error:
             return self._settle(job, error)
         except Exception as error:
-            # A bug, of ours or of a package. It must show on the job, not as a job that runs for ever.
+            # A bug, of ours or of a provider package. It must show on the job, which must not run forever.
             log.exception("sync_crashed", extra={"job_id": str(job.id), "provider": job.provider})
             return self._settle(job, UnexpectedResponseError(f"internal error: {type(error).__name__}"))
 

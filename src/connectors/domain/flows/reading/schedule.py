@@ -1,4 +1,4 @@
-"""What comes round: reads, subscriptions, tokens about to die unused, and the service's own housekeeping."""
+"""The schedule: reads, subscription maintenance, refreshes of unused tokens, and the service's housekeeping."""
 
 import logging
 from collections.abc import Mapping
@@ -25,44 +25,44 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 JITTER = 0.2
-"""How far an interval may stray to either side, as a share of it: connections made together shall not sync together."""
+"""Jitter to either side, as a share of the interval, so that connections made together do not sync together."""
 
 BATCH = 200
-"""Schedule entries that one transaction takes: its rows stay locked for a blink."""
+"""Schedule entries per transaction: few enough that their rows stay locked only briefly."""
 
 LARGEST_SWEEP = 10_000
-"""Rows that one transaction drops."""
+"""Rows that one transaction deletes."""
 
 UNTOUCHED_FOR = timedelta(minutes=5)
-"""A job that ought to go on and has not for so long has lost its task, whatever the reason. Turns are far shorter."""
+"""A job that should continue and has not for so long has lost its task. Time slices are far shorter."""
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 """How long a repeated `Idempotency-Key` gets the same answer."""
 
 RETRY_REFRESH = timedelta(hours=6)
-"""When an idle grant is looked at again if its refresh did not move the schedule entry itself."""
+"""When an idle grant is checked again if its refresh did not move the schedule entry itself."""
 
 INTERVAL_SETTING = "sync_interval_seconds"
 """A connection's own interval, in its metadata."""
 
 UNREADABLE = timedelta(days=1)
-"""When a connection is looked at again whose provider is not installed any more, or cannot be read."""
+"""When a connection is checked again whose provider is no longer installed, or cannot be read."""
 
 log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
 class ScheduleSettings:
-    """How often things come round."""
+    """How often scheduled tasks run, and how long records are kept."""
 
     interval: timedelta | None = None
-    """Between two reads of a connection; None: what each package finds right, a quarter of an hour for most."""
+    """Between two reads of a connection; None: each provider package's own, 15 minutes for most."""
     intervals: Mapping[ProviderSlug, timedelta] = attrs.field(factory=dict)
-    """Of single providers."""
+    """The same for single providers."""
     delivery_retention: timedelta = timedelta(days=90)
     """How long webhook deliveries are kept; failed ones stay until they are replayed."""
     job_retention: timedelta = timedelta(days=30)
-    """How long ended jobs and closed gaps are."""
+    """How long finished jobs and closed gaps are kept."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,16 +84,16 @@ class Scheduler:
         return timedelta(minutes=15) if provider.sync is None else provider.sync.poll_interval
 
     def plan_sync(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
-        """The next read, an interval from now, strayed."""
+        """Schedule the next read, an interval from now with jitter."""
         if provider.sync is not None:
             self._plan(uow, connection, TaskKind.SYNC, self.with_jitter(self.interval(provider, connection)))
 
     def plan_maintenance(self, uow: UnitOfWork, connection: Connection, wait: timedelta) -> None:
-        """The next look at the connection's subscriptions, about so long from now."""
+        """Schedule the next maintenance of the connection's subscriptions, about so long from now."""
         self._plan(uow, connection, TaskKind.MAINTAIN, self.with_jitter(wait))
 
     def with_jitter(self, interval: timedelta) -> timedelta:
-        """About as long."""
+        """The interval, up to `JITTER` longer or shorter."""
         return interval * (1 + JITTER * (2 * self.entropy.fraction() - 1))
 
     def _plan(self, uow: UnitOfWork, connection: Connection, kind: TaskKind, wait: timedelta) -> None:
@@ -109,7 +109,7 @@ class Scheduler:
 
 @attrs.frozen(kw_only=True)
 class ScheduleFlow:
-    """Keeps the schedule entries that have come. Any number of processes may do so at once: each is kept once."""
+    """Queues what is due. Any number of processes may do so at once: each schedule entry is taken once."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -119,7 +119,7 @@ class ScheduleFlow:
     settings: ScheduleSettings
 
     def tick(self) -> int:
-        """Queue all that is due by now; how much that was. After a long silence everything is due once."""
+        """Queue everything that is due; how much that was. After a long pause each entry is due once."""
         done = 0
         for kind in (TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.SYNC):
             while (kept := self._keep(kind)) > 0:
@@ -160,14 +160,14 @@ class ScheduleFlow:
         except ProviderNotSupportedError:
             provider = None
         if provider is None or provider.sync is None:
-            # One connection's trouble: it must not hold up all those that are due with it.
+            # A problem of one connection must not hold up all those that are due with it.
             uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + UNREADABLE))
             return
-        # Now, in case the job never ends well; the job's end makes a better schedule entry.
+        # Already now, in case the job never finishes. When it does, it schedules the next read itself.
         self.scheduler.plan_sync(uow, provider, connection)
         unfinished = uow.jobs.list_unfinished(connection.tenant_id, connection.id)
         if any(job.type is JobType.INCREMENTAL and job.target is None for job in unfinished):
-            return  # it is still reading: what it reads next is what this would have read
+            return  # that job will read what this one would have read
         try:
             self.jobs.enqueue(uow, connection, JobType.INCREMENTAL)
         except ConflictError:
@@ -177,7 +177,9 @@ class ScheduleFlow:
         connection = self._connection(uow, entry)
         if connection is None:
             return
-        self.scheduler.plan_maintenance(uow, connection, timedelta(hours=1))  # the tending itself makes a better one
+        self.scheduler.plan_maintenance(
+            uow, connection, timedelta(hours=1)
+        )  # the maintenance run sets a better time itself
         if connection.status is not ConnectionStatus.DISABLED:
             uow.queue.put(maintenance_task(connection.tenant_id, connection.id))
 
@@ -251,9 +253,9 @@ class ScheduleFlow:
             except NotFoundError:
                 return False  # erased with its tenant
             if present.is_finished or present.updated_at != job.updated_at:
-                return False  # it has moved since we looked: what its worker wrote must stay
-            # Where the task is there after all, this one is a duplicate, or finds nothing to do. Its own queueing
+                return False  # it has changed since: what its worker wrote must stay
+            # If the old task still exists, this one is a duplicate or finds nothing to do. It has its own queueing
             # lock, because another job's task may hold the one for new jobs.
             uow.queue.put(sync_task(present, is_continued=True))
-            uow.jobs.save(attrs.evolve(present, updated_at=now))  # the others' turn next time
+            uow.jobs.save(attrs.evolve(present, updated_at=now))  # others come first next time
             return True

@@ -1,4 +1,4 @@
-"""Following a tenant's signals as they arrive: nothing left out, nothing twice."""
+"""The feed: a tenant's signals as they arrive, nothing left out and nothing twice."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,14 +15,14 @@ PAGE = 500
 """Signals that one transaction reads."""
 
 SHORT_LOOKBACK = timedelta(seconds=2)
-"""How far every look goes back behind the one before: an id is made a blink before its transaction ends."""
+"""How far each poll looks back behind the one before: an id is made shortly before its transaction commits."""
 
 FULL_LOOKBACK = timedelta(seconds=60)
-"""How far a thorough look goes back: for transactions that had to wait, and for machines whose clocks are behind."""
+"""How far a full look goes back: for transactions that had to wait, and for machines whose clocks are behind."""
 
 FULL_LOOKBACK_EVERY = timedelta(seconds=5)
-"""How often a look is thorough. Not always: a history that is being read brings a thousand signals a second, and a look
-reads all of its stretch."""
+"""How often a poll looks back fully. Not each time: a backfill may bring a thousand signals a second, and a full look
+reads them all again."""
 
 _TIME_SHIFT = 80
 """Bits of a UUIDv7 below its milliseconds (RFC 9562 §5.7)."""
@@ -30,11 +30,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @attrs.define(kw_only=True)
-class SignalTail:
+class SignalFeed:
     """What arrives for one tenant.
 
-    Ids tell in which order signals were made, but not in which order their transactions ended, and only what is
-    committed can be seen. So every look goes back a little behind the one before, and remembers what it has seen there.
+    Ids are in the order in which signals were made, but their transactions commit in another order, and only committed
+    signals are visible. So each poll starts a little before the end of the last one and remembers what it has seen.
     """
 
     unit_of_work: UnitOfWorkFactory
@@ -43,7 +43,7 @@ class SignalTail:
     where: SignalFilter
     """Narrowed to provider, connection and kind."""
     _since: datetime
-    _looked_at: datetime
+    _polled_at: datetime
     _full_look_at: datetime
     _seen: set[SignalId] = attrs.field(factory=set)
 
@@ -55,38 +55,38 @@ class SignalTail:
         tenant_id: TenantId,
         where: SignalFilter,
         since: datetime | None = None,
-    ) -> "SignalTail":
-        """The tail of what arrives from now on, or has arrived since that instant."""
+    ) -> "SignalFeed":
+        """The feed of what arrives from now on, or has arrived since that instant."""
         now = clock.now()
         start = now if since is None else since
-        tail = cls(
+        feed = cls(
             unit_of_work=unit_of_work,
             clock=clock,
             tenant_id=tenant_id,
             where=where,
             since=now - FULL_LOOKBACK if since is None else since,
-            looked_at=start,
+            polled_at=start,
             full_look_at=start,
         )
         if since is None:
-            for _ in tail._unseen(tail._since, now):
-                pass  # it is there already, and no news
-        return tail
+            for _ in feed._unseen(feed._since, now):
+                pass  # it was there before, so it is not new
+        return feed
 
-    def look(self) -> Iterator[Signal]:
-        """What can be read now and has not been given before, in the order of its ids, without payloads.
+    def poll(self) -> Iterator[Signal]:
+        """The signals that are visible now and were not returned before, sorted by id, without payloads.
 
         Raises:
-            InfrastructureError: our database failed. The next look makes up for it.
+            InfrastructureError: our database failed. The next poll catches up.
         """
         now = self.clock.now()
-        is_thorough = now - self._full_look_at >= FULL_LOOKBACK_EVERY
-        floor = self._full_look_at - FULL_LOOKBACK if is_thorough else self._looked_at - SHORT_LOOKBACK
+        is_full = now - self._full_look_at >= FULL_LOOKBACK_EVERY
+        floor = self._full_look_at - FULL_LOOKBACK if is_full else self._polled_at - SHORT_LOOKBACK
         for signal in self._unseen(max(floor, self._since), now):
             if self._is_wanted(signal):
                 yield signal
-        self._looked_at = now
-        if is_thorough:
+        self._polled_at = now
+        if is_full:
             self._full_look_at = now
             forgotten = first_id_at(now - FULL_LOOKBACK)
             self._seen = {one for one in self._seen if one > forgotten}
@@ -98,7 +98,7 @@ class SignalTail:
                 page = uow.signals.list_arrived(self.tenant_id, after=after, limit=PAGE)
             for signal in page:
                 if signal.id not in self._seen:
-                    if signal.id > remembered:  # no later look goes back further
+                    if signal.id > remembered:  # no later poll looks back further
                         self._seen.add(signal.id)
                     yield signal
             if len(page) < PAGE:

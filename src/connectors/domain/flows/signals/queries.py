@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from connectors.domain.flows.signals.feed import SignalTail
+from connectors.domain.flows.signals.feed import SignalFeed
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import Gap
 from connectors.domain.model.errors import TenantNotFoundError
@@ -180,15 +180,15 @@ class QueryFlow:
             if where.connection_id is not None:
                 connection = uow.connections.get(tenant_id, where.connection_id)
                 if where.provider not in {None, connection.provider}:
-                    return Page((), None)  # no row can match; do not make the database walk all of them to see it
+                    return Page((), None)  # no row can match: spare the database reading all of them
             return uow.signals.list_page(tenant_id, page, where, with_payload=with_payload)
 
         return self._list(tenant_id, fingerprint, limit, cursor, load)
 
-    def tail_signals(
+    def feed(
         self, tenant_id: TenantId, where: SignalFilter | None = None, *, since: datetime | None = None
-    ) -> SignalTail:
-        """What arrives for the tenant from now on, or has arrived since that instant: look at it again and again.
+    ) -> SignalFeed:
+        """A feed of the tenant's signals that arrive from now on, or have arrived since that instant. Poll it.
 
         Args:
             tenant_id: whose.
@@ -204,7 +204,7 @@ class QueryFlow:
             _tenant(uow, tenant_id)
             if where.connection_id is not None:
                 uow.connections.get(tenant_id, where.connection_id)
-        return SignalTail.begin(self.unit_of_work, self.clock, tenant_id, where, since)
+        return SignalFeed.begin(self.unit_of_work, self.clock, tenant_id, where, since)
 
     # --- deliveries ----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The vendors' public signing keys, fetched by their packages' conversations and kept as long as they say."""
+"""The vendors' public signing keys, fetched through their packages' conversations and cached as long as they allow."""
 
 import threading
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from connectors.domain.providers.contract import Provider, SigningKeys
 from connectors.ports.clock import Clock
 
 REFETCH_INTERVAL = timedelta(seconds=30)
-"""At the least between two fetches: a forged key id must not make us hammer the vendor."""
+"""The shortest time between two fetches: forged key ids must not make us flood the vendor."""
 
 
 @attrs.define
@@ -33,7 +33,7 @@ class SigningKeyCache:
             app: our registration there.
             refetch: fetch it again although it has not expired.
 
-        Nothing is fetched, well or in vain, more often than every `REFETCH_INTERVAL`.
+        Nothing is fetched more often than every `REFETCH_INTERVAL`, whether fetching succeeds or fails.
 
         Raises:
             ProviderFailedError: it could not be fetched.

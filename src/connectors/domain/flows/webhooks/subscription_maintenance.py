@@ -240,7 +240,7 @@ class SubscriptionMaintenance:
             if present.status is SubscriptionStatus.ACTIVE:
                 lapsed = present.moved_to(SubscriptionStatus.LAPSED, at=now, error=reason)
                 if self._has_successor(uow, present, now):
-                    # Its user has connected again since. Nobody would make it again, and so end it.
+                    # The user has connected again since. No retry would ever replace this one, so it ends here.
                     ended = lapsed.moved_to(SubscriptionStatus.ENDED, at=now, error=reason)
                     lapsed = attrs.evolve(ended, secret=None)
                 uow.subscriptions.save(lapsed)

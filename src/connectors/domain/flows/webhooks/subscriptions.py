@@ -1,4 +1,4 @@
-"""Makes and removes webhook subscriptions, each on record with its secret before the provider hears of it."""
+"""Makes and removes webhook subscriptions. Each is on record with its secret before the provider is asked."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -51,14 +51,14 @@ def webhook_url(
 
 @attrs.frozen(kw_only=True)
 class Subscriber:
-    """Arranges with providers that they tell us."""
+    """Subscribes connections to their providers' webhooks."""
 
     unit_of_work: UnitOfWorkFactory
     vault: Vault
     clock: Clock
     entropy: Entropy
     public_url: str | None
-    """Our URL as providers reach it; None: nobody can deliver, so nothing is arranged."""
+    """Our URL as providers reach it; None: no provider can deliver, so nothing is subscribed."""
 
     def subscribe_all(
         self, session: ProviderSession, *, is_due: Callable[[Subscription], bool] = lambda subscription: True
@@ -91,7 +91,7 @@ class Subscriber:
         return tuple(self._subscribe(session, subscriptions, target) for target in targets if target not in settled)
 
     def _retire(self, connection: Connection, existing: Iterable[Subscription], targets: Iterable[str]) -> None:
-        """End what is over and not wanted any more: a thing that is gone at the vendor is no error."""
+        """End subscriptions that are over and whose target is gone at the vendor: that is no error."""
         wanted = set(targets)
         unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
         if not unwanted:
@@ -120,13 +120,13 @@ class Subscriber:
 
     def _note_failure(self, connection: Connection, pending: Subscription, error: ProviderFailedError) -> Subscription:
         log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
-        # No answer is no refusal: the provider may have made it, and its deliveries have to verify.
+        # A lost answer is no refusal: the provider may have made it, and its deliveries have to verify.
         unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
         status = SubscriptionStatus.PENDING if unknown else SubscriptionStatus.FAILED
         with self.unit_of_work() as uow:
             present = self._locked(uow, connection, pending)
             if present.status is not SubscriptionStatus.PENDING:
-                return present  # a delivery has proven it meanwhile, or the connection has ended
+                return present  # a delivery has confirmed it meanwhile, or the connection has ended
             outcome = attrs.evolve(
                 present.moved_to(status, at=self.clock.now(), error=error.message), failures=present.failures + 1
             )
@@ -159,7 +159,7 @@ class Subscriber:
         return pending, secret
 
     def _secret_in_use(self, connection: Connection, target: str) -> Secret | None:
-        """The secret of the tenant's other connection to the same target: vendors keep one hook for one URL of ours."""
+        """The secret of the tenant's other connection to the same target: vendors keep one hook per URL."""
         for twin in self._twins(connection, target):
             if twin.secret is not None:
                 return self.vault.open(twin.secret, subscription_context(twin.tenant_id, twin.id))
@@ -179,7 +179,7 @@ class Subscriber:
         now = self.clock.now()
         with self.unit_of_work() as uow:
             present = self._locked(uow, connection, pending)
-            # Disconnected while we asked: its secret stays destroyed.
+            # Disconnected meanwhile: its secret stays destroyed.
             ended = present.status is SubscriptionStatus.ENDED
             confirmed = attrs.evolve(
                 present.moved_to(present.status if ended else SubscriptionStatus.ACTIVE, at=now),
@@ -198,9 +198,9 @@ class Subscriber:
         return confirmed
 
     def _end_predecessors(self, uow: UnitOfWork, successor: Subscription) -> None:
-        """End what had lapsed, or never came to anything, now that its target is subscribed again.
+        """End lapsed and pending subscriptions whose target is subscribed again now.
 
-        So ends what bears the same name at the provider: a target that was renamed there is one arrangement still.
+        Also end those with the same id at the provider: a target that was renamed there is still one subscription.
         """
         for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
             is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
@@ -210,7 +210,7 @@ class Subscriber:
                 uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
     def _locked(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
-        """The subscription as it is now, nobody else changing it: its connection's lock stands for it."""
+        """The subscription as it is now, protected by its connection's lock."""
         uow.connections.get(connection.tenant_id, connection.id, lock=True)
         return uow.subscriptions.get(connection.tenant_id, pending.id) or pending
 
@@ -225,15 +225,15 @@ class Subscriber:
             return subscription
         if subscriptions.renew is not None:
             if "url" in subscription.metadata:
-                # Ours may have changed since it was made.
+                # Our URL may have changed since it was made.
                 metadata = {**subscription.metadata, "url": self._callback_url(session.provider, connection)}
                 subscription = attrs.evolve(subscription, metadata=metadata)
             receipt = session.run(subscriptions.renew(session.app, connection, subscription))
             return self._confirm(connection, subscription, receipt)
         successor = self._subscribe(session, subscriptions, subscription.target)
         if successor.status is SubscriptionStatus.ACTIVE:
-            # What cannot be removed at the vendor lapses by itself there; here it ends in any case. And a vendor that
-            # has taken the same hook over has nothing to remove.
+            # What cannot be removed at the vendor lapses there by itself. If the vendor has reused the same hook, there
+            # is nothing to remove.
             if successor.external_id != subscription.external_id:
                 self._unsubscribe(session, [subscription])
             with self.unit_of_work() as uow:
@@ -244,7 +244,7 @@ class Subscriber:
         return successor
 
     def unsubscribe_all(self, session: ProviderSession) -> tuple[str, ...]:
-        """Remove the connection's subscriptions at the provider, each by itself; what went wrong, in words."""
+        """Remove the connection's subscriptions at the provider, one by one; the errors, in words."""
         connection = session.connection
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
@@ -252,7 +252,7 @@ class Subscriber:
         live = [one for one in existing if one.status is not SubscriptionStatus.ENDED and one.external_id is not None]
         for one in existing:
             if one.status is SubscriptionStatus.PENDING and one.external_id is None:
-                # Nobody knows whether the provider made it. Asked again it says its name, and then it can be removed.
+                # Its outcome is unknown. Subscribing again tells the provider's id of it, and then it can be removed.
                 found = self._ask_name(session, one)
                 if isinstance(found, str):
                     errors.append(found)
@@ -263,7 +263,7 @@ class Subscriber:
         return tuple(errors)
 
     def _ask_name(self, session: ProviderSession, pending: Subscription) -> Subscription | str:
-        """The subscription with the provider's id of it, or what went wrong, in words."""
+        """The subscription with the provider's id of it, or the error, in words."""
         subscriptions = session.subscriptions
         if subscriptions is None or pending.secret is None:
             return pending
@@ -295,7 +295,7 @@ class Subscriber:
         return errors
 
     def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
-        """Whether another live connection, of any tenant, rests on the same arrangement at the provider."""
+        """Whether another live connection, of any tenant, uses the same subscription at the provider."""
         if subscriptions.shared_key is None:
             return False
         key = subscriptions.shared_key(connection)
@@ -307,7 +307,7 @@ class Subscriber:
         )
 
     def _has_twin(self, connection: Connection, subscription: Subscription) -> bool:
-        """Whether another connection of the tenant lives on the very same arrangement."""
+        """Whether another connection of the tenant uses the same subscription at the provider."""
         return any(
             twin.external_id == subscription.external_id for twin in self._twins(connection, subscription.target)
         )

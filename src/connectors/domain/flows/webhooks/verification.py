@@ -1,4 +1,4 @@
-"""Who sent a webhook: the only place that looks up secrets and lets packages verify with them."""
+"""Verifies deliveries: looks up the secrets and lets the provider package check the signature with them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Sender:
 
 @attrs.frozen(kw_only=True)
 class DeliveryVerifier:
-    """Proves senders, within the caller's unit of work."""
+    """Verifies deliveries, within the caller's unit of work."""
 
     vault: Vault
     clock: Clock
