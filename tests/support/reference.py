@@ -4,6 +4,8 @@ from pathlib import Path
 
 from connectors.domain.model.kinds import MEANINGS
 from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.jira import JIRA
+from connectors.domain.providers.jira import events as jira
 from connectors.domain.providers.registry import BUILT_IN
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,7 +58,33 @@ def _settings_of(provider):
     return "\n".join(lines)
 
 
-GENERATED = {"signals.md": kinds, "settings.md": provider_settings}
+def jira_events():
+    """Jira's table of events, what its updates with comments say, and what it ignores on purpose."""
+    is_read = {family.name: family.is_read for family in JIRA.families}
+    rows = [
+        "| event | webhook | kind | dedupe key after `{site}:` | family | reading sees it |",
+        "|---|---|---|---|---|---|",
+    ]
+    for event, rule in jira.RULES.items():
+        found = ", ".join(f"`{kind}`" for kind in SignalKind if kind in rule.kinds)
+        webhook = "ours" if rule.is_dynamic else "an administrator's"
+        seen = "yes" if is_read[rule.family] else "no"
+        rows.append(f"| `{event}` | {webhook} | {found} | `{rule.key}` | {rule.family} | {seen} |")
+    rows += ["", f"| `{jira.UPDATED}` with a comment and `issue_event_type_name` | says the same as |", "|---|---|"]
+    rows += [f"| `{name}` | `{event}` |" for name, event in jira.COMMENT_UPDATES.items()]
+    rows += ["", "| ignored on purpose | why |", "|---|---|"]
+    for why in dict.fromkeys(jira.IGNORED_ON_PURPOSE.values()):
+        names = ", ".join(f"`{event}`" for event, reason in jira.IGNORED_ON_PURPOSE.items() if reason == why)
+        rows.append(f"| {names} | {why} |")
+    return "\n".join(rows)
+
+
+GENERATED = {
+    "signals.md": kinds,
+    "settings.md": provider_settings,
+    "../src/connectors/domain/providers/jira/README.md": jira_events,
+}
+"""Page, as seen from `docs/` → what makes its generated part."""
 
 
 def between_marks(text):

@@ -12,8 +12,8 @@ from tests.support.jira import TENANT, make_connection, make_request, receive
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.webhook import Ignored
-from connectors.domain.providers.jira import JIRA
-from connectors.domain.providers.jira.events import COMMENT_UPDATES, IGNORED_ON_PURPOSE, TRACKED
+from connectors.domain.providers.jira.envelope import Envelope
+from connectors.domain.providers.jira.events import COMMENT_UPDATES, RULES, find_rules
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.http"))
 SECRET = "an admin hook's secret"
@@ -62,34 +62,38 @@ def test_fixture_gives_its_expected_signals(path):
 
 
 def test_every_row_has_a_fixture():
-    """Each tracked event and each kind that the package declares occurs in a fixture."""
-    seen = {json.loads(read_fixture(path)[1])["webhookEvent"] for path in FIXTURES}
-    assert seen >= set(TRACKED)
-    expected = [json.loads(path.with_suffix(".expected.json").read_text()) for path in FIXTURES]
-    kinds = {SignalKind(signal["kind"]) for one in expected for signal in one.get("signals", [])}
-    assert kinds == JIRA.kinds
+    """Each event of the table, and each update that stands for another event, occurs in a fixture."""
+    envelopes = [Envelope.read(json.loads(read_fixture(path)[1])) for path in FIXTURES]
+    assert {envelope.event for envelope in envelopes} >= set(RULES)
+    assert {envelope.update for envelope in envelopes} >= set(COMMENT_UPDATES)
 
 
-def test_tables_do_not_overlap():
-    """No event is both tracked and ignored on purpose."""
-    assert not set(TRACKED) & IGNORED_ON_PURPOSE
-    assert set(COMMENT_UPDATES.values()) <= set(TRACKED.values())
+def test_rows_have_the_kinds_of_their_fixtures():
+    """The fixtures of a row give all of its kinds and no other."""
+    found = {event: set() for event in RULES}
+    for path in FIXTURES:
+        rules = find_rules(Envelope.read(json.loads(read_fixture(path)[1])))
+        signals = json.loads(path.with_suffix(".expected.json").read_text()).get("signals", [])
+        for rule, signal in zip(rules, signals, strict=True):
+            found[next(event for event in RULES if RULES[event] is rule)].add(SignalKind(signal["kind"]))
+    assert found == {event: rule.kinds for event, rule in RULES.items()}
 
 
-def test_unknown_event_is_told_from_one_ignored_on_purpose():
-    """An event that nobody knows is ignored with another reason than one that is known and not tracked."""
-    connection = make_connection()
-    known = receive(make_request({"webhookEvent": "board_created"}), connection)
-    unknown = receive(make_request({"webhookEvent": "teapot_boiled"}), connection)
-    assert isinstance(known, Ignored)
-    assert isinstance(unknown, Ignored)
-    assert known.reason != unknown.reason
+def test_only_our_webhook_has_ids():
+    """A fixture names webhooks of ours exactly where its event is one that they may ask for."""
+    for path in FIXTURES:
+        envelope = Envelope.read(json.loads(read_fixture(path)[1]))
+        if envelope.event in RULES:
+            assert envelope.has_webhook_ids == RULES[envelope.event].is_dynamic
 
 
-def test_both_comment_styles_make_one_signal():
-    """`comment_created` and an update that carries the same comment have the same dedupe key."""
+@pytest.mark.parametrize(
+    ("event", "update"), [("created", "commented"), ("updated", "comment_edited"), ("deleted", "comment_deleted")]
+)
+def test_both_comment_styles_make_one_signal(event, update):
+    """A comment's event and an update that carries the same comment have the same dedupe key."""
     by_name = {path.stem: path for path in FIXTURES}
     connection = make_connection()
-    first = deliver(by_name["comment__created"], connection)
-    second = deliver(by_name["issue_updated__commented"], connection)
+    first = deliver(by_name[f"comment__{event}"], connection)
+    second = deliver(by_name[f"issue_updated__{update}"], connection)
     assert [draft.dedupe_key for draft in first] == [draft.dedupe_key for draft in second]

@@ -16,8 +16,8 @@ from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import SubscriptionRequest, SubscriptionScope
 from connectors.domain.providers.jira import JIRA
+from connectors.domain.providers.jira.events import DYNAMIC_EVENTS
 from connectors.domain.providers.jira.subscriptions import (
-    EVENTS,
     Hook,
     probe,
     renew,
@@ -62,7 +62,7 @@ class HookServer:
         self.between = lambda: None
         self.dead = set()
 
-    def put(self, url=URL, jql="project in (10000, 10001)", events=EVENTS):
+    def put(self, url=URL, jql="project in (10000, 10001)", events=DYNAMIC_EVENTS):
         self.last_id += 1
         at = self.now + timedelta(days=30)
         expiry = ms(at) if self.epoch_expiry else stamp(at)
@@ -119,7 +119,7 @@ def test_first_subscription_registers_one_webhook(server):
     assert receipt.expires_at == NOW + timedelta(days=30)
     assert receipt.connection_metadata == {"webhook_ids": ["1000"]}
     assert server.hooks[1000]["jqlFilter"] == "project in (10000, 10001)"
-    assert set(server.hooks[1000]["events"]) == set(EVENTS)
+    assert server.hooks[1000]["events"] == list(DYNAMIC_EVENTS)
 
 
 def test_subscribing_again_takes_over_what_is_there(server):

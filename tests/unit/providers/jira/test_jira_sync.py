@@ -29,8 +29,6 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.jira import JIRA
-from connectors.domain.providers.jira.events import TRACKED
-from connectors.domain.providers.jira.subscriptions import EVENTS
 from connectors.domain.providers.jira.sync import FIELDS, read_page
 
 BACKFILL = SyncPlan(mode=SyncMode.BACKFILL, started_at=NOW)
@@ -212,14 +210,6 @@ def test_a_page_with_many_long_discussions_ends_early():
     longest = max(len(run) for run in "".join("c" if one == "comment" else " " for one in asked).split())
     assert longest <= 42
     assert len(pages) <= 4
-
-
-def test_families():
-    """Each kind is in one family, and every event of the table belongs to one that its webhook may tell of."""
-    kinds = [kind for family in JIRA.families for kind in family.kinds]
-    assert sorted(kinds) == sorted(JIRA.kinds)
-    for event in TRACKED:
-        assert (JIRA.family_of(event).name == "worklogs and projects") == (event not in EVENTS)
 
 
 def test_first_incremental_walk_is_a_baseline():

@@ -4,12 +4,17 @@ Source: Webhooks (Jira platform).
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.signal import SignalDraft, SignalKind
 from connectors.domain.providers.contract import Family
-from connectors.domain.providers.jira.payloads import Change, Comment, read_id, read_text
+from connectors.domain.providers.jira.envelope import Envelope
+from connectors.domain.providers.jira.payloads import Change, Comment, Issue, Project, Thing
+from connectors.domain.providers.jira.rules import JiraRule, P
 from connectors.domain.providers.jira.signals import (
-    Envelope,
+    CHANGE_KINDS,
+    Drafter,
     Site,
     comment_created,
     comment_deleted,
@@ -18,129 +23,131 @@ from connectors.domain.providers.jira.signals import (
     issue_created,
     issue_deleted,
     project_created,
-    sprint_closed,
-    sprint_started,
-    version_released,
+    thing_became,
     work_logged,
 )
+from connectors.domain.providers.toolbox.rules import derive_families, kinds_of, subscribed_events
 
-Normalizer = Callable[[Envelope, Site], SignalDraft]
 
+def _on(
+    payload: type[P],
+    member: str,
+    make: Callable[[P, Drafter], SignalDraft],
+    family: str,
+    key: str,
+    *kinds: SignalKind,
+    is_dynamic: bool = True,
+) -> JiraRule[P]:
+    return JiraRule(
+        payload=payload,
+        member=member,
+        make=make,
+        family=family,
+        key=key,
+        kinds=frozenset(kinds),
+        is_dynamic=is_dynamic,
+    )
+
+
+_K = SignalKind
 UPDATED = "jira:issue_updated"
 
-TRACKED: Mapping[str, Normalizer] = {
-    "jira:issue_created": issue_created,
-    UPDATED: issue_changed,
-    "jira:issue_deleted": issue_deleted,
-    "comment_created": comment_created,
-    "comment_updated": comment_edited,
-    "comment_deleted": comment_deleted,
-    "sprint_started": sprint_started,
-    "sprint_closed": sprint_closed,
-    "jira:version_released": version_released,
-    "worklog_created": work_logged,
-    "project_created": project_created,
+# fmt: off
+RULES: Mapping[str, JiraRule[Any]] = {
+    "jira:issue_created": _on(Issue, "issue", issue_created, "issues", "issue:{id}:created", _K.ISSUE_CREATED),
+    UPDATED: _on(Change, "changelog", issue_changed, "issues", "issue:{id}:change:{changelog_id}", *CHANGE_KINDS),
+    "jira:issue_deleted": _on(Issue, "issue", issue_deleted, "deletions", "issue:{id}:deleted", _K.ISSUE_DELETED),
+    "comment_created": _on(
+        Comment, "comment", comment_created, "comments", "comment:{id}:created", _K.ISSUE_COMMENTED),
+    "comment_updated": _on(
+        Comment, "comment", comment_edited, "comment edits", "comment:{id}:edited:{updated_ms}",
+        _K.ISSUE_COMMENT_EDITED),
+    "comment_deleted": _on(
+        Comment, "comment", comment_deleted, "deletions", "comment:{id}:deleted", _K.ISSUE_COMMENT_DELETED),
+    "sprint_started": _on(
+        Thing, "sprint", thing_became("started"), "sprints", "sprint:{id}:started", _K.SPRINT_STARTED),
+    "sprint_closed": _on(
+        Thing, "sprint", thing_became("closed"), "sprints", "sprint:{id}:closed", _K.SPRINT_CLOSED),
+    "jira:version_released": _on(
+        Thing, "version", thing_became("released"), "releases", "version:{id}:released", _K.RELEASE_PUBLISHED),
+    "worklog_created": _on(
+        Thing, "worklog", work_logged, "worklogs and projects", "worklog:{id}:created", _K.WORK_LOGGED,
+        is_dynamic=False),
+    "project_created": _on(
+        Project, "project", project_created, "worklogs and projects", "project:{id}:created", _K.PROJECT_CREATED,
+        is_dynamic=False),
 }
-"""Every event that becomes a signal. Issue and version events have a prefix, the others do not."""
+# fmt: on
+"""Every event that becomes a signal. Names of issue and version events have a prefix, the others have none."""
 
-COMMENT_UPDATES: Mapping[str, Normalizer] = {
-    "issue_commented": comment_created,
-    "issue_comment_edited": comment_edited,
-    "issue_comment_deleted": comment_deleted,
+COMMENT_UPDATES: Mapping[str, str] = {
+    "issue_commented": "comment_created",
+    "issue_comment_edited": "comment_updated",
+    "issue_comment_deleted": "comment_deleted",
 }
-"""`issue_event_type_name` of updates that some sites send for a comment, beside or instead of `comment_*`."""
+"""`issue_event_type_name` of an update that carries a comment → the event that says the same. Some sites send such
+updates beside or instead of that event."""
 
-IGNORED_ON_PURPOSE = frozenset(
-    {
-        *("issue_property_set", "issue_property_deleted"),
-        *("sprint_created", "sprint_updated", "sprint_deleted"),
-        *("jira:version_created", "jira:version_moved", "jira:version_updated", "jira:version_merged"),
-        *("jira:version_unreleased", "jira:version_deleted"),
-        *("worklog_updated", "worklog_deleted", "jira:worklog_updated"),
-        *("project_updated", "project_deleted", "project_soft_deleted", "project_restored_deleted"),
-        *("project_archived", "project_restored_archived"),
-        *("issuelink_created", "issuelink_deleted", "attachment_created", "attachment_deleted"),
-        *("board_created", "board_updated", "board_deleted", "board_configuration_changed"),
-        *("user_created", "user_updated", "user_deleted"),
-    }
-)
-"""Events that a site can send and that say nothing we keep."""
-
-FAMILIES = (
-    Family(
-        name="issues",
-        kinds=frozenset(
-            {
-                SignalKind.ISSUE_CREATED,
-                SignalKind.ISSUE_UPDATED,
-                SignalKind.ISSUE_STATUS_CHANGED,
-                SignalKind.ISSUE_ASSIGNED,
-                SignalKind.ISSUE_CLOSED,
-                SignalKind.ISSUE_REOPENED,
-            }
+IGNORED_ON_PURPOSE: Mapping[str, str] = {
+    **dict.fromkeys(("issue_property_set", "issue_property_deleted"), "data that apps keep for themselves"),
+    **dict.fromkeys(("issuelink_created", "issuelink_deleted"), "an update of the linked issues says it"),
+    **dict.fromkeys(("attachment_created", "attachment_deleted"), "an update of the issue says it"),
+    **dict.fromkeys(
+        ("board_created", "board_updated", "board_deleted", "board_configuration_changed"), "a view of issues, not work"
+    ),
+    "jira:version_moved": "the order of a list",
+    "user_updated": "profile data",
+    **dict.fromkeys(
+        (
+            *("sprint_created", "sprint_updated", "sprint_deleted"),
+            *("jira:version_created", "jira:version_updated", "jira:version_merged"),
+            *("jira:version_unreleased", "jira:version_deleted"),
+            *("worklog_updated", "worklog_deleted", "jira:worklog_updated"),
+            *("project_updated", "project_deleted", "project_soft_deleted", "project_restored_deleted"),
+            *("project_archived", "project_restored_archived"),
+            *("user_created", "user_deleted"),
         ),
-        events=frozenset({"jira:issue_created", UPDATED}),
+        "not tracked",
     ),
-    Family(name="comments", kinds=frozenset({SignalKind.ISSUE_COMMENTED}), events=frozenset({"comment_created"})),
-    Family(
-        name="comment edits",
-        kinds=frozenset({SignalKind.ISSUE_COMMENT_EDITED}),
-        events=frozenset({"comment_updated"}),
-        is_read=False,  # of several edits between two walks only the last can be seen
-        is_backfilled=False,
-    ),
-    Family(
-        name="deletions",
-        kinds=frozenset({SignalKind.ISSUE_DELETED, SignalKind.ISSUE_COMMENT_DELETED}),
-        events=frozenset({"jira:issue_deleted", "comment_deleted"}),
-        is_read=False,
-        is_backfilled=False,
-    ),
-    Family(
-        name="sprints",
-        kinds=frozenset({SignalKind.SPRINT_STARTED, SignalKind.SPRINT_CLOSED}),
-        events=frozenset({"sprint_started", "sprint_closed"}),
-        is_read=False,
-        is_backfilled=False,
-    ),
-    Family(
-        name="releases",
-        kinds=frozenset({SignalKind.RELEASE_PUBLISHED}),
-        events=frozenset({"jira:version_released"}),
-        is_read=False,
-        is_backfilled=False,
-    ),
-    Family(
-        name="worklogs and projects",
-        kinds=frozenset({SignalKind.WORK_LOGGED, SignalKind.PROJECT_CREATED}),
-        events=frozenset({"worklog_created", "project_created"}),
-        is_pushed=False,  # only where an administrator has made a webhook of his own, which nobody can watch over
-        is_read=False,
-        is_backfilled=False,
-    ),
+}
+"""Events that a site can send and that become no signal → why."""
+
+FAMILIES = derive_families(
+    RULES,
+    Family(name="issues"),
+    Family(name="comments"),
+    # Of several edits between two reads only the last can be seen.
+    Family(name="comment edits", is_read=False, is_backfilled=False),
+    Family(name="deletions", is_read=False, is_backfilled=False),
+    Family(name="sprints", is_read=False, is_backfilled=False),
+    Family(name="releases", is_read=False, is_backfilled=False),
+    # Only an administrator's webhook sends them, and nobody can check that there is one.
+    Family(name="worklogs and projects", is_pushed=False, is_read=False, is_backfilled=False),
 )
-
-KINDS = frozenset[SignalKind]().union(*(family.kinds for family in FAMILIES))
-
-
-def event_name(envelope: Envelope) -> str:
-    """`webhookEvent`, or `unknown` where there is none that can be printed."""
-    return read_id(envelope.get("webhookEvent")) or "unknown"
+KINDS = kinds_of(RULES)
+DYNAMIC_EVENTS = subscribed_events({event: rule for event, rule in RULES.items() if rule.is_dynamic})
+"""What our own webhook asks for."""
+ADMIN_EVENTS = subscribed_events({event: rule for event, rule in RULES.items() if not rule.is_dynamic})
+"""What only an administrator's webhook sends."""
 
 
-def find_normalizers(envelope: Envelope) -> tuple[Normalizer, ...]:
-    """What makes this event's signals; empty for an event that makes none.
+def find_rules(envelope: Envelope) -> tuple[JiraRule[Any], ...]:
+    """The rows that tell of this event; empty if it makes no signal.
 
     An update may hold a change, a comment, or (a transition with a remark) both.
     """
-    name = event_name(envelope)
-    if name != UPDATED:
-        return (TRACKED[name],) if name in TRACKED else ()
-    found: list[Normalizer] = [] if Change.read(envelope.get("changelog")) is None else [issue_changed]
-    of_comment = COMMENT_UPDATES.get(read_text(envelope.get("issue_event_type_name")) or "")
-    if of_comment is not None and Comment.read(envelope.get("comment")) is not None:
-        found.append(of_comment)
-    return tuple(found)
+    if envelope.event != UPDATED:
+        return (RULES[envelope.event],) if envelope.event in RULES else ()
+    events = (UPDATED, COMMENT_UPDATES.get(envelope.update or ""))
+    rules = (RULES[event] for event in events if event is not None)
+    return tuple(rule for rule in rules if rule.read(envelope.document) is not None)
+
+
+def why_ignored(envelope: Envelope) -> str:
+    """Why an event that no row tells of makes no signal."""
+    if envelope.event == UPDATED:
+        return "an update without a readable change or comment"
+    return IGNORED_ON_PURPOSE.get(envelope.event, "not an event that we know")
 
 
 def normalize(envelope: Envelope, site: Site) -> tuple[SignalDraft, ...]:
@@ -149,4 +156,12 @@ def normalize(envelope: Envelope, site: Site) -> tuple[SignalDraft, ...]:
     Raises:
         UnexpectedResponseError: it lacks what identifies the thing or the moment.
     """
-    return tuple(make(envelope, site) for make in find_normalizers(envelope))
+    return tuple(_make(rule, envelope, site) for rule in find_rules(envelope))
+
+
+def _make(rule: JiraRule[Any], envelope: Envelope, site: Site) -> SignalDraft:
+    payload = rule.read(envelope.document)
+    if payload is None:
+        raise UnexpectedResponseError(f"Jira's event lacks the {rule.member} or it is not readable.")
+    draft: SignalDraft = rule.make(payload, Drafter(rule=rule, envelope=envelope, site=site))
+    return draft

@@ -163,6 +163,11 @@ class Issue:
         """`OPS-12`, or the id where the key is missing."""
         return self.key or self.id
 
+    @property
+    def name(self) -> str:
+        """The label with the summary."""
+        return self.label if self.summary is None else f"{self.label} {self.summary}"
+
 
 @attrs.frozen
 class Comment:

@@ -1,11 +1,11 @@
-"""What happened, from what Jira shows: one function a row of the table in the README.
+"""What happened, from what Jira shows: the functions of the table's rows (`events.py`).
 
 Webhook bodies and REST objects (wrapped by `sync.py` in the same envelope) go through the same functions, so push and
 reading agree on every key. A key names the thing and its change, never the delivery and never the kind: one history
-entry is one signal, even where the two paths would judge it differently.
+entry is one signal, even if the two paths would judge it differently.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import utc
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject
+from connectors.domain.providers.jira.envelope import Envelope
 from connectors.domain.providers.jira.payloads import (
     Categories,
     Change,
@@ -25,16 +26,14 @@ from connectors.domain.providers.jira.payloads import (
     Project,
     Thing,
     as_object,
-    read_time,
 )
+from connectors.domain.providers.jira.rules import JiraRule
 
 STATUS_CATEGORIES = "status_categories"
 """Key in a connection's metadata: status id → category, kept up by the reader."""
 DONE = "done"
 
 T = TypeVar("T")
-
-Envelope = Mapping[str, Any]
 
 
 @attrs.frozen
@@ -57,112 +56,186 @@ class Site:
         return f"jira:{self.cloud_id}:{rest}"
 
     def link(self, path: str | None) -> str | None:
-        """A page of the site, None where its URL or the page is not known."""
+        """A page of the site, or None if its URL or the page is not known."""
         return None if self.url is None or path is None else f"{self.url}/{path}"
 
 
-def issue_created(envelope: Envelope, site: Site) -> SignalDraft:
-    """`jira:issue_created`."""
-    issue = _issue(envelope)
-    at = _required(issue.created or _timestamp(envelope), "the time")
-    return _issue_draft(
-        envelope, site, issue, SignalKind.ISSUE_CREATED, "created", at, f"issue:{issue.id}:created", issue.creator
-    )
+@attrs.frozen(kw_only=True)
+class Drafter:
+    """Makes the signal of one row from one event on one site."""
+
+    rule: JiraRule[Any]
+    envelope: Envelope
+    site: Site
+
+    def actor(self, person: Person | None) -> Actor | None:
+        """The one who did it, with a page on the site."""
+        return None if person is None else Actor(person.id, person.name, self.site.link(f"jira/people/{person.id}"))
+
+    def container(self, project: Project | None) -> Container | None:
+        """The project that it happened in."""
+        if project is None:
+            return None
+        return Container("project", project.id or project.key, project.name, self.site.link(f"browse/{project.key}"))
+
+    def draft(
+        self,
+        kind: SignalKind,
+        subject: Subject,
+        title: str,
+        at: datetime | None,
+        actor: Actor | None,
+        container: Container | None,
+        **key: str,
+    ) -> SignalDraft:
+        """A signal that links to its subject. `key` has the fields of the row's key beside `id`.
+
+        Raises:
+            UnexpectedResponseError: there is no time.
+        """
+        return SignalDraft(
+            kind=kind,
+            occurred_at=utc(_required(at, "the time")),
+            title=title,
+            url=subject.url,
+            subject=subject,
+            dedupe_key=self.site.key(self.rule.key.format(id=subject.id, **key)),
+            payload=self.envelope.document,
+            actor=actor,
+            container=container,
+        )
+
+    def issue(
+        self,
+        issue: Issue,
+        words: str,
+        at: datetime | None,
+        author: Person | None = None,
+        *,
+        kind: SignalKind | None = None,
+        **key: str,
+    ) -> SignalDraft:
+        """An issue's signal; `kind` for a row that has several."""
+        url = self.site.link(None if issue.key is None else f"browse/{issue.key}")
+        summary = "" if issue.summary is None else f": {issue.summary}"
+        return self.draft(
+            kind or self.rule.kind,
+            Subject("issue", issue.id, issue.name, url),
+            f"{issue.label} {words}{summary}",
+            at,
+            self.actor(self.envelope.user or author),
+            self.container(issue.project),
+            **key,
+        )
+
+    def comment(
+        self, comment: Comment, verb: str, at: datetime | None, author: Person | None = None, **key: str
+    ) -> SignalDraft:
+        """A comment's signal. Its issue is trimmed, and in some deliveries missing: the comment itself is enough."""
+        issue, actor = self.find_issue(), self.actor(self.envelope.user or author)
+        path = None if issue is None or issue.key is None else f"browse/{issue.key}?focusedCommentId={comment.id}"
+        label, name = ("an issue", "an issue") if issue is None else (issue.label, issue.name)
+        excerpt = "" if comment.excerpt is None else f": {comment.excerpt}"
+        return self.draft(
+            self.rule.kind,
+            Subject("comment", comment.id, name, self.site.link(path)),
+            f"{'Somebody' if actor is None else actor.name} {verb} {label}{excerpt}",
+            at,
+            actor,
+            None if issue is None else self.container(issue.project),
+            **key,
+        )
+
+    def find_issue(self) -> Issue | None:
+        """The issue that stands beside the payload."""
+        return Issue.read(self.envelope.document.get("issue"))
 
 
-def issue_deleted(envelope: Envelope, site: Site) -> SignalDraft:
-    """`jira:issue_deleted`."""
-    issue = _issue(envelope)
-    at = _required(_timestamp(envelope), "the time")
-    return _issue_draft(envelope, site, issue, SignalKind.ISSUE_DELETED, "deleted", at, f"issue:{issue.id}:deleted")
+# --- functions of rows -----------------------------------------------------------------------------------------------
 
 
-def issue_changed(envelope: Envelope, site: Site) -> SignalDraft:
-    """`jira:issue_updated` with a changelog: one signal, its kind by priority."""
-    issue, change = _issue(envelope), _required(Change.read(envelope.get("changelog")), "the changelog")
-    kind, words = judge(change, issue, site.categories)
-    at = _required(_timestamp(envelope) or change.created, "the time")
-    key = f"issue:{issue.id}:change:{change.id}"
-    return _issue_draft(envelope, site, issue, kind, words, at, key, change.author)
+def issue_created(issue: Issue, draft: Drafter) -> SignalDraft:
+    """A new issue."""
+    return draft.issue(issue, "created", issue.created or draft.envelope.sent_at, issue.creator)
 
 
-def comment_created(envelope: Envelope, site: Site) -> SignalDraft:
-    """`comment_created`, or an `issue_updated` that carries a new comment."""
-    comment = _comment(envelope)
-    at = _required(comment.created or _timestamp(envelope), "the time")
-    key = f"comment:{comment.id}:created"
-    return _comment_draft(envelope, site, comment, SignalKind.ISSUE_COMMENTED, "commented on", at, key, comment.author)
+def issue_deleted(issue: Issue, draft: Drafter) -> SignalDraft:
+    """A deleted issue. Nothing but `user` says who deleted it."""
+    return draft.issue(issue, "deleted", draft.envelope.sent_at)
 
 
-def comment_edited(envelope: Envelope, site: Site) -> SignalDraft:
-    """`comment_updated`. Each edit has a key of its own, from the instant that Jira keeps with the comment."""
-    comment = _comment(envelope)
+def issue_changed(change: Change, draft: Drafter) -> SignalDraft:
+    """One entry of an issue's history: one signal, its kind by priority."""
+    issue = _required(draft.find_issue(), "the issue")
+    kind, words = judge(change, issue, draft.site.categories)
+    at = draft.envelope.sent_at or change.created
+    return draft.issue(issue, words, at, change.author, kind=kind, changelog_id=change.id)
+
+
+def comment_created(comment: Comment, draft: Drafter) -> SignalDraft:
+    """A new comment."""
+    return draft.comment(comment, "commented on", comment.created or draft.envelope.sent_at, comment.author)
+
+
+def comment_edited(comment: Comment, draft: Drafter) -> SignalDraft:
+    """An edited comment. Each edit has a key of its own, from the instant that Jira keeps with the comment."""
     at = _required(comment.updated, "the comment's `updated`")
-    key = f"comment:{comment.id}:edited:{epoch_ms(at)}"
     editor = comment.editor or comment.author
-    return _comment_draft(
-        envelope, site, comment, SignalKind.ISSUE_COMMENT_EDITED, "edited a comment on", at, key, editor
-    )
+    return draft.comment(comment, "edited a comment on", at, editor, updated_ms=str(epoch_ms(at)))
 
 
-def comment_deleted(envelope: Envelope, site: Site) -> SignalDraft:
-    """`comment_deleted`. Whose comment it was says nothing of who deleted it: only `user` would."""
-    comment = _comment(envelope)
-    at = _required(_timestamp(envelope), "the time")
-    key = f"comment:{comment.id}:deleted"
-    return _comment_draft(envelope, site, comment, SignalKind.ISSUE_COMMENT_DELETED, "deleted a comment on", at, key)
+def comment_deleted(comment: Comment, draft: Drafter) -> SignalDraft:
+    """A deleted comment. Its author says nothing of who deleted it: only `user` does."""
+    return draft.comment(comment, "deleted a comment on", draft.envelope.sent_at)
 
 
-def sprint_started(envelope: Envelope, site: Site) -> SignalDraft:
-    """`sprint_started`."""
-    return _thing_draft(envelope, site, "sprint", SignalKind.SPRINT_STARTED, "started")
+def thing_became(verb: str) -> Callable[[Thing, Drafter], SignalDraft]:
+    """The function for a sprint or version that was started, closed or released."""
+
+    def make(thing: Thing, draft: Drafter) -> SignalDraft:
+        noun = draft.rule.member
+        container = draft.container(Project.read(draft.envelope.document.get("project")))
+        if container is None and noun == "version" and thing.owner_id is not None:
+            container = Container("project", thing.owner_id, thing.owner_id)
+        title = f"{noun.capitalize()} {verb}: {thing.name}"
+        subject, actor = Subject(noun, thing.id, thing.name), draft.actor(draft.envelope.user)
+        return draft.draft(draft.rule.kind, subject, title, draft.envelope.sent_at, actor, container)
+
+    return make
 
 
-def sprint_closed(envelope: Envelope, site: Site) -> SignalDraft:
-    """`sprint_closed`."""
-    return _thing_draft(envelope, site, "sprint", SignalKind.SPRINT_CLOSED, "closed")
-
-
-def version_released(envelope: Envelope, site: Site) -> SignalDraft:
-    """`jira:version_released`."""
-    return _thing_draft(envelope, site, "version", SignalKind.RELEASE_PUBLISHED, "released")
-
-
-def work_logged(envelope: Envelope, site: Site) -> SignalDraft:
-    """`worklog_created`: the payload names the issue by id only."""
-    worklog = _required(Thing.read(envelope.get("worklog")), "the worklog")
-    at = _required(worklog.started or _timestamp(envelope), "the time")
+def work_logged(worklog: Thing, draft: Drafter) -> SignalDraft:
+    """Work on an issue, which the payload names by its id only. The one who logged it goes before `user`."""
     where = "an issue" if worklog.owner_id is None else f"issue {worklog.owner_id}"
-    return SignalDraft(
-        kind=SignalKind.WORK_LOGGED,
-        occurred_at=utc(at),
-        title=f"Work logged on {where}",
-        url=None,
-        subject=Subject("worklog", worklog.id, f"Work on {where}"),
-        dedupe_key=site.key(f"worklog:{worklog.id}:created"),
-        payload=envelope,
-        actor=_actor(worklog.author or Person.read(envelope.get("user")), site),
-    )
+    subject = Subject("worklog", worklog.id, f"Work on {where}")
+    at, actor = worklog.started or draft.envelope.sent_at, draft.actor(worklog.author or draft.envelope.user)
+    return draft.draft(draft.rule.kind, subject, f"Work logged on {where}", at, actor, None)
 
 
-def project_created(envelope: Envelope, site: Site) -> SignalDraft:
-    """`project_created`."""
-    source = as_object(envelope.get("project"))
-    project = _required(Project.read(source), "the project")
+def project_created(project: Project, draft: Drafter) -> SignalDraft:
+    """A new project. Without `user` its lead counts as the one who made it."""
     project_id = _required(project.id, "the project's id")
-    at = _required(_timestamp(envelope), "the time")
-    person = Person.read(envelope.get("user")) or Person.read(source.get("projectLead"))
-    return SignalDraft(
-        kind=SignalKind.PROJECT_CREATED,
-        occurred_at=utc(at),
-        title=f"Project {project.key} created: {project.name}",
-        url=site.link(f"browse/{project.key}"),
-        subject=Subject("project", project_id, project.name, site.link(f"browse/{project.key}")),
-        dedupe_key=site.key(f"project:{project_id}:created"),
-        payload=envelope,
-        actor=_actor(person, site),
-        container=_container(project, site),
+    lead = Person.read(as_object(draft.envelope.document.get("project")).get("projectLead"))
+    return draft.draft(
+        draft.rule.kind,
+        Subject("project", project_id, project.name, draft.site.link(f"browse/{project.key}")),
+        f"Project {project.key} created: {project.name}",
+        draft.envelope.sent_at,
+        draft.actor(draft.envelope.user or lead),
+        draft.container(project),
     )
+
+
+# --- what a change is ------------------------------------------------------------------------------------------------
+
+CHANGE_KINDS = (
+    SignalKind.ISSUE_CLOSED,
+    SignalKind.ISSUE_REOPENED,
+    SignalKind.ISSUE_STATUS_CHANGED,
+    SignalKind.ISSUE_ASSIGNED,
+    SignalKind.ISSUE_UPDATED,
+)
+"""All that `judge` can say, first what goes first."""
 
 
 def judge(change: Change, issue: Issue, categories: Categories) -> tuple[SignalKind, str]:
@@ -208,108 +281,7 @@ def _category(status_id: str | None, issue: Issue, categories: Categories) -> st
     return known if isinstance(known, str) else None
 
 
-def _issue(envelope: Envelope) -> Issue:
-    return _required(Issue.read(envelope.get("issue")), "the issue")
-
-
-def _comment(envelope: Envelope) -> Comment:
-    return _required(Comment.read(envelope.get("comment")), "the comment")
-
-
-def _timestamp(envelope: Envelope) -> datetime | None:
-    return read_time(envelope.get("timestamp"))
-
-
 def _required(value: T | None, what: str) -> T:
     if value is None:
         raise UnexpectedResponseError(f"Jira's event lacks {what} or it is not readable.")
     return value
-
-
-def _actor(person: Person | None, site: Site) -> Actor | None:
-    return None if person is None else Actor(person.id, person.name, site.link(f"jira/people/{person.id}"))
-
-
-def _container(project: Project | None, site: Site) -> Container | None:
-    if project is None:
-        return None
-    return Container("project", project.id or project.key, project.name, site.link(f"browse/{project.key}"))
-
-
-def _issue_draft(
-    envelope: Envelope,
-    site: Site,
-    issue: Issue,
-    kind: SignalKind,
-    words: str,
-    at: datetime,
-    key: str,
-    author: Person | None = None,
-) -> SignalDraft:
-    url = site.link(None if issue.key is None else f"browse/{issue.key}")
-    summary = "" if issue.summary is None else f": {issue.summary}"
-    return SignalDraft(
-        kind=kind,
-        occurred_at=utc(at),
-        title=f"{issue.label} {words}{summary}",
-        url=url,
-        subject=Subject("issue", issue.id, _issue_name(issue), url),
-        dedupe_key=site.key(key),
-        payload=envelope,
-        actor=_actor(Person.read(envelope.get("user")) or author, site),
-        container=_container(issue.project, site),
-    )
-
-
-def _comment_draft(
-    envelope: Envelope,
-    site: Site,
-    comment: Comment,
-    kind: SignalKind,
-    verb: str,
-    at: datetime,
-    key: str,
-    author: Person | None = None,
-) -> SignalDraft:
-    """A comment's signal. Its issue is trimmed, and in some deliveries missing: the comment itself is enough."""
-    issue = Issue.read(envelope.get("issue"))
-    actor = _actor(Person.read(envelope.get("user")) or author, site)
-    path = None if issue is None or issue.key is None else f"browse/{issue.key}?focusedCommentId={comment.id}"
-    what = "an issue" if issue is None else issue.label
-    excerpt = "" if comment.excerpt is None else f": {comment.excerpt}"
-    return SignalDraft(
-        kind=kind,
-        occurred_at=utc(at),
-        title=f"{'Somebody' if actor is None else actor.name} {verb} {what}{excerpt}",
-        url=site.link(path),
-        subject=Subject("comment", comment.id, what if issue is None else _issue_name(issue), site.link(path)),
-        dedupe_key=site.key(key),
-        payload=envelope,
-        actor=actor,
-        container=None if issue is None else _container(issue.project, site),
-    )
-
-
-def _issue_name(issue: Issue) -> str:
-    return issue.label if issue.summary is None else f"{issue.label} {issue.summary}"
-
-
-def _thing_draft(envelope: Envelope, site: Site, noun: str, kind: SignalKind, verb: str) -> SignalDraft:
-    """A sprint's or version's signal."""
-    thing = _required(Thing.read(envelope.get(noun)), f"the {noun}")
-    at = _required(_timestamp(envelope), "the time")
-    project = Project.read(envelope.get("project"))
-    container = _container(project, site)
-    if container is None and noun == "version" and thing.owner_id is not None:
-        container = Container("project", thing.owner_id, thing.owner_id)
-    return SignalDraft(
-        kind=kind,
-        occurred_at=utc(at),
-        title=f"{noun.capitalize()} {verb}: {thing.name}",
-        url=None,
-        subject=Subject(noun, thing.id, thing.name),
-        dedupe_key=site.key(f"{noun}:{thing.id}:{verb}"),
-        payload=envelope,
-        actor=_actor(Person.read(envelope.get("user")), site),
-        container=container,
-    )

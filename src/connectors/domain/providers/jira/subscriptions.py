@@ -25,6 +25,7 @@ from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, Subscriptions
 from connectors.domain.providers.jira.endpoints import site_api
+from connectors.domain.providers.jira.events import DYNAMIC_EVENTS
 from connectors.domain.providers.jira.lists import read_list
 from connectors.domain.providers.jira.oauth import ACCOUNT_ID
 from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_text, read_time
@@ -42,19 +43,6 @@ ROUNDING = timedelta(minutes=1)
 """By so much two tellings of one expiry may differ."""
 MOST_HOOKS = 5
 """Webhooks that Jira allows an app for each user and site."""
-
-EVENTS = (
-    "jira:issue_created",
-    "jira:issue_updated",
-    "jira:issue_deleted",
-    "comment_created",
-    "comment_updated",
-    "comment_deleted",
-    "sprint_started",
-    "sprint_closed",
-    "jira:version_released",
-)
-"""All that a dynamic webhook may ask for and that becomes a signal."""
 
 
 @attrs.frozen
@@ -84,7 +72,7 @@ class Hook:
 
     def covers(self, jql: str) -> bool:
         """Whether it still says all that we want to hear."""
-        return self.jql == jql and self.events >= frozenset(EVENTS)
+        return self.jql == jql and self.events >= frozenset(DYNAMIC_EVENTS)
 
     def ends_before(self, at: datetime | None) -> bool:
         """Whether it ends clearly earlier than that, where both are known."""
@@ -231,7 +219,7 @@ def _receipt(connection: Connection, hook: Hook, url: str, others: list[str]) ->
 
 def _register(app: ProviderApp, connection: Connection, url: str, jql: str) -> Conversation[str]:
     """The new webhook's id. An answer of 200 may hold an error in its place."""
-    document = {"url": url, "webhooks": [{"events": list(EVENTS), "jqlFilter": jql}]}
+    document = {"url": url, "webhooks": [{"events": list(DYNAMIC_EVENTS), "jqlFilter": jql}]}
     response = yield json_request("POST", site_api(app, connection.account.id, "webhook"), document)
     results = as_list(response.json_object().get("webhookRegistrationResult"))
     result: Mapping[str, Any] = as_object(results[0]) if results else {}

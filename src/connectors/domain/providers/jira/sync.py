@@ -23,6 +23,7 @@ from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.jira.details import Details, read_categories, read_details
 from connectors.domain.providers.jira.endpoints import site_api
+from connectors.domain.providers.jira.envelope import Envelope
 from connectors.domain.providers.jira.events import UPDATED, normalize
 from connectors.domain.providers.jira.limits import read_failure
 from connectors.domain.providers.jira.payloads import Change, Comment, Issue, as_list, as_object, read_id, read_time
@@ -187,7 +188,7 @@ def _collect(
                 skipped.append(SkippedItem(reference=reference, reason="a change without an id or fields"))
                 continue
             try:
-                drafts.extend(normalize(envelope, site))
+                drafts.extend(normalize(Envelope.read(envelope), site))
             except (UnexpectedResponseError, ValueError) as error:
                 skipped.append(SkippedItem(reference=reference, reason=str(error)))
     return tuple(drafts), tuple(skipped)

@@ -36,15 +36,15 @@ from connectors.domain.providers.contract import (
     Webhooks,
 )
 from connectors.domain.providers.jira.endpoints import host_of
+from connectors.domain.providers.jira.envelope import Envelope
 from connectors.domain.providers.jira.events import (
-    IGNORED_ON_PURPOSE,
-    TRACKED,
-    event_name,
-    find_normalizers,
+    ADMIN_EVENTS,
+    DYNAMIC_EVENTS,
+    find_rules,
     normalize,
+    why_ignored,
 )
-from connectors.domain.providers.jira.limits import CLOUD_PATH
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_time
+from connectors.domain.providers.jira.payloads import as_list, read_id
 from connectors.domain.providers.jira.signals import Site
 from connectors.domain.providers.jira.subscriptions import SUBSCRIPTIONS, WEBHOOK_IDS
 
@@ -55,20 +55,28 @@ MAX_JWT = 8192
 TOLERANCE = timedelta(hours=24)
 """Age of an admin delivery's own `timestamp` at the most. Jira's retries end within some hours, and the signature
 covers no other time."""
-SELF_SOURCES = ("issue", "comment", "user", "sprint", "version", "project", "worklog")
-"""Objects whose `self` link names the site, in the order of trust."""
 
-MANUAL_SETUP = """\
+
+def checkboxes(events: tuple[str, ...]) -> str:
+    """How the administration of a Jira site names these events: `Worklog: created`."""
+    named = (event.removeprefix("jira:").partition("_") for event in events)
+    return ", ".join(f"{noun.capitalize()}: {verb}" for noun, _, verb in named)
+
+
+MANUAL_SETUP = f"""\
 In the Atlassian developer console, open the app:
 1. Permissions: add the Jira API with read:jira-work, read:jira-user and manage:jira-webhook.
 2. Authorization: set the callback URL to the redirect URI that Core uses.
 3. Distribution: enable sharing. While the app is private Jira registers webhooks and then delivers to nobody but the
    app's owner.
-The webhook itself is registered and renewed automatically, with the URL {webhook_url} for all sites.
-For events that only an administrator's webhook has (worklogs, new projects), or where the app must not register one:
-make a secret with `connectors webhooks secret --tenant <tenant> <connection>`; in Jira open Settings, System, WebHooks;
-create one with the URL and the secret that the command prints. (One secret for all tenants is possible too:
-POBLYSH_JIRA_WEBHOOK_SECRET, at {webhook_url}/<tenant id>.) A webhook without a secret is refused."""
+The webhook itself is registered and renewed automatically, with the URL {{webhook_url}} for all sites.
+An administrator's webhook is needed for events that only it has, or if the app must not register one:
+1. Make a secret with `connectors webhooks secret --tenant <tenant> <connection>`, which prints it with a URL.
+2. In Jira open Settings, System, WebHooks, and create a webhook with that URL and secret; one without is refused.
+3. Tick the events that only it has: {checkboxes(ADMIN_EVENTS)}.
+4. Only if the app registers no webhook, tick the others too:
+   {checkboxes(DYNAMIC_EVENTS)}.
+One secret for all tenants is possible: POBLYSH_JIRA_WEBHOOK_SECRET, at {{webhook_url}}/<tenant id>."""
 
 
 def read_hints(request: WebhookRequest) -> DeliveryHints:
@@ -82,7 +90,7 @@ def delivery_id_of(request: WebhookRequest) -> str:
     if identifier is None:
         return f"sha256:{hashlib.sha256(request.body).hexdigest()}"
     try:
-        site = find_site(read_envelope(request.body))
+        site = read_envelope(request).site
     except UnexpectedResponseError:
         site = None
     return identifier if site is None else f"{site}:{identifier}"
@@ -118,7 +126,7 @@ def verify_signature(request: WebhookRequest, material: VerificationMaterial) ->
     if not any(matches):
         raise DeliveryRejectedError("The signature does not match.")
     try:
-        sent_at = read_time(read_envelope(request.body).get("timestamp"))
+        sent_at = read_envelope(request).sent_at
     except UnexpectedResponseError:
         return  # authentic but not readable: it is kept as failed, not refused
     if sent_at is not None and abs(material.now - sent_at) > TOLERANCE:
@@ -177,17 +185,12 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
         UnexpectedResponseError: not a JSON object, or a dynamic delivery that names no site.
     """
     del context
-    envelope = read_envelope(delivery.request.body)
-    name = event_name(envelope)
-    if name not in TRACKED:
-        reason = "not tracked" if name in IGNORED_ON_PURPOSE else "not an event that we know"
-        return Ignored(name, reason)
-    if not find_normalizers(envelope):
-        return Ignored(name, "an update without a readable change or comment")
-    site = find_site(envelope)
-    if site is None and _is_dynamic(delivery, envelope):
+    envelope = read_envelope(delivery.request)
+    if not find_rules(envelope):
+        return Ignored(envelope.event, why_ignored(envelope))
+    if envelope.site is None and _is_dynamic(delivery, envelope):
         raise UnexpectedResponseError("The delivery names no site.")
-    return WebhookEvent(event=name, account_ids=() if site is None else (site,))
+    return WebhookEvent(event=envelope.event, account_ids=() if envelope.site is None else (envelope.site,))
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
@@ -197,46 +200,27 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
         DeliveryRejectedError: it is of another site, or of a webhook that this connection does not have.
         UnexpectedResponseError: it lacks what identifies the thing or the moment.
     """
-    envelope = read_envelope(delivery.request.body)
-    site = find_site(envelope)
+    envelope = read_envelope(delivery.request)
     of_connection = {connection.account.id, f"host:{host_of(connection.account.url)}"}
     is_dynamic = _is_dynamic(delivery, envelope)
-    if site not in of_connection and (site is not None or is_dynamic):
+    if envelope.site not in of_connection and (envelope.site is not None or is_dynamic):
         raise DeliveryRejectedError("The delivery is of another site than the connection's.")
-    if is_dynamic and not matched_ids(envelope) & own_ids(connection):
+    if is_dynamic and not envelope.webhook_ids & own_ids(connection):
         raise DeliveryRejectedError("The delivery is of a webhook that the connection does not have.")
     return attrs.evolve(event, signals=normalize(envelope, Site.of(connection)))
 
 
-def read_envelope(body: bytes) -> Mapping[str, Any]:
-    """The body as a JSON object.
+def read_envelope(request: WebhookRequest) -> Envelope:
+    """What the request's body says.
 
     Raises:
-        UnexpectedResponseError: it is something else.
+        UnexpectedResponseError: it is not a JSON object.
     """
     try:
-        document = json.loads(body)
+        document = json.loads(request.body)
     except (ValueError, RecursionError) as error:
         raise UnexpectedResponseError("The delivery's body is not JSON.") from error
-    if not isinstance(document, dict):
-        raise UnexpectedResponseError("The delivery's body is JSON that is not an object.")
-    return document
-
-
-def find_site(envelope: Mapping[str, Any]) -> str | None:
-    """The site that the first `self` link names: `host:acme.atlassian.net`, or a cloud id where the link has one."""
-    for source in SELF_SOURCES:
-        link = as_object(envelope.get(source)).get("self")
-        if isinstance(link, str) and (host := host_of(link)) is not None:
-            through_gateway = CLOUD_PATH.search(link)
-            return through_gateway.group(1) if through_gateway else f"host:{host}"
-    return None
-
-
-def matched_ids(envelope: Mapping[str, Any]) -> frozenset[str]:
-    """The webhooks that this delivery is for. Small numbers, unique only within a site."""
-    found = (read_id(item) for item in as_list(envelope.get("matchedWebhookIds")))
-    return frozenset(item for item in found if item is not None)
+    return Envelope.read(document)
 
 
 def own_ids(connection: Connection) -> frozenset[str]:
@@ -245,9 +229,9 @@ def own_ids(connection: Connection) -> frozenset[str]:
     return frozenset(item for item in found if item is not None)
 
 
-def _is_dynamic(delivery: VerifiedDelivery, envelope: Mapping[str, Any]) -> bool:
+def _is_dynamic(delivery: VerifiedDelivery, envelope: Envelope) -> bool:
     """Whether a webhook of ours sent it. A replay has no JWT any more, but still the ids that only those carry."""
-    return bool(delivery.claims) or "matchedWebhookIds" in envelope
+    return bool(delivery.claims) or envelope.has_webhook_ids
 
 
 def _signature(secret: bytes, body: bytes) -> bytes:

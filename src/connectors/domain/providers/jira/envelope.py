@@ -1,0 +1,72 @@
+"""What a delivery says around its payload: which event, when, by whom, on which site and for which webhooks.
+
+`sync.py` wraps REST objects in the same form, so that push and reading go the same way from here on.
+
+Source: Webhooks (Jira platform).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import UnexpectedResponseError
+from connectors.domain.providers.jira.endpoints import host_of
+from connectors.domain.providers.jira.limits import CLOUD_PATH
+from connectors.domain.providers.jira.payloads import Person, as_list, as_object, read_id, read_text, read_time
+
+SELF_SOURCES = ("issue", "comment", "user", "sprint", "version", "project", "worklog")
+"""Objects whose `self` link names the site, in the order of trust."""
+
+
+@attrs.frozen(kw_only=True)
+class Envelope:
+    """One event as Jira sends it, read once from its decoded document."""
+
+    document: Mapping[str, Any] = attrs.field(repr=False)
+    event: str
+    """`webhookEvent`, or `unknown` if there is none that can be printed."""
+    update: str | None
+    """`issue_event_type_name`: what an update of an issue is about."""
+    sent_at: datetime | None
+    """`timestamp`."""
+    user: Person | None
+
+    @classmethod
+    def read(cls, document: Any) -> "Envelope":
+        """The envelope that this JSON document is.
+
+        Raises:
+            UnexpectedResponseError: it is not an object.
+        """
+        if not isinstance(document, Mapping):
+            raise UnexpectedResponseError("The delivery's body is JSON that is not an object.")
+        return cls(
+            document=document,
+            event=read_id(document.get("webhookEvent")) or "unknown",
+            update=read_text(document.get("issue_event_type_name")),
+            sent_at=read_time(document.get("timestamp")),
+            user=Person.read(document.get("user")),
+        )
+
+    @property
+    def site(self) -> str | None:
+        """The site that the first `self` link names: `host:acme.atlassian.net`, or a cloud id if the link has one."""
+        for source in SELF_SOURCES:
+            link = as_object(self.document.get(source)).get("self")
+            if isinstance(link, str) and (host := host_of(link)) is not None:
+                through_gateway = CLOUD_PATH.search(link)
+                return through_gateway.group(1) if through_gateway else f"host:{host}"
+        return None
+
+    @property
+    def webhook_ids(self) -> frozenset[str]:
+        """The webhooks that this delivery is for. They are small numbers, unique only within a site."""
+        found = (read_id(item) for item in as_list(self.document.get("matchedWebhookIds")))
+        return frozenset(item for item in found if item is not None)
+
+    @property
+    def has_webhook_ids(self) -> bool:
+        """Whether it says which webhooks it is for, readable or not: only webhooks of ours do."""
+        return "matchedWebhookIds" in self.document
