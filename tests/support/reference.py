@@ -7,6 +7,8 @@ from connectors.domain.model.signal import SignalKind
 from connectors.domain.providers.jira import JIRA
 from connectors.domain.providers.jira import events as jira
 from connectors.domain.providers.registry import BUILT_IN
+from connectors.domain.providers.slack import SLACK
+from connectors.domain.providers.slack import events as slack
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN = "<!-- made from the code: `python -m tests.support.reference` -->"
@@ -72,17 +74,39 @@ def jira_events():
         rows.append(f"| `{event}` | {webhook} | {found} | `{rule.key}` | {rule.family} | {seen} |")
     rows += ["", f"| `{jira.UPDATED}` with a comment and `issue_event_type_name` | says the same as |", "|---|---|"]
     rows += [f"| `{name}` | `{event}` |" for name, event in jira.COMMENT_UPDATES.items()]
-    rows += ["", "| ignored on purpose | why |", "|---|---|"]
-    for why in dict.fromkeys(jira.IGNORED_ON_PURPOSE.values()):
-        names = ", ".join(f"`{event}`" for event, reason in jira.IGNORED_ON_PURPOSE.items() if reason == why)
-        rows.append(f"| {names} | {why} |")
+    rows += _ignored(jira.IGNORED_ON_PURPOSE)
     return "\n".join(rows)
+
+
+def slack_events():
+    """Slack's table of events, the bot events that bring them, and what is ignored on purpose."""
+    is_read = {family.name: family.is_read for family in SLACK.families}
+    rows = ["| event | kind | family | reading shows all of it |", "|---|---|---|---|"]
+    for event, rule in slack.RULES.items():
+        found = ", ".join(f"`{kind}`" for kind in SignalKind if kind in rule.kinds)
+        rows.append(f"| `{event}` | {found} | `{rule.family}` | {'yes' if is_read[rule.family] else 'no'} |")
+    rows += ["", "| bot event to subscribe to | scopes |", "|---|---|"]
+    for event in slack.BOT_EVENTS:
+        scopes = ", ".join(f"`{scope}`" for scope in slack.EVENT_SCOPES[event])
+        rows.append(f"| `{event}` | {scopes or 'none'} |")
+    rows += _ignored(slack.IGNORED_ON_PURPOSE)
+    return "\n".join(rows)
+
+
+def _ignored(reasons):
+    """The rows of what is ignored on purpose, one a reason."""
+    rows = ["", "| ignored on purpose | why |", "|---|---|"]
+    for why in dict.fromkeys(reasons.values()):
+        names = ", ".join(f"`{event}`" for event, reason in reasons.items() if reason == why)
+        rows.append(f"| {names} | {why} |")
+    return rows
 
 
 GENERATED = {
     "signals.md": kinds,
     "settings.md": provider_settings,
     "../src/connectors/domain/providers/jira/README.md": jira_events,
+    "../src/connectors/domain/providers/slack/README.md": slack_events,
 }
 """Page, as seen from `docs/` → what makes its generated part."""
 

@@ -20,6 +20,7 @@ from connectors.domain.providers.contract import ReadContext, VerificationMateri
 from connectors.domain.providers.slack import SLACK
 
 FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURE_NAMES = sorted(path.stem for path in FIXTURES.glob("*.http"))
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 """The one in the vendor's published example."""
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -56,6 +57,12 @@ def make_user_connection(user: str) -> Connection:
     """A connection that lives on a user's token alone."""
     account = ExternalAccount(id=TEAM, name="Acme", metadata={"team_id": TEAM, "user_id": user})
     return make_connection(account=account)
+
+
+def read_fixture(name: str) -> tuple[dict[str, str], bytes]:
+    """The headers and the exact body of a captured delivery."""
+    head, _, body = (FIXTURES / f"{name}.http").read_bytes().partition(b"\n\n")
+    return dict(line.split(": ", 1) for line in head.decode().splitlines()), body
 
 
 def sign(body: bytes, timestamp: str, secret: str = SIGNING_SECRET) -> str:

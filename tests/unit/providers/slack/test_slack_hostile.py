@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import FIXTURES, NOW, answer, converse, make_app, read
 from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.walking import backfill, context_of
+from tests.unit.providers.slack.sync_runs import backfill, context_of
 
 from connectors.domain.model.errors import ConnectorsError, UnexpectedResponseError
 from connectors.domain.model.http import HttpRequest, HttpResponse
@@ -121,7 +121,7 @@ def test_any_token_answer_that_is_ok_gives_tokens_or_an_error_of_ours(team, part
     st.sampled_from(["people", "channels", "messages", "threads"]),
 )
 def test_any_page_gives_a_page_or_an_error_of_ours(content, name, phase):
-    """Whatever a list holds, the walk has a next cursor or a reason."""
+    """Whatever a list holds, the sync run has a next cursor or a reason."""
     slack = FakeSlack()
     plan, context = backfill(slack), context_of()
     times = {"floor": "1777000000.000000", "low": "1777000000.000000", "high": "1779000000.000000", "lookback": "0.0"}

@@ -219,7 +219,7 @@ def test_a_refusal_is_told_by_its_body(document, status, error):
 
 
 def test_a_gateways_page_is_not_a_token_answer():
-    """HTML under 200 is unexpected, under 502 a passing trouble."""
+    """HTML under 200 is unexpected, under 502 a passing error."""
     with pytest.raises(UnexpectedResponseError):
         OAUTH.read_tokens(HttpResponse(status=200, body=b"<html>"), NOW, None)
     with pytest.raises(ProviderUnavailableError):

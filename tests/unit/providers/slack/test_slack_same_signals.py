@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, envelope, read, render_draft
 from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.walking import backfill, incremental, sync_run
+from tests.unit.providers.slack.sync_runs import backfill, incremental, sync_run
 
 ACTIONS = st.lists(
     st.tuples(

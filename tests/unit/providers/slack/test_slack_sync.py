@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, answer, converse
 from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.walking import backfill, context_of, incremental, keys_of, now_of, sync_run
+from tests.unit.providers.slack.sync_runs import backfill, context_of, incremental, keys_of, now_of, sync_run
 
 from connectors.domain.model.errors import (
     InsufficientScopeError,
@@ -54,7 +54,7 @@ def test_a_backfill_reads_channels_messages_threads_and_edits(options):
 
 
 def test_every_page_resumes_from_its_cursor_alone():
-    """Killed after any page, the rest of the walk gives the rest of the signals."""
+    """Killed after any page, the rest of the sync run gives the rest of the signals."""
     slack, expected = busy_workspace(page=1)
     plan, context = backfill(slack), context_of()
     pages = sync_run(slack, plan)
@@ -64,8 +64,8 @@ def test_every_page_resumes_from_its_cursor_alone():
     assert keys_of(pages) == expected
 
 
-def test_the_upper_end_is_fixed_when_the_walk_starts():
-    """What is written during the walk belongs to the next one."""
+def test_the_upper_end_is_fixed_when_the_sync_run_starts():
+    """What is written during the sync run belongs to the next one."""
     slack, expected = busy_workspace()
     plan = backfill(slack)
     slack.second += 10
@@ -87,8 +87,8 @@ def test_nothing_outside_the_asked_window_is_emitted():
     assert keys_of(sync_run(slack, plan)) == {key("C1", ts, "posted") for ts in times[1:4]}
 
 
-def test_a_baseline_asks_nothing_and_the_next_walk_emits_nothing_older():
-    """Without a stored cursor an incremental walk only notes where it is."""
+def test_a_baseline_asks_nothing_and_the_next_sync_run_emits_nothing_older():
+    """Without a stored cursor an incremental sync run only notes where it is."""
     slack, _ = busy_workspace()
     (page,) = sync_run(slack, incremental(slack, None))
     assert (page.done, page.signals, slack.asked) == (True, (), [])
@@ -97,7 +97,7 @@ def test_a_baseline_asks_nothing_and_the_next_walk_emits_nothing_older():
     assert keys_of(sync_run(slack, incremental(slack, page.cursor))) == {key("C1", new, "posted")}
 
 
-def test_an_incremental_walk_overlaps_the_one_before():
+def test_an_incremental_sync_run_overlaps_the_one_before():
     """Slack's clock and ours may differ by minutes: what falls between is read by the overlap."""
     slack, _ = busy_workspace()
     cursor = sync_run(slack, backfill(slack, started_at=now_of(slack) + timedelta(minutes=4)))[-1].cursor
@@ -121,7 +121,7 @@ def test_a_new_reply_to_an_old_parent_is_found_within_the_look_back():
 
 
 def test_an_edited_reply_is_found_with_the_next_reply_to_its_thread():
-    """Also one that is older than the walk's window: the thread is read from the look-back on."""
+    """Also one that is older than the sync run's window: the thread is read from the look-back on."""
     slack = FakeSlack()
     slack.make_channel("C1")
     parent = slack.post("C1")
@@ -144,7 +144,7 @@ MEDDLING = st.lists(
 
 @given(meddling=MEDDLING, page=st.sampled_from([1, 2, 5]))
 def test_nothing_slips_while_people_go_on(meddling, page):
-    """Whatever is written, edited and deleted between two pages, what stands at the end was read by this walk or is
+    """Whatever is written, edited and deleted between two pages, what stands at the end was read by this sync run or is
     by the next, though this Slack's paging cursors count places and slip.
     """
     slack = FakeSlack(page=page)
@@ -153,7 +153,7 @@ def test_nothing_slips_while_people_go_on(meddling, page):
     for parent in parents[:2]:
         for _ in range(3):
             slack.post("C1", thread=parent)
-    slack.tick(3600)  # further back than walks overlap
+    slack.tick(3600)  # further back than sync runs overlap
     plan, deeds, answer_to = backfill(slack), iter(meddling), slack.reply
 
     def reply(request):
@@ -185,7 +185,7 @@ def test_nothing_slips_while_people_go_on(meddling, page):
     assert {key("C1", ts, "edited", m["edited"]["ts"]) for ts, m in standing.items() if "edited" in m} <= found
 
 
-def test_a_page_that_is_not_what_was_asked_for_does_not_end_the_walk_early():
+def test_a_page_that_is_not_what_was_asked_for_does_not_end_the_sync_run_early():
     """A `ts` from before the window does not become the place to go on from."""
     slack, expected = busy_workspace(page=1)
     original = slack.on_conversations_history
@@ -225,7 +225,7 @@ def test_a_dead_cursor_falls_back_to_times():
 
 
 def test_an_invalid_cursor_where_none_was_sent_is_an_error():
-    """Otherwise the walk would never end."""
+    """Otherwise the sync run would never end."""
     slack, _ = busy_workspace()
     slack.refusals["conversations.history"] = ["invalid_cursor"]
     with pytest.raises(UnexpectedResponseError):
@@ -254,7 +254,7 @@ def test_the_bot_joins_public_channels_where_it_is_told_to():
 
 @pytest.mark.parametrize("error", ["missing_scope", "is_archived", "some_future_error"])
 def test_a_channel_that_cannot_be_joined_is_skipped(error):
-    """Its refusal is named, the walk goes on."""
+    """Its refusal is named, the sync run goes on."""
     slack, expected = busy_workspace()
     slack.make_channel("C0", member=False)
     slack.refusals["conversations.join"] = [error]
@@ -263,8 +263,8 @@ def test_a_channel_that_cannot_be_joined_is_skipped(error):
 
 
 @pytest.mark.parametrize("error", ["not_in_channel", "channel_not_found", "is_archived", "no_permission"])
-def test_a_channel_that_refuses_is_skipped_and_the_walk_goes_on(error):
-    """One channel's trouble is not the job's."""
+def test_a_channel_that_refuses_is_skipped_and_the_sync_run_goes_on(error):
+    """An error of one channel is not the job's."""
     slack, expected = busy_workspace()
     slack.refusals["conversations.history"] = [error]
     pages = sync_run(slack, backfill(slack))
@@ -285,7 +285,7 @@ def test_a_thread_that_is_gone_is_skipped():
     ("error", "raised"),
     [("token_revoked", ReauthorizationRequiredError), ("missing_scope", InsufficientScopeError)],
 )
-def test_a_dead_token_ends_the_walk(error, raised):
+def test_a_dead_token_ends_the_sync_run(error, raised):
     """Only the user can mend it."""
     slack, _ = busy_workspace()
     slack.refusals["conversations.list"] = [error]
@@ -323,7 +323,7 @@ def test_names_are_learnt_on_the_way():
 
 @pytest.mark.parametrize(("age", "asked"), [(timedelta(hours=23), False), (timedelta(days=1), True)])
 def test_names_of_people_are_read_again_after_a_day(age, asked):
-    """People join and rename themselves; every walk would be too often."""
+    """People join and rename themselves; every sync run would be too often."""
     slack, _ = busy_workspace()
     cursor = sync_run(slack, SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack)))[-1].cursor
     slack.post("C1", "news")
@@ -333,7 +333,7 @@ def test_names_of_people_are_read_again_after_a_day(age, asked):
 
 
 def test_the_names_of_channels_that_are_read_come_first(monkeypatch):
-    """A workspace can have more channels than names are kept; those of our messages shall have theirs."""
+    """A workspace can have more channels than names are kept; those of our messages keep theirs."""
     monkeypatch.setattr(directory, "NAMES_KEPT", 2)
     slack = FakeSlack()
     for number in range(5):
@@ -345,7 +345,7 @@ def test_the_names_of_channels_that_are_read_come_first(monkeypatch):
 
 
 @pytest.mark.parametrize("error", ["missing_scope", "unknown_method", "access_denied"])
-def test_a_walk_goes_on_without_names(error):
+def test_a_sync_run_goes_on_without_names(error):
     """They are a comfort."""
     slack, expected = busy_workspace()
     slack.refusals["users.list"] = [error]
@@ -365,7 +365,7 @@ def test_only_what_was_granted_is_asked():
 
 
 def test_one_channel_can_be_read_alone_and_claims_nothing_for_the_others():
-    """A targeted walk leaves the stored position as it was."""
+    """A targeted sync run leaves the stored position as it was."""
     slack, _ = busy_workspace()
     full = sync_run(slack, backfill(slack))[-1].cursor
     pages = sync_run(slack, incremental(slack, full, target="C2"))
@@ -413,7 +413,7 @@ def test_a_cursor_of_another_version_begins_again(cursor):
 
 
 def test_an_empty_window_is_done_at_once():
-    """Two walks started in the same instant, or a clock that went back."""
+    """Two sync runs started in the same instant, or a clock that went back."""
     slack, _ = busy_workspace()
     cursor = sync_run(slack, incremental(slack, None))[-1].cursor
     plan = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack) - timedelta(hours=1), last_cursor=cursor)

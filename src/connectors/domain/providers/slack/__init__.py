@@ -3,11 +3,10 @@
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.slack.endpoints import allowed_origins
-from connectors.domain.providers.slack.families import FAMILIES
+from connectors.domain.providers.slack.events import FAMILIES, KINDS
 from connectors.domain.providers.slack.limits import LIMITS
 from connectors.domain.providers.slack.oauth import OAUTH
 from connectors.domain.providers.slack.options import OPTIONS
-from connectors.domain.providers.slack.signals import KINDS
 from connectors.domain.providers.slack.sync import SYNC
 from connectors.domain.providers.slack.webhooks import WEBHOOKS
 

@@ -19,10 +19,16 @@ from connectors.domain.providers.slack.endpoints import method_url
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 from connectors.domain.providers.slack.oauth import USER_PREFIX
 from connectors.domain.providers.slack.options import join_public_channels
-from connectors.domain.providers.slack.payloads import read_channel, read_object, read_person, read_text
+from connectors.domain.providers.slack.payloads import (
+    ChannelChange,
+    read_channel,
+    read_object,
+    read_person,
+    read_text,
+)
 from connectors.domain.providers.slack.signals import channel_created
 from connectors.domain.providers.slack.sync_run import CURSOR_LIMIT, Phase, Stop, SyncRun, is_within, page_at
-from connectors.domain.providers.slack.workspace import workspace_of
+from connectors.domain.providers.slack.workspace import Source, workspace_of
 
 LIST_LIMIT = 200
 """Items per page of channels and people: Slack's advice, its maximum is 1,000."""
@@ -103,7 +109,7 @@ def read_channels(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Co
         if len(names) < NAMES_KEPT:
             names[channel.id] = channel.name or channel.id
         if channel.is_public and channel.created is not None and is_within(sync_run, channel.created):
-            signals.append(channel_created(document, document, workspace))
+            signals.append(channel_created(ChannelChange(channel), Source(payload=document, workspace=workspace)))
         if not channel.is_member and not (joins and channel.is_public):
             skipped.append(SkippedItem(reference=channel.id, reason="the app is not a member of the channel"))
         elif channel.id not in queued:

@@ -1,75 +1,83 @@
-"""Messages: posted, replied, edited, deleted. The rules for both paths: events, and items of the history."""
+"""The signals of messages: posted, replied, edited, deleted. Both paths make them: events and items of the history."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from connectors.domain.model.signal import Actor, SignalDraft, SignalKind, Subject
-from connectors.domain.model.webhook import Ignored
-from connectors.domain.providers.slack.payloads import (
-    TOMBSTONE,
-    Message,
-    read_message,
-    read_object,
-    read_ts,
-    ts_instant,
-)
-from connectors.domain.providers.slack.workspace import Workspace, event_ts, needed, plain_text
+from connectors.domain.providers.slack.payloads import Message, MessageChange, ts_instant
+from connectors.domain.providers.slack.workspace import Outcome, Source, Workspace, needed, plain_text
 
-POSTED_SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast", "bot_message"})
-"""Messages that somebody wrote. Other subtypes are notices that repeat an event of their own, or are not known."""
-REPEATS_ANOTHER_EVENT = frozenset(
-    {
-        "channel_join",
-        "channel_leave",
-        "channel_topic",
-        "channel_purpose",
-        "channel_name",
-        "channel_archive",
-        "channel_unarchive",
-        "pinned_item",
-        "unpinned_item",
-        "bot_add",
-        "bot_remove",
-        "reminder_add",
-        "message_replied",
-        "ekm_access_denied",
-        TOMBSTONE,
-    }
-)
-"""On purpose; `group_*` as well."""
+OUR_BOTS = "our own bot's"
 
 
-def read_message_event(
-    event: Mapping[str, Any], workspace: Workspace, fallback_ts: str | None
-) -> SignalDraft | Ignored:
-    """`message` of any subtype, and `app_mention`, which repeats one."""
-    message = read_message(event)
-    if message.subtype in POSTED_SUBTYPES:
-        return posted(event, message, workspace)
-    if message.subtype == "message_changed":
-        return changed(event, workspace, fallback_ts)
-    if message.subtype == "message_deleted":
-        return deleted(event, workspace, fallback_ts)
-    subtype = str(message.subtype)
-    repeats = subtype in REPEATS_ANOTHER_EVENT or subtype.startswith("group_")
-    return Ignored(f"message.{subtype}", "repeats another event" if repeats else "not tracked")
-
-
-def posted(event: Mapping[str, Any], message: Message, workspace: Workspace) -> SignalDraft | Ignored:
-    """A message that somebody wrote, in a channel or in a thread of it."""
-    if workspace.is_own(message):
-        return Ignored("message", "our own bot's")
+def posted(message: Message, source: Source) -> Outcome:
+    """A message that somebody wrote, in a channel or in a thread."""
+    if source.workspace.is_own(message):
+        return OUR_BOTS
     ts, channel = needed("ts", message.ts), needed("channel", message.channel)
-    kind = SignalKind.MESSAGE_REPLIED if message.is_reply else SignalKind.MESSAGE_POSTED
     return message_draft(
-        kind,
+        SignalKind.MESSAGE_REPLIED if message.is_reply else SignalKind.MESSAGE_POSTED,
         message,
-        workspace,
+        source,
         occurred_at=ts_instant(ts),
-        key=workspace.key(channel, ts, "posted"),
-        payload=event,
-        actor=author(message, workspace),
+        key=source.workspace.key(channel, ts, "posted"),
+        actor=author(message, source.workspace),
+    )
+
+
+def edited(message: Message, source: Source) -> Outcome:
+    """A message's present text, if a user changed it. From `message_changed`, and from an item of the history."""
+    if source.workspace.is_own(message):
+        return OUR_BOTS
+    ts, channel = needed("ts", message.ts), needed("channel", message.channel)
+    edited_ts = needed("edited.ts", message.edited_ts)
+    return message_draft(
+        SignalKind.MESSAGE_EDITED,
+        message,
+        source,
+        occurred_at=ts_instant(edited_ts),
+        key=source.workspace.key(channel, ts, "edited", edited_ts),
+        actor=source.workspace.actor(message.edited_by) or author(message, source.workspace),
+    )
+
+
+def changed(change: MessageChange, source: Source) -> Outcome:
+    """An edit, or a deletion that left a tombstone.
+
+    Slack also sends `message_changed` when no user did anything: unfurled links, thread counters, detected languages.
+    """
+    message, previous = change.message, change.previous
+    if message.is_tombstone:
+        return deleted(attrs.evolve(change, deleted_ts=message.ts), source)
+    if not message.is_posted:
+        # A notice was never a signal; reading skips the history's items of its kind too.
+        return "a notice, not a message"
+    if message.edited_ts is None or message.edited_ts == previous.edited_ts:
+        return "no user edited the message"
+    return edited(message, source)
+
+
+def deleted(change: MessageChange, source: Source) -> Outcome:
+    """A deletion. Slack does not say who did it."""
+    previous, workspace = change.previous, source.workspace
+    if workspace.is_own(previous):
+        return OUR_BOTS
+    channel = needed("channel", previous.channel)
+    ts = needed("deleted_ts", change.deleted_ts or previous.ts)
+    text = plain_text(previous.text, workspace)
+    url = workspace.message_url(channel, ts, previous.thread_ts)
+    return SignalDraft(
+        kind=SignalKind.MESSAGE_DELETED,
+        occurred_at=ts_instant(source.at),
+        title=f"Deleted: {text}" if text else "Message deleted",
+        url=url,
+        subject=Subject("message", ts, text or "Message", url),
+        container=workspace.container(channel),
+        dedupe_key=workspace.key(channel, ts, "deleted"),
+        payload=source.payload,
     )
 
 
@@ -77,81 +85,22 @@ def read_item(item: Mapping[str, Any], workspace: Workspace) -> tuple[SignalDraf
     """What one item of the history says: that it was posted, and its last edit if there was one.
 
     Raises:
-        ValueError: it lacks what its row needs.
+        ValueError: a field that a signal needs is missing.
     """
-    message = read_message(item)
-    if message.subtype not in POSTED_SUBTYPES:
+    message, source = Message.read(item), Source(payload=item, workspace=workspace)
+    if not message.is_posted:
         return ()
-    readings = [posted(item, message, workspace)]
+    outcomes = [posted(message, source)]
     if message.edited_ts is not None:
-        readings.append(edited(item, message, workspace))
-    return tuple(reading for reading in readings if isinstance(reading, SignalDraft))
-
-
-def edited(payload: Mapping[str, Any], message: Message, workspace: Workspace) -> SignalDraft | Ignored:
-    """A message's present text, when a user changed it. Both paths: `message_changed` and an item of the history."""
-    if workspace.is_own(message):
-        return Ignored("message.message_changed", "our own bot's")
-    ts, channel = needed("ts", message.ts), needed("channel", message.channel)
-    edited_ts = needed("edited.ts", message.edited_ts)
-    return message_draft(
-        SignalKind.MESSAGE_EDITED,
-        message,
-        workspace,
-        occurred_at=ts_instant(edited_ts),
-        key=workspace.key(channel, ts, "edited", edited_ts),
-        payload=payload,
-        actor=workspace.actor(message.edited_by) or author(message, workspace),
-    )
-
-
-def changed(event: Mapping[str, Any], workspace: Workspace, fallback_ts: str | None) -> SignalDraft | Ignored:
-    """`message_changed` also fires without any user's doing: unfurled links, thread counters, detected languages."""
-    message = read_message(read_object(event.get("message")), event.get("channel"))
-    if message.is_tombstone:
-        gone = {**event, "deleted_ts": message.ts, "previous_message": event.get("previous_message")}
-        return deleted(gone, workspace, fallback_ts)
-    if message.subtype not in POSTED_SUBTYPES:
-        # A notice that was never a signal; the history's items of its kind are passed over too.
-        return Ignored("message.message_changed", "a notice, not a message")
-    previous = read_message(read_object(event.get("previous_message")))
-    if message.edited_ts is None or message.edited_ts == previous.edited_ts:
-        return Ignored("message.message_changed", "no user edited the message")
-    return edited(event, message, workspace)
-
-
-def deleted(event: Mapping[str, Any], workspace: Workspace, fallback_ts: str | None) -> SignalDraft | Ignored:
-    """`message_deleted` does not say who did it."""
-    previous = read_message(read_object(event.get("previous_message")), event.get("channel"))
-    if workspace.is_own(previous):
-        return Ignored("message.message_deleted", "our own bot's")
-    channel = needed("channel", previous.channel)
-    ts = needed("deleted_ts", read_ts(event.get("deleted_ts")) or previous.ts)
-    text = plain_text(previous.text, workspace)
-    return SignalDraft(
-        kind=SignalKind.MESSAGE_DELETED,
-        occurred_at=ts_instant(event_ts(event, fallback_ts)),
-        title=f"Deleted: {text}" if text else "Message deleted",
-        url=workspace.message_url(channel, ts, previous.thread_ts),
-        subject=Subject("message", ts, text or "Message", workspace.message_url(channel, ts, previous.thread_ts)),
-        container=workspace.container(channel),
-        dedupe_key=workspace.key(channel, ts, "deleted"),
-        payload=event,
-    )
+        outcomes.append(edited(message, source))
+    return tuple(outcome for outcome in outcomes if isinstance(outcome, SignalDraft))
 
 
 def message_draft(
-    kind: SignalKind,
-    message: Message,
-    workspace: Workspace,
-    *,
-    occurred_at: datetime,
-    key: str,
-    payload: Mapping[str, Any],
-    actor: Actor | None,
+    kind: SignalKind, message: Message, source: Source, *, occurred_at: datetime, key: str, actor: Actor | None
 ) -> SignalDraft:
     """What posted, replied and edited messages have in common."""
-    ts, channel = needed("ts", message.ts), needed("channel", message.channel)
+    ts, channel, workspace = needed("ts", message.ts), needed("channel", message.channel), source.workspace
     url = workspace.message_url(channel, ts, message.thread_ts)
     title = plain_text(message.text, workspace) or "Message"
     return SignalDraft(
@@ -163,7 +112,7 @@ def message_draft(
         subject=Subject("message", ts, title, url),
         container=workspace.container(channel),
         dedupe_key=key,
-        payload=payload,
+        payload=source.payload,
     )
 
 

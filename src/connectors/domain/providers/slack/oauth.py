@@ -26,6 +26,7 @@ from connectors.domain.model.oauth import ClientAuthentication, ProviderApp, Tok
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
 from connectors.domain.providers.slack.endpoints import authorize_endpoint, method_url
+from connectors.domain.providers.slack.events import EVENT_SCOPES
 from connectors.domain.providers.slack.limits import (
     GRANT_IS_DEAD,
     TOKEN_EXPIRED,
@@ -56,17 +57,24 @@ then the same reauthorization that not trying would end in. Longer than a refres
 LONGEST_LIFETIME = 10 * 365 * 86_400
 """Seconds. An `expires_in` beyond ten years is damage."""
 
+
+def _scope(name: str, reason: str) -> Scope:
+    """A scope that is asked for by default; its reason ends with the bot events that need it."""
+    events = [f"`{event}`" for event, scopes in EVENT_SCOPES.items() if name in scopes]
+    return Scope(name, f"{reason} Events: {', '.join(events)}." if events else reason)
+
+
 SCOPES = (
-    Scope("channels:history", "Read messages of public channels that the bot is in; `message.channels` events."),
-    Scope("channels:read", "List public channels; channel and membership events."),
-    Scope("groups:history", "Read messages of private channels that the bot was invited to."),
-    Scope("groups:read", "List the private channels that the bot was invited to."),
-    Scope("reactions:read", "`reaction_added` and `reaction_removed` events."),
-    Scope("users:read", "Names of people, and `team_join` events."),
-    Scope("team:read", "The workspace's name and address."),
+    _scope("channels:history", "Read messages of public channels that the bot is in."),
+    _scope("channels:read", "List public channels."),
+    _scope("groups:history", "Read messages of private channels that the bot was invited to."),
+    _scope("groups:read", "List the private channels that the bot was invited to."),
+    _scope("reactions:read", "Learn of reactions to messages."),
+    _scope("users:read", "Names of people."),
+    _scope("team:read", "The workspace's name and address."),
     Scope("channels:join", "Let the bot join public channels by itself (setting JOIN_PUBLIC_CHANNELS).", default=False),
-    Scope("im:history", "Direct messages with the bot. Private talk: only on explicit wish.", default=False),
-    Scope("mpim:history", "Group direct messages with the bot in. Only on explicit wish.", default=False),
+    Scope("im:history", "Direct messages with the bot. Private talk: only if you need it.", default=False),
+    Scope("mpim:history", "Group direct messages with the bot in. Only if you need them.", default=False),
     Scope("users:read.email", "E-mail addresses of people.", default=False),
     Scope("user:channels:history", "A user token instead of, or beside, the bot's: public channels.", default=False),
     Scope("user:channels:read", "The same: list public channels.", default=False),

@@ -1,19 +1,17 @@
 """The fields of Slack's payloads that we read, and no others. All of it is foreign: missing, null, huge, another type.
 
-A reader gives None (or an empty value) for what is not there; whether that matters is for the rule that needs it.
+A reader gives None (or an empty value) for what is missing; the function that needs the field decides whether that is
+an error. The classes with `read` are what the rows of `events.RULES` read an event as.
 Source: docs.slack.dev, "The Events API", the event pages, `conversations.history`, `conversations.list`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import attrs
-
-from connectors.domain.model.errors import UnexpectedResponseError
 
 TEXT_LIMIT = 40_000
 """Characters. Slack cuts a message's text there; only its first line is shown."""
@@ -22,8 +20,15 @@ NAME_LIMIT = 300
 ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 """Slack's ids are 9 to 11 capitals and digits; some package, but nothing that could break a key or a URL."""
 TS = re.compile(r"(?P<seconds>[0-9]{1,11})(?:\.(?P<fraction>[0-9]{1,6}))?", re.ASCII)
+TYPE_LIMIT = 80
+"""Characters of a type or subtype. Slack's longest have about 30."""
+REPLY = "message.reply"
+"""Our name for a message in a thread, of any subtype. Slack has none; we need one because reading does not find every
+reply, but does find every other message."""
+POSTED_SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast", "bot_message"})
+"""Messages that somebody wrote. Other subtypes say what happened to a message, or are notices."""
 TOMBSTONE = "tombstone"
-"""Subtype of what a deleted parent of a thread leaves behind. Not confirmed; looked at through this name only."""
+"""Subtype of what a deleted parent of a thread leaves behind. Not confirmed; used through this name only."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -95,75 +100,24 @@ def read_workspace_url(value: Any) -> str | None:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
 
 
-@attrs.frozen(kw_only=True)
-class Envelope:
-    """What the Events API wraps around an event."""
+def event_name(event: Mapping[str, Any]) -> str:
+    """The name of an inner event in `events.RULES`: its type, for messages with their subtype.
 
-    type: str | None
-    event: Mapping[str, Any] = attrs.field(repr=False)
-    event_id: str | None = None
-    event_time: Any = None
-    api_app_id: str | None = None
-    account_id: str | None = None
-    """Whose install the event was sent for: a workspace's id, or an organization's for an organization-wide install."""
-    challenge: str | None = attrs.field(default=None, repr=False)
-
-    @property
-    def kind(self) -> str | None:
-        """The inner event's type, or the outer one where there is no event."""
-        return read_text(self.event.get("type"), 80) if self.type == "event_callback" else self.type
-
-    @property
-    def name(self) -> str:
-        """`message.message_changed`: the type, with the event's subtype if it has one."""
-        subtype = read_text(self.event.get("subtype"), 80)
-        return f"{self.kind}.{subtype}" if self.kind and subtype else self.kind or "unknown"
-
-    @property
-    def fallback_ts(self) -> str | None:
-        """The outer `event_time` as a `ts`, for events that carry no `event_ts`. The same on every retry."""
-        at = self.event_time
-        return read_ts(str(at)) if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 10**11 else None
-
-
-def read_envelope(body: bytes) -> Envelope:
-    """The envelope in a delivery's body.
-
-    Raises:
-        UnexpectedResponseError: not a JSON object.
+    A message in a thread is `message.reply`, whatever its subtype. `app_mention` has the subtypes of the message that
+    it repeats, and their names.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedResponseError("the delivery's body is not JSON") from error
-    if not isinstance(document, dict):
-        raise UnexpectedResponseError("the delivery's body is not a JSON object")
-    return Envelope(
-        type=read_text(document.get("type"), 80),
-        event=read_object(document.get("event")),
-        event_id=read_id(document.get("event_id")),
-        event_time=document.get("event_time"),
-        api_app_id=read_id(document.get("api_app_id")),
-        account_id=read_account_id(document),
-        challenge=read_text(document.get("challenge"), 4000),
-    )
+    event_type = read_text(event.get("type"), TYPE_LIMIT) or "unknown"
+    if event_type not in {"message", "app_mention"}:
+        return event_type
+    subtype = read_text(event.get("subtype"), TYPE_LIMIT)
+    if subtype in POSTED_SUBTYPES and is_reply(subtype, read_ts(event.get("ts")), read_ts(event.get("thread_ts"))):
+        return REPLY
+    return f"message.{subtype}" if subtype else event_type
 
 
-def read_account_id(document: Mapping[str, Any]) -> str | None:
-    """Whose install sees the event. The outer `team_id` is where it *happened*: in a channel shared with a partner
-    that can be the partner's workspace, so it is asked last.
-    """
-    authorizations = document.get("authorizations")
-    first = read_object(authorizations[0]) if isinstance(authorizations, list) and authorizations else {}
-    enterprise_wide = first.get("is_enterprise_install") is True
-    claims = (
-        first.get("enterprise_id") if enterprise_wide else first.get("team_id"),
-        document.get("context_team_id"),
-        document.get("team_id"),
-        document.get("context_enterprise_id"),
-        document.get("enterprise_id"),
-    )
-    return next((found for found in map(read_id, claims) if found), None)
+def is_reply(subtype: str | None, ts: str | None, thread_ts: str | None) -> bool:
+    """Whether a message is in a thread and did not start it. A broadcast is a reply that the channel shows too."""
+    return subtype == "thread_broadcast" or thread_ts not in {None, ts}
 
 
 @attrs.frozen(kw_only=True)
@@ -183,35 +137,40 @@ class Message:
     reply_count: int
     latest_reply: str | None
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any], channel: Any = None) -> Self:
+        """The message in a JSON object; `channel` stands in where Slack names the channel outside of it."""
+        edited = read_object(document.get("edited"))
+        count = document.get("reply_count")
+        return cls(
+            ts=read_ts(document.get("ts")),
+            channel=read_id(document.get("channel")) or read_id(channel),
+            subtype=read_text(document.get("subtype"), TYPE_LIMIT),
+            user=read_id(document.get("user")),
+            bot_id=read_id(document.get("bot_id")),
+            bot_name=read_bot_name(document),
+            text=read_message_text(document),
+            thread_ts=read_ts(document.get("thread_ts")),
+            edited_ts=read_ts(edited.get("ts")),
+            edited_by=read_id(edited.get("user")),
+            reply_count=count if isinstance(count, int) else 0,
+            latest_reply=read_ts(document.get("latest_reply")),
+        )
+
     @property
     def is_reply(self) -> bool:
-        """Whether it stands in a thread and did not start it."""
-        return self.thread_ts is not None and self.thread_ts != self.ts
+        """Whether it is in a thread and did not start it."""
+        return is_reply(self.subtype, self.ts, self.thread_ts)
+
+    @property
+    def is_posted(self) -> bool:
+        """Whether somebody wrote it; if not, it is a notice of Slack's."""
+        return self.subtype in POSTED_SUBTYPES
 
     @property
     def is_tombstone(self) -> bool:
         """Whether it is what a deleted parent of a thread leaves behind."""
         return self.subtype == TOMBSTONE
-
-
-def read_message(document: Mapping[str, Any], channel: Any = None) -> Message:
-    """The message in a JSON object; `channel` for the places where Slack says it outside."""
-    edited = read_object(document.get("edited"))
-    count = document.get("reply_count")
-    return Message(
-        ts=read_ts(document.get("ts")),
-        channel=read_id(document.get("channel")) or read_id(channel),
-        subtype=read_text(document.get("subtype"), 80),
-        user=read_id(document.get("user")),
-        bot_id=read_id(document.get("bot_id")),
-        bot_name=read_bot_name(document),
-        text=read_message_text(document),
-        thread_ts=read_ts(document.get("thread_ts")),
-        edited_ts=read_ts(edited.get("ts")),
-        edited_by=read_id(edited.get("user")),
-        reply_count=count if isinstance(count, int) else 0,
-        latest_reply=read_ts(document.get("latest_reply")),
-    )
 
 
 def read_bot_name(document: Mapping[str, Any]) -> str | None:
@@ -282,3 +241,84 @@ def read_person(document: Mapping[str, Any]) -> Person | None:
     )
     name = next((found for found in (read_text(value, NAME_LIMIT) for value in candidates) if found), identifier)
     return Person(identifier, name)
+
+
+@attrs.frozen(kw_only=True)
+class MessageChange:
+    """`message_changed` and `message_deleted`: a message before, and after if it is still there."""
+
+    message: Message
+    previous: Message
+    deleted_ts: str | None
+
+    @classmethod
+    def read(cls, event: Mapping[str, Any]) -> Self:
+        """The change in an event."""
+        channel = event.get("channel")
+        return cls(
+            message=Message.read(read_object(event.get("message")), channel),
+            previous=Message.read(read_object(event.get("previous_message")), channel),
+            deleted_ts=read_ts(event.get("deleted_ts")),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Reaction:
+    """`reaction_added` and `reaction_removed`."""
+
+    name: str | None
+    user: str | None
+    item_type: str | None
+    """What it is on: `message`; `file` in old events."""
+    channel: str | None
+    ts: str | None
+    """Of the message."""
+
+    @classmethod
+    def read(cls, event: Mapping[str, Any]) -> Self:
+        """The reaction in an event."""
+        item = read_object(event.get("item"))
+        return cls(
+            name=read_text(event.get("reaction"), NAME_LIMIT),
+            user=read_id(event.get("user")),
+            item_type=read_text(item.get("type"), TYPE_LIMIT),
+            channel=read_id(item.get("channel")),
+            ts=read_ts(item.get("ts")),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class UserInChannel:
+    """An event that names a user and a channel by their ids: memberships, and `channel_archive`."""
+
+    user: str | None
+    channel: str | None
+
+    @classmethod
+    def read(cls, event: Mapping[str, Any]) -> Self:
+        """The two ids in an event."""
+        return cls(user=read_id(event.get("user")), channel=read_id(event.get("channel")))
+
+
+@attrs.frozen
+class ChannelChange:
+    """`channel_created` and `channel_rename`, which carry the channel as an object."""
+
+    channel: Channel
+
+    @classmethod
+    def read(cls, event: Mapping[str, Any]) -> Self:
+        """The channel in an event."""
+        return cls(read_channel(read_object(event.get("channel"))))
+
+
+@attrs.frozen
+class TeamJoin:
+    """`team_join`, which carries the user as an object."""
+
+    person: Person | None
+
+    @classmethod
+    def read(cls, event: Mapping[str, Any]) -> Self:
+        """The user in an event."""
+        return cls(read_person(read_object(event.get("user"))))

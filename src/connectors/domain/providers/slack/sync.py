@@ -34,8 +34,8 @@ from connectors.domain.providers.slack.messages import read_item
 from connectors.domain.providers.slack.options import page_size, thread_lookback
 from connectors.domain.providers.slack.payloads import (
     EPOCH,
+    Message,
     instant_ts,
-    read_message,
     read_object,
     ts_instant,
 )
@@ -136,7 +136,7 @@ def read_history(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Con
         return page_at(plan, next_channel(sync_run), skipped=(skipped,))
     items = read_list(answer.get("messages"))
     signals, skipped_items = read_items(context, sync_run, stop, items)
-    messages = [read_message(read_object(item), stop.id) for item in items]
+    messages = [Message.read(read_object(item), stop.id) for item in items]
     seen = [message.ts for message in messages if message.ts is not None]
     lowest = min(
         [*within(sync_run, seen), *([sync_run.lowest] if sync_run.lowest else [])], key=ts_instant, default=None
@@ -195,7 +195,7 @@ def read_replies(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Con
         return page_at(plan, next_thread(sync_run), skipped=(skipped,))
     items = [item for item in read_list(answer.get("messages")) if read_object(item).get("ts") != parent]
     signals, skipped_items = read_items(context, sync_run, stop, items)
-    seen = [ts for ts in (read_message(read_object(item)).ts for item in items) if ts is not None]
+    seen = [ts for ts in (Message.read(read_object(item)).ts for item in items) if ts is not None]
     highest = max(
         [*within(sync_run, seen), *([sync_run.highest] if sync_run.highest else [])], key=ts_instant, default=None
     )
@@ -219,7 +219,7 @@ def read_items(
         try:
             drafts = read_item({"type": "message", **read_object(item), "channel": stop.id}, workspace)
         except ValueError as error:
-            reference = f"{stop.id}/{read_message(read_object(item)).ts or '?'}"
+            reference = f"{stop.id}/{Message.read(read_object(item)).ts or '?'}"
             skipped.append(SkippedItem(reference=reference, reason=str(error)))
             continue
         signals.extend(draft for draft in drafts if is_within(sync_run, draft.occurred_at))

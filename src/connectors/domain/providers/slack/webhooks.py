@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from datetime import timedelta
+from textwrap import fill
 
 import attrs
 
@@ -18,7 +19,7 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.instant import epoch_seconds
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.signal import SignalDraft, SignalKind
+from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.webhook import (
     DeliveryHints,
     Ignored,
@@ -29,8 +30,9 @@ from connectors.domain.model.webhook import (
     WebhookRequest,
 )
 from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
-from connectors.domain.providers.slack.payloads import Envelope, read_envelope, read_id, read_object
-from connectors.domain.providers.slack.signals import read_signal
+from connectors.domain.providers.slack.envelope import EVENT_CALLBACK, Envelope, read_document, read_envelope
+from connectors.domain.providers.slack.events import BOT_EVENTS, LIFECYCLE_EVENTS, TOKENS_REVOKED, read_signal
+from connectors.domain.providers.slack.payloads import read_id, read_object
 from connectors.domain.providers.slack.workspace import Workspace, workspace_of
 
 SIGNATURE = "x-slack-signature"
@@ -43,27 +45,26 @@ WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 URL_VERIFICATION = "url_verification"
 RATE_LIMITED = "app_rate_limited"
-EVENT = "event_callback"
-REPLY = "message.reply"
-"""What we call a message in a thread, of whatever subtype: Slack has no name of its own for it, and unlike others the
-walk finds not all of them."""
-UNINSTALLED = "app_uninstalled"
-TOKENS_REVOKED = "tokens_revoked"
 
-MANUAL_SETUP = """\
+
+def _step_of_bot_events() -> str:
+    step = f"3. Subscribe to these bot events and save: {', '.join(BOT_EVENTS)}."
+    return fill(step, width=118, subsequent_indent="   ", break_on_hyphens=False)
+
+
+MANUAL_SETUP = f"""\
 Slack has no API call for this: do it once, in the app's settings at api.slack.com/apps.
 1. Basic Information: copy the Signing Secret into POBLYSH_SLACK_SIGNING_SECRET and restart.
-2. Event Subscriptions: switch events on and set the Request URL to {webhook_url} (Slack sends a signed challenge there
-   at once, so the service must be running).
-3. Subscribe to bot events: message.channels, message.groups, reaction_added, reaction_removed, member_joined_channel,
-   channel_created, channel_archive, channel_rename, team_join, app_uninstalled, tokens_revoked. Save.
-4. Invite the bot to the channels it shall read: Slack sends messages only of channels that it is a member of."""
+2. Event Subscriptions: switch events on and set the Request URL to {{webhook_url}} (Slack sends a signed challenge
+   there at once, so the service must be running).
+{_step_of_bot_events()}
+4. Invite the bot to the channels that it should read: Slack sends messages only of channels that it is a member of."""
 
 
 def read_hints(request: WebhookRequest) -> DeliveryHints:
     """The event's id as claimed; retries have the same."""
     try:
-        return DeliveryHints(delivery_id=read_envelope(request.body).event_id)
+        return DeliveryHints(delivery_id=read_envelope(read_document(request.body)).event_id)
     except UnexpectedResponseError:
         return DeliveryHints()
 
@@ -110,23 +111,21 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     if delivery.request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         # Buttons and slash commands belong to other URLs; someone entered ours for them, too.
         return Ignored("interaction", "interactivity and slash commands are not used")
-    envelope = read_envelope(delivery.request.body)
+    envelope = read_envelope(read_document(delivery.request.body))
     if envelope.type == URL_VERIFICATION:
         return answer_challenge(envelope)
     ours = context.app.options.get("app_id") if context.app else None
     if ours and envelope.api_app_id != ours:
         return Ignored(envelope.name, "sent for another Slack app")
-    if envelope.type not in {EVENT, RATE_LIMITED} or envelope.account_id is None:
+    if envelope.type not in {EVENT_CALLBACK, RATE_LIMITED} or envelope.account_id is None:
         return Ignored(envelope.name, "not tracked" if envelope.account_id else "names no workspace")
     found = WebhookEvent(event=envelope.name, account_ids=(envelope.account_id,))
     if envelope.type == RATE_LIMITED:
         return attrs.evolve(found, needs_sync=True)
-    if envelope.kind in {UNINSTALLED, TOKENS_REVOKED}:
+    if envelope.name in LIFECYCLE_EVENTS:
         return attrs.evolve(found, lifecycle=Lifecycle.REVOKED)
     reading = read_signal(envelope.event, Workspace(id=envelope.account_id), envelope.fallback_ts)
-    if isinstance(reading, Ignored):
-        return reading
-    return attrs.evolve(found, event=REPLY) if reading.kind is SignalKind.MESSAGE_REPLIED else found
+    return reading if isinstance(reading, Ignored) else found
 
 
 def answer_challenge(envelope: Envelope) -> Ignored:
@@ -140,14 +139,14 @@ def answer_challenge(envelope: Envelope) -> Ignored:
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
     """The event finished for one connection: keys with its workspace, names that it knows, its own bot left out.
 
-    Nothing is said to a connection of another workspace, whatever URL the delivery came by.
+    A connection of another workspace gets nothing, whatever URL the delivery came by.
     """
     if connection.account.id not in event.account_ids:
         return attrs.evolve(event, signals=(), lifecycle=None, needs_sync=False)
-    envelope = read_envelope(delivery.request.body)
+    envelope = read_envelope(read_document(delivery.request.body))
     if event.lifecycle is not None:
         return event if ends_connection(envelope, connection) else attrs.evolve(event, lifecycle=None)
-    if envelope.type != EVENT:
+    if envelope.type != EVENT_CALLBACK:
         return event
     reading = read_signal(envelope.event, workspace_of(connection), envelope.fallback_ts)
     return attrs.evolve(event, signals=(reading,) if isinstance(reading, SignalDraft) else ())
@@ -159,7 +158,7 @@ def ends_connection(envelope: Envelope, connection: Connection) -> bool:
     `tokens_revoked` names user ids in two lists. One that names only users (`oauth`) leaves a bot alive, and a
     connection on a user's token ends only with that user's.
     """
-    if envelope.kind != TOKENS_REVOKED:
+    if envelope.name != TOKENS_REVOKED:
         return True
     tokens = read_object(envelope.event.get("tokens"))
     bots, users = tokens.get("bot"), tokens.get("oauth")

@@ -1,4 +1,4 @@
-"""What a connection knows of its workspace, and how names, links and keys are made from it."""
+"""What a connection knows of its workspace, and what signals are made from: names, links, keys, the source."""
 
 import re
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.signal import Actor, Container, one_line
-from connectors.domain.providers.slack.payloads import Message, read_id, read_object, read_ts
+from connectors.domain.model.signal import Actor, Container, SignalDraft, one_line
+from connectors.domain.providers.slack.payloads import Message, read_id, read_object
 
 TITLE_TEXT = 2000
 """Characters of a message that are looked at for its title, which takes the first line."""
@@ -35,7 +35,7 @@ class Workspace:
         return ":".join(("slack", self.id, *parts))
 
     def is_own(self, message: Message) -> bool:
-        """Whether our own bot wrote it: what we say is no news to us."""
+        """Whether our own bot wrote it: tenants need no signal of that."""
         by_bot = self.bot_id is not None and message.bot_id == self.bot_id
         return by_bot or (self.bot_user_id is not None and message.user == self.bot_user_id)
 
@@ -60,7 +60,7 @@ class Workspace:
 
 
 def workspace_of(connection: Connection) -> Workspace:
-    """What the connection knows: its account, and the names that the last walk found."""
+    """What the connection knows: its account, and the names that the last sync run found."""
     account = connection.account
     return Workspace(
         id=account.id,
@@ -74,7 +74,7 @@ def workspace_of(connection: Connection) -> Workspace:
 
 
 def read_names(value: Any) -> Names:
-    """Names by id, as a walk left them."""
+    """Names by id, as a sync run stored them."""
     return {key: name for key, name in read_object(value).items() if isinstance(name, str)}
 
 
@@ -96,9 +96,28 @@ def plain_text(text: str | None, workspace: Workspace) -> str:
     return one_line(unescape(MARKUP.sub(shown, text[:TITLE_TEXT])))
 
 
-def event_ts(event: Mapping[str, Any], fallback_ts: str | None) -> str:
-    """When it happened, as the text that the key takes."""
-    return needed("event_ts", read_ts(event.get("event_ts")) or fallback_ts)
+@attrs.frozen(kw_only=True)
+class Source:
+    """What a signal is made from, beside the fields of its payload."""
+
+    payload: Mapping[str, Any] = attrs.field(repr=False)
+    """The JSON object that shows it: an inner event, or an item of a list."""
+    workspace: Workspace
+    event_ts: str | None = None
+    """When the event happened. None for an item of a list, which has times of its own."""
+
+    @property
+    def at(self) -> str:
+        """When the event happened, as the text that keys contain.
+
+        Raises:
+            ValueError: Slack does not say.
+        """
+        return needed("event_ts", self.event_ts)
+
+
+Outcome = SignalDraft | str
+"""A signal, or why there is none."""
 
 
 def needed(name: str, value: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Drive the package's walks against the fake, the way the engine does: page by page, cursor through JSON."""
+"""Drive the package's sync runs against the fake, the way the engine does: page by page, cursor through JSON."""
 
 import json
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from connectors.domain.providers.slack import SLACK
 from connectors.domain.providers.slack.payloads import EPOCH
 
 MOST_PAGES = 500
-"""A walk that takes more does not end."""
+"""A sync run that takes more does not end."""
 
 
 def context_of(**changes: Any) -> SyncContext:
@@ -37,7 +37,7 @@ def incremental(slack: FakeSlack, last_cursor: Any, **changes: Any) -> SyncPlan:
 
 
 def sync_run(slack: FakeSlack, plan: SyncPlan, context: SyncContext | None = None) -> list[SyncPage]:
-    """Every page of a walk."""
+    """Every page of a sync run."""
     context = context or context_of()
     cursor = converse(SLACK.sync.start(context, plan), slack.reply)
     pages: list[SyncPage] = []

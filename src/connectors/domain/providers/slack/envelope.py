@@ -1,0 +1,86 @@
+"""What the Events API wraps around an event: whose install it is for, which app, which delivery.
+
+Source: docs.slack.dev, "The Events API".
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from connectors.domain.model.errors import UnexpectedResponseError
+from connectors.domain.providers.slack.payloads import TYPE_LIMIT, event_name, read_id, read_object, read_text, read_ts
+
+EVENT_CALLBACK = "event_callback"
+"""The outer type of a delivery that carries an event."""
+
+
+@attrs.frozen(kw_only=True)
+class Envelope:
+    """What the Events API wraps around an event."""
+
+    type: str | None
+    event: Mapping[str, Any] = attrs.field(repr=False)
+    event_id: str | None = None
+    event_time: Any = None
+    api_app_id: str | None = None
+    account_id: str | None = None
+    """Whose install the event was sent for: a workspace's id, or an organization's for an organization-wide install."""
+    challenge: str | None = attrs.field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The inner event's name, or the outer type if there is no event."""
+        return event_name(self.event) if self.type == EVENT_CALLBACK else self.type or "unknown"
+
+    @property
+    def fallback_ts(self) -> str | None:
+        """The outer `event_time` as a `ts`, for events that carry no `event_ts`. The same on every retry."""
+        at = self.event_time
+        return read_ts(str(at)) if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 10**11 else None
+
+
+def read_document(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a delivery's body.
+
+    Raises:
+        UnexpectedResponseError: not a JSON object.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedResponseError("the delivery's body is not JSON") from error
+    if not isinstance(document, dict):
+        raise UnexpectedResponseError("the delivery's body is not a JSON object")
+    return document
+
+
+def read_envelope(document: Mapping[str, Any]) -> Envelope:
+    """The envelope in a delivery's decoded body."""
+    return Envelope(
+        type=read_text(document.get("type"), TYPE_LIMIT),
+        event=read_object(document.get("event")),
+        event_id=read_id(document.get("event_id")),
+        event_time=document.get("event_time"),
+        api_app_id=read_id(document.get("api_app_id")),
+        account_id=read_account_id(document),
+        challenge=read_text(document.get("challenge"), 4000),
+    )
+
+
+def read_account_id(document: Mapping[str, Any]) -> str | None:
+    """Whose install sees the event. The outer `team_id` is where it *happened*: in a channel shared with a partner
+    that can be the partner's workspace, so it is asked last.
+    """
+    authorizations = document.get("authorizations")
+    first = read_object(authorizations[0]) if isinstance(authorizations, list) and authorizations else {}
+    enterprise_wide = first.get("is_enterprise_install") is True
+    claims = (
+        first.get("enterprise_id") if enterprise_wide else first.get("team_id"),
+        document.get("context_team_id"),
+        document.get("team_id"),
+        document.get("context_enterprise_id"),
+        document.get("enterprise_id"),
+    )
+    return next((found for found in map(read_id, claims) if found), None)
