@@ -45,8 +45,10 @@ _K = SignalKind
 
 @attrs.frozen
 class Drafter:
-    """Makes the signals of one payload: one method a kind. All of them raise UnexpectedResponseError if the object does
-    not have the time of what happened to it."""
+    """Makes the signals of one payload, one method a kind.
+
+    A method raises UnexpectedResponseError if the object lacks the time of what happened to it.
+    """
 
     scope: str
     """Begins every key: the repository's id, or `org:` and the organization's."""
