@@ -4,6 +4,9 @@ from pathlib import Path
 
 from connectors.domain.model.kinds import MEANINGS
 from connectors.domain.model.signal import SignalKind
+from connectors.domain.providers.github import GITHUB
+from connectors.domain.providers.github import events as github
+from connectors.domain.providers.github.subscriptions import ORGANIZATION_EVENTS, REPOSITORY_EVENTS
 from connectors.domain.providers.jira import JIRA
 from connectors.domain.providers.jira import events as jira
 from connectors.domain.providers.registry import BUILT_IN
@@ -22,6 +25,36 @@ def kinds():
         names = ", ".join(provider.name for provider in BUILT_IN if kind in provider.kinds)
         rows.append(f"| `{kind}` | {MEANINGS[kind]} | {names or '(none yet)'} |")
     return "\n".join(rows)
+
+
+def families():
+    """The table of each provider's families."""
+    rows = [
+        "| provider | family | kinds | webhooks tell of it | a sync shows all of it | a backfill shows all of it |",
+        "|---|---|---|---|---|---|",
+    ]
+    for provider in BUILT_IN:
+        for family in provider.families:
+            flags = (family.is_pushed, family.is_read, family.is_backfilled)
+            shown = " | ".join("yes" if flag else "no" for flag in flags)
+            rows.append(f"| {provider.name} | `{family.name}` | {_in_order(family.kinds)} | {shown} |")
+    return "\n".join(rows)
+
+
+def signals():
+    """The tables of kinds and families."""
+    return f"{kinds()}\n\n{FAMILIES_EXPLAINED}\n\n{families()}"
+
+
+FAMILIES_EXPLAINED = """\
+## Families
+
+`GET /connections/{id}/coverage` accounts for each of these families by itself. A path that does not show all of a family may
+show some of it, and proves nothing complete."""
+
+
+def _in_order(kinds):
+    return ", ".join(f"`{kind}`" for kind in SignalKind if kind in kinds)
 
 
 def provider_settings():
@@ -60,6 +93,21 @@ def _settings_of(provider):
     return "\n".join(lines)
 
 
+def github_events():
+    """GitHub's table of events, what hooks subscribe to, and what is ignored on purpose."""
+    is_read = {family.name: family.is_read for family in GITHUB.families}
+    everywhere = ", ".join(f"`{event}`" for event in REPOSITORY_EVENTS)
+    beside = ", ".join(f"`{event}`" for event in ORGANIZATION_EVENTS if event not in REPOSITORY_EVENTS)
+    rows = [f"A repository's hook subscribes to {everywhere}; an organization's also to {beside}.", ""]
+    rows += ["| event | kind | family | reading shows all of it |", "|---|---|---|---|"]
+    for event, rule in github.EVENTS.items():
+        seen = "yes" if is_read[rule.family] else "no"
+        rows.append(f"| `{event}` | {_in_order(rule.kinds)} | `{rule.family}` | {seen} |")
+    rows += ["", "| ignored on purpose | why |", "|---|---|"]
+    rows += [f"| `{event}` | {reason} |" for event, reason in github.IGNORED_WITH_REASON.items()]
+    return "\n".join(rows)
+
+
 def jira_events():
     """Jira's table of events, what its updates with comments say, and what it ignores on purpose."""
     is_read = {family.name: family.is_read for family in JIRA.families}
@@ -68,10 +116,9 @@ def jira_events():
         "|---|---|---|---|---|---|",
     ]
     for event, rule in jira.RULES.items():
-        found = ", ".join(f"`{kind}`" for kind in SignalKind if kind in rule.kinds)
         webhook = "ours" if rule.is_dynamic else "an administrator's"
         seen = "yes" if is_read[rule.family] else "no"
-        rows.append(f"| `{event}` | {webhook} | {found} | `{rule.key}` | {rule.family} | {seen} |")
+        rows.append(f"| `{event}` | {webhook} | {_in_order(rule.kinds)} | `{rule.key}` | {rule.family} | {seen} |")
     rows += ["", f"| `{jira.UPDATED}` with a comment and `issue_event_type_name` | says the same as |", "|---|---|"]
     rows += [f"| `{name}` | `{event}` |" for name, event in jira.COMMENT_UPDATES.items()]
     rows += _ignored(jira.IGNORED_ON_PURPOSE)
@@ -103,8 +150,9 @@ def _ignored(reasons):
 
 
 GENERATED = {
-    "signals.md": kinds,
+    "signals.md": signals,
     "settings.md": provider_settings,
+    "../src/connectors/domain/providers/github/README.md": github_events,
     "../src/connectors/domain/providers/jira/README.md": jira_events,
     "../src/connectors/domain/providers/slack/README.md": slack_events,
 }

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -115,6 +116,79 @@ def named_kinds(folder):
         for node in nodes_of(path)
         if isinstance(node, ast.Attribute) and node.attr in SignalKind.__members__
     }
+
+
+FAMILIES = {
+    "github": {
+        "issues": "webhook sync backfill",
+        "issue_changes": "webhook",
+        "pull_requests": "webhook sync backfill",
+        "pull_request_changes": "webhook",
+        "comments": "webhook sync backfill",
+        "reviews": "webhook sync backfill",
+        "pushes": "webhook sync backfill",
+        "releases": "webhook sync backfill",
+        "members": "webhook",
+        "stars": "webhook",
+        "forks": "webhook",
+    },
+    "slack": {
+        "replies": "webhook",
+        "message_changes": "webhook",
+        "messages": "webhook sync backfill",
+        "reactions": "webhook",
+        "members": "webhook",
+        "channels": "webhook",
+    },
+    "jira": {
+        "issues": "webhook sync backfill",
+        "comments": "webhook sync backfill",
+        "comment edits": "webhook",
+        "deletions": "webhook",
+        "sprints": "webhook",
+        "releases": "webhook",
+        "worklogs and projects": "",
+    },
+    "google-drive": {
+        "files": "webhook sync backfill",
+        "file_changes": "webhook sync",
+    },
+    "google-calendar": {
+        "calendar_events": "webhook sync backfill",
+        "calendar_cancellations": "webhook sync",
+    },
+    "gmail": {
+        "messages": "webhook sync backfill",
+        "message_changes": "webhook sync",
+    },
+    "zoho-cliq": {
+        "messages": "webhook sync backfill",
+        "edits and deletions": "webhook",
+        "threads": "webhook",
+    },
+    "zoho-mail": {
+        "received mail": "webhook sync backfill",
+        "sent mail": "sync backfill",
+        "changes of mail": "",
+    },
+}
+"""Which paths show all of a family. The names are stored with what was proven: one that changes loses its proofs."""
+
+
+@by_slug
+def test_families(slug):
+    """Each kind is in exactly one family, and the families are those whose coverage is on record."""
+    provider = PROVIDERS[slug]
+    counted = Counter(kind for family in provider.families for kind in family.kinds)
+    assert set(counted) == provider.kinds
+    assert set(counted.values()) == {1}
+    assert {family.name: " ".join(shown_by(family)) for family in provider.families} == FAMILIES[slug]
+
+
+def shown_by(family):
+    """The paths that show all of a family."""
+    paths = {"webhook": family.is_pushed, "sync": family.is_read, "backfill": family.is_backfilled}
+    return [path for path, shows in paths.items() if shows]
 
 
 # --- where it goes -----------------------------------------------------------------------------------------------------

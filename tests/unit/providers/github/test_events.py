@@ -1,6 +1,7 @@
 """Captured-like deliveries, one per event, walked from bytes to signal."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import attrs
@@ -10,10 +11,10 @@ from tests.unit.providers.github.support import CONTEXT, FIXTURES, NOW, make_del
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.webhook import Ignored
+from connectors.domain.model.webhook import Ignored, WebhookEvent
 from connectors.domain.providers.contract import VerificationMaterial
 from connectors.domain.providers.github import GITHUB, webhooks
-from connectors.domain.providers.github.events import EVENTS
+from connectors.domain.providers.github.events import EVENTS, IGNORED_WITH_REASON
 
 SECRET = Secret("fixture-secret")
 ALL = sorted(FIXTURES.glob("*.http"))
@@ -44,16 +45,38 @@ def test_fixture(path):
     assert as_document(read(path)) == json.loads(path.with_suffix(".json").read_text())
 
 
-def test_every_row_of_the_table_has_a_fixture():
-    """No event is tracked without an example."""
-    assert set(EVENTS) <= {".".join(path.stem.split("__")[:2]) for path in ALL}
+@pytest.fixture(scope="module")
+def kinds_shown():
+    """The kinds that the fixtures of each event become."""
+    shown = defaultdict(set)
+    for outcome in map(read, ALL):
+        if isinstance(outcome, WebhookEvent):
+            shown[outcome.event] |= {draft.kind for draft in outcome.signals}
+    return shown
 
 
-def test_every_kind_is_shown_by_a_fixture():
-    """The kinds that the provider announces are the kinds that its events become."""
-    outcomes = [read(path) for path in ALL]
-    kinds = {draft.kind for outcome in outcomes if not isinstance(outcome, Ignored) for draft in outcome.signals}
-    assert kinds == GITHUB.kinds
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_row_of_the_table_has_a_fixture(event, kinds_shown):
+    """The fixtures of an event become each kind of its row, and no other."""
+    assert kinds_shown[event] == EVENTS[event].kinds
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_has_the_family_of_its_kinds(event):
+    """A gap that a lost event leaves is looked for where its signals would be."""
+    family = GITHUB.family_of(event)
+    assert family.name == EVENTS[event].family
+    assert EVENTS[event].kinds <= family.kinds
+
+
+@pytest.mark.parametrize("name", IGNORED_WITH_REASON)
+def test_what_is_ignored_on_purpose_has_a_fixture(name):
+    """An event that is ignored with a reason has no row, and its fixture is ignored for that reason."""
+    assert name not in EVENTS
+    assert as_document(read(FIXTURES / f"{name.replace('.', '__')}.http")) == {
+        "event": name,
+        "ignored": IGNORED_WITH_REASON[name],
+    }
 
 
 def test_the_payload_is_kept_whole():

@@ -3,8 +3,7 @@
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.github.endpoints import allowed_origins
-from connectors.domain.providers.github.events import KINDS
-from connectors.domain.providers.github.families import FAMILIES
+from connectors.domain.providers.github.events import FAMILIES, KINDS
 from connectors.domain.providers.github.limits import LIMITS
 from connectors.domain.providers.github.oauth import OAUTH
 from connectors.domain.providers.github.sync import SYNC

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+import attrs
+
 from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpResponse
 from connectors.domain.model.instant import read_instant
@@ -110,16 +112,17 @@ def _after(
 
 def _read_issue(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
     issue = reading.read(item, payloads.Issue, "issue")
-    author = signals.actor_of(issue.user)
+    by_author = signals.in_repository(list_context.repository, issue.user, item)
     # The list does not say who closed it; the key does not need to know.
+    by_nobody = attrs.evolve(by_author, actor=None)
     if issue.pull_request is not None:
-        drafts = [signals.pull_opened(issue, list_context.repository, author, item)]
+        drafts = [by_author.pull_opened(issue)]
         if issue.closed_at is not None:
-            drafts.append(signals.pull_ended(issue, list_context.repository, None, item))
+            drafts.append(by_nobody.pull_ended(issue))
         return issue, drafts
-    drafts = [signals.issue_created(issue, list_context.repository, author, item)]
+    drafts = [by_author.issue_created(issue)]
     if issue.closed_at is not None:
-        drafts.append(signals.issue_closed(issue, list_context.repository, None, item))
+        drafts.append(by_nobody.issue_closed(issue))
     return issue, drafts
 
 
@@ -140,8 +143,8 @@ def _commented(
     number = (url or "").rpartition("/")[2]
     if not (number.isascii() and number.isdigit() and len(number) <= 18):  # noqa: PLR2004 - fits 64 bits
         raise UnexpectedResponseError("GitHub's comment does not say what it is on")
-    author = signals.actor_of(comment.user)
-    return signals.commented(where, int(number), comment, list_context.repository, author, item)
+    by_author = signals.in_repository(list_context.repository, comment.user, item)
+    return by_author.commented(where, int(number), comment)
 
 
 # --- pull requests and their reviews -----------------------------------------------------------------------------
@@ -184,9 +187,10 @@ def read_pulls(list_context: ListContext, position: Position) -> Conversation[Pa
 
 def _read_pull(list_context: ListContext, item: Any) -> tuple[payloads.PullRequest, list[SignalDraft]]:
     pull = reading.read(item, payloads.PullRequest, "pull request")
-    drafts = [signals.pull_opened(pull, list_context.repository, signals.actor_of(pull.user), item)]
+    by_author = signals.in_repository(list_context.repository, pull.user, item)
+    drafts = [by_author.pull_opened(pull)]
     if pull.closed_at is not None:
-        drafts.append(signals.pull_ended(pull, list_context.repository, None, item))
+        drafts.append(attrs.evolve(by_author, actor=None).pull_ended(pull))
     return pull, drafts
 
 
@@ -210,8 +214,8 @@ def _read_reviews_of(list_context: ListContext, number: int, part: Part) -> Conv
         review = reading.read(item, payloads.Review, "review")
         if signals.is_noise(review):
             return review, []
-        author = signals.actor_of(review.user)
-        return review, [signals.pull_reviewed(number, review, list_context.repository, author, item)]
+        by_author = signals.in_repository(list_context.repository, review.user, item)
+        return review, [by_author.reviewed(number, review)]
 
     url: str | None = list_context.url("pulls", str(number), "reviews")
     for _ in range(MAX_REVIEW_PAGES):
@@ -247,8 +251,7 @@ def _read_release(list_context: ListContext, item: Any) -> tuple[payloads.Releas
     release = reading.read(item, payloads.Release, "release")
     if release.draft or release.published_at is None:
         return release, []
-    author = signals.actor_of(release.author)
-    return release, [signals.release_published(release, list_context.repository, author, item)]
+    return release, [signals.in_repository(list_context.repository, release.author, item).released(release)]
 
 
 def read_activity(list_context: ListContext, position: Position) -> Conversation[Part]:
@@ -269,18 +272,8 @@ def _read_activity_entry(list_context: ListContext, item: Any) -> tuple[payloads
     entry = reading.read(item, payloads.Activity, "activity")
     if entry.activity_type not in PUSHES or not entry.ref.startswith(signals.BRANCHES):
         return entry, []
-    draft = signals.code_pushed(
-        ref=entry.ref,
-        before=entry.before,
-        after=entry.after,
-        at=entry.timestamp,
-        message=None,
-        url=None,
-        repository=list_context.repository,
-        actor=signals.actor_of(entry.actor),
-        payload=item,
-    )
-    return entry, [draft]
+    by_actor = signals.in_repository(list_context.repository, entry.actor, item)
+    return entry, [by_actor.pushed(ref=entry.ref, before=entry.before, after=entry.after, at=entry.timestamp)]
 
 
 STREAMS: Mapping[str, Stream] = {

@@ -33,6 +33,7 @@ from connectors.domain.providers.github.events import EVENTS
 from connectors.domain.providers.github.hooks import ORGANIZATION, REPOSITORY, follow, hook_url, hooks_url
 from connectors.domain.providers.github.limits import validation_codes
 from connectors.domain.providers.github.numbered import Position
+from connectors.domain.providers.toolbox.rules import subscribed_events
 
 MAX_REPOSITORIES = 1000
 """How many repositories a connection reads and hooks if none are chosen: more would eat the user's quota."""
@@ -43,12 +44,12 @@ MAX_REPOSITORY_PAGES = MAX_REPOSITORIES // PAGE_SIZE + 2
 MAX_HOOK_PAGES = 10
 """Pages of hooks to look through for ours: GitHub allows 20 hooks per event, so this is never the limit."""
 
-REPOSITORY_EVENTS: tuple[str, ...] = tuple(
-    dict.fromkeys(name.partition(".")[0] for name in EVENTS if not name.startswith("organization."))
+REPOSITORY_EVENTS = subscribed_events(
+    {event: rule for event, rule in EVENTS.items() if issubclass(rule.payload, payloads.RepositoryEvent)}
 )
-"""What a repository's hook sends: the families of the event table."""
+"""What a repository's hook sends: each event of the table that happens in a repository."""
 
-ORGANIZATION_EVENTS = (*REPOSITORY_EVENTS, "organization")
+ORGANIZATION_EVENTS = tuple(dict.fromkeys(REPOSITORY_EVENTS + subscribed_events(EVENTS)))
 """What an organization's hook sends: the same of all its repositories, and its own."""
 
 

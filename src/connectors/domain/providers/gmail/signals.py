@@ -27,15 +27,28 @@ from connectors.domain.providers._google.reading import read_id, read_object, re
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_of
 from connectors.domain.providers.gmail.payloads import Message, read_message
+from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
-KINDS = frozenset(kind for kind in SignalKind if kind.value.startswith("email_"))
+FAMILY_OF: Mapping[SignalKind, str] = {
+    SignalKind.EMAIL_RECEIVED: "messages",
+    SignalKind.EMAIL_SENT: "messages",
+    SignalKind.EMAIL_READ: "message_changes",
+    SignalKind.EMAIL_UNREAD: "message_changes",
+    SignalKind.EMAIL_LABELED: "message_changes",
+    SignalKind.EMAIL_UNLABELED: "message_changes",
+    SignalKind.EMAIL_ARCHIVED: "message_changes",
+    SignalKind.EMAIL_MARKED_SPAM: "message_changes",
+    SignalKind.EMAIL_TRASHED: "message_changes",
+    SignalKind.EMAIL_DELETED: "message_changes",
+}
 
-ARRIVALS = frozenset({SignalKind.EMAIL_RECEIVED, SignalKind.EMAIL_SENT})
+KINDS = frozenset(FAMILY_OF)
 
-FAMILIES = (
-    Family(name="messages", kinds=ARRIVALS),
+FAMILIES = derive_families_by_kind(
+    FAMILY_OF,
+    Family(name="messages"),
     # The message list shows the labels that a message has, not when they came or went, and nothing of what is gone.
-    Family(name="message_changes", kinds=KINDS - ARRIVALS, is_backfilled=False),
+    Family(name="message_changes", is_backfilled=False),
 )
 """A notification only says "something changed": it names no family, and so it concerns both."""
 

@@ -23,21 +23,21 @@ from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._google.reading import read_id, read_object, read_text, read_url
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_calendar.payloads import NO_TITLE, Calendar, Event, Person, read_event_item
+from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
-KINDS = frozenset(
-    {
-        SignalKind.CALENDAR_EVENT_CREATED,
-        SignalKind.CALENDAR_EVENT_UPDATED,
-        SignalKind.CALENDAR_EVENT_CANCELLED,
-    }
-)
+FAMILY_OF: Mapping[SignalKind, str] = {
+    SignalKind.CALENDAR_EVENT_CREATED: "calendar_events",
+    SignalKind.CALENDAR_EVENT_UPDATED: "calendar_events",
+    SignalKind.CALENDAR_EVENT_CANCELLED: "calendar_cancellations",
+}
 
-BACKFILLED_KINDS = frozenset({SignalKind.CALENDAR_EVENT_CREATED, SignalKind.CALENDAR_EVENT_UPDATED})
+KINDS = frozenset(FAMILY_OF)
 
-FAMILIES = (
-    Family(name="calendar_events", kinds=BACKFILLED_KINDS),
+FAMILIES = derive_families_by_kind(
+    FAMILY_OF,
+    Family(name="calendar_events"),
     # Of a deleted event a full pass may show an id without a date, and some time later nothing.
-    Family(name="calendar_cancellations", kinds=KINDS - BACKFILLED_KINDS, is_backfilled=False),
+    Family(name="calendar_cancellations", is_backfilled=False),
 )
 """A notification only says "something changed": it names no family, and so it concerns both."""
 

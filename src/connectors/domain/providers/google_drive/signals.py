@@ -35,26 +35,26 @@ from connectors.domain.providers.google_drive.payloads import (
     read_change,
     read_file,
 )
+from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
-KINDS = frozenset(
-    {
-        SignalKind.FILE_CREATED,
-        SignalKind.FILE_UPDATED,
-        SignalKind.FILE_RENAMED,
-        SignalKind.FILE_MOVED,
-        SignalKind.FILE_SHARED,
-        SignalKind.FILE_TRASHED,
-        SignalKind.FILE_RESTORED,
-        SignalKind.FILE_DELETED,
-    }
-)
+FAMILY_OF: Mapping[SignalKind, str] = {
+    SignalKind.FILE_CREATED: "files",
+    SignalKind.FILE_UPDATED: "files",
+    SignalKind.FILE_RENAMED: "file_changes",
+    SignalKind.FILE_MOVED: "file_changes",
+    SignalKind.FILE_SHARED: "file_changes",
+    SignalKind.FILE_TRASHED: "file_changes",
+    SignalKind.FILE_RESTORED: "file_changes",
+    SignalKind.FILE_DELETED: "file_changes",
+}
 
-BACKFILLED_KINDS = frozenset({SignalKind.FILE_CREATED, SignalKind.FILE_UPDATED})
+KINDS = frozenset(FAMILY_OF)
 
-FAMILIES = (
-    Family(name="files", kinds=BACKFILLED_KINDS),
+FAMILIES = derive_families_by_kind(
+    FAMILY_OF,
+    Family(name="files"),
     # A listing shows where a file is and what it is called, not that it was moved, renamed, shared or deleted.
-    Family(name="file_changes", kinds=KINDS - BACKFILLED_KINDS, is_backfilled=False),
+    Family(name="file_changes", is_backfilled=False),
 )
 """A notification only says "something changed": it names no family, and so it concerns both."""
 

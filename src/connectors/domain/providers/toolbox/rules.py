@@ -1,6 +1,7 @@
 """Tables of event rules: one row an event. Families, subscribed events and documentation are derived from the rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -55,18 +56,40 @@ def derive_families(rules: Rules, *families: Family) -> tuple[Family, ...]:
     Raises:
         ValueError: a row names a family that is not among them, or a family has no kinds.
     """
-    unknown = {rule.family for rule in rules.values()} - {family.name for family in families}
+    return _fill(families, [(rule.family, rule.kinds, frozenset({event})) for event, rule in rules.items()])
+
+
+def derive_families_by_kind(
+    family_of: Mapping[SignalKind, str], *families: Family, events: Mapping[str, SignalKind] = MappingProxyType({})
+) -> tuple[Family, ...]:
+    """The families, with their kinds added, of a vendor whose changes are mostly found by reading.
+
+    Args:
+        family_of: kind → name of its family. Its keys are all kinds that the package can emit.
+        families: as for `derive_families`.
+        events: the vendor's names of webhook events that tell of one kind each.
+
+    Raises:
+        ValueError: as from `derive_families`.
+        KeyError: an event tells of a kind that has no family.
+    """
+    rows = [(family, frozenset({kind}), frozenset[str]()) for kind, family in family_of.items()]
+    rows += [(family_of[kind], frozenset({kind}), frozenset({event})) for event, kind in events.items()]
+    return _fill(families, rows)
+
+
+_Row = tuple[str, frozenset[SignalKind], frozenset[str]]
+
+
+def _fill(families: Iterable[Family], rows: Sequence[_Row]) -> tuple[Family, ...]:
+    filled = {family.name: family for family in families}
+    unknown = {name for name, _, _ in rows} - filled.keys()
     if unknown:
         raise ValueError(f"rows of families that are not listed: {', '.join(sorted(unknown))}")
-    derived = tuple(
-        attrs.evolve(
-            family,
-            kinds=family.kinds | {kind for rule in rules.values() if rule.family == family.name for kind in rule.kinds},
-            events=family.events | {event for event, rule in rules.items() if rule.family == family.name},
-        )
-        for family in families
-    )
-    empty = [family.name for family in derived if not family.kinds]
+    for name, kinds, events in rows:
+        family = filled[name]
+        filled[name] = attrs.evolve(family, kinds=family.kinds | kinds, events=family.events | events)
+    empty = [family.name for family in filled.values() if not family.kinds]
     if empty:
         raise ValueError(f"families without kinds: {', '.join(empty)}")
-    return derived
+    return tuple(filled.values())

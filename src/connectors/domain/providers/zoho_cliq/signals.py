@@ -26,15 +26,14 @@ from connectors.domain.providers._zoho.data_centres import DATA_CENTRES, locatio
 from connectors.domain.providers._zoho.reading import millis_instant, read_id
 from connectors.domain.providers.zoho_cliq.payloads import Person, Push, Row
 
-KINDS = frozenset(
-    {
-        SignalKind.MESSAGE_POSTED,
-        SignalKind.MESSAGE_EDITED,
-        SignalKind.MESSAGE_DELETED,
-        SignalKind.THREAD_CLOSED,
-        SignalKind.THREAD_REOPENED,
-    }
-)
+FAMILY_OF: Mapping[SignalKind, str] = {
+    SignalKind.MESSAGE_POSTED: "messages",
+    SignalKind.MESSAGE_EDITED: "edits and deletions",
+    SignalKind.MESSAGE_DELETED: "edits and deletions",
+    SignalKind.THREAD_CLOSED: "threads",
+    SignalKind.THREAD_REOPENED: "threads",
+}
+KINDS = frozenset(FAMILY_OF)
 NO_TEXT = "(no text)"
 ORGANIZATION = "organization_id"
 """Where the connection's metadata keeps the organization, once a webhook has told it."""

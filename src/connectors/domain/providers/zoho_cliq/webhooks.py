@@ -19,9 +19,11 @@ from connectors.domain.model.signal import SignalDraft, SignalKind
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookReply, WebhookRequest
 from connectors.domain.providers._zoho.reading import read_id, read_list, read_object
 from connectors.domain.providers.contract import Family, ReadContext, SubscriptionScope, Webhooks
+from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 from connectors.domain.providers.zoho_cliq.oauth import MESSAGES_SCOPE
 from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS, Push, read_body, read_push, read_time
 from connectors.domain.providers.zoho_cliq.signals import (
+    FAMILY_OF,
     ORGANIZATION,
     is_own_bot,
     pushed_message,
@@ -71,27 +73,19 @@ def events_of(*operations: str) -> frozenset[str]:
     return frozenset(operations) | {f"{PARTICIPATION}.{operation}" for operation in operations}
 
 
-FAMILIES = (
+EVENTS: Mapping[str, SignalKind] = {
+    **{event: kind for operation, kind in OPERATIONS.items() for event in events_of(operation)},
+    **dict.fromkeys(MESSAGE_HANDLERS, SignalKind.MESSAGE_POSTED),
+}
+"""`Push.event` → what it means, for all that becomes a signal."""
+
+FAMILIES = derive_families_by_kind(
+    FAMILY_OF,
     # A bot hears the chats that it is in, and Cliq sends nothing twice: no push proves anything complete.
-    Family(
-        name="messages",
-        kinds=frozenset({SignalKind.MESSAGE_POSTED}),
-        events=events_of("message_sent", *MEMBERSHIP) | MESSAGE_HANDLERS,
-    ),
-    Family(
-        name="edits and deletions",
-        kinds=frozenset({SignalKind.MESSAGE_EDITED, SignalKind.MESSAGE_DELETED}),
-        events=events_of("message_edited", "message_deleted"),
-        is_read=False,
-        is_backfilled=False,
-    ),
-    Family(
-        name="threads",
-        kinds=frozenset(THREADS),
-        events=events_of("thread_closed", "thread_reopened"),
-        is_read=False,
-        is_backfilled=False,
-    ),
+    Family(name="messages", events=events_of(*MEMBERSHIP)),
+    Family(name="edits and deletions", is_read=False, is_backfilled=False),
+    Family(name="threads", is_read=False, is_backfilled=False),
+    events=EVENTS,
 )
 
 MANUAL_SETUP = """\

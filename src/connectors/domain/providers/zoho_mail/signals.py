@@ -21,29 +21,28 @@ from connectors.domain.model.signal import Actor, Container, SignalDraft, Signal
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._zoho.reading import read_id, read_name, read_object
 from connectors.domain.providers.contract import Family, SyncContext
+from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_row
 
 MAIL = "mail.received"
 """Our name of what the webhook tells: Zoho gives it none."""
-FAMILIES = (
-    Family(name="received mail", kinds=frozenset({SignalKind.EMAIL_RECEIVED}), events=frozenset({MAIL})),
-    Family(name="sent mail", kinds=frozenset({SignalKind.EMAIL_SENT}), is_pushed=False),
-    Family(
-        name="changes of mail",
-        kinds=frozenset(
-            {
-                SignalKind.EMAIL_READ,
-                SignalKind.EMAIL_UNREAD,
-                SignalKind.EMAIL_TRASHED,
-                SignalKind.EMAIL_MARKED_SPAM,
-            }
-        ),
-        is_pushed=False,
-        is_read=False,  # differences of recent mail between two looks, and only where they are asked for
-        is_backfilled=False,
-    ),
+FAMILY_OF: Mapping[SignalKind, str] = {
+    SignalKind.EMAIL_RECEIVED: "received mail",
+    SignalKind.EMAIL_SENT: "sent mail",
+    SignalKind.EMAIL_READ: "changes of mail",
+    SignalKind.EMAIL_UNREAD: "changes of mail",
+    SignalKind.EMAIL_TRASHED: "changes of mail",
+    SignalKind.EMAIL_MARKED_SPAM: "changes of mail",
+}
+KINDS = frozenset(FAMILY_OF)
+FAMILIES = derive_families_by_kind(
+    FAMILY_OF,
+    Family(name="received mail"),
+    Family(name="sent mail", is_pushed=False),
+    # Changes are differences of recent mail between two reads, and only where they are asked for.
+    Family(name="changes of mail", is_pushed=False, is_read=False, is_backfilled=False),
+    events={MAIL: SignalKind.EMAIL_RECEIVED},
 )
-KINDS = frozenset[SignalKind]().union(*(family.kinds for family in FAMILIES))
 ARRIVALS = {FolderKind.RECEIVED: SignalKind.EMAIL_RECEIVED, FolderKind.SENT: SignalKind.EMAIL_SENT}
 REMOVALS = {
     FolderKind.TRASH: (SignalKind.EMAIL_TRASHED, "trashed"),
