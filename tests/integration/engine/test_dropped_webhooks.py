@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from connectors.domain.flows.reading.schedule import JITTER
-from connectors.domain.flows.webhooks.subscription_maintenance import AUDIT_EVERY, ON_ITS_WAY, PROBE_EVERY
+from connectors.domain.flows.webhooks.subscription_maintenance import AUDIT_EVERY, IN_FLIGHT, PROBE_EVERY
 from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.providers.github import GITHUB
@@ -194,7 +194,7 @@ def test_what_github_could_not_deliver(stage, fleet, clock, join, chance):
     assert set(on_record) == set(mine)
     for reference, ((_, gap),) in on_record.items():
         if reference in noticed:
-            assert noticed[reference] - mine[reference][1] <= AUDIT_EVERY * (1 + JITTER) + ON_ITS_WAY + STEP
+            assert noticed[reference] - mine[reference][1] <= AUDIT_EVERY * (1 + JITTER) + IN_FLIGHT + STEP
         else:
             assert gap.closed_by is CoveragePath.SYNC
     only_pushed = {one for one, (name, _) in mine.items() if name not in READ}
