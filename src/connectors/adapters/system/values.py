@@ -77,6 +77,14 @@ def read_database_url(text: str) -> DatabaseUrl:
     parts = _split(text)
     if parts.scheme not in _DATABASE_SCHEMES or not text[len(parts.scheme) :].startswith("://"):
         raise ValueError("it does not begin with postgresql://")
+    # Imported only where there is a URL: it takes a tenth of a second.
+    from psycopg import ProgrammingError  # noqa: PLC0415
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        conninfo_to_dict(text)
+    except ProgrammingError:
+        raise ValueError("PostgreSQL does not understand a part of it") from None
     return DatabaseUrl(Secret(f"postgresql{text[len(parts.scheme) :]}"))
 
 
@@ -103,11 +111,14 @@ def read_certificates(text: str) -> Path:
 
 
 def read_url(text: str) -> str:
-    """An absolute URL without user information, query, fragment or final slash: https, or http on loopback."""
+    """An absolute URL without user information, query, fragment or final slash: https, or http on loopback.
+
+    Scheme and host are lower-case, as in `origin_of`.
+    """
     parts = _checked_web_url(text)
     if parts.query or "?" in text:
         raise ValueError("it has a query")
-    return text.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
 
 
 def read_base_url(text: str) -> str:
