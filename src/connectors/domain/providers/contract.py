@@ -359,9 +359,13 @@ def _check_slug(_provider: object, _attribute: object, slug: Any) -> None:
         raise ValueError(f"{slug!r} is not a slug: lower-case letters and digits, with single hyphens between them")
 
 
-def _check_option_name(provider: "Provider", _attribute: object, name: str) -> None:
-    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*COMMON_SETTINGS, provider.webhook_secret_option}:
-        raise ValueError(f"{name!r} cannot be the name of an option")
+def _check_options(provider: "Provider", _attribute: object, options: Mapping[str, Any]) -> None:
+    taken = {*COMMON_SETTINGS, provider.webhook_secret_option}
+    for name, option in options.items():
+        if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken:
+            raise ValueError(f"{name!r} cannot be the name of an option")
+        if not isinstance(option, Option):
+            raise TypeError(f"the option {name} is a {type(option).__name__}, not an Option")
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------
@@ -389,10 +393,7 @@ class Provider:
     authorization_header: Callable[[Secret], str] = lambda token: f"Bearer {token.reveal()}"
     settings_prefixes: tuple[str, ...] = ()
     """Shared settings to fall back to, e.g. `("GOOGLE",)`."""
-    options: Mapping[str, Option[Any]] = attrs.field(
-        factory=dict,
-        validator=attrs.validators.deep_mapping(_check_option_name, attrs.validators.instance_of(Option)),
-    )
+    options: Mapping[str, Option[Any]] = attrs.field(factory=dict, validator=_check_options)
     """Settings that only this provider has, by name: `pubsub_topic` is read from `POBLYSH_<PROVIDER>_PUBSUB_TOPIC`,
     and its value is `ProviderApp.options["pubsub_topic"]`."""
     webhook_secret_option: str = "webhook_secret"  # noqa: S105 - a setting's name
