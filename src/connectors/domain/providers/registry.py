@@ -71,15 +71,33 @@ class ProviderRegistry:
             self._providers[provider.slug] = provider
 
     def get(self, slug: str) -> Provider:
-        """The provider with this slug.
+        """The provider that a caller has named.
 
         Raises:
-            ProviderNotSupportedError: there is none.
+            ProviderNotSupportedError: there is none with this slug.
         """
         provider = self._providers.get(slug)
         if provider is None:
             known = ", ".join(self._providers)
             raise ProviderNotSupportedError("There is no such provider.", next_step=f"The providers here are: {known}.")
+        return provider
+
+    def find(self, slug: ProviderSlug) -> Provider | None:
+        """The provider of a stored row; None if its distribution is no longer installed."""
+        return self._providers.get(slug)
+
+    def get_stored(self, slug: ProviderSlug) -> Provider:
+        """The provider of a stored row, for what cannot be done without it.
+
+        Raises:
+            ProviderNotSupportedError: its distribution is no longer installed.
+        """
+        provider = self.find(slug)
+        if provider is None:
+            raise ProviderNotSupportedError(
+                f"The provider {slug} is not installed here.",
+                next_step="Install the distribution that it comes from, or end its connections.",
+            )
         return provider
 
     def __iter__(self) -> Iterator[Provider]:
