@@ -99,7 +99,7 @@ class Service:
                 client_secret=Secret("shh"),
                 webhook_secrets=(Secret(CLIQ_SECRET),),
                 base_url=server.base_url("zoho"),
-                options=provider.read_options({name: options[name] for name in provider.options if name in options}),
+                options=provider.read_options({name: options[name] for name in provider.options if options.get(name)}),
             )
             for provider in (ZOHO_MAIL, ZOHO_CLIQ)
         }
