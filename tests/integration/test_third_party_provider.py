@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from connectors.adapters.memory.clock import ManualClock
+from connectors.adapters.system.settings import read_settings
+from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
@@ -45,6 +47,15 @@ def api(installed, vendor):
 def test_without_the_distribution_it_is_unknown():
     """Nothing of Acme is in this tree."""
     assert "acme" not in installed_providers().slugs()
+
+
+def test_its_options_are_read_like_those_of_the_others(installed):
+    """A right one is in its registration when the service starts, and a wrong one stops the start in one line."""
+    variables = {"POBLYSH_ACME_CLIENT_ID": "id", "POBLYSH_ACME_CLIENT_SECRET": "s", "POBLYSH_ACME_PAGE_SIZE": "7"}
+    assert read_settings(variables, installed_providers()).apps[ACME.slug].options == {"page_size": 7}
+    with pytest.raises(SettingsError) as caught:
+        read_settings({**variables, "POBLYSH_ACME_PAGE_SIZE": "abc"}, installed_providers())
+    assert caught.value.message == "POBLYSH_ACME_PAGE_SIZE is 'abc', expected a whole number from 1 to 100"
 
 
 def test_two_providers_of_one_name_are_refused(installed):

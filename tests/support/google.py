@@ -33,7 +33,7 @@ def make_app(provider, *, base_url=None, **options):
         client_id=CLIENT_ID,
         client_secret=Secret(CLIENT_SECRET),
         base_url=base_url,
-        options=options,
+        options=provider.read_options(options),
     )
 
 

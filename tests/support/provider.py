@@ -31,6 +31,7 @@ from connectors.domain.providers.contract import (
     Limits,
     MissedDelivery,
     OAuth,
+    Option,
     Provider,
     Scope,
     SigningKeys,
@@ -41,6 +42,7 @@ from connectors.domain.providers.contract import (
     Webhooks,
     unknown_key,
 )
+from connectors.domain.providers.toolbox.options import whole_number
 
 SLUG = ProviderSlug("acme")
 HOST = "https://acme.test"
@@ -343,6 +345,7 @@ ACME = Provider(
     sync=SYNC,
     limits=Limits(read_failure=read_failure, read_throttle=read_throttle),
     allowed_origins=lambda app: frozenset({HOST}),
+    options={"page_size": Option(whole_number(1, 100), default=50, help="Items per page")},
 )
 
 

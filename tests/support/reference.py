@@ -82,7 +82,8 @@ def _settings_of(provider):
         ("concurrency", "jobs of this provider at once, in all workers together", "as for all"),
     ]
     rows += [
-        (name, meaning.replace("<", "&lt;"), "unset") for name, meaning in provider.options.items() if name != secret
+        (name, f"{option.help} ({option.reader.expected})".replace("<", "&lt;"), _default(option.default))
+        for name, option in provider.options.items()
     ]
     lines = [f"### {provider.name}", ""]
     if provider.settings_prefixes:
@@ -91,6 +92,10 @@ def _settings_of(provider):
     lines += ["| name | meaning | default |", "|---|---|---|"]
     lines += [f"| `{variable(name)}` | {meaning} | {default} |" for name, meaning, default in rows]
     return "\n".join(lines)
+
+
+def _default(value):
+    return "unset" if value in (None, ()) else f"`{str(value).lower()}`"
 
 
 def github_events():

@@ -17,6 +17,8 @@ from connectors.domain.model.secret import Secret
 from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookRequest
 from connectors.domain.providers.contract import ReadContext, SyncContext
+from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
+from connectors.domain.providers.zoho_mail import ZOHO_MAIL
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 TENANT = TenantId(UUID(int=1))
@@ -24,12 +26,14 @@ ACCOUNT_ID = "2560636000000008002"
 MAIL_BASE = f"https://mail.zoho.eu/api/accounts/{ACCOUNT_ID}"
 
 
-def make_app(slug="zoho-mail", **changes):
+def make_app(slug="zoho-mail", *, options=(), **changes):
+    provider = {"zoho-mail": ZOHO_MAIL, "zoho-cliq": ZOHO_CLIQ}[slug]
     return ProviderApp(
         **{
-            "provider": ProviderSlug(slug),
+            "provider": provider.slug,
             "client_id": "1000.CLIENT",
             "client_secret": Secret("client-secret"),
+            "options": provider.read_options(dict(options)),
             **changes,
         }
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
+import attrs
 from dependency_injector import providers
 
 from connectors.adapters.aesgcm import AesGcmVault, KeyRing, generate_key
@@ -51,7 +52,7 @@ def in_memory(
         provider_api=MemoryProviderApi(respond),
         token_endpoint=MemoryTokenEndpoint(respond),
         registry=registry,
-        apps=providers.Object(_made_up_apps(registry) if apps is None else apps),
+        apps=providers.Object(_complete_apps(registry, _made_up_apps(registry) if apps is None else apps)),
         connect_settings=ConnectSettings(redirect_uri=redirect_uri),
         public_url=providers.Object(public_url),
         schedule_settings=ScheduleSettings(),
@@ -64,6 +65,14 @@ def in_memory(
         close=providers.Object(lambda: None),
     )
     return container.connectors()
+
+
+def _complete_apps(
+    registry: ProviderRegistry, apps: Mapping[ProviderSlug, ProviderApp]
+) -> dict[ProviderSlug, ProviderApp]:
+    """The apps, with the default of every option that they leave out."""
+    defaults = {provider.slug: provider.read_options({}) for provider in registry}
+    return {slug: attrs.evolve(app, options={**defaults.get(slug, {}), **app.options}) for slug, app in apps.items()}
 
 
 def _made_up_apps(registry: ProviderRegistry) -> dict[ProviderSlug, ProviderApp]:

@@ -1,5 +1,6 @@
 """The real system: which adapters fill the ports on PostgreSQL, as the settings say."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,13 +38,18 @@ from connectors.ports.telemetry import NullTelemetry, Telemetry
 if TYPE_CHECKING:
     from connectors.adapters.procrastinate.worker import QueueWorker, WorkerOptions
 
+log = logging.getLogger(__name__)
+
 DATABASE_FOLDER = "postgres"
 """Of the embedded database, below the data folder."""
 
 
 def from_settings(environment: Mapping[str, str] | None = None) -> Connectors:
     """What `Connectors.from_settings` says."""
-    return from_loaded(load(environment))
+    registry = installed_providers()
+    for plugin in registry.skipped:
+        log.warning(str(plugin))
+    return from_loaded(load(environment, registry), registry)
 
 
 def load(environment: Mapping[str, str] | None = None, registry: ProviderRegistry | None = None) -> Settings:

@@ -320,7 +320,12 @@ def check(vendor, *, paths=True):
 def app_at_vendor(slug):
     """Our registration, at the vendor's own hosts."""
     client_id, secret = CLIENTS[slug]
-    return ProviderApp(provider=PROVIDERS[slug].slug, client_id=client_id, client_secret=Secret(secret))
+    return ProviderApp(
+        provider=PROVIDERS[slug].slug,
+        client_id=client_id,
+        client_secret=Secret(secret),
+        options=PROVIDERS[slug].read_options({}),
+    )
 
 
 @pytest.mark.parametrize("slug", PROVIDERS)

@@ -40,7 +40,7 @@ class Service:
             client_id=client_id,
             client_secret=Secret(client_secret),
             base_url=server.base_url("slack"),
-            options=options,
+            options=SLACK.read_options(options),
         )
         self.transport = Transport()
         self.endpoint = RequestsTokenEndpoint(self.transport)
@@ -242,7 +242,7 @@ def test_dead_paging_cursors_lose_nothing(server, service):
         client_id="cid",
         client_secret=Secret("shh"),
         base_url=service.app.base_url,
-        options={"page_size": "10"},
+        options=SLACK.read_options({"page_size": "10"}),
     )
     context, plan = SyncContext(app=service.app, connection=service.connection), service.backfill()
     cursor, found, pages = service.run(SLACK.sync.start(context, plan)), set(), 0

@@ -93,15 +93,15 @@ class Service:
         self.clock = self
         self.transport = Transport()
         apps = {
-            slug: ProviderApp(
-                provider=ProviderSlug(slug),
+            provider.slug: ProviderApp(
+                provider=provider.slug,
                 client_id="1000.CID",
                 client_secret=Secret("shh"),
                 webhook_secrets=(Secret(CLIQ_SECRET),),
                 base_url=server.base_url("zoho"),
-                options=options,
+                options=provider.read_options({name: options[name] for name in provider.options if options.get(name)}),
             )
-            for slug in ("zoho-mail", "zoho-cliq")
+            for provider in (ZOHO_MAIL, ZOHO_CLIQ)
         }
         self.connectors = Connectors.in_memory(
             respond=RequestsProviderApi(self.transport).send,

@@ -15,7 +15,9 @@ from connectors.adapters.system.settings import read_settings
 from connectors.adapters.system.values import Bind
 from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.ids import ProviderSlug
-from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.contract import Option, Provider, Reader
+from connectors.domain.providers.registry import BUILT_IN
+from connectors.domain.providers.toolbox.options import text_of, whole_number
 
 KEYS = f"2026:{base64.b64encode(b'k' * 32).decode()}"
 
@@ -37,10 +39,31 @@ def make_provider(slug: str, **changes: Any) -> Provider:
 
 
 GITHUB = make_provider("github")
-SLACK = make_provider("slack", webhook_secret_option="signing_secret", options={"signing_secret": "the signing secret"})
-GMAIL = make_provider("gmail", settings_prefixes=("GOOGLE",), options={"pubsub_topic": "projects/…/topics/…"})
+SLACK = make_provider(
+    "slack",
+    webhook_secret_option="signing_secret",
+    options={"page_size": Option(whole_number(1, 999), default=200, help="Messages per page")},
+)
+GMAIL = make_provider(
+    "gmail", settings_prefixes=("GOOGLE",), options={"pubsub_topic": Option(text_of("a topic"), help="The topic")}
+)
 DRIVE = make_provider("google-drive", settings_prefixes=("GOOGLE",))
-PROVIDERS = (GITHUB, SLACK, GMAIL, DRIVE)
+
+
+def refuse(text):
+    """A reader of another distribution, which repeats what it should not."""
+    raise ValueError(f"{text} is wrong")
+
+
+VAULTED = make_provider(
+    "vaulted",
+    options={
+        "api_token": Option(Reader(refuse, "a token"), help="Whose name says that it is a secret"),
+        "pin": Option(Reader(refuse, "a number"), help="Which says so itself", is_secret=True),
+        "colour": Option(Reader({"red": 1, "blue": 2}.__getitem__, "red or\nblue"), default=1, help="The colour"),
+    },
+)
+PROVIDERS = (GITHUB, SLACK, GMAIL, DRIVE, VAULTED)
 
 
 def read(dotenv=None, **variables):
@@ -126,6 +149,17 @@ WRONG = [
     ("OUTBOUND_CA_FILE", "/there/is/no/such/file", "a file with the certificates"),
     ("GITHUB_BASE_URL", "http://ghe.internal", "https://"),
     ("GITHUB_CLIENT_ID", "two words", "a client id"),
+    ("GITHUB_SCOPES", 'repo "quoted"', "scopes separated"),
+    ("GITHUB_SCOPES", ",", "scopes separated"),
+    ("GITHUB_BASE_URL", "https://ghe.internal/a/../b", "without query, escapes and dot segments"),
+    ("GITHUB_BASE_URL", "https://ghe.internal/a%20b", "without query, escapes and dot segments"),
+    ("GITHUB_BASE_URL", "https://ghe..internal", "https://"),
+    ("BIND", "bücher:80", "host:port"),
+    ("DATA_DIR", "~nobody-of-that-name/data", "a directory"),
+    ("OUTBOUND_CA_FILE", __file__, "a file with the certificates"),
+    ("SLACK_PAGE_SIZE", "abc", "a whole number from 1 to 999"),
+    ("SLACK_PAGE_SIZE", "0", "a whole number from 1 to 999"),
+    ("GMAIL_PUBSUB_TOPIC", "a\tb", "a topic"),
 ]
 
 
@@ -136,7 +170,7 @@ def test_a_wrong_value_gives_one_line(name, text, expected):
         read(**{name: text})
     message = caught.value.message
     assert message.startswith(f"POBLYSH_{name} is ")
-    assert text[:20] in message
+    assert repr(text[:20])[:-1] in message
     assert expected in message
     assert "\n" not in message
     assert len(message) < 300
@@ -151,8 +185,15 @@ SECRETS = [
     ("DATABASE_URL", "postgresql://me:hunter2/x@db/app"),
     ("DATABASE_URL", "postgresql://me:x@db:hunter2/app"),
     ("DATABASE_URL", "postgresql://me:hunter2@[db/app"),
+    ("DATABASE_URL", "postgresql:me:hunter2@db/app"),
+    ("DATABASE_URL", "postgresql://me:hunter2%zz@db/app"),
+    ("DATABASE_URL", "postgresql://me@db/app?password=hunter2&nonsense=1"),
     ("PUBLIC_URL", "https://me:hunter2@example.com"),
     ("GITHUB_WEBHOOK_SECRET", "hunter2,,hunter3"),
+    ("GITHUB_WEBHOOK_SECRET", "hunter2\udcff"),
+    ("GITHUB_CLIENT_SECRET", "hunter2\udcff"),
+    ("VAULTED_API_TOKEN", "hunter2"),
+    ("VAULTED_PIN", "hunter2"),
 ]
 
 
@@ -165,17 +206,25 @@ def test_a_wrong_secret_is_not_repeated(name, text):
     assert "hunter" not in caught.value.message
 
 
-@given(text=st.text(st.characters(), min_size=1), name=st.sampled_from(sorted({name for name, *_ in WRONG + SECRETS})))
+NAMES = sorted(row.name for row in read_settings({}, BUILT_IN).describe())
+HOSTILE = st.one_of(
+    st.text(st.characters(), min_size=1),
+    st.sampled_from(["~nobody-of-that-name/x", "0", "-1", "9" * 6000, "[" * 50_000, ",", "\udcff", "é", "yes", "mars"]),
+    st.sampled_from(["https://", "http://localhost/", "postgresql:", "postgresql://", "projects/"]).flatmap(
+        lambda start: st.text(st.characters(codec="ascii"), max_size=20).map(lambda rest: start + rest)
+    ),
+)
+
+
+@given(text=HOSTILE, name=st.sampled_from(NAMES))
 def test_any_text_is_understood_or_refused_in_one_line(text, name):
-    """Whatever a variable holds, the answer is a setting or a SettingsError of one line."""
+    """Whatever a variable holds, the answer is settings that can be printed, or a SettingsError of one line."""
     try:
-        read(**{name: text})
+        shown = [row.value or "" for row in read_settings({name: text}, BUILT_IN).describe()]
     except SettingsError as error:
-        refusal = error.message
-    else:
-        return
-    assert refusal.isprintable()
-    assert refusal.startswith("POBLYSH_")
+        shown = [error.message]
+    assert all(one.isprintable() for one in shown)
+    assert len(shown) > 1 or shown[0].startswith("POBLYSH_")
 
 
 @given(port=st.integers(0, 65535), address=st.ip_addresses())
@@ -270,6 +319,52 @@ def test_shared_variables_are_the_fallback():
     assert settings.unknown == ()
 
 
+def test_options_are_read_at_the_start():
+    """A registration has the value of every option: of its text, or the default, which the rows show, too."""
+    client = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "s"}
+    assert read(**client).apps["slack"].options == {"page_size": 200}
+    assert row(read(), "POBLYSH_SLACK_PAGE_SIZE").value == "200"
+    settings = read(**client, SLACK_PAGE_SIZE="50")
+    assert settings.apps["slack"].options == {"page_size": 50}
+    assert row(settings, "POBLYSH_SLACK_PAGE_SIZE").value == "50"
+
+
+def test_a_wrong_option_stops_a_provider_that_is_not_configured():
+    """What is wrong is told at once, not on the day when the client id is added."""
+    with pytest.raises(SettingsError, match=r"^POBLYSH_SLACK_PAGE_SIZE is '0', expected a whole number from 1 to 999$"):
+        read(SLACK_PAGE_SIZE="0")
+
+
+def test_a_wrong_shared_option_is_named_as_it_is_set():
+    """The line names the variable of the family where the value was found."""
+    with pytest.raises(SettingsError, match=r"^POBLYSH_ZOHO_DATA_CENTER is 'mars', expected one of us, eu, in, au, jp"):
+        read_settings({"POBLYSH_ZOHO_DATA_CENTER": "mars"}, BUILT_IN)
+
+
+def test_a_reader_of_another_distribution_that_fails_stops_the_start_in_one_line():
+    """Whatever error a foreign reader raises, the line names the variable."""
+    assert row(read(VAULTED_COLOUR="blue"), "POBLYSH_VAULTED_COLOUR").value == "2"
+    with pytest.raises(SettingsError) as caught:
+        read(VAULTED_COLOUR="pink")
+    assert caught.value.message == (
+        "POBLYSH_VAULTED_COLOUR is 'pink' (its reader failed: KeyError), expected red or blue"
+    )
+
+
+@pytest.mark.parametrize("name", ["client_id", "signing_secret", "Page", "a-b", ""])
+def test_an_option_cannot_have_the_name_of_another_setting(name):
+    """Names that every provider has, or that make no variable, are refused when the provider is made."""
+    with pytest.raises(ValueError, match="name of an option"):
+        make_provider("x", webhook_secret_option="signing_secret", options={name: Option(text_of("text"), help="")})
+
+
+@pytest.mark.parametrize("slug", ["", "Acme", "acme_corp", "-acme", "acme-", "a--b", "a/b", "é", None])
+def test_a_malformed_slug_is_refused(slug):
+    """A slug is part of URLs and of setting names."""
+    with pytest.raises(ValueError, match="not a slug"):
+        make_provider(slug)
+
+
 def test_client_id_and_secret_are_never_mixed():
     """A provider with a client id of its own does not borrow the family's secret."""
     with pytest.raises(SettingsError, match="POBLYSH_GMAIL_CLIENT_SECRET is not set"):
@@ -286,7 +381,7 @@ def test_a_vendors_own_name_of_the_webhook_secret_is_taken():
     general = read(**client, SLACK_WEBHOOK_SECRET="sign").apps["slack"]
     for app in (signing, general):
         assert [secret.reveal() for secret in app.webhook_secrets] == ["sign"]
-        assert app.options == {}
+        assert app.options == {"page_size": 200}
 
 
 def test_a_provider_that_is_not_configured_is_missing():

@@ -49,7 +49,10 @@ def readme_of(slug):
 
 def app_of(slug, **changes):
     """A registration at the provider."""
-    return ProviderApp(provider=PROVIDERS[slug].slug, client_id="client", client_secret=Secret("secret"), **changes)
+    options = PROVIDERS[slug].read_options({})
+    return ProviderApp(
+        provider=PROVIDERS[slug].slug, client_id="client", client_secret=Secret("secret"), options=options, **changes
+    )
 
 
 def test_all_eight_are_here():

@@ -1,20 +1,36 @@
 """Our registrations at the providers, from `POBLYSH_<PROVIDER>_…` and the prefixes that providers share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import attrs
 
 from connectors.adapters.system.sources import MASK, PREFIX, SettingRow, SettingSources, read_setting, shown
-from connectors.adapters.system.values import read_count, read_scopes, read_seconds, read_secrets, read_url, read_word
+from connectors.adapters.system.values import (
+    JOBS,
+    SECONDS,
+    read_base_url,
+    read_scopes,
+    read_secret,
+    read_secrets,
+    read_word,
+)
 from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
-from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.contract import Option, Provider, Reader
+from connectors.domain.providers.toolbox.options import whole_number
 
 _SECRET_WORDS = ("secret", "token", "password", "key")
 """An option with one of these in its name is masked."""
+
+_CLIENT_ID = Reader(read_word, "a client id")
+_CLIENT_SECRET = Reader(read_secret, "a client secret")
+_SCOPES = Reader(read_scopes, "scopes separated by spaces or commas")
+_BASE_URL = Reader(read_base_url, "an https:// URL without query, escapes and dot segments (http only on loopback)")
+_WEBHOOK_SECRETS = Reader(read_secrets, "secrets separated by commas, the newest first")
+_CONCURRENCY = whole_number(1, 10**9, JOBS)
 
 T = TypeVar("T")
 
@@ -58,16 +74,14 @@ class _Reader:
     def read(self) -> ProviderSettings:
         client_prefix = self._client_prefix()
         only = (client_prefix,) if client_prefix else self._prefixes
-        client_id = self._take("CLIENT_ID", read_word, "a client id", prefixes=only)
-        client_secret = self._take("CLIENT_SECRET", _secret, "a client secret", prefixes=only)
-        scopes = self._take("SCOPES", read_scopes, "scopes separated by spaces or commas")
+        client_id = self._take("CLIENT_ID", _CLIENT_ID, prefixes=only)
+        client_secret = self._take("CLIENT_SECRET", _CLIENT_SECRET, prefixes=only, is_secret=True)
+        scopes = self._take("SCOPES", _SCOPES)
         webhook_secrets = self._webhook_secrets()
-        base_url = self._take("BASE_URL", read_url, "an https:// URL without query (http only on loopback)")
-        options = {
-            name: self._option(name) for name in self._provider.options if name != self._provider.webhook_secret_option
-        }
-        sync_interval = self._take("SYNC_INTERVAL_SECONDS", read_seconds, "whole seconds from 1 to a year of them")
-        concurrency = self._take("CONCURRENCY", read_count, "jobs at once, a whole number from 1")
+        base_url = self._take("BASE_URL", _BASE_URL)
+        options = {name: self._option(name, option) for name, option in self._provider.options.items()}
+        sync_interval = self._take("SYNC_INTERVAL_SECONDS", SECONDS)
+        concurrency = self._take("CONCURRENCY", _CONCURRENCY)
         app = None
         if client_id is not None and client_secret is not None:
             app = ProviderApp(
@@ -77,7 +91,7 @@ class _Reader:
                 scopes=scopes or (),
                 webhook_secrets=webhook_secrets,
                 base_url=base_url,
-                options={name: value for name, value in options.items() if value is not None},
+                options=options,
             )
         elif client_prefix:
             missing, there = ("CLIENT_SECRET", "CLIENT_ID") if client_id else ("CLIENT_ID", "CLIENT_SECRET")
@@ -102,28 +116,32 @@ class _Reader:
         own_name = self._provider.webhook_secret_option.upper()
         # The general name works for every provider, also where the vendor calls the thing a signing secret.
         names = (own_name,) if own_name == "WEBHOOK_SECRET" else (own_name, "WEBHOOK_SECRET")
-        found = [self._take(name, read_secrets, "secrets separated by commas, the newest first") for name in names]
+        found = [self._take(name, _WEBHOOK_SECRETS, is_secret=True) for name in names]
         return next((secrets for secrets in found if secrets), ())
 
-    def _option(self, name: str) -> str | None:
-        is_secret = any(word in name.lower() for word in _SECRET_WORDS)
-        return self._take(name.upper(), str, self._provider.options[name], is_secret=is_secret)
+    def _option(self, name: str, option: Option[Any]) -> Any:
+        is_secret = option.is_secret or any(word in name for word in _SECRET_WORDS)
+        return self._take(name.upper(), option.reader, default=option.default, is_secret=is_secret, is_option=True)
 
     def _take(
         self,
         name: str,
-        read: Callable[[str], T],
-        expected: str,
+        reader: Reader[T],
         *,
         prefixes: tuple[str, ...] = (),
+        default: T | None = None,
         is_secret: bool = False,
+        is_option: bool = False,
     ) -> T | None:
         own = self._prefixes[0] + name
         variable, text = next(self._candidates(name, prefixes or self._prefixes), (own, None))
-        is_secret = is_secret or read in (_secret, read_secrets)
-        value = None if text is None else read_setting(variable, text, read, expected, is_secret=is_secret)
+        value = (
+            default if text is None else read_setting(variable, text, reader, is_secret=is_secret, is_option=is_option)
+        )
         source = self._sources.source_of(variable) if variable == own else f"fallback {variable}"
-        self._rows.append(SettingRow(name=own, value=MASK if text and is_secret else _shown(value), source=source))
+        self._rows.append(
+            SettingRow(name=own, value=MASK if text and is_secret else _shown(value, text), source=source)
+        )
         return value
 
     def _candidates(self, name: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -134,9 +152,10 @@ class _Reader:
                 yield prefix + name, text
 
 
-def _shown(value: Any) -> str | None:
-    return " ".join(value) if isinstance(value, tuple) else shown(value)
-
-
-def _secret(text: str) -> Secret:
-    return Secret(text)
+def _shown(value: Any, text: str | None) -> str | None:
+    match value:
+        case tuple() if all(isinstance(part, str) for part in value):
+            return " ".join(value) or None
+        case None | bool() | int() | str():
+            return shown(value)
+    return shown(text)

@@ -1,9 +1,8 @@
 """The settings: the only place where the environment is read."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,23 +20,22 @@ from connectors.adapters.system.values import Bind, DatabaseUrl
 from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
-from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.contract import Provider, Reader
+from connectors.domain.providers.toolbox.options import choice, whole_number
 
 DOTENV_NAME = ".env"
 DEFAULT_DATA_DIR_NAME = "poblysh-connectors"
 
 
-def _setting(
-    name: str, read: Callable[[str], Any], expected: str, *, default: str | None = None, is_secret: bool = False
-) -> Any:
+def _setting(name: str, reader: Reader[Any], *, default: str | None = None, is_secret: bool = False) -> Any:
     """One variable; its default is written as the operator would write it."""
 
     def convert(text: str | None) -> Any:
         if text is None:
             return None
-        return read_setting(PREFIX + name, text, read, expected, is_secret=is_secret)
+        return read_setting(PREFIX + name, text, reader, is_secret=is_secret)
 
-    return environ.var(default=default, converter=convert, name=PREFIX + name, help=expected)
+    return environ.var(default=default, converter=convert, name=PREFIX + name, help=reader.expected)
 
 
 @environ.config(prefix="POBLYSH", frozen=True)
@@ -45,121 +43,86 @@ class ServiceSettings:
     """What is not about one provider. Section by section as in the documentation."""
 
     operator_tokens: OperatorTokens | None = _setting(
-        "OPERATOR_TOKENS", OperatorTokens.parse, "a JSON array or tokens separated by commas", is_secret=True
+        "OPERATOR_TOKENS",
+        Reader(OperatorTokens.parse, "a JSON array or tokens separated by commas"),
+        is_secret=True,
     )
     operator_token: OperatorTokens | None = _setting(
-        "OPERATOR_TOKEN", OperatorTokens.single, "one token", is_secret=True
+        "OPERATOR_TOKEN", Reader(OperatorTokens.single, "one token"), is_secret=True
     )
     """Read only where `operator_tokens` is unset."""
     database_url: DatabaseUrl | None = _setting(
-        "DATABASE_URL", values.read_database_url, "postgresql://user:password@host:port/database", is_secret=True
+        "DATABASE_URL",
+        Reader(values.read_database_url, "postgresql://user:password@host:port/database"),
+        is_secret=True,
     )
     """None means the embedded database below the data directory."""
     data_dir: Path = _setting(
         "DATA_DIR",
-        values.read_path,
-        "a directory",
+        Reader(values.read_path, "a directory"),
         default=str(platformdirs.user_data_path(DEFAULT_DATA_DIR_NAME, appauthor=False)),
     )
     vault_keys: KeyRing | None = _setting(
-        "VAULT_KEYS", KeyRing.parse, "id:base64(32 bytes), comma-separated, the newest first", is_secret=True
+        "VAULT_KEYS",
+        Reader(KeyRing.parse, "id:base64(32 bytes), comma-separated, the newest first"),
+        is_secret=True,
     )
-    bind: Bind = _setting(
-        "BIND", values.read_bind, "host:port, for example 127.0.0.1:8080 or [::1]:8080", default="127.0.0.1:8080"
-    )
-    workers: int = _setting(
-        "WORKERS",
-        partial(values.read_count, most=1024),
-        "a whole number from 1 to 1024",
-        default=str(values.default_workers()),
-    )
+    bind: Bind = _setting("BIND", values.BIND, default="127.0.0.1:8080")
+    workers: int = _setting("WORKERS", whole_number(1, 1024), default=str(values.default_workers()))
     public_url: str | None = _setting(
-        "PUBLIC_URL", values.read_url, "the https:// URL that providers reach us at (http only on loopback)"
+        "PUBLIC_URL", Reader(values.read_url, "the https:// URL that providers reach us at (http only on loopback)")
     )
     oauth_redirect_uri: str | None = _setting(
         "OAUTH_REDIRECT_URI",
-        values.read_redirect_uri,
-        "an https:// URL, may contain {provider} (http only on loopback)",
+        Reader(values.read_redirect_uri, "an https:// URL, may contain {provider} (http only on loopback)"),
     )
     oauth_allowed_redirect_uris: tuple[str, ...] | None = _setting(
         "OAUTH_ALLOWED_REDIRECT_URIS",
-        values.read_redirect_uris,
-        "https:// URLs separated by commas, may contain {provider} (http only on loopback)",
+        Reader(
+            values.read_redirect_uris,
+            "https:// URLs separated by commas, may contain {provider} (http only on loopback)",
+        ),
     )
     """What `POST /connect` may ask for instead."""
-    oauth_state_lifetime: timedelta = _setting(
-        "OAUTH_STATE_LIFETIME_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="600"
-    )
-    webhook_max_bytes: int = _setting(
-        "WEBHOOK_MAX_BYTES", values.read_count, "bytes, from 1 to 1000000000", default="26214400"
-    )
+    oauth_state_lifetime: timedelta = _setting("OAUTH_STATE_LIFETIME_SECONDS", values.SECONDS, default="600")
+    webhook_max_bytes: int = _setting("WEBHOOK_MAX_BYTES", values.BYTES, default="26214400")
     """The largest webhook body. GitHub caps its payloads at 25 MB, the most of the eight."""
     webhook_rate_limit: int = _setting(
         "WEBHOOK_RATE_LIMIT",
-        partial(values.read_count, least=0),
-        "webhooks a minute for one tenant, 0 for no limit",
+        whole_number(0, 10**9, "webhooks a minute for one tenant, 0 for no limit,"),
         default="12000",
     )
     """For one tenant and process, a minute. 200 a second is far above what a vendor sends to one tenant, and GitHub
     does not resend what we turn away."""
-    outbound_timeout: timedelta = _setting(
-        "OUTBOUND_TIMEOUT_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="30"
-    )
+    outbound_timeout: timedelta = _setting("OUTBOUND_TIMEOUT_SECONDS", values.SECONDS, default="30")
     """For one whole call to a provider."""
-    outbound_max_bytes: int = _setting(
-        "OUTBOUND_MAX_BYTES", values.read_count, "bytes, from 1 to 1000000000", default="33554432"
-    )
+    outbound_max_bytes: int = _setting("OUTBOUND_MAX_BYTES", values.BYTES, default="33554432")
     """The largest answer of a provider, decompressed."""
     outbound_ca_file: Path | None = _setting(
-        "OUTBOUND_CA_FILE", values.read_file, "a file with the certificates to trust instead of the bundled ones"
+        "OUTBOUND_CA_FILE",
+        Reader(values.read_certificates, "a file with the certificates (PEM) to trust instead of the bundled ones"),
     )
     """For a GitHub Enterprise Server with a private authority."""
-    backfill: timedelta = _setting("BACKFILL_DAYS", values.read_days, "whole days from 1 to 36525", default="30")
+    backfill: timedelta = _setting("BACKFILL_DAYS", values.DAYS, default="30")
     """How far back the first read of a connection goes."""
-    sync_interval: timedelta | None = _setting(
-        "SYNC_INTERVAL_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them"
-    )
+    sync_interval: timedelta | None = _setting("SYNC_INTERVAL_SECONDS", values.SECONDS)
     """Between two reads of a connection, give or take a fifth. Unset: what suits each provider, 15 minutes for most."""
-    worker_concurrency: int = _setting(
-        "WORKER_CONCURRENCY", partial(values.read_count, most=256), "jobs at once, from 1 to 256", default="8"
-    )
+    worker_concurrency: int = _setting("WORKER_CONCURRENCY", whole_number(1, 256, values.JOBS), default="8")
     """In one worker process."""
-    tenant_concurrency: int = _setting(
-        "TENANT_CONCURRENCY", partial(values.read_count, most=10_000), "jobs at once, from 1 to 10000", default="4"
-    )
+    tenant_concurrency: int = _setting("TENANT_CONCURRENCY", whole_number(1, 10_000, values.JOBS), default="4")
     """Of one tenant, in all workers together."""
-    provider_concurrency: int | None = _setting(
-        "PROVIDER_CONCURRENCY", partial(values.read_count, most=10_000), "jobs at once, from 1 to 10000"
-    )
+    provider_concurrency: int | None = _setting("PROVIDER_CONCURRENCY", whole_number(1, 10_000, values.JOBS))
     """Of one provider, in all workers together. Unset: no limit."""
-    job_time_slice: timedelta = _setting(
-        "JOB_TURN_SECONDS", values.read_seconds, "whole seconds from 1 to a year of them", default="10"
-    )
+    job_time_slice: timedelta = _setting("JOB_TURN_SECONDS", values.SECONDS, default="10")
     """How long a job goes on while others wait."""
-    delivery_retention: timedelta = _setting(
-        "DELIVERY_RETENTION_DAYS", values.read_days, "whole days from 1 to 36525", default="90"
-    )
+    delivery_retention: timedelta = _setting("DELIVERY_RETENTION_DAYS", values.DAYS, default="90")
     """How long webhook deliveries are kept; failed ones stay until they are replayed."""
-    job_retention: timedelta = _setting(
-        "JOB_RETENTION_DAYS", values.read_days, "whole days from 1 to 36525", default="30"
-    )
+    job_retention: timedelta = _setting("JOB_RETENTION_DAYS", values.DAYS, default="30")
     """How long ended jobs and closed coverage gaps are kept."""
-    metrics_bind: Bind | None = _setting(
-        "METRICS_BIND", values.read_bind, "host:port, for example 127.0.0.1:9464 or [::1]:9464"
-    )
+    metrics_bind: Bind | None = _setting("METRICS_BIND", values.BIND)
     """Where `connectors worker` answers scrapes of its metrics; the API does so at `/metrics`. None: nowhere."""
-    log_level: str = _setting(
-        "LOG_LEVEL",
-        partial(values.read_choice, choices=values.LOG_LEVELS),
-        f"one of {', '.join(values.LOG_LEVELS)}",
-        default="info",
-    )
-    log_format: str = _setting(
-        "LOG_FORMAT",
-        partial(values.read_choice, choices=values.LOG_FORMATS),
-        f"one of {', '.join(values.LOG_FORMATS)}",
-        default="auto",
-    )
+    log_level: str = _setting("LOG_LEVEL", choice(("debug", "info", "warning", "error", "critical")), default="info")
+    log_format: str = _setting("LOG_FORMAT", choice(("auto", "json", "console")), default="auto")
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """Where a setting's text comes from, and how a wrong one is reported."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -10,6 +10,7 @@ from connectors.adapters.aesgcm.keys import KeyRing
 from connectors.adapters.system.operators import OperatorTokens
 from connectors.domain.model.errors import SettingsError
 from connectors.domain.model.secret import Secret
+from connectors.domain.providers.contract import Reader
 
 PREFIX = "POBLYSH_"
 MASK = "***"
@@ -72,25 +73,30 @@ class SettingSources:
         )
 
 
-def read_setting(name: str, text: str, read: Callable[[str], T], expected: str, *, is_secret: bool = False) -> T:
-    """What `read` makes of the text.
+def read_setting(name: str, text: str, reader: Reader[T], *, is_secret: bool = False, is_option: bool = False) -> T:
+    """The value of the variable, which is set to this text.
 
     Args:
         name: the variable's.
         text: what it is set to.
-        read: raises ValueError for a text that will not do.
-        expected: completes the error's "expected …".
-        is_secret: the text is not repeated in the error.
+        reader: reads it.
+        is_secret: neither the text nor a part of it is repeated in the error.
+        is_option: the reader may be of another distribution, whose errors may quote the text.
 
     Raises:
         SettingsError: one line with the variable, what was found and what is expected.
     """
     try:
-        return read(text)
+        return reader.read(text)
     except ValueError as error:
-        # Readers of secrets word their errors without the secret; the rest may quote (a URL's password), so it is cut.
-        reason = f" ({error})" if is_secret else ""
-        raise SettingsError(f"{name} is {_quoted(text, is_secret=is_secret)}{reason}, expected {expected}") from None
+        # Our readers of secrets word their errors without the secret.
+        reason = f" ({error})" if is_secret and not is_option else ""
+    except Exception as error:
+        if not is_option:
+            raise
+        reason = f" (its reader failed: {type(error).__name__})"
+    found = _quoted(text, is_secret=is_secret)
+    raise SettingsError(f"{name} is {found}{reason}, expected {' '.join(reader.expected.split())}") from None
 
 
 def shown(value: Any) -> str | None:
@@ -106,8 +112,12 @@ def shown(value: Any) -> str | None:
             return str(value)
         case tuple():
             return ", ".join(shown(part) or "" for part in value)
+        case bool():
+            return str(value).lower()
         case _:
-            return str(value)
+            # A path may have any characters, also those that no terminal can show.
+            text = str(value)
+            return text if text.isprintable() else repr(text)
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:

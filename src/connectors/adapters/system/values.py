@@ -1,6 +1,8 @@
 """Reading the text of one setting. Every reader raises ValueError without repeating the text, which may be a secret."""
 
 import os
+import re
+import ssl
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -10,12 +12,15 @@ import attrs
 
 from connectors.domain.model.schedule import LONGEST_INTERVAL
 from connectors.domain.model.secret import Secret
+from connectors.domain.providers.contract import Reader
+from connectors.domain.providers.toolbox.options import whole_number
 
 PROVIDER_PLACEHOLDER = "{provider}"
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-LOG_FORMATS = ("auto", "json", "console")
-
 _HIGHEST_PORT = 65535
+_LONGEST_HOST = 253
+"""Characters (RFC 1123 §2.1)."""
+_LABEL = re.compile("[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
 _DATABASE_SCHEMES = frozenset({"postgresql", "postgres"})
 
 
@@ -62,7 +67,7 @@ def read_bind(text: str) -> Bind:
         return Bind(str(IPv6Address(host[1:-1])), int(port))
     if ":" in host:
         raise ValueError("an IPv6 address needs brackets")
-    if not all(character.isalnum() or character in ".-_" for character in host):
+    if not is_host_name(host):
         raise ValueError("not a host name or address")
     return Bind(host, int(port))
 
@@ -70,30 +75,59 @@ def read_bind(text: str) -> Bind:
 def read_database_url(text: str) -> DatabaseUrl:
     """`postgresql://…`; the driver is ours to choose, so `postgresql+psycopg://` is refused."""
     parts = _split(text)
-    if parts.scheme not in _DATABASE_SCHEMES:
-        raise ValueError("its scheme is not postgresql")
+    if parts.scheme not in _DATABASE_SCHEMES or not text[len(parts.scheme) :].startswith("://"):
+        raise ValueError("it does not begin with postgresql://")
+    # Imported only where there is a URL: it takes a tenth of a second.
+    from psycopg import ProgrammingError  # noqa: PLC0415
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        conninfo_to_dict(text)
+    except ProgrammingError:
+        raise ValueError("PostgreSQL does not understand a part of it") from None
     return DatabaseUrl(Secret(f"postgresql{text[len(parts.scheme) :]}"))
 
 
 def read_path(text: str) -> Path:
     """A path, made absolute; `~` is the home directory."""
-    return Path(text).expanduser().absolute()
+    if "\0" in text:
+        raise ValueError("it has a NUL character")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("there is no such user") from None
 
 
-def read_file(text: str) -> Path:
-    """The path of a file that is there, made absolute."""
+def read_certificates(text: str) -> Path:
+    """The path of a file with at least one certificate in PEM, made absolute."""
     path = read_path(text)
-    if not path.is_file():
-        raise ValueError("there is no such file")
+    try:
+        found = ssl.create_default_context(cafile=str(path)).get_ca_certs()
+    except OSError:
+        found = []
+    if not found:
+        raise ValueError("there is no such file, or no certificate in it")
     return path
 
 
 def read_url(text: str) -> str:
-    """An absolute URL without user information, query, fragment or final slash: https, or http on loopback."""
+    """An absolute URL without user information, query, fragment or final slash: https, or http on loopback.
+
+    Scheme and host are lower-case, as in `origin_of`.
+    """
     parts = _checked_web_url(text)
     if parts.query or "?" in text:
         raise ValueError("it has a query")
-    return text.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
+
+
+def read_base_url(text: str) -> str:
+    """Like `read_url`. Its path is compared with those of the calls, so that it has no dot segments and no escapes."""
+    url = read_url(text)
+    path = urlsplit(url).path
+    if "%" in path or not {".", ".."}.isdisjoint(path.split("/")):
+        raise ValueError("its path has dot segments or escapes")
+    return url
 
 
 def read_redirect_uri(text: str) -> str:
@@ -111,14 +145,27 @@ def read_redirect_uris(text: str) -> tuple[str, ...]:
     return tuple(read_redirect_uri(part) for part in _parts(text))
 
 
+def read_secret(text: str) -> Secret:
+    """One secret."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Bytes of the environment that are not UTF-8; every use of the secret would fail.
+        raise ValueError("it is not UTF-8") from None
+    return Secret(text)
+
+
 def read_secrets(text: str) -> tuple[Secret, ...]:
     """Secrets, separated by commas, the newest first."""
-    return tuple(Secret(part) for part in _parts(text))
+    return tuple(read_secret(part) for part in _parts(text))
 
 
 def read_scopes(text: str) -> tuple[str, ...]:
-    """Scopes, separated by spaces or commas; each once, in the order given."""
-    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+    """Scopes (RFC 6749 §3.3), separated by spaces or commas; each once, in the order given."""
+    scopes = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    if not scopes or not all(_SCOPE.fullmatch(scope) for scope in scopes):
+        raise ValueError("it has no scope, or characters that a scope cannot have")
+    return scopes
 
 
 def read_word(text: str) -> str:
@@ -128,28 +175,9 @@ def read_word(text: str) -> str:
     return text
 
 
-def read_count(text: str, *, least: int = 1, most: int = 10**9) -> int:
-    """A whole number within bounds."""
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(most)) or not least <= int(text) <= most:
-        raise ValueError(f"not a whole number from {least} to {most}")
-    return int(text)
-
-
-def read_seconds(text: str) -> timedelta:
-    """Whole seconds, at most as long as the longest interval."""
-    return timedelta(seconds=read_count(text, most=int(LONGEST_INTERVAL.total_seconds())))
-
-
-def read_days(text: str) -> timedelta:
-    """Whole days, at most a century."""
-    return timedelta(days=read_count(text, most=36_525))
-
-
-def read_choice(text: str, choices: tuple[str, ...]) -> str:
-    """One of the words, in any capitals."""
-    if text.lower() not in choices:
-        raise ValueError("not one of the words")
-    return text.lower()
+def is_host_name(text: str) -> bool:
+    """Whether the text has the form of a host name or IPv4 address (RFC 1123 §2.1; some networks use `_`, too)."""
+    return len(text) <= _LONGEST_HOST and all(_LABEL.fullmatch(label) for label in text.split("."))
 
 
 def is_loopback(host: str) -> bool:
@@ -182,10 +210,31 @@ def _split(text: str) -> SplitResult:
     return parts
 
 
+def _is_ipv6(text: str) -> bool:
+    try:
+        return IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
+
+
 def _checked_web_url(text: str) -> SplitResult:
     parts = _split(text)
     if not parts.hostname or "@" in parts.netloc or "\\" in text or "#" in text:
         raise ValueError("not an absolute URL without user information and fragment")
+    if not is_host_name(parts.hostname) and not _is_ipv6(parts.hostname):
+        raise ValueError("its host is not a name or address")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError("it is not https")
     return parts
+
+
+def _timespan(unit: str, most: int, expected: str) -> Reader[timedelta]:
+    number = whole_number(1, most)
+    return Reader(lambda text: timedelta(**{unit: number.read(text)}), expected)
+
+
+BIND = Reader(read_bind, "host:port, for example 127.0.0.1:8080 or [::1]:8080")
+SECONDS = _timespan("seconds", int(LONGEST_INTERVAL.total_seconds()), "whole seconds from 1 to a year of them")
+DAYS = _timespan("days", 36_525, "whole days from 1 to 36525")
+JOBS = "jobs at once"
+BYTES = whole_number(1, 10**9, "bytes")

@@ -29,8 +29,9 @@ class ProviderApp:
     """App-level webhook secrets, newest first; two are valid while one rotates."""
     base_url: str | None = None
     """Every call goes below this URL instead of the vendor's hosts: the sandbox, GitHub Enterprise."""
-    options: Mapping[str, str] = attrs.field(factory=dict)
-    """What only this provider has (Gmail's `pubsub_topic`), by the option's name."""
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """The values of the settings that only this provider has (Gmail's `pubsub_topic`), by name: every option of
+    `Provider.options` is there, with its default where it is not set."""
 
 
 class ClientAuthentication(StrEnum):

@@ -6,11 +6,12 @@ tokens, the refresh on 401, `Retry-After`, timeouts and sizes; a package sees on
 declared in `HttpRequest.expects`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -31,6 +32,8 @@ from connectors.domain.model.webhook import (
     WebhookEvent,
     WebhookRequest,
 )
+
+T = TypeVar("T")
 
 UNKNOWN_KEY = "unknown_key"
 
@@ -283,7 +286,7 @@ class Sync:
     poll_interval: timedelta = timedelta(minutes=15)
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------
+# --- limits and families -------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -320,11 +323,60 @@ class Family:
     """Whether a backfill shows all of it that its time range holds."""
 
 
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Reader(Generic[T]):
+    """How the text of a setting becomes its value. The usual ones are in `toolbox.options`."""
+
+    read: Callable[[str], T]
+    """Gets the text without white space around it, never empty. Raises ValueError for a text that is wrong."""
+    expected: str
+    """What a right text is: completes "expected …" in the error for a wrong one."""
+
+
+@attrs.frozen
+class Option(Generic[T]):
+    """A setting that only one provider has. It is read when the service starts: packages get its value."""
+
+    reader: Reader[T]
+    default: T | None = attrs.field(default=None, kw_only=True)
+    help: str = attrs.field(kw_only=True)
+    """What it is for, in a few words without a full stop."""
+    is_secret: bool = attrs.field(default=False, kw_only=True)
+    """Whether neither errors nor `connectors settings` may show it. An option whose name says so is a secret anyway."""
+
+
+COMMON_SETTINGS = frozenset(
+    {"client_id", "client_secret", "scopes", "webhook_secret", "base_url", "sync_interval_seconds", "concurrency"}
+)
+"""What every provider has: no option has one of these names."""
+
+
+def _check_slug(_provider: object, _attribute: object, slug: Any) -> None:
+    if not isinstance(slug, str) or not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", slug):
+        raise ValueError(f"{slug!r} is not a slug: lower-case letters and digits, with single hyphens between them")
+
+
+def _check_options(provider: "Provider", _attribute: object, options: Mapping[str, Any]) -> None:
+    taken = {*COMMON_SETTINGS, provider.webhook_secret_option}
+    for name, option in options.items():
+        if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken:
+            raise ValueError(f"{name!r} cannot be the name of an option")
+        if not isinstance(option, Option):
+            raise TypeError(f"the option {name} is a {type(option).__name__}, not an Option")
+
+
+# --- the whole -----------------------------------------------------------------------------------------------------
+
+
 @attrs.frozen(kw_only=True)
 class Provider:
     """One provider, complete."""
 
-    slug: ProviderSlug
+    slug: ProviderSlug = attrs.field(validator=_check_slug)
+    """Part of URLs and, in capitals, of setting names."""
     name: str
     description: str
     homepage: str
@@ -341,11 +393,22 @@ class Provider:
     authorization_header: Callable[[Secret], str] = lambda token: f"Bearer {token.reveal()}"
     settings_prefixes: tuple[str, ...] = ()
     """Shared settings to fall back to, e.g. `("GOOGLE",)`."""
-    options: Mapping[str, str] = attrs.field(factory=dict)
-    """Settings that only this provider has: name → what it means. `pubsub_topic` is read from
-    `POBLYSH_<PROVIDER>_PUBSUB_TOPIC`."""
+    options: Mapping[str, Option[Any]] = attrs.field(factory=dict, validator=_check_options)
+    """Settings that only this provider has, by name: `pubsub_topic` is read from `POBLYSH_<PROVIDER>_PUBSUB_TOPIC`,
+    and its value is `ProviderApp.options["pubsub_topic"]`."""
     webhook_secret_option: str = "webhook_secret"  # noqa: S105 - a setting's name
     """Which setting holds app-level webhook secrets (Slack's `signing_secret`)."""
+
+    def read_options(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """The value of every option, by name: read from its text, or its default where there is none.
+
+        Raises:
+            ValueError: a text is wrong.
+        """
+        return {
+            name: option.reader.read(texts[name]) if name in texts else option.default
+            for name, option in self.options.items()
+        }
 
     @property
     def event_families(self) -> tuple[Family, ...]:

@@ -1,13 +1,17 @@
 """Every provider by slug: those of this distribution, and those that others register.
 
-Another distribution adds a provider with an entry point in the group `connectors.providers` that names a `Provider`.
+Another distribution adds a provider with an entry point in the group `connectors.providers` that names a `Provider`. If
+that does not work, it is skipped: the other providers are of use without it.
 """
 
-from collections.abc import Iterable, Iterator
-from importlib.metadata import entry_points
+from collections.abc import Container, Iterable, Iterator
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+
+import attrs
 
 from connectors.domain.model.errors import ProviderNotSupportedError
 from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.signal import one_line
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.github import GITHUB
 from connectors.domain.providers.gmail import GMAIL
@@ -32,18 +36,34 @@ BUILT_IN: tuple[Provider, ...] = (
 )
 
 
+@attrs.frozen
+class SkippedPlugin:
+    """An entry point of another distribution that gives no provider."""
+
+    distribution: str
+    entry_point: str
+    """As the distribution declares it: `acme = acme_connectors:ACME`."""
+    reason: str
+    """One line. It may quote the plugin's error, so it is for operators only."""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} ({self.entry_point}) is skipped: {self.reason}"
+
+
 class ProviderRegistry:
     """Providers by slug, in the order they were registered."""
 
-    def __init__(self, providers: Iterable[Provider]) -> None:
+    def __init__(self, providers: Iterable[Provider], skipped: Iterable[SkippedPlugin] = ()) -> None:
         """Keep them.
 
         Args:
             providers: each with a slug of its own.
+            skipped: what could not be registered.
 
         Raises:
             ValueError: two have the same slug.
         """
+        self.skipped = tuple(skipped)
         self._providers: dict[str, Provider] = {}
         for provider in providers:
             if provider.slug in self._providers:
@@ -51,15 +71,33 @@ class ProviderRegistry:
             self._providers[provider.slug] = provider
 
     def get(self, slug: str) -> Provider:
-        """The provider with this slug.
+        """The provider that a caller has named.
 
         Raises:
-            ProviderNotSupportedError: there is none.
+            ProviderNotSupportedError: there is none with this slug.
         """
         provider = self._providers.get(slug)
         if provider is None:
             known = ", ".join(self._providers)
             raise ProviderNotSupportedError("There is no such provider.", next_step=f"The providers here are: {known}.")
+        return provider
+
+    def find(self, slug: ProviderSlug) -> Provider | None:
+        """The provider of a stored row; None if its distribution is no longer installed."""
+        return self._providers.get(slug)
+
+    def get_stored(self, slug: ProviderSlug) -> Provider:
+        """The provider of a stored row, for what cannot be done without it.
+
+        Raises:
+            ProviderNotSupportedError: its distribution is no longer installed.
+        """
+        provider = self.find(slug)
+        if provider is None:
+            raise ProviderNotSupportedError(
+                f"The provider {slug} is not installed here.",
+                next_step="Install the distribution that it comes from, or end its connections.",
+            )
         return provider
 
     def __iter__(self) -> Iterator[Provider]:
@@ -71,6 +109,61 @@ class ProviderRegistry:
 
 
 def installed_providers() -> ProviderRegistry:
-    """The built-in providers and those of other installed distributions."""
-    others = (entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP))
-    return ProviderRegistry([*BUILT_IN, *others])
+    """The built-in providers, then those of other installed distributions, which never replace one that is there."""
+    providers: dict[str, Provider] = {provider.slug: provider for provider in BUILT_IN}
+    skipped = []
+    for entry in sorted(_entry_points(), key=lambda one: (_distribution_of(one), one.name)):
+        try:
+            provider = _load(entry, providers)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, SystemExit included
+            skipped.append(SkippedPlugin(_distribution_of(entry), f"{entry.name} = {entry.value}", _reason_of(error)))
+        else:
+            providers[provider.slug] = provider
+    return ProviderRegistry(providers.values(), skipped)
+
+
+class _PluginError(Exception):
+    """What is wrong with what an entry point names."""
+
+
+def _entry_points() -> list[EntryPoint]:
+    try:
+        return list(entry_points(group=ENTRY_POINT_GROUP))
+    except Exception:  # noqa: BLE001 - one distribution with a damaged file is enough
+        found = (_declared_by(distribution) for distribution in distributions())
+        return [entry for entries in found for entry in entries]
+
+
+def _declared_by(distribution: Distribution) -> list[EntryPoint]:
+    try:
+        return list(distribution.entry_points.select(group=ENTRY_POINT_GROUP))
+    except Exception:  # noqa: BLE001 - a damaged file declares nothing
+        return []
+
+
+def _distribution_of(entry: EntryPoint) -> str:
+    try:
+        return str(entry.dist.metadata["Name"]) if entry.dist is not None else "unknown distribution"
+    except Exception:  # noqa: BLE001 - damaged metadata
+        return "unknown distribution"
+
+
+def _load(entry: EntryPoint, taken: Container[str]) -> Provider:
+    provider = entry.load()
+    if not isinstance(provider, Provider):
+        raise _PluginError(f"it names a {type(provider).__name__}, not a Provider")
+    if provider.slug in taken:
+        raise _PluginError(f"there is another provider called {provider.slug}")
+    return provider
+
+
+def _reason_of(error: BaseException) -> str:
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - foreign code, again
+        message = ""
+    if isinstance(error, _PluginError):
+        return message
+    return one_line(f"{type(error).__name__}: {message}" if message else type(error).__name__)

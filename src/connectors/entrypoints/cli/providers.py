@@ -3,7 +3,7 @@
 import click
 
 from connectors.domain.providers.registry import installed_providers
-from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
+from connectors.entrypoints.cli.output import Output, output_option, print_table, printable, show_one, show_rows
 from connectors.entrypoints.cli.system import load_settings
 from connectors.entrypoints.representation.show import show_provider
 
@@ -16,14 +16,19 @@ def command() -> None:
 @command.command(name="list")
 @output_option
 def list_command(output: Output) -> None:
-    """List the providers, and whether they are configured here."""
+    """List the providers, whether they are configured here, and the plugins that are skipped."""
     settings = load_settings()
+    registry = installed_providers()
     rows = [
         show_provider(one, configured=one.slug in settings.apps, public_url=settings.service.public_url)
-        for one in installed_providers()
+        for one in registry
+    ]
+    skipped = [
+        {"slug": None, "distribution": one.distribution, "entry_point": one.entry_point, "error": one.reason}
+        for one in registry.skipped
     ]
     show_rows(
-        rows,
+        rows if output is Output.TABLE else [*rows, *skipped],
         output,
         {
             "provider": lambda one: one.slug,
@@ -33,6 +38,9 @@ def list_command(output: Output) -> None:
             "kinds": lambda one: len(one.signal_kinds),
         },
     )
+    if output is Output.TABLE:
+        for plugin in registry.skipped:
+            click.echo(f"\n{printable(str(plugin))}")
 
 
 def _webhooks(webhook: object) -> str:

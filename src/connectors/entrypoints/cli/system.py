@@ -12,6 +12,7 @@ import click
 from connectors.adapters.system.logs import configure_logs
 from connectors.adapters.system.settings import Settings
 from connectors.domain.model.ids import TenantId
+from connectors.domain.providers.registry import installed_providers
 from connectors.entrypoints import production
 from connectors.entrypoints.library import Connectors
 
@@ -21,11 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def load_settings() -> Settings:
-    """The settings, with logs configured by them; variables that nothing reads are warned of."""
-    settings = production.load()
+    """The settings, with logs configured by them. Skipped plugins and variables that nothing reads are warned of."""
+    registry = installed_providers()
+    settings = production.load(registry=registry)
     configure_logs(settings.service.log_level, settings.service.log_format)
-    for unknown in settings.unknown:
-        log.warning(str(unknown))
+    for warning in (*registry.skipped, *settings.unknown):
+        log.warning(str(warning))
     return settings
 
 

@@ -126,7 +126,6 @@ def refresh_connection(call: Call) -> Answer:
     auth=Auth.TENANT,
     permission=Permission.READ,
     answers={HTTPStatus.OK: CoverageView},
-    errors=("PROVIDER_NOT_SUPPORTED",),
 )
 def show_connection_coverage(call: Call) -> Answer:
     """For each family of events, the stretches of time proven complete and by which path, and the gaps.

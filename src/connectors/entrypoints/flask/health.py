@@ -37,12 +37,18 @@ def check_liveness(_call: Call) -> Answer:
     errors=("SERVICE_UNAVAILABLE",),
 )
 def check_readiness(call: Call) -> Answer:
-    """Every part works; if not, `details` names those that do not."""
+    """Every part works; if not, `details` names those that do not.
+
+    Plugins that are skipped are shown as well. They do not make the service unready: the other providers work.
+    """
     readiness = call.service.connectors.check_readiness()
     if not readiness.is_ready:
         failing = [{"part": part, "message": state} for part, state in readiness.checks.items() if state != "ok"]
         raise InfrastructureError("Not every part of the service works.", details=failing)
-    return Answer(ReadyView(status="ready", checks=readiness.checks))
+    # Anybody may ask, so the reason is left to the log and to `connectors providers list`: it may quote foreign errors.
+    skipped = ", ".join(one.distribution for one in call.service.connectors.providers.skipped)
+    plugins = {"plugins": f"skipped: {skipped}"} if skipped else {}
+    return Answer(ReadyView(status="ready", checks={**readiness.checks, **plugins}))
 
 
 OPERATIONS = (show_service, check_liveness, check_readiness)

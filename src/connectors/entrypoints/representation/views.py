@@ -320,7 +320,7 @@ class AliveView:
 
 @attrs.frozen(kw_only=True, slots=False)
 class ReadyView:
-    """Every part works."""
+    """Every part that the service needs works. `plugins` names distributions whose providers are skipped."""
 
     status: Annotated[str, Meta(examples=["ready"])]
     checks: Annotated[Mapping[str, str], Meta(examples=[{"database": "ok"}])]

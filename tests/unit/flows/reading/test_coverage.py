@@ -61,7 +61,8 @@ class Book:
         self.clock.advance(at(minute) - self.clock.now())
         changes = {} if since is None else {"since": at(since), "reason": "It broke."}
         with self.begin() as uow:
-            getattr(self.ledger, f"note_stream_{event}")(uow, self.connection, self.provider, **changes)
+            provider = () if event == "ended" else (self.provider,)
+            getattr(self.ledger, f"note_stream_{event}")(uow, self.connection, *provider, **changes)
 
     def proven(self, path):
         found = {}

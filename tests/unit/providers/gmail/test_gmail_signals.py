@@ -23,7 +23,7 @@ ANY = st.recursive(
 )
 
 
-def read(history, message, *, known=None, label_events=""):
+def read(history, message, *, known=None, label_events="false"):
     context = SyncContext(app=make_app(GMAIL, label_events=label_events), connection=make_connection(GMAIL))
 
     def answer(request):
@@ -44,7 +44,7 @@ def test_each_row_of_the_table(name):
     """A page of history and the message as it is now give the signals of their rows."""
     fixture = FIXTURES[name]
     _, drafts = read(
-        fixture["history"], fixture["message"], known=fixture["known"], label_events=fixture["label_events"]
+        fixture["history"], fixture["message"], known=fixture["known"], label_events=fixture["label_events"] or "false"
     )
     assert len(drafts) == len(fixture["expected"])
     for draft, expected in zip(drafts, fixture["expected"], strict=True):

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ TEAM = "T9TK3CUKW"
 OUR_BOT_USER, OUR_BOT = "U0KRQLJ9H", "B0KRQLJ9H"
 
 
-def make_app(**changes: Any) -> ProviderApp:
-    options = {"provider": ProviderSlug("slack"), "client_id": "1.2", "client_secret": Secret("cs-1")}
-    return ProviderApp(**{**options, **changes})
+def make_app(*, options: Mapping[str, str] | None = None, **changes: Any) -> ProviderApp:
+    fields = {"provider": ProviderSlug("slack"), "client_id": "1.2", "client_secret": Secret("cs-1")}
+    return ProviderApp(options=SLACK.read_options(options or {}), **{**fields, **changes})
 
 
 def make_connection(**changes: Any) -> Connection:

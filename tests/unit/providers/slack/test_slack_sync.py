@@ -13,7 +13,6 @@ from tests.unit.providers.slack.sync_runs import backfill, context_of, increment
 from connectors.domain.model.errors import (
     InsufficientScopeError,
     ReauthorizationRequiredError,
-    SettingsError,
     UnexpectedResponseError,
 )
 from connectors.domain.model.instant import rfc3339
@@ -396,11 +395,10 @@ def test_the_page_size_is_a_setting_and_fifteen_are_accepted():
     [{"page_size": "0"}, {"page_size": "1000"}, {"page_size": "ten"}, {"page_size": "9" * 6000},
      {"thread_lookback_days": "-1"}, {"join_public_channels": "perhaps"}],
 )  # fmt: skip
-def test_a_wrong_setting_names_its_variable(options):
-    """With what was found and what is expected."""
-    slack, _ = busy_workspace()
-    with pytest.raises(SettingsError, match="POBLYSH_SLACK_"):
-        sync_run(slack, backfill(slack), context_of(options=options))
+def test_a_wrong_option_is_refused(options):
+    """Numbers out of range, and words that are neither yes nor no."""
+    with pytest.raises(ValueError, match=r"not a whole number|neither true nor false"):
+        SLACK.read_options(options)
 
 
 @pytest.mark.parametrize("cursor", [{}, {"phase": "messages"}, {"phase": "x", "low": 7}, {"phase": ["done"]}])

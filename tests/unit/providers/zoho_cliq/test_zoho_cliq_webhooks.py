@@ -59,12 +59,18 @@ def test_forms_of_the_public_key():
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "x", "AAAA", "é", PUBLIC[:-8], base64.b64encode(der(ec.generate_private_key(ec.SECP256R1()))).decode()]
+    "text", ["x", "AAAA", "é", PUBLIC[:-8], f"{PUBLIC},", base64.b64encode(der(ec.generate_private_key(ec.SECP256R1()))).decode()]
 )  # fmt: skip
-def test_without_a_usable_key_nothing_is_believed(text):
-    """No key, half a key, or a key of another kind: rejected, also where a secret would do."""
+def test_only_a_usable_key_is_a_setting(text):
+    """Half a key, or a key of another kind, is refused when the service starts."""
+    with pytest.raises(ValueError, match=r"RSA public key|between two commas"):
+        ZOHO_CLIQ.read_options({"public_key": text})
+
+
+def test_without_a_key_no_signature_is_believed():
+    """A signed delivery is rejected, also where a secret would do."""
     with pytest.raises(DeliveryRejectedError):
-        verify(public_key=text, x_cliq_signature=sign(), x_webhook_token=SECRET)
+        verify(public_key=None, x_cliq_signature=sign(), x_webhook_token=SECRET)
 
 
 GOOD = sign()

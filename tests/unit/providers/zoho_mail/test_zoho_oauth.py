@@ -15,7 +15,6 @@ from connectors.domain.model.errors import (
     ProviderUnavailableError,
     RateLimitedError,
     ReauthorizationRequiredError,
-    SettingsError,
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import Authorization, HttpRequest, origin_of
@@ -60,12 +59,6 @@ def test_authorize_url(provider):
         "code_challenge": "c" * 43,
         "code_challenge_method": "S256",
     }
-
-
-def test_an_unknown_home_is_an_error_of_the_setting():
-    """A data centre that does not exist is named as the setting that is wrong."""
-    with pytest.raises(SettingsError, match="POBLYSH_ZOHO_DATA_CENTER"):
-        data_centres.home_centre(make_app(options={"data_center": "mars"}))
 
 
 # --- data centres ------------------------------------------------------------------------------------------------------

@@ -369,6 +369,7 @@ class ConnectFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            ProviderNotSupportedError: its provider is not installed here.
             ReauthorizationRequiredError: only the user can revive it.
             ProviderFailedError: the provider did not do its part.
         """
@@ -377,7 +378,7 @@ class ConnectFlow:
             grant = None if connection.grant_id is None else uow.grants.get(tenant_id, connection.grant_id)
         if grant is None:
             raise ReauthorizationRequiredError("The connection's tokens are gone.", next_step=CONNECT_AGAIN)
-        provider, app = self._provider(connection.provider)
+        provider, app = self._provider(self.providers.get_stored(connection.provider).slug)
         token_set = self.keeper.open(grant)
         if token_set.refresh_token is None and not any(one.refresh_token for one in token_set.companions.values()):
             self.access.open(connection).run(provider.oauth.identify(app, token_set))

@@ -15,6 +15,7 @@ from connectors.domain.model.errors import (
     ConnectorsError,
     ProviderFailedError,
     ProviderNotConfiguredError,
+    ProviderNotSupportedError,
     ReauthorizationRequiredError,
     TenantNotFoundError,
 )
@@ -46,7 +47,8 @@ class DisconnectFlow:
     def end_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
         """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
 
-        What the provider refuses is noted in `end_error`; the secrets are destroyed all the same. Repeating it is
+        What the provider refuses is noted in `end_error`; the secrets are destroyed all the same. So they are where the
+        provider is no longer installed: then nothing can be revoked there, which `end_error` says. Repeating it is
         harmless.
 
         Raises:
@@ -56,10 +58,11 @@ class DisconnectFlow:
             connection = uow.connections.get(tenant_id, connection_id)
         if connection.grant_id is None and connection.status is ConnectionStatus.REVOKED:
             return connection
-        provider = self.providers.get(connection.provider)
         errors: tuple[str, ...] = ()
         try:
             session = self.access.open(connection)
+        except ProviderNotSupportedError as error:
+            errors = (f"{error.message} Nothing could be unsubscribed or revoked there.",)
         except (ProviderNotConfiguredError, ReauthorizationRequiredError):
             pass  # nobody can be asked; what we hold is destroyed all the same
         else:
@@ -82,7 +85,7 @@ class DisconnectFlow:
             ended = uow.connections.save(ended)
             self.jobs.cancel_all(uow, ended)
             uow.schedules.cancel(tenant_id, connection_id)
-            self.ledger.note_stream_ended(uow, ended, provider)
+            self.ledger.note_stream_ended(uow, ended)
             if grant_id is not None and not uow.connections.list_by_grant(tenant_id, grant_id):
                 uow.grants.delete(tenant_id, grant_id)
         log.info("disconnected", extra={"tenant_id": str(tenant_id), "connection_id": str(connection_id)})

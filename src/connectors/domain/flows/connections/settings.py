@@ -37,7 +37,7 @@ class ConnectionSettingsFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
-            ProviderNotSupportedError: its provider is not installed any more.
+            ProviderNotSupportedError: its provider is not installed here.
             ValidationError: the interval is shorter than a minute or longer than a year.
         """
         if interval is not None and not LEAST_INTERVAL <= interval <= LONGEST_INTERVAL:
@@ -47,7 +47,7 @@ class ConnectionSettingsFlow:
             )
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
-            provider = self.providers.get(connection.provider)
+            provider = self.providers.get_stored(connection.provider)
             metadata = {name: value for name, value in connection.metadata.items() if name != INTERVAL_SETTING}
             if interval is not None:
                 metadata[INTERVAL_SETTING] = int(interval.total_seconds())

@@ -68,7 +68,7 @@ class ProviderAccess:
             ProviderNotConfiguredError: the provider has no client id and secret here.
             ReauthorizationRequiredError: the connection's tokens are gone.
         """
-        provider = self.providers.get(connection.provider)
+        provider = self.providers.get_stored(connection.provider)
         app = self.apps.get(provider.slug)
         if app is None:
             raise ProviderNotConfiguredError(f"{provider.name} is not configured here.")

@@ -137,12 +137,13 @@ class TokenKeeper:
         """A token set whose access tokens are fresh, refreshed now if they were not.
 
         Raises:
+            ProviderNotSupportedError: its provider is not installed here.
             ReauthorizationRequiredError: the grant is gone or dead; its connections say so from now on.
             ProviderFailedError: the provider did not refresh it this time.
         """
         grant = self._get(tenant_id, grant_id)
         token_set = self.open(grant)
-        provider = self.providers.get(grant.provider)
+        provider = self.providers.get_stored(grant.provider)
         if token_set.is_fresh(self.clock.now()) and not self._stale_companions(provider, token_set):
             return token_set
         return self.refresh(tenant_id, grant_id, seen_version=grant.version)
@@ -183,8 +184,9 @@ class TokenKeeper:
                 grant = uow.grants.get(tenant_id, grant_id)
                 if grant is None:
                     raise _gone()
+                provider = self.providers.get_stored(grant.provider)
                 if grant.version > seen_version:
-                    return self.open(grant), grant.version, self.providers.get(grant.provider)
+                    return self.open(grant), grant.version, provider
                 lease = uow.grants.claim_refresh(tenant_id, grant_id, now=now, until=now + self.lease_lifetime)
             if lease is not None:
                 break
@@ -198,7 +200,7 @@ class TokenKeeper:
     ) -> tuple[TokenSet, int, Provider]:
         # The previous holder may have finished before we got the lease: read again, now that nobody else can refresh.
         grant = self._get(tenant_id, lease.grant_id)
-        provider = self.providers.get(grant.provider)
+        provider = self.providers.get_stored(grant.provider)
         # An earlier attempt stays on record until the provider has answered with tokens or with "dead": a refusal for
         # now says nothing about what became of it.
         settled = grant.refresh_attempted_at is None

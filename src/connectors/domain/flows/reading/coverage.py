@@ -184,21 +184,27 @@ class Ledger:
                 uow.coverage.save_gap(attrs.evolve(gap, to_at=max(now, gap.from_at)))
 
     def note_stream_broken(
-        self, uow: UnitOfWork, connection: Connection, provider: Provider, *, since: datetime, reason: str
+        self, uow: UnitOfWork, connection: Connection, provider: Provider | None, *, since: datetime, reason: str
     ) -> None:
-        """Deliveries prove nothing since that instant, until the stream is whole again."""
-        pushed = self._end_stream(uow, connection, provider, since)
+        """Deliveries prove nothing since that instant, until the stream is whole again.
+
+        The provider is None where it is no longer installed.
+        """
+        pushed = self._end_stream(uow, connection, since)
+        if provider is not None:
+            pushed = [family.name for family in provider.event_families if family.name in pushed]
         self.open_gap(uow, connection, pushed, GapCause.STREAM_BROKEN, reason, from_at=since, to_at=None)
 
-    def note_stream_ended(self, uow: UnitOfWork, connection: Connection, provider: Provider) -> None:
+    def note_stream_ended(self, uow: UnitOfWork, connection: Connection) -> None:
         """Deliveries have ended on purpose: a disconnect leaves no gap."""
         now = self.clock.now()
-        self._end_stream(uow, connection, provider, now)
+        self._end_stream(uow, connection, now)
         for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
             if gap.to_at is None:
                 uow.coverage.save_gap(attrs.evolve(gap, to_at=max(now, gap.from_at)))
 
-    def _end_stream(self, uow: UnitOfWork, connection: Connection, provider: Provider, at: datetime) -> list[str]:
+    def _end_stream(self, uow: UnitOfWork, connection: Connection, at: datetime) -> list[str]:
+        """The families that deliveries were still proving."""
         known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), CoveragePath.WEBHOOK)
         ended = {}
         for name, intervals in known.items():
@@ -206,7 +212,7 @@ class Ledger:
                 cut = [one if one.to_at is not None else attrs.evolve(one, to_at=at) for one in intervals]
                 ended[name] = [one for one in cut if one.to_at is None or one.to_at > one.from_at]
         uow.coverage.replace_intervals(connection.tenant_id, connection.id, CoveragePath.WEBHOOK, ended)
-        return [family.name for family in provider.event_families if family.name in ended]
+        return list(ended)
 
 
 @attrs.frozen(kw_only=True)
@@ -226,15 +232,24 @@ class CoverageFlow:
             connection = uow.connections.get(tenant_id, connection_id)
             intervals = uow.coverage.list_intervals(tenant_id, connection_id)
             gaps = uow.coverage.list_gaps(tenant_id, connection_id)
-        provider = self.providers.get(connection.provider)
+        provider = self.providers.find(connection.provider)
+        families = _stored_families(intervals, gaps) if provider is None else provider.event_families
         return tuple(
             FamilyCoverage(
                 family=family,
                 intervals=tuple(one for one in intervals if one.family == family.name),
                 gaps=tuple(gap for gap in gaps if gap.family in {family.name, ALL_FAMILIES}),
             )
-            for family in provider.event_families
+            for family in families
         )
+
+
+def _stored_families(intervals: Iterable[Interval], gaps: Iterable[Gap]) -> tuple[Family, ...]:
+    """The families that the ledger knows of a provider that is no longer installed: nothing proves them any more."""
+    names = ({one.family for one in intervals} | {gap.family for gap in gaps}) - {ALL_FAMILIES}
+    return tuple(
+        Family(name=name, is_pushed=False, is_read=False, is_backfilled=False) for name in sorted(names or {"events"})
+    )
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:

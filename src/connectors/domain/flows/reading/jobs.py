@@ -55,6 +55,7 @@ class SyncJobs:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            ProviderNotSupportedError: its provider is not installed here.
             ConflictError: the connection is not active, its provider cannot be read, or the key was used for another
                 request.
             ValidationError: `since` is not before `until`, or lies in the future.
@@ -112,8 +113,8 @@ class SyncJobs:
         until: datetime | None = None,
         target: str | None = None,
     ) -> SyncJob:
-        """The job and its task, in the caller's transaction. Raises ConflictError like `request`."""
-        require_readable(self.providers.get(connection.provider), connection)
+        """The job and its task, in the caller's transaction. Raises like `request`."""
+        require_readable(self.providers.get_stored(connection.provider), connection)
         now = self.clock.now()
         wanted = SyncJob(
             id=JobId(self.entropy.uuid7(now)),
@@ -160,13 +161,15 @@ class SyncJobs:
     ) -> tuple[Connection, ...]:
         """The active connections that can be read, oldest first: all of them, or those that are asked for.
 
+        Connections of providers that are not installed cannot be read.
+
         Args:
             tenant_id: whose; None for those of all tenants, which no caller of the API may ask for.
             provider_slug: only this provider's.
             connection_id: only this one, which must be there and readable.
 
         Raises:
-            ProviderNotSupportedError: there is no such provider.
+            ProviderNotSupportedError: there is no such provider, or that connection's is not installed here.
             ConnectionNotFoundError: there is no such connection.
             ConflictError: that connection is not active, or its provider cannot be read.
         """
@@ -184,11 +187,8 @@ class SyncJobs:
                 active = sorted(
                     (one for listed in of_providers for one in listed), key=lambda one: (one.created_at, one.id)
                 )
-        return tuple(
-            one
-            for one in active
-            if wanted in {None, one.provider} and self.providers.get(one.provider).sync is not None
-        )
+        readable = {provider.slug for provider in self.providers if provider.sync is not None}
+        return tuple(one for one in active if wanted in {None, one.provider} and one.provider in readable)
 
     def reload(self, jobs: Iterable[SyncJob]) -> tuple[SyncJob, ...]:
         """The same jobs as they are now, in one transaction. Jobs erased with their tenant count as cancelled."""
@@ -225,7 +225,7 @@ class SyncJobs:
             connection = found[0]
         else:
             connection = uow.connections.get(tenant_id, connection_id)
-        require_readable(self.providers.get(connection.provider), connection)
+        require_readable(self.providers.get_stored(connection.provider), connection)
         return connection
 
     def _start(self, since: datetime | None, lookback: timedelta | None, until: datetime | None) -> datetime | None:

@@ -162,7 +162,7 @@ class SyncFlow:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(job.tenant_id, job.connection_id)
             state = uow.sync_states.load(job.tenant_id, connection.id, job.target or "")
-        provider = self.providers.get(job.provider)
+        provider = self.providers.get_stored(job.provider)
         sync = require_readable(provider, connection)
         session = self.access.open(connection, in_background=True)
         assert job.started_at is not None  # noqa: S101 - it has been claimed
@@ -245,9 +245,9 @@ class SyncFlow:
             present = uow.jobs.get(job.tenant_id, job.id, lock=True)
             if present.run != job.run or present.status is not JobStatus.RUNNING:
                 return present
-            provider = self.providers.get(job.provider)
+            provider = self.providers.find(job.provider)
             failures = present.failures + (not isinstance(error, RateLimitedError))
-            retry_at = self._retry_at(provider.limits, error, failures, now)
+            retry_at = None if provider is None else self._retry_at(provider.limits, error, failures, now)
             settled = attrs.evolve(
                 present,
                 status=JobStatus.FAILED if retry_at is None else JobStatus.QUEUED,
@@ -259,7 +259,7 @@ class SyncFlow:
             )
             uow.jobs.save(settled)
             if retry_at is None:
-                if job.type is JobType.INCREMENTAL:
+                if provider is not None and job.type is JobType.INCREMENTAL:
                     self.scheduler.plan_sync(uow, provider, connection)
             else:
                 uow.queue.put(sync_task(settled, is_continued=True), delay=max(retry_at - now, timedelta(0)))

@@ -8,12 +8,7 @@ import attrs
 
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.errors import (
-    ConflictError,
-    ConnectionNotFoundError,
-    NotFoundError,
-    ProviderNotSupportedError,
-)
+from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError, NotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
 from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL, SERVICE_TASKS, ScheduleEntry
 from connectors.domain.model.sync import JobType, SyncJob
@@ -155,10 +150,7 @@ class ScheduleFlow:
         connection = self._connection(uow, entry)
         if connection is None:
             return
-        try:
-            provider = self.providers.get(connection.provider)
-        except ProviderNotSupportedError:
-            provider = None
+        provider = self.providers.find(connection.provider)
         if provider is None or provider.sync is None:
             # A problem of one connection must not hold up all those that are due with it.
             uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + UNREADABLE))

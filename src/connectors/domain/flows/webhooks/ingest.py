@@ -162,10 +162,11 @@ class IngestFlow:
 
         Raises:
             NotFoundError: the tenant has no such delivery.
+            ProviderNotSupportedError: its provider is not installed here.
         """
         with self.unit_of_work() as uow:
             row = uow.deliveries.get(tenant_id, delivery_id, lock=True)
-            provider = self.providers.get(row.provider)
+            provider = self.providers.get_stored(row.provider)
             webhooks = provider.webhooks
             if webhooks is None:
                 raise NotFoundError(f"{provider.name} sends no webhooks.")
@@ -504,7 +505,7 @@ class IngestFlow:
             reason = f"withdrawn at the provider ({event.event})"
             changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
             # Nobody tells us any more, and what comes after a new consent proves nothing of the time until then.
-            self.ledger.note_stream_ended(uow, changed, self.providers.get(connection.provider))
+            self.ledger.note_stream_ended(uow, changed)
             log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
         uow.connections.save(changed)
 

@@ -178,7 +178,7 @@ class SubscriptionMaintenance:
                 uow.subscriptions.save(one.moved_to(SubscriptionStatus.LAPSED, at=now, error="It has expired."))
                 ends.append(one.expires_at)
         if ends:
-            provider = self.access.providers.get(present.provider)
+            provider = self.access.providers.find(present.provider)
             self.ledger.note_stream_broken(uow, present, provider, since=min(ends), reason=LAPSED_REASON)
             uow.connections.save(attrs.evolve(present, webhook_error=LAPSED_REASON, updated_at=now))
         self.scheduler.plan_maintenance(uow, present, IDLE_PAUSE)

@@ -46,11 +46,12 @@ class WebhookSecretFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            ProviderNotSupportedError: its provider is not installed here.
             ConflictError: the provider takes no secret of ours for a single connection.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
-            provider = self.providers.get(connection.provider)
+            provider = self.providers.get_stored(connection.provider)
             webhooks, scope = _hand_made(provider)
             if webhooks.read_handshake is not None:
                 raise ConflictError(f"{provider.name} chooses the secret and announces it to us.")
@@ -82,11 +83,12 @@ class WebhookSecretFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            ProviderNotSupportedError: its provider is not installed here.
             ConflictError: the provider has no such secrets.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
-            provider = self.providers.get(connection.provider)
+            provider = self.providers.get_stored(connection.provider)
             _hand_made(provider)
             live = _live(uow, tenant_id, connection_id)
             for one in live:

@@ -16,15 +16,13 @@ from urllib.parse import urlsplit
 import attrs
 
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.errors import ForbiddenHostError, SettingsError
+from connectors.domain.model.errors import ForbiddenHostError
 from connectors.domain.model.http import origin_of
 from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.providers.contract import Option
+from connectors.domain.providers.toolbox.options import choice
 
 HOME_OPTION = "data_center"
-HOME_DEFAULT = "us"
-OPTIONS = {
-    HOME_OPTION: "data centre where the client is registered (us, eu, in, au, jp, ca, sa, cn, uk, ae); left out, us"
-}
 
 
 class Product(StrEnum):
@@ -86,6 +84,10 @@ DATA_CENTRES: Mapping[str, DataCentre] = {
 }
 """By location, as redirects name it."""
 
+OPTIONS: Mapping[str, Option[Any]] = {
+    HOME_OPTION: Option(choice(DATA_CENTRES), default="us", help="The data centre where the client is registered")
+}
+
 TOKEN_PATH = "/oauth/v2/token"  # noqa: S105 - a path
 SANDBOX_TOKEN_URL = re.compile(r".*/([a-z]{2})/accounts" + re.escape(TOKEN_PATH))
 
@@ -106,15 +108,8 @@ def find_centre(app: ProviderApp, location: Any) -> DataCentre:
 
 
 def home_centre(app: ProviderApp) -> DataCentre:
-    """The data centre where the client is registered: consent begins there, and Zoho routes the user on.
-
-    Raises:
-        SettingsError: the operator named one that does not exist.
-    """
-    location = app.options.get(HOME_OPTION, "").strip().lower() or HOME_DEFAULT
-    if location not in DATA_CENTRES:
-        raise SettingsError(f"POBLYSH_ZOHO_DATA_CENTER is not known, expected one of {', '.join(DATA_CENTRES)}")
-    return find_centre(app, location)
+    """The data centre where the client is registered: consent begins there, and Zoho routes the user on."""
+    return find_centre(app, app.options[HOME_OPTION])
 
 
 def centre_of_params(app: ProviderApp, params: Mapping[str, Any]) -> DataCentre:

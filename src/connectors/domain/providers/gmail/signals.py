@@ -74,7 +74,7 @@ OPTIONAL_KINDS: Mapping[tuple[str, bool], SignalKind] = {
 
 def wants_label_events(app: ProviderApp) -> bool:
     """Whether the operator asked for the optional kinds."""
-    return app.options.get(LABEL_OPTION, "").strip().lower() in {"1", "true", "yes", "on"}
+    return bool(app.options[LABEL_OPTION])
 
 
 def arrival_kind(labels: frozenset[str]) -> SignalKind | None:

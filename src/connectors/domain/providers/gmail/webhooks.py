@@ -111,13 +111,13 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
     Raises:
         DeliveryRejectedError: it does not, or the settings do not say who would.
     """
-    account = "" if material.app is None else material.app.options.get(ACCOUNT_OPTION, "").strip()
-    if material.app is None or not account:
+    account = None if material.app is None else material.app.options[ACCOUNT_OPTION]
+    if material.app is None or account is None:
         raise DeliveryRejectedError(
             "Nobody may push here yet.", next_step="Set POBLYSH_GMAIL_PUSH_SERVICE_ACCOUNT to the push service account."
         )
     # A push subscription without an audience of its own uses its endpoint.
-    audience = material.app.options.get(AUDIENCE_OPTION, "").strip() or request.url.partition("?")[0]
+    audience = material.app.options[AUDIENCE_OPTION] or request.url.partition("?")[0]
     claims = verify_push_token(
         request.headers.get("authorization", ""),
         material.keys,
@@ -134,7 +134,7 @@ def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | I
     What cannot be read is ignored, and so acknowledged: Pub/Sub would send a poisonous message for a week.
     """
     body = delivery.request.body
-    pinned = "" if ctx.app is None else ctx.app.options.get(SUBSCRIPTION_OPTION, "").strip()
+    pinned = None if ctx.app is None else ctx.app.options[SUBSCRIPTION_OPTION]
     if pinned and read_object(_read_envelope(body)).get("subscription") != pinned:
         return Ignored(EVENT, "of another Pub/Sub subscription")
     notification = read_notification(body)
@@ -158,7 +158,7 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
     """The mailbox, if there is a topic to publish to."""
     yield from ()
-    return (mailbox_of(connection),) if app.options.get(TOPIC_OPTION) else ()
+    return (mailbox_of(connection),) if app.options[TOPIC_OPTION] else ()
 
 
 def subscribe(
@@ -176,7 +176,7 @@ def renew(app: ProviderApp, connection: Connection, subscription: Subscription) 
 def _watch(
     app: ProviderApp, connection: Connection, subscription: Subscription, known_end: datetime | None
 ) -> Conversation[SubscriptionReceipt]:
-    topic = app.options.get(TOPIC_OPTION) or str(subscription.metadata.get("topic", ""))
+    topic = app.options[TOPIC_OPTION] or str(subscription.metadata.get("topic", ""))
     # No labels, which means all: a filter would leave out mail that skips the inbox, and what happens to archived mail.
     document = {"topicName": topic}
     try:

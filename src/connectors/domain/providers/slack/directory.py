@@ -18,7 +18,7 @@ from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.slack.endpoints import method_url
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 from connectors.domain.providers.slack.oauth import USER_PREFIX
-from connectors.domain.providers.slack.options import join_public_channels
+from connectors.domain.providers.slack.options import JOIN_CHANNELS
 from connectors.domain.providers.slack.payloads import (
     ChannelChange,
     read_channel,
@@ -95,7 +95,7 @@ def read_channels(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Co
         if sync_run.page is None:
             raise
         return page_at(plan, attrs.evolve(sync_run, page=None, queue=(), names={}))
-    workspace, joins = workspace_of(context.connection), join_public_channels(context.app)
+    workspace, joins = workspace_of(context.connection), context.app.options[JOIN_CHANNELS]
     documents = [read_object(entry) for entry in read_list(answer.get("channels"))]
     names, queue = dict(sync_run.names), list(sync_run.queue)
     queued = {stop.id for stop in queue}

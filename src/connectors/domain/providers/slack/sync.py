@@ -31,7 +31,7 @@ from connectors.domain.providers.slack.directory import (
 from connectors.domain.providers.slack.endpoints import method_url
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 from connectors.domain.providers.slack.messages import read_item
-from connectors.domain.providers.slack.options import page_size, thread_lookback
+from connectors.domain.providers.slack.options import LOOKBACK_DAYS, PAGE_SIZE
 from connectors.domain.providers.slack.payloads import (
     EPOCH,
     Message,
@@ -88,7 +88,7 @@ def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
         floor=instant_ts(floor if last is None else min(floor, ts_instant(last.floor))),
         low=instant_ts(low),
         high=instant_ts(high),
-        lookback=instant_ts(max(low - thread_lookback(context.app), EPOCH)),
+        lookback=instant_ts(max(low - timedelta(days=context.app.options[LOOKBACK_DAYS]), EPOCH)),
     )
     if low >= high:
         return attrs.evolve(sync_run, phase=Phase.DONE)
@@ -123,7 +123,7 @@ def read_history(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Con
             channel=stop.id,
             oldest=just_before(sync_run.lookback),
             latest=just_after(sync_run.high) if sync_run.lowest is None else sync_run.lowest,
-            limit=str(page_size(context.app)),
+            limit=str(context.app.options[PAGE_SIZE]),
             cursor=sync_run.page,
         )
         answer = read_answer(response)
@@ -181,7 +181,7 @@ def read_replies(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Con
         ts=parent,
         oldest=oldest,
         latest=just_after(sync_run.high),
-        limit=str(page_size(context.app)),
+        limit=str(context.app.options[PAGE_SIZE]),
         cursor=sync_run.thread_page,
     )
     try:

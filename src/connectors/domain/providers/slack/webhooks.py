@@ -32,6 +32,7 @@ from connectors.domain.model.webhook import (
 from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
 from connectors.domain.providers.slack.envelope import EVENT_CALLBACK, Envelope, read_document, read_envelope
 from connectors.domain.providers.slack.events import BOT_EVENTS, LIFECYCLE_EVENTS, TOKENS_REVOKED, read_signal
+from connectors.domain.providers.slack.options import APP_ID
 from connectors.domain.providers.slack.payloads import read_id, read_object
 from connectors.domain.providers.slack.workspace import Workspace, workspace_of
 
@@ -114,7 +115,7 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     envelope = read_envelope(read_document(delivery.request.body))
     if envelope.type == URL_VERIFICATION:
         return answer_challenge(envelope)
-    ours = context.app.options.get("app_id") if context.app else None
+    ours = context.app.options[APP_ID] if context.app else None
     if ours and envelope.api_app_id != ours:
         return Ignored(envelope.name, "sent for another Slack app")
     if envelope.type not in {EVENT_CALLBACK, RATE_LIMITED} or envelope.account_id is None:

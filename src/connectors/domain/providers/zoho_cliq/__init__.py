@@ -3,12 +3,13 @@
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins
 from connectors.domain.providers._zoho.oauth import authorization_header
-from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.contract import Option, Provider
+from connectors.domain.providers.toolbox.options import several, text_of, yes_or_no
 from connectors.domain.providers.zoho_cliq.limits import LIMITS
 from connectors.domain.providers.zoho_cliq.oauth import NAME, OAUTH
 from connectors.domain.providers.zoho_cliq.signals import BOT_OPTION, KINDS
 from connectors.domain.providers.zoho_cliq.sync import DIRECT_OPTION, SYNC
-from connectors.domain.providers.zoho_cliq.verification import PUBLIC_KEY_OPTION
+from connectors.domain.providers.zoho_cliq.verification import PUBLIC_KEY_OPTION, PUBLIC_KEYS
 from connectors.domain.providers.zoho_cliq.webhooks import FAMILIES, WEBHOOKS
 
 __all__ = ["ZOHO_CLIQ"]
@@ -29,8 +30,18 @@ ZOHO_CLIQ = Provider(
     settings_prefixes=("ZOHO",),
     options={
         **OPTIONS,
-        PUBLIC_KEY_OPTION: "public key of the webhook bot, as Cliq shows it (base64, no PEM lines); commas between two",
-        BOT_OPTION: "id of the bot whose own messages are left out; commas between several",
-        DIRECT_OPTION: "`true` also reads direct messages and group chats of the connected user",
+        PUBLIC_KEY_OPTION: Option(
+            PUBLIC_KEYS,
+            default=(),
+            help="The public key of the webhook bot; two while one is replaced",
+        ),
+        BOT_OPTION: Option(
+            several(text_of("an id"), "ids"), default=(), help="The ids of bots whose own messages are left out"
+        ),
+        DIRECT_OPTION: Option(
+            yes_or_no(),
+            default=False,
+            help="Whether to read direct messages and group chats of the connected user, too",
+        ),
     },
 )

@@ -42,8 +42,7 @@ BOT_OPTION = "bot_id"
 
 def is_own_bot(app: ProviderApp | None, person: Person | None) -> bool:
     """Whether our own bot posted it: nothing in a message says that a bot did, so the operator names the id."""
-    own = app.options.get(BOT_OPTION, "").split(",") if app else []
-    return person is not None and not person.ids.isdisjoint(one.strip() for one in own if one.strip())
+    return app is not None and person is not None and not person.ids.isdisjoint(app.options[BOT_OPTION])
 
 
 def chat_url(location: str, organization: str | None, chat_id: str) -> str | None:

@@ -221,7 +221,7 @@ def open_list(
 
 def wants_direct(app: ProviderApp) -> bool:
     """Whether the operator asked for chats that are no channels."""
-    return app.options.get(DIRECT_OPTION, "").strip().lower() in {"1", "true", "yes", "on"}
+    return bool(app.options[DIRECT_OPTION])
 
 
 def read_modified(value: Any) -> int:

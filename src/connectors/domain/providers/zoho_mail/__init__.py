@@ -3,7 +3,8 @@
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins
 from connectors.domain.providers._zoho.oauth import authorization_header
-from connectors.domain.providers.contract import Provider
+from connectors.domain.providers.contract import Option, Provider
+from connectors.domain.providers.toolbox.options import yes_or_no
 from connectors.domain.providers.zoho_mail.limits import LIMITS
 from connectors.domain.providers.zoho_mail.oauth import NAME, OAUTH
 from connectors.domain.providers.zoho_mail.signals import CHANGES_OPTION, FAMILIES, KINDS
@@ -28,6 +29,10 @@ ZOHO_MAIL = Provider(
     settings_prefixes=("ZOHO",),
     options={
         **OPTIONS,
-        CHANGES_OPTION: "`true` adds signals for mail that was read, trashed or marked as spam in the last two days",
+        CHANGES_OPTION: Option(
+            yes_or_no(),
+            default=False,
+            help="Whether to add signals for mail that was read, trashed or marked as spam in the last two days",
+        ),
     },
 )

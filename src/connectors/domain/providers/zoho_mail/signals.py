@@ -54,7 +54,7 @@ CHANGES_OPTION = "track_changes"
 
 def tracks_changes(app: ProviderApp) -> bool:
     """Whether the operator asked for the optional kinds."""
-    return app.options.get(CHANGES_OPTION, "").strip().lower() in {"1", "true", "yes", "on"}
+    return bool(app.options[CHANGES_OPTION])
 
 
 def mailbox_of(connection: Connection) -> str:
