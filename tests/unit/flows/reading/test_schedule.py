@@ -15,7 +15,7 @@ from connectors.domain.flows.reading.schedule import (
 )
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, ProviderSlug
-from connectors.domain.model.schedule import SHORTEST_INTERVAL, LONGEST_INTERVAL, SERVICE, SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import DeliveryStatus

@@ -8,7 +8,7 @@ from connectors.domain.flows.reading.schedule import INTERVAL_SETTING, Scheduler
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.ids import ConnectionId, TenantId
-from connectors.domain.model.schedule import SHORTEST_INTERVAL, LONGEST_INTERVAL
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWorkFactory

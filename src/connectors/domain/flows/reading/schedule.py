@@ -10,7 +10,7 @@ from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError, NotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
-from connectors.domain.model.schedule import SHORTEST_INTERVAL, LONGEST_INTERVAL, SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.providers.contract import Provider

@@ -1,4 +1,4 @@
-"""What the sync engine keeps."""
+"""The tables of the sync engine."""
 
 from alembic import op
 
