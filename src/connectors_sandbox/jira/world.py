@@ -1,4 +1,4 @@
-"""Jira's world: what a test or a demo drives."""
+"""Jira's world, as tests and demos control it."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -26,14 +26,14 @@ ACTIONS: Final = (
     *("comment", "edit_comment", "delete_comment", "log_work"),
     *("start_sprint", "close_sprint", "release_version", "revoke_consents"),
 )
-"""What the control endpoints may call."""
+"""The methods that the control endpoints may call."""
 
 
 class JiraWorld:
-    """Accounts, sites and all that happens on them, OAuth apps and webhooks.
+    """Accounts, sites and their events, OAuth apps and webhooks.
 
     Sites, issues and comments are named by their ids (or an issue by its key), so that a test in another process can
-    drive the world too. The acting user is the site's first unless `by` names another account id.
+    control the world too. The acting user is the site's first unless `by` names another account id.
     """
 
     def __init__(self, core: SandboxCore) -> None:
@@ -43,12 +43,12 @@ class JiraWorld:
         self.users: dict[str, User] = {}
         self.sites: dict[str, Site] = {}
         self.repeats_tokens = False
-        """Whether search gives the token that it was asked with again, for ever."""
+        """Whether search returns the token it was called with again, forever."""
         self.index_lag = timedelta()
         """How long a change stays invisible to search."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Counts for the index page."""
+        """Figures for the index page."""
         with self.lock:
             sites = {
                 site.name: {"issues": len(site.issues), "webhooks": len(site.hooks), "cloud_id": site.id}
@@ -57,7 +57,7 @@ class JiraWorld:
             return {"users": [user.name for user in self.users.values()], "sites": sites}
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
-        """The levers that other processes may pull."""
+        """The methods that other processes may call."""
         return {name: getattr(self, name) for name in ACTIONS}
 
     # --- set-up ----------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class JiraWorld:
         *,
         is_shared: bool = True,
     ) -> OAuthApp:
-        """Register a 3LO app; `is_shared` False is a private one."""
+        """Register a 3LO app; one with `is_shared` False is private."""
         with self.lock:
             app = OAuthApp(client_id, client_secret, name, callback_url, owner, is_shared)
             self.auth.apps[client_id] = app
@@ -86,7 +86,8 @@ class JiraWorld:
             return user
 
     def add_site(self, name: str, users: list[str], *, is_jira: bool = True) -> Site:
-        """A site that these accounts can open. Listing an account twice lists the site twice for it, as happens."""
+        """A site that these accounts can open. Listing an account twice lists the site twice for it, as it happens in
+        practice."""
         with self.lock:
             number = len(self.sites) + 1
             site = Site(str(UUID(int=(number << 96) | (4 << 76) | (8 << 60) | number)), name, is_jira)
@@ -106,14 +107,14 @@ class JiraWorld:
             return project
 
     def add_admin_hook(self, site: str, url: str, secret: str | None, events: list[str]) -> AdminHook:
-        """A webhook that the site's administrator makes by hand."""
+        """A webhook created by hand by the site's administrator."""
         with self.lock:
             hook = AdminHook(url, secret, tuple(events))
             self.sites[site].admin_hooks.append(hook)
             return hook
 
     def close_site(self, site: str) -> None:
-        """The site is gone."""
+        """Close the site."""
         with self.lock:
             self.sites[site].is_gone = True
 
@@ -127,7 +128,7 @@ class JiraWorld:
     def create_issue(
         self, site: str, project: str, summary: str = "Something to do", by: str | None = None, at: str | None = None
     ) -> Issue:
-        """A new issue; `project` is a key. With `at`, it was created then and nobody is told."""
+        """A new issue; `project` is a key. With `at`, it was created then and nobody is notified."""
         with self.lock:
             place, user = self.sites[site], self._actor(self.sites[site], by)
             home = next(one for one in place.projects.values() if one.key == project)
@@ -140,7 +141,7 @@ class JiraWorld:
             return issue
 
     def populate(self, site: str, project: str, count: int = 100, start: str = "2026-01-01T00:00:00+00:00") -> None:
-        """Many old issues, a minute apart, nobody told."""
+        """Create many old issues, a minute apart, without notifications."""
         first = datetime.fromisoformat(start)
         with self.lock:
             for number in range(count):
@@ -197,7 +198,7 @@ class JiraWorld:
             comment = Comment(place.next_id(), user, text, now, now, user)
             found.comments.append(comment)
             found.updated = now
-            self._tell_comment(place, found, comment, user, "created", "issue_commented")
+            self._notify_comment(place, found, comment, user, "created", "issue_commented")
             return comment
 
     def edit_comment(self, site: str, issue: str, comment: str, text: str, by: str | None = None) -> Comment:
@@ -207,7 +208,7 @@ class JiraWorld:
             mine = next(one for one in found.comments if one.id == comment)
             mine.editor, mine.text, mine.updated = self._actor(place, by), text, self._now()
             found.updated = mine.updated
-            self._tell_comment(place, found, mine, mine.editor, "updated", "issue_comment_edited")
+            self._notify_comment(place, found, mine, mine.editor, "updated", "issue_comment_edited")
             return mine
 
     def delete_comment(self, site: str, issue: str, comment: str, by: str | None = None) -> None:
@@ -217,10 +218,10 @@ class JiraWorld:
             mine = next(one for one in found.comments if one.id == comment)
             found.comments.remove(mine)
             found.updated = self._now()
-            self._tell_comment(place, found, mine, self._actor(place, by), "deleted", "issue_comment_deleted")
+            self._notify_comment(place, found, mine, self._actor(place, by), "deleted", "issue_comment_deleted")
 
     def log_work(self, site: str, issue: str, by: str | None = None) -> None:
-        """Log an hour; only administrators' webhooks tell of it."""
+        """Log an hour of work; only administrators' webhooks report it."""
         with self.lock:
             place, found = self.sites[site], self.find_issue(self.sites[site], issue)
             user, worklog_id = self._actor(place, by), place.next_id()
@@ -236,11 +237,11 @@ class JiraWorld:
 
     def start_sprint(self, site: str, sprint: int, name: str) -> None:
         """Start a sprint."""
-        self._tell_sprint(site, "sprint_started", {"id": sprint, "name": name, "state": "active"})
+        self._notify_sprint(site, "sprint_started", {"id": sprint, "name": name, "state": "active"})
 
     def close_sprint(self, site: str, sprint: int, name: str) -> None:
         """Close a sprint."""
-        self._tell_sprint(site, "sprint_closed", {"id": sprint, "name": name, "state": "closed"})
+        self._notify_sprint(site, "sprint_closed", {"id": sprint, "name": name, "state": "closed"})
 
     def release_version(self, site: str, project: str, version: int, name: str) -> None:
         """Release a version of a project."""
@@ -259,7 +260,7 @@ class JiraWorld:
         return self.auth.find_access(token) if scheme.lower() == "bearer" else None
 
     def describe_sites(self, access: Access) -> list[dict[str, Any]]:
-        """What `accessible-resources` lists: each product of each site, repeated where a site is."""
+        """The list of `accessible-resources`: each product of each site, repeated if a site is."""
         user = self.users[access.family.account_id]
         places = [self.sites[site_id] for site_id in user.site_ids]
         jira_scopes = [scope for scope in access.family.scopes if "jira" in scope]
@@ -296,14 +297,14 @@ class JiraWorld:
         self._emit(place, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
         return history
 
-    def _tell_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:
+    def _notify_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:
         shown = render.show_comment(site, issue, comment, version=2)
         if site.comment_style in {"comment", "both"}:
             self._emit(site, f"comment_{what}", None, issue, by=user, comment=shown)
         if site.comment_style in {"issue", "both"}:
             self._emit(site, "jira:issue_updated", user, issue, issue_event_type_name=name, comment=shown)
 
-    def _tell_sprint(self, site: str, event: str, sprint: dict[str, Any]) -> None:
+    def _notify_sprint(self, site: str, event: str, sprint: dict[str, Any]) -> None:
         with self.lock:
             place = self.sites[site]
             shown = {"self": f"{place.url}/rest/agile/1.0/sprint/{sprint['id']}", "originBoardId": 1, **sprint}
@@ -312,7 +313,7 @@ class JiraWorld:
     def _emit(
         self, site: Site, event: str, user: User | None, issue: Issue | None, by: User | None = None, **members: Any
     ) -> None:
-        """Tell every webhook that wants it; one delivery an app, whatever the number of its webhooks."""
+        """Notify every webhook that wants the event; one delivery per app, however many webhooks it has."""
         now, actor = self.core.clock.now(), user or by
         account_id = "unknown" if actor is None else actor.account_id
         payload: dict[str, Any] = {"timestamp": render.epoch_ms(now), "webhookEvent": event, **members}
