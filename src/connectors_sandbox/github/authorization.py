@@ -146,7 +146,7 @@ class Authorization:
             if (other.client_id, other.user_id, other.scopes) == (app.client_id, user_id, scopes)
         ]
         for oldest in siblings[: max(0, len(siblings) + 1 - MAX_LIVE_TOKENS)]:
-            self.kill(oldest)
+            self.revoke(oldest)
         self.tokens[token.access] = token
         if token.refresh is not None:
             self.refresh_tokens[token.refresh] = token
@@ -166,7 +166,7 @@ class Authorization:
         )
         if old is None or is_stale or old.client_id != app.client_id:
             raise TokenCallError("bad_refresh_token", "The refresh token passed is incorrect or expired.")
-        self.kill(old)
+        self.revoke(old)
         if refresh_token is not None:
             self.used_refresh_tokens.add(refresh_token)
         return self.issue(app, old.user_id, old.scopes, is_expiring=True)
@@ -185,18 +185,18 @@ class Authorization:
         ]
         return normalize(scope for scopes in found for scope in scopes) if found else None
 
-    def kill(self, token: Token) -> None:
+    def revoke(self, token: Token) -> None:
         """Both halves of a pair stop working."""
         self.tokens.pop(token.access, None)
         self.refresh_tokens.pop(token.refresh or "", None)
 
-    def kill_all(self, user_id: int, client_id: str | None = None) -> int:
+    def revoke_all(self, user_id: int, client_id: str | None = None) -> int:
         """Revoke every token of a user, for one app or all; returns how many there were."""
         doomed = [
             token for token in self.tokens.values() if token.user_id == user_id and client_id in (None, token.client_id)
         ]
         for token in doomed:
-            self.kill(token)
+            self.revoke(token)
         return len(doomed)
 
 

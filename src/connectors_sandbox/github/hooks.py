@@ -114,7 +114,7 @@ class HookViews:
         log = self._find(owner, hook_id).log
         _, size = read_paging()
         cursor = request.args.get("cursor", "")
-        start = next((place for place, line in enumerate(log) if str(line.id) == cursor), 0)
+        start = next((position for position, line in enumerate(log) if str(line.id) == cursor), 0)
         rows = log[start : start + size]
         response = jsonify([_render_line(line) for line in rows])
         if start + size < len(log):
@@ -168,13 +168,13 @@ class HookViews:
 
     def delete_token(self, client_id: str) -> Response:
         """`DELETE /applications/{client_id}/token`: revokes one pair."""
-        self.api.world.auth.kill(self._token_of(self._app(client_id)))
+        self.api.world.auth.revoke(self._token_of(self._app(client_id)))
         return Response(status=204)
 
     def delete_grant(self, client_id: str) -> Response:
         """`DELETE /applications/{client_id}/grant`: revokes everything that the user gave this app."""
         token = self._token_of(self._app(client_id))
-        self.api.world.auth.kill_all(token.user_id, client_id)
+        self.api.world.auth.revoke_all(token.user_id, client_id)
         return Response(status=204)
 
     def _both(self, rule: str, view: Callable[..., Response], *methods: str) -> None:

@@ -62,12 +62,12 @@ class Ordering:
 
     def discard(self, key: int, updated_at: datetime) -> None:
         """Remove an id whose last change was at `updated_at`; an unknown id is ignored."""
-        place = bisect_left(self.created, key)
-        if self.created[place : place + 1] == [key]:
-            del self.created[place]
-        place = bisect_left(self.updated, (updated_at, key))
-        if self.updated[place : place + 1] == [(updated_at, key)]:
-            del self.updated[place]
+        index = bisect_left(self.created, key)
+        if self.created[index : index + 1] == [key]:
+            del self.created[index]
+        index = bisect_left(self.updated, (updated_at, key))
+        if self.updated[index : index + 1] == [(updated_at, key)]:
+            del self.updated[index]
 
     def page(
         self, *, by_updated: bool, is_ascending: bool, since: datetime | None, start: int, stop: int

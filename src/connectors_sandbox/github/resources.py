@@ -186,13 +186,13 @@ class Resources:
             seen = [one for one in seen if one.activity_type == wanted["activity_type"]]
         if wanted.get("direction", "desc") != "asc":
             seen.reverse()
-        places = {_cursor(one.id): place for place, one in enumerate(seen)}
+        positions = {_cursor(one.id): position for position, one in enumerate(seen)}
         _, size = read_paging()
         start = 0
         if "after" in wanted:
-            start = places.get(wanted["after"], len(seen)) + 1
+            start = positions.get(wanted["after"], len(seen)) + 1
         elif "before" in wanted:
-            start = max(0, places.get(wanted["before"], 0) - size)
+            start = max(0, positions.get(wanted["before"], 0) - size)
         rows = seen[start : start + size]
         response = jsonify([self.api.world.renderer.activity(one) for one in rows])
         path, links = f"/repositories/{repo.id}/activity", []

@@ -132,7 +132,7 @@ class GitHubWorld(Tracker):
     def revoke_tokens(self, login: str, client_id: str | None = None) -> int:
         """Revoke every token of a user, as removing the app on the settings page does; returns how many there were."""
         with self.lock:
-            return self.auth.kill_all(self.account(login).id, client_id)
+            return self.auth.revoke_all(self.account(login).id, client_id)
 
     def populate(self, full_name: str, *, issues: int, by: str | None = None, step_seconds: int = 60) -> None:
         """Fill a repository with old issues and pull requests, one every `step_seconds`, without any webhook.

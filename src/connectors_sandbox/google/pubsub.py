@@ -36,7 +36,7 @@ class PushSubscription:
     service_account: str
     has_dead_letters: bool = False
     """If set, each push says how often it was tried."""
-    spoil: Mapping[str, Any] = attrs.field(factory=dict)
+    falsified_claims: Mapping[str, Any] = attrs.field(factory=dict)
     """Claims to falsify, to test the receiver."""
 
 
@@ -118,4 +118,4 @@ class PubSub:
             "iss": "https://accounts.google.com",
             "sub": "113774264463038321964",
         }
-        return self._keys.newest().sign({**claims, **subscription.spoil})
+        return self._keys.newest().sign({**claims, **subscription.falsified_claims})

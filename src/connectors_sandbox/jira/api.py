@@ -245,7 +245,7 @@ class Api:
         if not isinstance(url, str) or not isinstance(wanted, list) or not wanted:
             raise ApiError(400, "The url and at least one webhook are required.")
         app = self._world.auth.apps[access.family.client_id]
-        live = [one for place in self._world.sites.values() for one in webhooks.live_hooks(place, now)]
+        live = [one for each in self._world.sites.values() for one in webhooks.live_hooks(each, now)]
         results: list[dict[str, Any]] = []
         for item in wanted:
             if any(one.client_id == app.client_id and one.url != url for one in live):

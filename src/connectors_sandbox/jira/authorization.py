@@ -149,7 +149,7 @@ class Authorization:
         found = self.accesses.get(token)
         return found if found is not None and found.expires_at > self._core.clock.now() else None
 
-    def kill_all(self, account_id: str) -> None:
+    def revoke_all(self, account_id: str) -> None:
         """Revoke every consent of an account, as its owner does under Connected apps."""
         for family in self.families.values():
             if family.account_id == account_id:

@@ -99,11 +99,11 @@ class JiraWorld:
     def add_project(self, site: str, key: str, name: str | None = None, by: str | None = None) -> Project:
         """A new project."""
         with self.lock:
-            place = self.sites[site]
-            project = Project(place.next_id(), key, name or key.title())
-            place.projects[project.id] = project
-            shown = render.show_project(place, project)
-            self._emit(place, "project_created", self._actor(place, by), None, project=shown)
+            jira_site = self.sites[site]
+            project = Project(jira_site.next_id(), key, name or key.title())
+            jira_site.projects[project.id] = project
+            shown = render.show_project(jira_site, project)
+            self._emit(jira_site, "project_created", self._actor(jira_site, by), None, project=shown)
             return project
 
     def add_admin_hook(self, site: str, url: str, secret: str | None, events: list[str]) -> AdminHook:
@@ -121,7 +121,7 @@ class JiraWorld:
     def revoke_consents(self, account_id: str) -> None:
         """The user disconnects every app."""
         with self.lock:
-            self.auth.kill_all(account_id)
+            self.auth.revoke_all(account_id)
 
     # --- issues ----------------------------------------------------------------------------------------------------
 
@@ -130,14 +130,14 @@ class JiraWorld:
     ) -> Issue:
         """A new issue; `project` is a key. With `at`, it was created then and nobody is notified."""
         with self.lock:
-            place, user = self.sites[site], self._actor(self.sites[site], by)
-            home = next(one for one in place.projects.values() if one.key == project)
+            jira_site, user = self.sites[site], self._actor(self.sites[site], by)
+            home = next(one for one in jira_site.projects.values() if one.key == project)
             now = self._now() if at is None else datetime.fromisoformat(at).astimezone(UTC)
-            number = sum(issue.project is home for issue in place.issues.values()) + 1
-            issue = Issue(place.next_id(), number, home, summary, user, now, now)
-            place.issues[issue.id] = issue
+            number = sum(issue.project is home for issue in jira_site.issues.values()) + 1
+            issue = Issue(jira_site.next_id(), number, home, summary, user, now, now)
+            jira_site.issues[issue.id] = issue
             if at is None:
-                self._emit(place, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
+                self._emit(jira_site, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
             return issue
 
     def populate(self, site: str, project: str, count: int = 100, start: str = "2026-01-01T00:00:00+00:00") -> None:
@@ -172,10 +172,10 @@ class JiraWorld:
     def delete_issue(self, site: str, issue: str, by: str | None = None) -> None:
         """Delete it for good."""
         with self.lock:
-            place = self.sites[site]
-            found = self.find_issue(place, issue)
-            del place.issues[found.id]
-            self._emit(place, "jira:issue_deleted", self._actor(place, by), found)
+            jira_site = self.sites[site]
+            found = self.find_issue(jira_site, issue)
+            del jira_site.issues[found.id]
+            self._emit(jira_site, "jira:issue_deleted", self._actor(jira_site, by), found)
 
     def find_issue(self, site: Site, issue: str) -> Issue:
         """The issue with this id or key.
@@ -193,47 +193,47 @@ class JiraWorld:
     def comment(self, site: str, issue: str, text: str = "A remark", by: str | None = None) -> Comment:
         """Write a comment."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
-            user, now = self._actor(place, by), self._now()
-            comment = Comment(place.next_id(), user, text, now, now, user)
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            user, now = self._actor(jira_site, by), self._now()
+            comment = Comment(jira_site.next_id(), user, text, now, now, user)
             found.comments.append(comment)
             found.updated = now
-            self._notify_comment(place, found, comment, user, "created", "issue_commented")
+            self._notify_comment(jira_site, found, comment, user, "created", "issue_commented")
             return comment
 
     def edit_comment(self, site: str, issue: str, comment: str, text: str, by: str | None = None) -> Comment:
         """Change a comment."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
-            mine.editor, mine.text, mine.updated = self._actor(place, by), text, self._now()
+            mine.editor, mine.text, mine.updated = self._actor(jira_site, by), text, self._now()
             found.updated = mine.updated
-            self._notify_comment(place, found, mine, mine.editor, "updated", "issue_comment_edited")
+            self._notify_comment(jira_site, found, mine, mine.editor, "updated", "issue_comment_edited")
             return mine
 
     def delete_comment(self, site: str, issue: str, comment: str, by: str | None = None) -> None:
         """Delete a comment."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
             found.comments.remove(mine)
             found.updated = self._now()
-            self._notify_comment(place, found, mine, self._actor(place, by), "deleted", "issue_comment_deleted")
+            self._notify_comment(jira_site, found, mine, self._actor(jira_site, by), "deleted", "issue_comment_deleted")
 
     def log_work(self, site: str, issue: str, by: str | None = None) -> None:
         """Log an hour of work; only administrators' webhooks report it."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
-            user, worklog_id = self._actor(place, by), place.next_id()
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            user, worklog_id = self._actor(jira_site, by), jira_site.next_id()
             worklog = {
-                "self": f"{place.url}/rest/api/2/issue/{found.id}/worklog/{worklog_id}",
+                "self": f"{jira_site.url}/rest/api/2/issue/{found.id}/worklog/{worklog_id}",
                 "id": worklog_id,
                 "issueId": found.id,
-                "author": render.show_user(place, user),
+                "author": render.show_user(jira_site, user),
                 "started": render.show_time(self._now()),
                 "timeSpentSeconds": 3600,
             }
-            self._emit(place, "worklog_created", user, None, worklog=worklog)
+            self._emit(jira_site, "worklog_created", user, None, worklog=worklog)
 
     def start_sprint(self, site: str, sprint: int, name: str) -> None:
         """Start a sprint."""
@@ -246,11 +246,11 @@ class JiraWorld:
     def release_version(self, site: str, project: str, version: int, name: str) -> None:
         """Release a version of a project."""
         with self.lock:
-            place = self.sites[site]
-            home = next(one for one in place.projects.values() if one.key == project)
-            link = f"{place.url}/rest/api/2/version/{version}"
+            jira_site = self.sites[site]
+            home = next(one for one in jira_site.projects.values() if one.key == project)
+            link = f"{jira_site.url}/rest/api/2/version/{version}"
             shown = {"self": link, "id": str(version), "name": name, "released": True, "projectId": int(home.id)}
-            self._emit(place, "jira:version_released", self._actor(place, None), None, version=shown)
+            self._emit(jira_site, "jira:version_released", self._actor(jira_site, None), None, version=shown)
 
     # --- for the routes --------------------------------------------------------------------------------------------
 
@@ -262,18 +262,18 @@ class JiraWorld:
     def describe_sites(self, access: Access) -> list[dict[str, Any]]:
         """The list of `accessible-resources`: each product of each site, repeated if a site is."""
         user = self.users[access.family.account_id]
-        places = [self.sites[site_id] for site_id in user.site_ids]
+        listed = [self.sites[site_id] for site_id in user.site_ids]
         jira_scopes = [scope for scope in access.family.scopes if "jira" in scope]
         return [
             {
-                "id": place.id,
-                "name": place.name,
-                "url": place.url,
-                "scopes": jira_scopes if place.is_jira else ["read:confluence-content.all"],
-                "avatarUrl": f"{place.url}/avatar.png",
+                "id": jira_site.id,
+                "name": jira_site.name,
+                "url": jira_site.url,
+                "scopes": jira_scopes if jira_site.is_jira else ["read:confluence-content.all"],
+                "avatarUrl": f"{jira_site.url}/avatar.png",
             }
-            for place in places
-            if not place.is_gone
+            for jira_site in listed
+            if not jira_site.is_gone
         ]
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -288,13 +288,13 @@ class JiraWorld:
         return next(user for user in self.users.values() if site.id in user.site_ids)
 
     def _change(self, site: str, issue: Issue, by: str | None, item: dict[str, Any]) -> History:
-        place = self.sites[site]
-        user, issue.updated = self._actor(place, by), self._now()
-        history = History(place.next_id(), user, issue.updated, [item])
+        jira_site = self.sites[site]
+        user, issue.updated = self._actor(jira_site, by), self._now()
+        history = History(jira_site.next_id(), user, issue.updated, [item])
         issue.histories.append(history)
         changelog = {"id": history.id, "items": history.items}
         name = "issue_assigned" if item["field"] == "assignee" else "issue_generic"
-        self._emit(place, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
+        self._emit(jira_site, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
         return history
 
     def _notify_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:
@@ -306,9 +306,9 @@ class JiraWorld:
 
     def _notify_sprint(self, site: str, event: str, sprint: dict[str, Any]) -> None:
         with self.lock:
-            place = self.sites[site]
-            shown = {"self": f"{place.url}/rest/agile/1.0/sprint/{sprint['id']}", "originBoardId": 1, **sprint}
-            self._emit(place, event, None, None, by=self._actor(place, None), sprint=shown)
+            jira_site = self.sites[site]
+            shown = {"self": f"{jira_site.url}/rest/agile/1.0/sprint/{sprint['id']}", "originBoardId": 1, **sprint}
+            self._emit(jira_site, event, None, None, by=self._actor(jira_site, None), sprint=shown)
 
     def _emit(
         self, site: Site, event: str, user: User | None, issue: Issue | None, by: User | None = None, **members: Any

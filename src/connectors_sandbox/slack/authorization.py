@@ -132,7 +132,7 @@ class Authorization:
         """The tokens of one install that are not revoked."""
         return [token for token in self.tokens.values() if token.install is install and not token.is_revoked]
 
-    def kill(self, install: Install) -> None:
+    def end_install(self, install: Install) -> None:
         """End an install with all its tokens."""
         for token in self.live_tokens(install):
             token.is_revoked = True
@@ -219,7 +219,7 @@ def is_registered(redirect_uri: str, app: SlackApp) -> bool:
     for url in app.redirect_urls:
         known = urlsplit(url)
         below = known.path.rstrip("/") + "/"
-        same_place = (wanted.scheme, wanted.netloc) == (known.scheme, known.netloc)
-        if same_place and (wanted.path == known.path or wanted.path.startswith(below)):
+        same_origin = (wanted.scheme, wanted.netloc) == (known.scheme, known.netloc)
+        if same_origin and (wanted.path == known.path or wanted.path.startswith(below)):
             return True
     return False

@@ -184,21 +184,21 @@ class SlackWorld:
         """Add a member: sends `member_joined_channel`."""
         with self.lock:
             home = self.team(team)
-            place, member = self.channel(home, channel), self.member(home, user)
-            place.members.add(member.id)
-            event = self._membership("member_joined_channel", home, place, member)
+            target, member = self.channel(home, channel), self.member(home, user)
+            target.members.add(member.id)
+            event = self._membership("member_joined_channel", home, target, member)
             if inviter is not None:
                 event["inviter"] = self.member(home, inviter).id
-            self._notify(home, "member_joined_channel", event, place)
+            self._notify(home, "member_joined_channel", event, target)
 
     def leave_channel(self, team: str, channel: str, user: str) -> None:
         """Remove a member: sends `member_left_channel`."""
         with self.lock:
             home = self.team(team)
-            place, member = self.channel(home, channel), self.member(home, user)
-            event = self._membership("member_left_channel", home, place, member)
-            self._notify(home, "member_left_channel", event, place)
-            place.members.discard(member.id)
+            target, member = self.channel(home, channel), self.member(home, user)
+            event = self._membership("member_left_channel", home, target, member)
+            self._notify(home, "member_left_channel", event, target)
+            target.members.discard(member.id)
 
     def invite_bots(self, team: str, channel: str, *, by: str | None = None) -> None:
         """Invite the bot of every app that is installed here."""
@@ -211,9 +211,9 @@ class SlackWorld:
         """Rename a channel: sends `channel_rename`."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            place.name = name
-            renamed = {"id": place.id, "name": name, "created": place.created}
+            target = self.channel(home, channel)
+            target.name = name
+            renamed = {"id": target.id, "name": name, "created": target.created}
             event = {"type": "channel_rename", "channel": renamed, "event_ts": self.new_ts()}
             self._notify(home, "channel_rename", event)
 
@@ -221,10 +221,10 @@ class SlackWorld:
         """Archive a channel: sends `channel_archive`."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            place.is_archived = True
+            target = self.channel(home, channel)
+            target.is_archived = True
             user = self.member(home, by).id
-            event = {"type": "channel_archive", "channel": place.id, "user": user, "event_ts": self.new_ts()}
+            event = {"type": "channel_archive", "channel": target.id, "user": user, "event_ts": self.new_ts()}
             self._notify(home, "channel_archive", event)
 
     # --- messages ----------------------------------------------------------------------------------------------------
@@ -255,59 +255,59 @@ class SlackWorld:
         """
         with self.lock:
             home = self.team(team)
-            place, ts = self.channel(home, channel), self.new_ts()
+            target, ts = self.channel(home, channel), self.new_ts()
             user = by if partner else self.member(home, by).id
             message = {"type": "message", "user": user, "text": text, "ts": ts, "team": partner or home.id, **members}
             if thread is not None:
-                self._reply_to(place, message, thread, broadcast=broadcast)
-            place.messages[ts] = message
-            event = {**message, "channel": place.id, "event_ts": ts, "channel_type": kind_of(place)}
-            self._notify(home, f"message.{kind_of(place)}s", event, place, partner)
+                self._reply_to(target, message, thread, broadcast=broadcast)
+            target.messages[ts] = message
+            event = {**message, "channel": target.id, "event_ts": ts, "channel_type": kind_of(target)}
+            self._notify(home, f"message.{kind_of(target)}s", event, target, partner)
             return ts
 
     def edit(self, team: str, channel: str, ts: str, text: str, *, by: str | None = None) -> str:
         """A user edits a message; returns the edit's `ts`."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            before, at = dict(place.messages[ts]), self.new_ts()
+            target = self.channel(home, channel)
+            before, at = dict(target.messages[ts]), self.new_ts()
             editor = self.member(home, by).id if by else before["user"]
-            place.messages[ts] |= {"text": text, "edited": {"user": editor, "ts": at}}
-            self._notify_change(home, place, before, self.new_ts())
+            target.messages[ts] |= {"text": text, "edited": {"user": editor, "ts": at}}
+            self._notify_change(home, target, before, self.new_ts())
             return at
 
     def unfurl(self, team: str, channel: str, ts: str) -> None:
         """Slack itself changes a message: sends `message_changed` without an edit."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            before = dict(place.messages[ts])
-            place.messages[ts]["attachments"] = [{"id": 1, "title": "Preview", "from_url": "https://example.test/"}]
-            self._notify_change(home, place, before, self.new_ts())
+            target = self.channel(home, channel)
+            before = dict(target.messages[ts])
+            target.messages[ts]["attachments"] = [{"id": 1, "title": "Preview", "from_url": "https://example.test/"}]
+            self._notify_change(home, target, before, self.new_ts())
 
     def delete(self, team: str, channel: str, ts: str) -> None:
         """Delete a message; a parent of replies leaves a tombstone."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            before = dict(place.messages[ts])
+            target = self.channel(home, channel)
+            before = dict(target.messages[ts])
             if before.get("reply_count"):
                 kept = {name: before[name] for name in ("thread_ts", "reply_count", "latest_reply", "ts")}
                 text = "This message was deleted."
-                place.messages[ts] = {
+                target.messages[ts] = {
                     "type": "message",
                     "subtype": "tombstone",
                     "user": "USLACKBOT",
                     "text": text,
                     **kept,
                 }
-                self._notify_change(home, place, before, self.new_ts())
+                self._notify_change(home, target, before, self.new_ts())
                 return
-            del place.messages[ts]
+            del target.messages[ts]
             at = self.new_ts()
             event = {"type": "message", "subtype": "message_deleted", "hidden": True, "deleted_ts": ts, "ts": at}
-            event |= {"channel": place.id, "channel_type": kind_of(place), "event_ts": at, "previous_message": before}
-            self._notify(home, f"message.{kind_of(place)}s", event, place)
+            event |= {"channel": target.id, "channel_type": kind_of(target), "event_ts": at, "previous_message": before}
+            self._notify(home, f"message.{kind_of(target)}s", event, target)
 
     def add_reaction(self, team: str, channel: str, ts: str, reaction: str, *, by: str) -> None:
         """Add a reaction: sends `reaction_added`."""
@@ -321,7 +321,7 @@ class SlackWorld:
         """Fill a channel with old messages, one every `step_seconds`, without any event."""
         with self.lock:
             home = self.team(team)
-            place, user = self.channel(home, channel), self.member(home, by).id
+            target, user = self.channel(home, channel), self.member(home, by).id
             first = self.core.clock.now() - timedelta(seconds=step_seconds * (messages + 1))
             base = int(first.timestamp())
             old = {
@@ -329,7 +329,7 @@ class SlackWorld:
                 for n in range(messages)
                 for ts in [f"{base + n * step_seconds}.{n % MICROSECONDS:06d}"]
             }
-            place.messages = {**old, **place.messages}
+            target.messages = {**old, **target.messages}
 
     # --- uninstalling and revoking
     # ---------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ class SlackWorld:
         ]
         for name, event in events if self.sends_uninstall_first else reversed(events):
             self.events.notify(install, name, event, None)
-        self.auth.kill(install)
+        self.auth.end_install(install)
 
     def revoke_user_token(self, client_id: str, team: str, user: str) -> None:
         """A user revokes their own token; the bot stays."""
@@ -427,7 +427,7 @@ class SlackWorld:
                         "id": team.id,
                         "domain": team.domain,
                         "users": [member.name for member in team.members.values()],
-                        "channels": {place.name: len(place.messages) for place in team.channels.values()},
+                        "channels": {target.name: len(target.messages) for target in team.channels.values()},
                     }
                     for team in self.teams.values()
                 ],
@@ -451,30 +451,30 @@ class SlackWorld:
         for install in self.installs(team):
             self.events.notify(install, name, event, channel, home)
 
-    def _notify_change(self, team: Team, place: Channel, before: dict[str, Any], at: str) -> None:
-        after = dict(place.messages[before["ts"]])
+    def _notify_change(self, team: Team, target: Channel, before: dict[str, Any], at: str) -> None:
+        after = dict(target.messages[before["ts"]])
         event = {"type": "message", "subtype": "message_changed", "hidden": True, "ts": at, "event_ts": at}
-        event |= {"channel": place.id, "channel_type": kind_of(place), "message": after, "previous_message": before}
-        self._notify(team, f"message.{kind_of(place)}s", event, place)
+        event |= {"channel": target.id, "channel_type": kind_of(target), "message": after, "previous_message": before}
+        self._notify(team, f"message.{kind_of(target)}s", event, target)
 
-    def _reply_to(self, place: Channel, message: dict[str, Any], thread: str, *, broadcast: bool) -> None:
-        parent = place.messages[thread]
+    def _reply_to(self, target: Channel, message: dict[str, Any], thread: str, *, broadcast: bool) -> None:
+        parent = target.messages[thread]
         message["thread_ts"] = thread
         if broadcast:
             message |= {"subtype": "thread_broadcast", "root": dict(parent)}
         replies = parent.get("reply_count", 0) + 1
         parent |= {"thread_ts": thread, "reply_count": replies, "latest_reply": message["ts"]}
 
-    def _membership(self, kind: str, team: Team, place: Channel, member: Member) -> dict[str, Any]:
-        letter = "G" if place.is_private else "C"
-        event = {"type": kind, "user": member.id, "channel": place.id, "channel_type": letter, "team": team.id}
+    def _membership(self, kind: str, team: Team, target: Channel, member: Member) -> dict[str, Any]:
+        letter = "G" if target.is_private else "C"
+        event = {"type": kind, "user": member.id, "channel": target.id, "channel_type": letter, "team": team.id}
         return {**event, "event_ts": self.new_ts()}
 
     def _react(self, kind: str, team: str, channel: str, ts: str, reaction: str, by: str) -> None:
         with self.lock:
             home = self.team(team)
-            place, user = self.channel(home, channel), self.member(home, by).id
-            message = place.messages[ts]
+            target, user = self.channel(home, channel), self.member(home, by).id
+            message = target.messages[ts]
             reactions: list[dict[str, Any]] = message.setdefault("reactions", [])
             entry = next((one for one in reactions if one["name"] == reaction), None)
             if entry is None:
@@ -485,9 +485,9 @@ class SlackWorld:
                 entry["users"].append(user)
             entry["count"] = len(entry["users"])
             message["reactions"] = [one for one in reactions if one["count"]]
-            item = {"type": "message", "channel": place.id, "ts": ts}
+            item = {"type": "message", "channel": target.id, "ts": ts}
             event = {"type": kind, "user": user, "reaction": reaction, "item_user": message.get("user"), "item": item}
-            self._notify(home, kind, {**event, "event_ts": self.new_ts()}, place)
+            self._notify(home, kind, {**event, "event_ts": self.new_ts()}, target)
 
 
 def kind_of(channel: Channel) -> str:
