@@ -1,4 +1,4 @@
-"""The sandbox: the providers' side of the wire, played on loopback.
+"""The sandbox: a simulator of the providers, on loopback.
 
 It serves OAuth (consent page, code, PKCE, token, refresh, revoke), REST, webhook registration and signed webhook
 delivery as the vendors do, and misbehaves on demand. It imports nothing of the service that it tests: a bug that both
@@ -9,12 +9,12 @@ Use it in a test or a demo::
     sandbox = create_sandbox(auto_consent=True)
     with SandboxServer(sandbox) as server:
         server.base_url("github")                       # http://127.0.0.1:PORT/github
-        sandbox.github.add_user("octo")                 # worlds are plain, locked Python objects
-        sandbox.deliver_pending()                       # webhooks go out now, in this thread
-        sandbox.clock.advance(timedelta(hours=8))       # nothing ever waits for a token to expire
+        sandbox.github.add_user("octo")                 # worlds are plain Python objects with a lock
+        sandbox.deliver_pending()                       # webhooks are sent now, in this thread
+        sandbox.clock.advance(timedelta(hours=8))       # no test waits for a token to expire
         sandbox.faults.add(Fault(provider="github", path="/api/v3/*", status=502, html=True, times=1))
 
-or beside your own program: ``python -m connectors_sandbox --port 9100``, then see ``/_sandbox``.
+or next to your own program: ``python -m connectors_sandbox --port 9100``, then see ``/_sandbox``.
 
 Adding a provider
 -----------------

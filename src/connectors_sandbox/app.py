@@ -21,11 +21,11 @@ from connectors_sandbox.slack.world import SlackWorld
 from connectors_sandbox.zoho.world import ZohoWorld
 
 DEFAULT_URL: Final = "http://localhost"
-"""Where werkzeug's test client believes to be; a server replaces it when it starts."""
+"""The base URL of werkzeug's test client; a server replaces it when it starts."""
 
 
 class ProviderPackage(Protocol):
-    """What a package `sandbox/<provider>/` exposes."""
+    """What a package `connectors_sandbox/<provider>/` exposes."""
 
     def create_world(self, core: SandboxCore) -> World:
         """A fresh, empty world."""
@@ -41,12 +41,12 @@ PROVIDERS: Final[tuple[tuple[str, ProviderPackage], ...]] = (
     ("slack", slack),
     ("zoho", zoho),
 )
-"""Every provider by the path segment that it is mounted at."""
+"""Every provider, by the path segment under which it is mounted."""
 
 
 @attrs.frozen(eq=False)
 class Sandbox:
-    """A sandbox, ready to be served or asked through a test client."""
+    """A sandbox, ready to be served or called through a test client."""
 
     core: SandboxCore
     app: Flask
@@ -84,16 +84,16 @@ class Sandbox:
 
     @property
     def faults(self) -> FaultBook:
-        """What is to go wrong."""
+        """The active faults."""
         return self.core.faults
 
     @property
     def deliveries(self) -> DeliveryService:
-        """The webhooks that went out, or wait."""
+        """The webhooks that were sent or are waiting."""
         return self.core.deliveries
 
     def deliver_pending(self) -> list[Outgoing]:
-        """Send every webhook that is due, in this thread; each that was tried, in order."""
+        """Send every webhook that is due, in this thread; returns those that were attempted, in order."""
         return self.core.deliveries.deliver_pending()
 
 
@@ -104,18 +104,18 @@ def create_sandbox(
     allowed_hosts: Sequence[str] = (),
     seed: int = 0,
 ) -> Sandbox:
-    """A fresh sandbox in which nobody lives yet.
+    """A new sandbox without users.
 
     Args:
-        clock: the real time, movable, when None.
-        auto_consent: authorize endpoints redirect at once as if the user had allowed everything.
-        allowed_hosts: hosts beside loopback that webhooks may be delivered to.
+        clock: None for the real time, which can still be moved.
+        auto_consent: authorize endpoints redirect immediately, as if the user had allowed everything.
+        allowed_hosts: hosts, besides loopback, that webhooks may be delivered to.
         seed: of tokens, probabilities and disorder.
     """
     clock = clock or SandboxClock()
-    chance = random.Random(seed)  # noqa: S311  repeatable on purpose; nothing here guards anything real
-    deliveries = DeliveryService(clock, chance, allowed_hosts)
-    core = SandboxCore(clock, FaultBook(chance), deliveries, chance, DEFAULT_URL, auto_consent)
+    rng = random.Random(seed)  # noqa: S311  repeatable on purpose; nothing here guards anything real
+    deliveries = DeliveryService(clock, rng, allowed_hosts)
+    core = SandboxCore(clock, FaultBook(rng), deliveries, rng, DEFAULT_URL, auto_consent)
     app = Flask(__name__, static_folder=None)
     worlds: dict[str, World] = {}
     for name, package in PROVIDERS:
@@ -125,7 +125,7 @@ def create_sandbox(
 
     @app.after_request
     def show_time(response: Response) -> Response:
-        # Clients measure by a vendor's clock, which is not this machine's once it has been moved.
+        # Clients read the vendor's clock from this header; once moved, it differs from this machine's.
         response.date = clock.now()
         return response
 

@@ -1,4 +1,4 @@
-"""A clock that tests move, so that nobody waits for a token to expire."""
+"""A clock that tests can move, so that they do not wait for a token to expire."""
 
 import threading
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class SandboxClock:
-    """Real time plus an offset, or standing still when built with `start`.
+    """Real time plus an offset; with `start`, a clock that stands still.
 
     Args:
         start: an aware instant at which the clock stands still until advanced; None follows the real time.
@@ -25,12 +25,12 @@ class SandboxClock:
         self._listeners: list[Callable[[], None]] = []
 
     def now(self) -> datetime:
-        """The sandbox's present, aware UTC."""
+        """The sandbox's current instant, aware, UTC."""
         with self._lock:
             return (self._frozen_at or datetime.now(UTC)) + self._offset
 
     def advance(self, by: timedelta) -> datetime:
-        """Move forward (or back) and return the new present; whoever subscribed is told."""
+        """Move the clock forward (or back), call the listeners, and return the new instant."""
         with self._lock:
             self._offset += by
             listeners = tuple(self._listeners)

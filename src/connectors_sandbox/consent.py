@@ -1,8 +1,8 @@
-"""The consent page that every provider's authorize endpoint shows, and ways round it for scripts.
+"""The consent page of every provider's authorize endpoint, and ways for scripts to skip it.
 
-A script follows redirects without a browser by adding to the authorize URL one of `approve=1`, `deny=1` or
-`sandbox_user=<account id>`, or by building the sandbox with `auto_consent=True`. `sandbox_scopes=a b` grants less than
-was asked.
+A script can follow redirects without a browser by adding one of `approve=1`, `deny=1` or `sandbox_user=<account id>` to
+the authorize URL, or by creating the sandbox with `auto_consent=True`. `sandbox_scopes=a b` grants less than was
+requested.
 """
 
 from typing import Final, Literal
@@ -16,7 +16,7 @@ from connectors_sandbox.core import SandboxCore
 
 @attrs.frozen
 class ConsentAccount:
-    """Someone who can be signed in."""
+    """A user who can sign in."""
 
     id: str
     label: str
@@ -25,7 +25,7 @@ class ConsentAccount:
 
 @attrs.frozen
 class ConsentScope:
-    """One permission on the page."""
+    """One permission on the consent page."""
 
     name: str
     description: str = ""
@@ -35,15 +35,15 @@ class ConsentScope:
 
 @attrs.frozen
 class ConsentScreen:
-    """Who asks whom for what."""
+    """What the consent page shows."""
 
     provider: str
-    """The vendor's name as people write it."""
+    """The vendor's name as it is usually written."""
     app_name: str
     accounts: tuple[ConsentAccount, ...]
     scopes: tuple[ConsentScope, ...]
     preferred_account: str | None = None
-    """The id or label that a login hint names."""
+    """The account id or label that a login hint names."""
     redirect_host: str = ""
 
 
@@ -54,13 +54,13 @@ class Decision:
     is_allowed: bool
     account_id: str
     scopes: tuple[str, ...]
-    """In the order they were asked for."""
+    """In the order in which they were requested."""
 
 
 def decide(core: SandboxCore, screen: ConsentScreen) -> Decision | Response:
     """The user's decision on the current request, or the page that asks for it.
 
-    Call it inside an authorize endpoint that accepts GET and POST: the page posts back to its own URL.
+    Call it in an authorize endpoint that accepts GET and POST: the page posts back to its own URL.
     """
     names = tuple(scope.name for scope in screen.scopes)
     if request.method == "POST":
@@ -100,7 +100,7 @@ def _decision(
 
 
 def _find_account(screen: ConsentScreen, wanted: str | None) -> str:
-    """The id of the account that is meant, or of the first; empty when nobody exists."""
+    """The id of the preselected account: the hinted one, or the first; empty if there are no users."""
     for account in screen.accounts:
         if wanted in (account.id, account.label):
             return account.id
@@ -150,7 +150,7 @@ PAGE: Final = """<!doctype html>
         <span>{{ account.label }}
           {% if account.detail %}<small>{{ account.detail }}</small>{% endif %}</span></label>
     {% else %}
-      <p>Nobody lives here yet: add a user to the sandbox first.</p>
+      <p>There are no users yet: add one to the sandbox first.</p>
     {% endfor %}
     </fieldset>
     <fieldset><legend>Permissions</legend>

@@ -1,11 +1,11 @@
-"""The sandbox's own pages at `/_sandbox`: what is going on, and levers for tests in other processes.
+"""The sandbox's own pages at `/_sandbox`: its state, and actions for tests in other processes.
 
 * `GET /_sandbox/` — a page for people; `GET /_sandbox/state` — the same as JSON.
 * `POST /_sandbox/<provider>/<action>` — a JSON object becomes the keyword arguments of a world's method.
 * `POST /_sandbox/faults` — the fields of a `Fault`; `DELETE` clears them, or those of `?provider=`.
 * `POST /_sandbox/clock` — `{"seconds": 3600}` moves the clock.
-* `POST /_sandbox/deliver` — sends what is due; `POST /_sandbox/disorder` — the fields of a `Disorder`.
-* `GET /_sandbox/deliveries` — the log; `POST /_sandbox/deliveries/<id>/redeliver` — once more.
+* `POST /_sandbox/deliver` — sends whatever is due; `POST /_sandbox/disorder` — the fields of a `Disorder`.
+* `GET /_sandbox/deliveries` — the log; `POST /_sandbox/deliveries/<id>/redeliver` — sends one again.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,35 +23,35 @@ from connectors_sandbox.delivery import Disorder, Outgoing
 from connectors_sandbox.faults import Fault
 
 PAGE_ROWS: Final = 50
-"""Deliveries and requests that the index page shows."""
+"""Rows of deliveries and requests on the index page."""
 
 
 def create_control_blueprint(core: SandboxCore, worlds: Mapping[str, World]) -> Blueprint:
     """The blueprint of the control pages."""
     blueprint = Blueprint("_sandbox", __name__)
-    levers = Levers(core, worlds)
-    blueprint.add_url_rule("/", view_func=levers.show_index, endpoint="index")
-    blueprint.add_url_rule("/state", view_func=levers.show_state, endpoint="state")
-    blueprint.add_url_rule("/clock", view_func=levers.move_clock, methods=["POST"], endpoint="clock")
-    blueprint.add_url_rule("/faults", view_func=levers.change_faults, methods=["POST", "DELETE"], endpoint="faults")
-    blueprint.add_url_rule("/deliver", view_func=levers.deliver, methods=["POST"], endpoint="deliver")
-    blueprint.add_url_rule("/disorder", view_func=levers.change_disorder, methods=["POST"], endpoint="disorder")
-    blueprint.add_url_rule("/deliveries", view_func=levers.list_deliveries, endpoint="deliveries")
+    views = ControlViews(core, worlds)
+    blueprint.add_url_rule("/", view_func=views.show_index, endpoint="index")
+    blueprint.add_url_rule("/state", view_func=views.show_state, endpoint="state")
+    blueprint.add_url_rule("/clock", view_func=views.move_clock, methods=["POST"], endpoint="clock")
+    blueprint.add_url_rule("/faults", view_func=views.change_faults, methods=["POST", "DELETE"], endpoint="faults")
+    blueprint.add_url_rule("/deliver", view_func=views.deliver, methods=["POST"], endpoint="deliver")
+    blueprint.add_url_rule("/disorder", view_func=views.change_disorder, methods=["POST"], endpoint="disorder")
+    blueprint.add_url_rule("/deliveries", view_func=views.list_deliveries, endpoint="deliveries")
     blueprint.add_url_rule(
-        "/deliveries/<delivery_id>/redeliver", view_func=levers.redeliver, methods=["POST"], endpoint="redeliver"
+        "/deliveries/<delivery_id>/redeliver", view_func=views.redeliver, methods=["POST"], endpoint="redeliver"
     )
-    blueprint.add_url_rule("/<provider>/<action>", view_func=levers.act, methods=["POST"], endpoint="act")
-    blueprint.register_error_handler(HTTPException, _show_problem)
+    blueprint.add_url_rule("/<provider>/<action>", view_func=views.act, methods=["POST"], endpoint="act")
+    blueprint.register_error_handler(HTTPException, _show_error)
     return blueprint
 
 
-def _show_problem(problem: HTTPException) -> tuple[Response, int]:
-    return jsonify(error=problem.description), problem.code or 500
+def _show_error(error: HTTPException) -> tuple[Response, int]:
+    return jsonify(error=error.description), error.code or 500
 
 
 @attrs.frozen
-class Levers:
-    """The views, over one sandbox."""
+class ControlViews:
+    """The views of one sandbox."""
 
     core: SandboxCore
     worlds: Mapping[str, World]
@@ -61,7 +61,7 @@ class Levers:
         return render_template_string(INDEX_PAGE, state=self._state(), url=self.core.url)
 
     def show_state(self) -> Response:
-        """Everything on the page, as JSON."""
+        """The contents of the page, as JSON."""
         return jsonify(self._state())
 
     def move_clock(self) -> Response:
@@ -72,7 +72,7 @@ class Levers:
         return jsonify(now=_time(self.core.clock.advance(timedelta(seconds=seconds))))
 
     def change_faults(self) -> tuple[Response, int]:
-        """Add a fault, or clear them."""
+        """Add a fault, or clear all faults."""
         if request.method == "DELETE":
             self.core.faults.clear(request.args.get("provider"))
         else:
@@ -81,11 +81,11 @@ class Levers:
         return jsonify(faults=self._faults()), 200
 
     def deliver(self) -> Response:
-        """Send what is due."""
+        """Send all due deliveries."""
         return jsonify(deliveries=[_delivery(outgoing) for outgoing in self.core.deliveries.deliver_pending()])
 
     def change_disorder(self) -> Response:
-        """Spoil deliveries from now on."""
+        """Set how deliveries are disturbed from now on."""
         self.core.deliveries.disorder = _call(Disorder, _body())
         return jsonify(attrs.asdict(self.core.deliveries.disorder))
 
@@ -96,7 +96,7 @@ class Levers:
         return jsonify(deliveries=[_delivery(one) for one in log if wanted in (None, one.provider)])
 
     def redeliver(self, delivery_id: str) -> tuple[Response, int]:
-        """Queue a delivery once more, under its old id."""
+        """Queue a delivery again, with the same id."""
         for outgoing in tuple(self.core.deliveries.log):
             if outgoing.id == delivery_id:
                 return jsonify(_delivery(self.core.deliveries.redeliver(outgoing))), 202
@@ -111,7 +111,7 @@ class Levers:
         return jsonify(result=_plain(_call(method, _body())))
 
     def _faults(self) -> list[dict[str, Any]]:
-        return [{**attrs.asdict(fault), "kind": fault.kind.value} for fault in self.core.faults.in_force()]
+        return [{**attrs.asdict(fault), "kind": fault.kind.value} for fault in self.core.faults.active()]
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -138,7 +138,7 @@ class Levers:
 
 
 def _body() -> dict[str, Any]:
-    """The JSON object that was sent; an empty one for no body.
+    """The JSON object in the body; an empty one for no body.
 
     Raises:
         BadRequest: the body is something else.
@@ -150,10 +150,10 @@ def _body() -> dict[str, Any]:
 
 
 def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """What `function` gives for these keyword arguments.
+    """The result of `function` with these keyword arguments.
 
     Raises:
-        BadRequest: the arguments do not fit, or name something that is not there.
+        BadRequest: the arguments do not fit, or name something that does not exist.
     """
     try:
         return function(**arguments)
@@ -166,7 +166,7 @@ def _time(instant: datetime) -> str:
 
 
 def _delivery(outgoing: Outgoing) -> dict[str, Any]:
-    """A delivery for the log: no headers and no body, which may carry secrets."""
+    """A delivery for the log: without headers and body, which may contain secrets."""
     last = outgoing.last_attempt
     return {
         "id": outgoing.id,
@@ -184,7 +184,7 @@ def _delivery(outgoing: Outgoing) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A world's answer as JSON: attrs objects become their fields, strangers their text."""
+    """An action's result as JSON: attrs objects become their fields, unknown objects their text."""
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -228,7 +228,7 @@ INDEX_PAGE: Final = """<!doctype html>
 <tr><th>actions</th><td><code>POST /_sandbox/{{ name }}/…</code> {{ provider.actions | join(', ') }}</td></tr>
 </table>
 {% endfor %}
-<h2>Faults in force</h2>
+<h2>Active faults</h2>
 <pre>{{ state.faults | tojson }}</pre>
 <h2>Latest deliveries</h2>
 <table><tr><th>at</th><th>provider</th><th>event</th><th>source</th><th>attempts</th><th>outcome</th><th>id</th></tr>

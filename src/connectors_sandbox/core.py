@@ -1,4 +1,4 @@
-"""What every provider's world shares: clock, chance, faults, deliveries, the log of requests."""
+"""What the worlds of all providers share: clock, random numbers, faults, deliveries, the log of requests."""
 
 import random
 import string
@@ -23,7 +23,7 @@ class World(Protocol):
     """One provider's state, as the control pages see it."""
 
     def describe(self) -> Mapping[str, Any]:
-        """What the index page shows: a JSON object without secrets."""
+        """The contents of the index page: a JSON object without secrets."""
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """The methods that the control endpoints may call, by name."""
@@ -37,32 +37,32 @@ class LoggedRequest:
     provider: str
     method: str
     path: str
-    """Below the provider's mount, as in `/api/v3/user`."""
+    """The path below the provider's mount, as in `/api/v3/user`."""
     query: str = attrs.field(repr=False)
     status: int
-    """0 when the connection was reset instead of answered."""
+    """0 if the connection was reset instead of answered."""
 
 
 @attrs.define(eq=False)
 class SandboxCore:
-    """The parts that worlds build on."""
+    """The shared parts that worlds use."""
 
     clock: SandboxClock
     faults: FaultBook
     deliveries: DeliveryService
     random: random.Random
     url: str
-    """Scheme, host and port that the sandbox is reached at, without a slash at the end."""
+    """The sandbox's scheme, host and port, without a trailing slash."""
     auto_consent: bool = False
-    """Authorize endpoints answer at once as if the user had allowed everything."""
+    """Authorize endpoints answer immediately, as if the user had allowed everything."""
     requests: deque[LoggedRequest] = attrs.field(factory=lambda: deque(maxlen=REQUEST_LOG_LENGTH), repr=False)
 
     def base_url(self, provider: str) -> str:
-        """Where `provider` is mounted, as in `http://127.0.0.1:9100/github`."""
+        """The URL of `provider`, as in `http://127.0.0.1:9100/github`."""
         return f"{self.url}/{provider}"
 
     def random_string(self, length: int, alphabet: str = ALPHANUMERIC) -> str:
-        """A repeatable token body: chance comes from the sandbox's seed."""
+        """A token body that is the same in every run: it comes from the sandbox's seed."""
         return "".join(self.random.choices(alphabet, k=length))
 
     def requests_to(self, provider: str, path_prefix: str = "", method: str | None = None) -> list[LoggedRequest]:

@@ -1,7 +1,7 @@
 """Outgoing webhooks: real HTTP POSTs with the vendor's retry schedule, a log, and disorder on demand.
 
-Nothing is sent when it is enqueued. Either a test calls `deliver_pending` (everything that is due goes out in that
-thread, in a known order), or `start` runs a thread that does so as deliveries fall due on the sandbox clock.
+Nothing is sent when it is enqueued. Either a test calls `deliver_pending`, which sends everything that is due in the
+test's thread, in a known order; or `start` runs a thread that sends deliveries as they fall due on the sandbox clock.
 """
 
 import random
@@ -20,33 +20,33 @@ import requests
 from connectors_sandbox.clock import SandboxClock
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-"""Where deliveries may go unless told otherwise: a sandbox must not knock at foreign doors."""
+"""The only hosts to deliver to unless configured: a sandbox must not call foreign servers."""
 
 LOG_LENGTH: Final = 50_000
-"""Deliveries remembered."""
+"""Deliveries kept in the log."""
 
 IDLE_WAIT_SECONDS: Final = 0.5
-"""How long the thread sleeps at most before it looks at the clock again."""
+"""The longest sleep of the thread before it checks the clock again."""
 
 MAX_KEPT_BODY_BYTES: Final = 65_536
-"""Of a receiver's answer; more is of no use in the log."""
+"""The part of a receiver's response that is kept; the log needs no more."""
 
 
 @attrs.frozen
 class Attempt:
-    """One try to deliver."""
+    """One attempt to deliver."""
 
     number: int
     """1 is the first."""
     at: datetime
     status: int | None
-    """None when there was no HTTP answer."""
+    """None without an HTTP response."""
     duration: timedelta
     error: str | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """Of the receiver's answer, lower-case names."""
+    """Of the receiver's response, with lower-case names."""
     body: bytes = attrs.field(default=b"", repr=False)
-    """Of the receiver's answer."""
+    """Of the receiver's response."""
     sent_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     sent_body: bytes = attrs.field(default=b"", repr=False)
 
@@ -57,16 +57,16 @@ class Attempt:
 
 
 def retry_unless_success(attempt: Attempt) -> bool:
-    """The plainest retry rule: anything but 2xx is tried again."""
+    """The simplest retry rule: anything but 2xx is sent again."""
     return not attempt.is_success
 
 
 @attrs.frozen
 class RetryPolicy:
-    """When a vendor tries again. The default never does."""
+    """When a vendor sends again. The default never does."""
 
     delays: tuple[timedelta, ...] = ()
-    """Between one attempt and the next; as many retries as entries."""
+    """The delays between attempts; there are as many retries as delays."""
     should_retry: Callable[[Attempt], bool] = retry_unless_success
     timeout_seconds: float = 10.0
 
@@ -76,7 +76,7 @@ NO_RETRY: Final = RetryPolicy()
 
 @attrs.define(eq=False)
 class Outgoing:
-    """A webhook to be delivered, and what became of it."""
+    """A webhook to deliver, and its attempts."""
 
     provider: str
     url: str = attrs.field(repr=False)
@@ -84,13 +84,13 @@ class Outgoing:
     body: bytes = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     prepare: Callable[[int, datetime], tuple[Mapping[str, str], bytes]] | None = attrs.field(default=None, repr=False)
-    """Gives headers and body of attempt n at an instant; for vendors that sign the time or count attempts."""
+    """Gives the headers and body of attempt n at an instant; for vendors that sign the time or count attempts."""
     policy: RetryPolicy = NO_RETRY
     source: str = ""
-    """What it comes from in the world, as in `hook:7`; lets a world find its own deliveries."""
+    """Its origin in the world, as in `hook:7`; with it a world finds its own deliveries."""
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     due_at: datetime | None = None
-    """None is at once."""
+    """None means immediately."""
     on_attempt: Callable[["Outgoing", Attempt], None] | None = attrs.field(default=None, repr=False)
     attempts: list[Attempt] = attrs.field(factory=list, repr=False)
     is_dropped: bool = False
@@ -98,30 +98,30 @@ class Outgoing:
 
     @property
     def last_attempt(self) -> Attempt | None:
-        """The latest try, or None before the first."""
+        """The latest attempt, or None before the first."""
         return self.attempts[-1] if self.attempts else None
 
 
 @attrs.define
 class Disorder:
-    """How the network spoils deliveries; shares are probabilities."""
+    """How the network disturbs deliveries; shares are probabilities."""
 
     drop: float = 0.0
     """Never sent at all."""
     duplicate: float = 0.0
     """Sent twice."""
     shuffle: bool = False
-    """What is due together goes out in random order."""
+    """Deliveries due at the same time are sent in random order."""
 
 
 class DeliveryService:
     """Queue, sender and log of every outgoing webhook."""
 
-    def __init__(self, clock: SandboxClock, chance: random.Random, allowed_hosts: Sequence[str] = ()) -> None:
+    def __init__(self, clock: SandboxClock, rng: random.Random, allowed_hosts: Sequence[str] = ()) -> None:
         self.disorder = Disorder()
         self.log: deque[Outgoing] = deque(maxlen=LOG_LENGTH)
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._allowed_hosts = LOOPBACK_HOSTS | set(allowed_hosts)
         self._queue: list[Outgoing] = []
         self._wake = threading.Condition()
@@ -130,25 +130,25 @@ class DeliveryService:
         clock.subscribe(self._notify)
 
     def enqueue(self, outgoing: Outgoing) -> Outgoing:
-        """Take a webhook for delivery; it may be dropped or doubled here, as `disorder` says."""
+        """Queue a webhook; `disorder` may drop or double it here."""
         with self._wake:
             self.log.append(outgoing)
-            if self._chance.random() < self.disorder.drop:
+            if self._rng.random() < self.disorder.drop:
                 outgoing.is_dropped = True
                 return outgoing
             self._queue.append(outgoing)
-            if self._chance.random() < self.disorder.duplicate:
+            if self._rng.random() < self.disorder.duplicate:
                 self._queue.append(outgoing)
             self._wake.notify_all()
         return outgoing
 
     def send_now(self, outgoing: Outgoing) -> Attempt:
-        """Send in this thread, once, without a retry; for handshakes whose answer decides."""
+        """Send in this thread, once, without a retry; for handshakes whose response matters."""
         self.log.append(outgoing)
         return self._attempt(outgoing)
 
     def redeliver(self, outgoing: Outgoing, *, keep_id: bool = True) -> Outgoing:
-        """Queue a copy of an earlier delivery, dropped or not, under the same id unless told otherwise."""
+        """Queue a copy of an earlier delivery, dropped or not, with the same id unless told otherwise."""
         changes: dict[str, object] = {} if keep_id else {"id": str(uuid.uuid4())}
         copy = attrs.evolve(
             outgoing,
@@ -165,12 +165,13 @@ class DeliveryService:
         return copy
 
     def pending(self) -> int:
-        """How many wait, due or not."""
+        """The number of waiting deliveries, due or not."""
         with self._wake:
             return len(self._queue)
 
     def deliver_pending(self) -> list[Outgoing]:
-        """Send what is due, and what falls due meanwhile, in this thread; each delivery that was tried, in order."""
+        """Send what is due, including what falls due meanwhile, in this thread; returns the attempted deliveries, in
+        order."""
         sent: list[Outgoing] = []
         while batch := self._take_due():
             for outgoing in batch:
@@ -179,7 +180,7 @@ class DeliveryService:
         return sent
 
     def start(self) -> None:
-        """Deliver in the background from now on."""
+        """Start delivering in the background."""
         with self._wake:
             if self._thread is not None:
                 return
@@ -188,7 +189,7 @@ class DeliveryService:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop the background thread once the delivery in hand is done; a no-op when there is none."""
+        """Stop the background thread after its current delivery; does nothing if there is none."""
         with self._wake:
             thread, self._thread = self._thread, None
             self._is_stopping = True
@@ -222,7 +223,7 @@ class DeliveryService:
                 outgoing for outgoing in self._queue if outgoing.due_at is not None and outgoing.due_at > now
             ]
         if self.disorder.shuffle:
-            self._chance.shuffle(due)
+            self._rng.shuffle(due)
         return due
 
     def _attempt_and_reschedule(self, outgoing: Outgoing) -> None:
@@ -249,15 +250,15 @@ class DeliveryService:
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float, number: int, now: datetime) -> Attempt:
-    """One HTTP POST, its outcome as a value; a redirect is not followed."""
+    """One HTTP POST, with its outcome as a value; redirects are not followed."""
     started = time.monotonic()
     try:
         with requests.Session() as session:
-            session.trust_env = False  # a proxy setting must not carry loopback traffic away
+            session.trust_env = False  # a proxy setting must not divert loopback traffic
             response = session.post(url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False)
     except requests.RequestException as failure:
-        spent = timedelta(seconds=time.monotonic() - started)
-        return Attempt(number, now, None, spent, type(failure).__name__, sent_headers=headers, sent_body=body)
+        elapsed = timedelta(seconds=time.monotonic() - started)
+        return Attempt(number, now, None, elapsed, type(failure).__name__, sent_headers=headers, sent_body=body)
     return Attempt(
         number,
         now,

@@ -1,7 +1,7 @@
-"""Faults on demand: what a provider's bad day looks like on the wire.
+"""Faults on demand: how a provider's failures look over HTTP.
 
-The middleware stands in front of Flask, so that a fault can replace an answer, spoil it on its way out, or cut the
-connection before or after the world has acted (the lost answer of a token refresh).
+The middleware runs before Flask, so that a fault can replace a response, damage it, or cut the connection before or
+after the world has acted (the lost response of a token refresh).
 """
 
 import os
@@ -25,19 +25,19 @@ MAX_DELAY_SECONDS: Final = 30.0
 """A fault never holds a server thread longer than this."""
 
 SLOW_BODY_CHUNKS: Final = 10
-"""Pieces that a slow body arrives in."""
+"""The number of pieces of a slow body."""
 
 HTML_BODY: Final = (
     "<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n"
 )
-"""A gateway's page."""
+"""A gateway's error page."""
 
 
 class FaultKind(Enum):
-    """How the exchange goes wrong."""
+    """How the exchange fails."""
 
     ANSWER = "answer"
-    """Another answer; the world is not asked."""
+    """A different response; the world is not called."""
     RESET = "reset"
     """The connection is reset before the world acts."""
     LOST_ANSWER = "lost_answer"
@@ -47,9 +47,9 @@ class FaultKind(Enum):
     CUT = "cut"
     """Half of the body under the full Content-Length, then the end of the stream."""
     SLOW = "slow"
-    """The body drips in over `seconds`."""
+    """The body arrives in pieces over `seconds`."""
     DELAY = "delay"
-    """The right answer, `seconds` late."""
+    """The right response, `seconds` late."""
 
 
 def _bounded(seconds: float) -> float:
@@ -58,7 +58,7 @@ def _bounded(seconds: float) -> float:
 
 @attrs.define(eq=False)
 class Fault:
-    """One thing that goes wrong, and when.
+    """One fault, and when it applies.
 
     `path` is a shell pattern (`fnmatch`, `*` crosses slashes) below the provider's mount; `times` None means until
     cleared; `skip` lets that many matching requests pass first.
@@ -71,7 +71,7 @@ class Fault:
     status: int = 500
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: Any = None
-    """A str or bytes goes out as it is, anything else as JSON; None is an empty body."""
+    """A str or bytes is sent as it is, anything else as JSON; None is an empty body."""
     html: bool = False
     """Answer a gateway's HTML page instead of `body`."""
     times: int | None = None
@@ -81,11 +81,11 @@ class Fault:
     hits: int = attrs.field(default=0, init=False)
 
     def matches(self, provider: str, method: str, path: str) -> bool:
-        """Whether this request is meant, chance and counters aside."""
+        """Whether the fault matches this request, regardless of probability and counters."""
         return self.provider == provider and self.method in (None, method) and fnmatchcase(path, self.path)
 
     def to_response(self) -> Response:
-        """The answer that stands in for the world's."""
+        """The response that replaces the world's."""
         if self.html:
             title = f"{self.status} {HTTPStatus(self.status).phrase}"
             response = Response(HTML_BODY.format(title=title), self.status, mimetype="text/html")
@@ -98,31 +98,31 @@ class Fault:
 
 
 class FaultBook:
-    """The faults in force; asked once per request."""
+    """The active faults; each request asks for one."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force behind those that are there; the first that fits a request is used."""
+        """Add a fault after the existing ones; the first that matches a request is used."""
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def clear(self, provider: str | None = None) -> None:
-        """Drop every fault, or those of one provider."""
+        """Remove every fault, or those of one provider."""
         with self._lock:
             self._faults = [fault for fault in self._faults if provider not in (None, fault.provider)]
 
-    def in_force(self) -> tuple[Fault, ...]:
-        """The faults that may still strike."""
+    def active(self) -> tuple[Fault, ...]:
+        """The faults that may still apply."""
         with self._lock:
             return tuple(self._faults)
 
     def take(self, provider: str, method: str, path: str) -> Fault | None:
-        """The fault that strikes this request, counted down, or None."""
+        """The fault for this request, counted down, or None."""
         with self._lock:
             for fault in self._faults:
                 if not fault.matches(provider, method, path):
@@ -130,7 +130,7 @@ class FaultBook:
                 if fault.skip > 0:
                     fault.skip -= 1
                     continue
-                if fault.probability < 1 and self._chance.random() >= fault.probability:
+                if fault.probability < 1 and self._rng.random() >= fault.probability:
                     continue
                 fault.hits += 1
                 if fault.times is not None and fault.hits >= fault.times:
@@ -140,7 +140,7 @@ class FaultBook:
 
 
 class FaultMiddleware:
-    """WSGI middleware: lets a request through, or spoils it; reports every outcome to `record`."""
+    """WSGI middleware: lets a request through, or applies a fault; reports every outcome to `record`."""
 
     def __init__(
         self, app: WSGIApplication, faults: FaultBook, record: Callable[[str, Request, str, int], None]
@@ -168,11 +168,11 @@ class FaultMiddleware:
             self._record(provider, request, path, 0)
             reset_connection(environ)
         self._record(provider, request, path, response.status_code)
-        return _spoil(response, fault)(environ, start_response)
+        return _apply(response, fault)(environ, start_response)
 
 
-def _spoil(response: Response, fault: Fault | None) -> Response:
-    """The response as the fault lets it leave."""
+def _apply(response: Response, fault: Fault | None) -> Response:
+    """The response after the fault."""
     match fault.kind if fault is not None else None:
         case FaultKind.TRUNCATED:
             body = response.get_data()
@@ -201,13 +201,13 @@ def reset_connection(environ: WSGIEnvironment) -> None:
     """Close the client's socket with a TCP reset.
 
     Raises:
-        ConnectionResetError: always; the server takes it for a dropped client, a test client passes it on.
+        ConnectionResetError: always; the server treats it as a dropped client, a test client raises it.
     """
     connection = environ.get("werkzeug.socket")
     if isinstance(connection, socket.socket):
-        # Lingering for zero seconds makes close() send RST instead of FIN.
+        # With a linger time of zero, close() sends RST instead of FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Detached, because the server's own file objects would keep the descriptor open until after a polite FIN.
+        # Detached, because the server's own file objects would keep the descriptor open until after a regular FIN.
         os.close(connection.detach())
     msg = "the sandbox reset this connection on purpose"
     raise ConnectionResetError(msg)

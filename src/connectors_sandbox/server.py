@@ -11,13 +11,13 @@ from connectors_sandbox.app import Sandbox, create_sandbox
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Logs nothing: a query may carry a code, and the sandbox keeps its own log."""
+    """Logs nothing: a query may contain a code, and the sandbox has its own log."""
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002  the parent's name
-        """Say nothing."""
+        """Log nothing."""
 
     def connection_dropped(self, error: BaseException, environ: WSGIEnvironment | None = None) -> None:  # noqa: ARG002
-        """Ask for no further request on a connection that was reset on purpose."""
+        """Read no further request from a connection that was reset on purpose."""
         self.close_connection = True
 
 
@@ -25,9 +25,9 @@ class SandboxServer:
     """A running sandbox; use it as a context manager, or call `start` and `stop`.
 
     Args:
-        sandbox: what to serve; a fresh one when None.
+        sandbox: the sandbox to serve; None for a new one.
         port: 0 picks a free one.
-        deliver: whether webhooks go out by themselves; without it tests call `sandbox.deliver_pending()`.
+        deliver: whether webhooks are sent automatically; without it tests call `sandbox.deliver_pending()`.
     """
 
     def __init__(self, sandbox: Sandbox | None = None, port: int = 0, *, deliver: bool = False) -> None:
@@ -39,11 +39,11 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """Scheme, host and port, without a slash at the end; the sandbox knows it once started."""
+        """Scheme, host and port, without a trailing slash; known once started."""
         return self.sandbox.core.url
 
     def base_url(self, provider: str) -> str:
-        """What a provider's base-URL setting gets, as in `http://127.0.0.1:9100/github`."""
+        """The value for a provider's base-URL setting, as in `http://127.0.0.1:9100/github`."""
         return self.sandbox.core.base_url(provider)
 
     def start(self) -> Self:
@@ -53,7 +53,7 @@ class SandboxServer:
             OSError: the port is taken.
         """
         server = make_server("127.0.0.1", self._port, self.sandbox.app, threaded=True, request_handler=QuietHandler)
-        # A handler that a test left hanging must not hold up the end of the process.
+        # A handler that hangs after a test must not delay the end of the process.
         server.daemon_threads = True  # type: ignore[attr-defined]  # of ThreadedWSGIServer, which make_server returns
         self.sandbox.core.url = f"http://127.0.0.1:{server.server_port}"
         self._server = server
@@ -64,7 +64,7 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """Stop delivering and serving, and free the port; a no-op when not running."""
+        """Stop delivering and serving, and free the port; does nothing if it is not running."""
         self.sandbox.core.deliveries.stop()
         server, thread = self._server, self._thread
         self._server = self._thread = None

@@ -1,1 +1,1 @@
-"""What fills the ports, named by technology. Each turns its library's exceptions into ours."""
+"""Implementations of the ports, named by technology. Each turns its library's exceptions into ours."""

@@ -1,7 +1,7 @@
-"""What every store can keep: foreign text and JSON, made fit for a database without losing the rest of it.
+"""What every store can keep: foreign text and JSON, made storable without losing the rest.
 
 PostgreSQL refuses U+0000 in text and JSONB, and UTF-8 has no lone surrogates; JSON from providers may hold both. Each
-such character becomes U+FFFD. The memory twin keeps the same, so that what works there works in production.
+such character becomes U+FFFD. The stores in memory do the same, so that what works there works in production.
 """
 
 import hashlib
@@ -19,11 +19,12 @@ import msgspec
 from connectors.domain.model.connection import ExternalAccount
 
 JSON_DEPTH = 400
-"""Levels of nesting that are kept; below stands null. Deeper JSON exhausts the stacks of encoders and databases."""
+"""Levels of nesting that are kept; anything deeper becomes null. Deeper JSON exhausts the stacks of encoders and
+databases."""
 KEY_LENGTH = 465
-"""Characters that an indexed text may have. An index row holds 2,704 bytes, a character up to 4."""
+"""The maximum length of an indexed text, in characters. An index row holds 2,704 bytes, a character up to 4."""
 
-_UNFIT = re.compile("[\0\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _DECODER = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 
@@ -32,13 +33,13 @@ T = TypeVar("T")
 
 def clean_text(text: str) -> str:
     """The text with U+FFFD for every NUL and lone surrogate."""
-    return text if text.isascii() and "\0" not in text else _UNFIT.sub("\ufffd", text)
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def key_text(text: str) -> str:
-    """The text as it is indexed: cleaned, and past `KEY_LENGTH` characters cut and completed to it by its SHA-256.
+    """The text as it is indexed: cleaned; if it is longer than `KEY_LENGTH`, cut and filled up with its SHA-256.
 
-    What comes out goes through unchanged: a key that was read back finds its row.
+    The result maps to itself: a key that was read back finds its row.
     """
     clean = clean_text(text)
     if len(clean) <= KEY_LENGTH:
@@ -52,32 +53,33 @@ def encode_json(value: Any) -> str:
     try:
         encoded = _ENCODER.encode(value)
     except (UnicodeEncodeError, OverflowError, RecursionError, TypeError):
-        # Lone surrogates, integers beyond 64 bits, bottomless nesting, exotic mappings: rare, so worth a second walk.
+        # Lone surrogates, integers beyond 64 bits, extreme nesting, exotic mappings: rare, so a second pass is
+        # acceptable.
         return _encode_cleaned(value)
-    # A text that spells out backslash-u-0000 takes the slow path too, and comes out of it unchanged.
+    # A text that spells out backslash-u-0000 also takes the slow path, which leaves it unchanged.
     return _encode_cleaned(value) if b"\\u0000" in encoded else encoded.decode()
 
 
 def decode_json(text: str | bytes) -> Any:
-    """What `encode_json` wrote."""
+    """The value that `encode_json` wrote."""
     try:
         return _DECODER.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return json.loads(text)
 
 
-def kept_json(value: T) -> T:
-    """A copy of JSON data as it comes back from a store."""
+def stored_json(value: T) -> T:
+    """A copy of JSON data as a store returns it."""
     copy: T = decode_json(encode_json(value))
     return copy
 
 
-def kept(row: T) -> T:
-    """A copy of an attrs object as it comes back from a store: texts cleaned, mappings copied."""
+def as_stored(row: T) -> T:
+    """A copy of an attrs object as a store returns it: texts cleaned, mappings copied."""
     changes = {}
     for field in attrs.fields(type(row)):  # type: ignore[arg-type]  # T is one of our attrs classes
         value = getattr(row, field.name)
-        new = _kept_value(value)
+        new = _stored_value(value)
         if new is not value:
             changes[field.name] = new
     return attrs.evolve(row, **changes) if changes else row  # type: ignore[misc]  # as above
@@ -98,16 +100,16 @@ def account_email(account: ExternalAccount) -> str | None:
     return key_text(email.lower()) if isinstance(email, str) and email else None
 
 
-def _kept_value(value: Any) -> Any:
+def _stored_value(value: Any) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, Mapping):
-        return kept_json(dict(value))
+        return stored_json(dict(value))
     if isinstance(value, tuple):
-        return tuple(_kept_value(item) for item in value)
-    return kept(value) if attrs.has(type(value)) else value
+        return tuple(_stored_value(item) for item in value)
+    return as_stored(value) if attrs.has(type(value)) else value
 
 
 def _encode_cleaned(value: Any) -> str:

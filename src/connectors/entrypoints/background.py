@@ -73,7 +73,7 @@ def run_worker(
             threading.Thread(target=_watch, args=(parent_pid, stop), name="parent-watch", daemon=True).start()
         log.info("worker_started", extra={"concurrency": settings.service.worker_concurrency})
         worker.run()
-        log.info("worker_stopped", extra={"tasks": worker.done})
+        log.info("worker_stopped", extra={"tasks": worker.tasks_done})
 
 
 @contextmanager

@@ -249,9 +249,9 @@ def empty_queue(database: Database, settings: Settings, tasks: TaskHandler) -> i
     while True:
         worker = open_worker(database, settings, tasks)
         worker.run(wait=False)
-        if not worker.done:
+        if not worker.tasks_done:
             return done
-        done += worker.done  # a task that waited for one of these may go now
+        done += worker.tasks_done  # a task that waited for one of these may go now
 
 
 def readiness_of(engine: Engine) -> Readiness:

@@ -1,1 +1,1 @@
-"""What the flows need from the world: small Protocols, one role a file. Adapters fill them, named by technology."""
+"""What the flows need from outside the domain: small Protocols, one role per file. Adapters implement them."""

@@ -1,16 +1,16 @@
-"""Time, as an argument."""
+"""The clock."""
 
 from datetime import datetime, timedelta
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time, and lets it pass."""
+    """Tells the time and waits."""
 
     def now(self) -> datetime:
-        """The present instant, aware, UTC."""
+        """The current instant, aware, UTC."""
         ...
 
     def sleep(self, duration: timedelta) -> None:
-        """Return after that long. For short waits only: long ones are stored, not slept through."""
+        """Return after `duration`. For short waits only; long waits are stored instead."""
         ...

@@ -6,14 +6,14 @@ from uuid import UUID
 
 
 class Entropy(Protocol):
-    """Gives what cannot be guessed."""
+    """Produces values that cannot be guessed."""
 
     def token(self, size: int = 32) -> str:
         """`size` random bytes from the system's CSPRNG as unpadded base64url."""
         ...
 
     def uuid7(self, at: datetime) -> UUID:
-        """A fresh UUIDv7 (RFC 9562 §5.7) of that instant: later ones sort later."""
+        """A fresh UUIDv7 (RFC 9562 §5.7) for that instant: later ones sort later."""
         ...
 
     def fraction(self) -> float:

@@ -1,4 +1,4 @@
-"""The queue between what asks for work and the workers that do it."""
+"""The queue between the code that requests work and the workers that do it."""
 
 from datetime import timedelta
 from typing import Protocol
@@ -8,14 +8,14 @@ from connectors.domain.model.webhook import Recorded
 
 
 class JobQueue(Protocol):
-    """Takes tasks, within the unit of work that it belongs to: a task exists if, and only if, that commits."""
+    """Accepts tasks within its unit of work: a task exists if, and only if, the unit of work commits."""
 
     def put(self, task: QueuedTask, *, delay: timedelta = timedelta(0)) -> Recorded:
-        """Queue it; DUPLICATE, and nothing changed, if one with its queueing lock waits already.
+        """Queue the task; DUPLICATE, with nothing changed, if a task with the same queueing lock is already waiting.
 
         Args:
-            task: what to look after.
-            delay: how long it shall wait at least.
+            task: the task.
+            delay: the minimum wait before it runs.
 
         Raises:
             InfrastructureError: the queue cannot be reached.

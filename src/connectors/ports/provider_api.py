@@ -1,4 +1,4 @@
-"""The only way out to the providers."""
+"""The only way to call the providers."""
 
 from typing import Protocol
 
@@ -9,12 +9,13 @@ class ProviderApi(Protocol):
     """Sends one request and reads one answer."""
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """The answer, whatever its status; redirects are not followed.
+        """The response, whatever its status; redirects are not followed.
 
-        The request is complete: `flows/converse.py` has checked its host and put the authorization on.
+        The request is complete: `flows/provider_access/conversations.py` has checked its host and added the
+        authorization.
 
         Raises:
-            ProviderUnavailableError: no connection, timeout, cut off.
-            UnexpectedResponseError: the answer is larger than the limit.
+            ProviderUnavailableError: no connection, timeout, or the response was cut off.
+            UnexpectedResponseError: the response is larger than the limit.
         """
         ...

@@ -1,9 +1,9 @@
-"""What is kept. Every method that touches one tenant's data takes the tenant: there is no way to ask without it.
+"""The stores. Every method that touches one tenant's data takes the tenant id; no query works without it.
 
-Methods that look across tenants say so; they serve app-level webhooks and maintenance, never a caller's request.
-A store lives inside a unit of work (`unit_of_work.py`): what it writes becomes visible, all or nothing, when that ends.
-All of them raise InfrastructureError when the database cannot be reached, and TenantNotFoundError when something is to
-be kept for a tenant that is not known.
+Methods that look across tenants say so; they serve app-level webhooks and maintenance, never a caller's request. A
+store belongs to a unit of work (`unit_of_work.py`): its writes become visible, all or nothing, when that ends. Every
+method raises InfrastructureError if the database cannot be reached, and TenantNotFoundError if it would store something
+for an unknown tenant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,10 +35,10 @@ from connectors.domain.model.webhook import (
 
 
 class TenantStore(Protocol):
-    """The tenants that exist here."""
+    """The tenants known here."""
 
     def record(self, tenant: Tenant) -> Recorded:
-        """Make it known; DUPLICATE and unchanged if it is already."""
+        """Store the tenant; DUPLICATE, with nothing changed, if it is known already."""
         ...
 
     def find(self, tenant_id: TenantId) -> Tenant | None:
@@ -46,7 +46,7 @@ class TenantStore(Protocol):
         ...
 
     def delete(self, tenant_id: TenantId) -> bool:
-        """Erase the tenant and all that it has; False if there was none."""
+        """Delete the tenant and all its data; False if there was none."""
         ...
 
 
@@ -54,7 +54,7 @@ class ConnectionStore(Protocol):
     """Connections; (tenant, provider, account id) is unique."""
 
     def save(self, connection: Connection) -> Connection:
-        """Store it, and return it as stored.
+        """Store the connection, and return it as stored.
 
         If the tenant already has a connection to that account under another id, that one is updated instead and keeps
         its id and `created_at`.
@@ -62,7 +62,7 @@ class ConnectionStore(Protocol):
         ...
 
     def get(self, tenant_id: TenantId, connection_id: ConnectionId, *, lock: bool = False) -> Connection:
-        """The tenant's connection. With `lock`, nobody else changes it before this unit of work ends.
+        """The tenant's connection. With `lock`, nobody else can change it before this unit of work ends.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
@@ -70,11 +70,11 @@ class ConnectionStore(Protocol):
         ...
 
     def find_by_account(self, tenant_id: TenantId, provider: ProviderSlug, account_id: str) -> Connection | None:
-        """The tenant's connection to this external account, of any status."""
+        """The tenant's connection to this external account, whatever its status."""
         ...
 
     def list_by_grant(self, tenant_id: TenantId, grant_id: GrantId) -> Sequence[Connection]:
-        """All connections that live on the grant."""
+        """All connections that use the grant."""
         ...
 
     def list_of_provider(
@@ -84,16 +84,16 @@ class ConnectionStore(Protocol):
         ...
 
     def list_by_accounts(self, provider: ProviderSlug, account_ids: Iterable[str]) -> Sequence[Connection]:
-        """Across tenants: every connection, of any status, to one of these accounts, named as in
+        """Across tenants: every connection, whatever its status, to one of these accounts. They are named as in
         `WebhookEvent.account_ids`: by id, by `host:` of the account's URL, or by `email:` in its metadata."""
         ...
 
     def list_all(self, *, status: ConnectionStatus | None = None) -> Sequence[Connection]:
-        """Across tenants: all of them, oldest first. For maintenance."""
+        """Across tenants: all connections, oldest first. For maintenance."""
         ...
 
     def count_by_status(self) -> Mapping[tuple[ProviderSlug, ConnectionStatus], int]:
-        """Across tenants: how many there are. For metrics."""
+        """Across tenants: the number of connections. For metrics."""
         ...
 
     def list_page(
@@ -112,9 +112,9 @@ class GrantStore(Protocol):
     """Grants; (tenant, provider, grant_key) is unique. Token sets stay sealed here."""
 
     def save(self, grant: Grant) -> Grant:
-        """Store a consent's pair. One that is there under the same key is replaced: its id stays, `version` grows, its
-        lease and unknown attempt are forgotten. The pair must be sealed for the id that is stored, so look with
-        `find_by_key` first."""
+        """Store the token pair of a consent. A grant with the same key is replaced: it keeps its id, `version` grows,
+        and its lease and unknown attempt are cleared. The pair must be sealed for the stored id, so call `find_by_key`
+        first."""
         ...
 
     def get(self, tenant_id: TenantId, grant_id: GrantId) -> Grant | None:
@@ -124,25 +124,25 @@ class GrantStore(Protocol):
     def find_by_key(
         self, tenant_id: TenantId, provider: ProviderSlug, grant_key: str, *, lock: bool = False
     ) -> Grant | None:
-        """The tenant's grant of this consent. With `lock`, nobody else changes it before this unit of work ends."""
+        """The tenant's grant for this consent. With `lock`, nobody else can change it before this unit of work ends."""
         ...
 
     def delete(self, tenant_id: TenantId, grant_id: GrantId) -> bool:
-        """Destroy it with its secrets; False if there was none."""
+        """Delete the grant and its secrets; False if there was none."""
         ...
 
     def count_by_key(self, grant_key: str) -> int:
-        """Across tenants and providers: how many grants rest on this consent key."""
+        """Across tenants and providers: the number of grants with this consent key."""
         ...
 
     def claim_refresh(
         self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime
     ) -> RefreshLease | None:
-        """The right to refresh until `until`, or None while somebody else's lease lasts (or there is no grant)."""
+        """The right to refresh until `until`; None while another lease is valid, or if there is no grant."""
         ...
 
     def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, at: datetime) -> bool:
-        """Put on record, before the call, that the refresh token goes out; False if the lease is no longer ours."""
+        """Record, before the call, that the refresh token is about to be sent; False if the lease is no longer ours."""
         ...
 
     def record_refreshed(
@@ -155,7 +155,8 @@ class GrantStore(Protocol):
         refresh_expires_at: datetime | None,
         at: datetime,
     ) -> Grant | None:
-        """Store the rotated pair, clear the attempt, end the lease; None (nothing written) if the lease is lost."""
+        """Store the rotated pair, clear the attempt and end the lease; None, with nothing written, if the lease is
+        lost."""
         ...
 
     def release(self, tenant_id: TenantId, lease: RefreshLease, *, attempt_settled: bool) -> None:
@@ -164,21 +165,21 @@ class GrantStore(Protocol):
 
 
 class AuthorizationRequestStore(Protocol):
-    """Pending authorizations. A store with two verbs: issue and consume."""
+    """Pending authorization requests. They are issued and consumed."""
 
     def issue(self, request: AuthorizationRequest) -> None:
-        """Keep it until it is consumed or expires."""
+        """Store the request until it is consumed or expires."""
         ...
 
     def consume(self, state_hash: bytes, *, now: datetime) -> AuthorizationRequest | None:
-        """The request, gone from the store in the same statement; None if unknown, consumed or expired.
+        """The request, deleted in the same statement; None if it is unknown, consumed or expired.
 
-        Of two callers at once exactly one gets it (RFC 9700 §4.2.4).
+        Of two concurrent callers exactly one gets it (RFC 9700 §4.2.4).
         """
         ...
 
     def sweep(self, *, now: datetime) -> int:
-        """Drop the expired ones; how many."""
+        """Delete expired requests; returns how many."""
         ...
 
 
@@ -186,7 +187,7 @@ class SubscriptionStore(Protocol):
     """Webhook subscriptions."""
 
     def save(self, subscription: Subscription) -> None:
-        """Insert it, or replace the one with its id."""
+        """Insert the subscription, or replace the one with its id."""
         ...
 
     def get(self, tenant_id: TenantId, subscription_id: SubscriptionId) -> Subscription | None:
@@ -194,38 +195,38 @@ class SubscriptionStore(Protocol):
         ...
 
     def delete(self, tenant_id: TenantId, subscription_id: SubscriptionId) -> None:
-        """Forget it."""
+        """Delete the subscription."""
         ...
 
     def list_of_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Sequence[Subscription]:
-        """All of a connection's subscriptions, of any status, oldest first."""
+        """All of a connection's subscriptions, whatever their status, oldest first."""
         ...
 
     def list_candidates(
         self, tenant_id: TenantId, provider: ProviderSlug, external_id: str | None
     ) -> Sequence[Subscription]:
-        """Whose secret a delivery may be signed with: the tenant's subscriptions that the external id names, and those
-        still PENDING (their first delivery can come before the provider's answer). ENDED ones are not among them."""
+        """The subscriptions whose secret may have signed a delivery: those that the external id names, and those still
+        PENDING (their first delivery can arrive before the provider's response). ENDED ones are left out."""
         ...
 
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:
-        """Across tenants: active ones whose `expires_at` is earlier. For renewal."""
+        """Across tenants: active subscriptions whose `expires_at` is earlier. For renewal."""
         ...
 
     def count_by_status(self) -> Mapping[tuple[ProviderSlug, SubscriptionStatus], int]:
-        """Across tenants: how many there are, the ended ones left out. For metrics."""
+        """Across tenants: the number of subscriptions, without the ended ones. For metrics."""
         ...
 
     def earliest_expiries(self) -> Mapping[ProviderSlug, datetime]:
-        """Across tenants: when each provider's first active subscription ends. For metrics."""
+        """Across tenants: when the first active subscription of each provider expires. For metrics."""
         ...
 
 
 class DeliveryLog(Protocol):
-    """The inbox; (tenant, provider, delivery_id) is unique."""
+    """The log of received deliveries; (tenant, provider, delivery_id) is unique."""
 
     def record(self, delivery: WebhookDelivery) -> Recorded:
-        """Keep it, or say DUPLICATE and change nothing."""
+        """Store the delivery; DUPLICATE, with nothing changed, if it is stored already."""
         ...
 
     def settle(self, delivery: WebhookDelivery) -> None:
@@ -255,7 +256,7 @@ class DeliveryLog(Protocol):
         ...
 
     def prune(self, *, received_before: datetime, limit: int) -> int:
-        """Across tenants: drop older deliveries, at most so many; how many. FAILED ones stay, for a replay."""
+        """Across tenants: delete older deliveries, at most `limit`; returns how many. FAILED ones stay for a replay."""
         ...
 
 
@@ -263,7 +264,7 @@ class SignalStore(Protocol):
     """Signals; (tenant, provider, dedupe_key) is unique."""
 
     def record_all(self, signals: Sequence[Signal]) -> frozenset[SignalId]:
-        """Keep those whose dedupe key is new to their tenant; which they were."""
+        """Store the signals whose dedupe key is new to their tenant; returns the ids of those."""
         ...
 
     def get(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
@@ -281,8 +282,8 @@ class SignalStore(Protocol):
         ...
 
     def list_arrived(self, tenant_id: TenantId, *, after: SignalId, limit: int) -> Sequence[Signal]:
-        """The tenant's signals whose ids are greater, in the order of their ids, without payloads.
+        """The tenant's signals with greater ids, ordered by id, without payloads.
 
-        That is as they arrived, give or take the time between making an id and committing it.
+        That is the order of arrival, except that a signal becomes visible a moment after its id was made.
         """
         ...

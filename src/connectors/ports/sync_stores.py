@@ -1,4 +1,4 @@
-"""What the sync engine keeps. The same rules hold as in `stores.py`: one tenant at a time, inside a unit of work."""
+"""The stores of the sync engine. The same rules apply as in `stores.py`: one tenant at a time, in a unit of work."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from connectors.domain.model.webhook import Recorded
 
 
 class SnapshotStore(Protocol):
-    """Last known states of provider items, per connection, for packages whose API shows states and not events."""
+    """Last known states of provider items, per connection, for providers whose API shows states and not events."""
 
     def load(
         self, tenant_id: TenantId, connection_id: ConnectionId, keys: Iterable[str]
@@ -28,27 +28,27 @@ class SnapshotStore(Protocol):
     def save(
         self, tenant_id: TenantId, connection_id: ConnectionId, states: Mapping[str, Mapping[str, Any] | None]
     ) -> None:
-        """Replace the states under these keys; None forgets one."""
+        """Replace the states under these keys; None deletes one."""
         ...
 
 
 class SyncStateStore(Protocol):
-    """Where each connection's incremental reading stands."""
+    """How far incremental reading of each connection has come."""
 
     def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> SyncState | None:
-        """What the last finished walk left, or None."""
+        """The state after the last finished sync run, or None."""
         ...
 
     def save(self, tenant_id: TenantId, connection_id: ConnectionId, state: SyncState, target: str = "") -> None:
-        """Replace it."""
+        """Replace the state."""
         ...
 
 
 class JobStore(Protocol):
-    """Sync jobs; at most one that is QUEUED and not begun per connection, type and target."""
+    """Sync jobs; at most one per connection, type and target is QUEUED and not begun."""
 
     def enqueue(self, job: SyncJob) -> SyncJob:
-        """Keep it as QUEUED; where one like it waits that has not begun, that one is returned instead."""
+        """Store the job as QUEUED; if a job like it is waiting and has not begun, return that one instead."""
         ...
 
     def get(self, tenant_id: TenantId, job_id: JobId, *, lock: bool = False) -> SyncJob:
@@ -64,7 +64,7 @@ class JobStore(Protocol):
 
         Raises:
             NotFoundError: there is none with this id.
-            ConflictError: it would be the second of its connection, type and target that is queued and not begun.
+            ConflictError: another job of its connection, type and target is already queued and not begun.
         """
         ...
 
@@ -77,40 +77,40 @@ class JobStore(Protocol):
         ...
 
     def list_untouched(self, *, before: datetime, limit: int) -> Sequence[SyncJob]:
-        """Across tenants: unfinished jobs that have not changed since, and were to go on by then. For rescue."""
+        """Across tenants: unfinished jobs that have not changed since then and were due by then. For rescue."""
         ...
 
     def count_running(self, *, tenant_id: TenantId | None = None, provider: ProviderSlug | None = None) -> int:
-        """Across tenants unless one is named: how many jobs run. Until this unit of work ends, nobody else counts, so
-        that two workers cannot both take the last place."""
+        """The number of running jobs, across tenants unless one is named. Until this unit of work ends, nobody else can
+        count, so that two workers cannot both take the last concurrency slot."""
         ...
 
     def count_unfinished(self) -> Mapping[tuple[ProviderSlug, JobType, JobStatus], int]:
-        """Across tenants: how many jobs wait and run. For metrics."""
+        """Across tenants: the number of queued and running jobs. For metrics."""
         ...
 
     def earliest_waiting(self) -> Mapping[ProviderSlug, datetime]:
-        """Across tenants: since when each provider's oldest job waits that has not begun. For metrics."""
+        """Across tenants: when the oldest job that has not begun was scheduled, for each provider. For metrics."""
         ...
 
     def prune(self, *, finished_before: datetime, limit: int) -> int:
-        """Across tenants: drop jobs that ended earlier, at most so many; how many."""
+        """Across tenants: delete jobs that finished earlier, at most `limit`; returns how many."""
         ...
 
 
 class ScheduleStore(Protocol):
-    """Schedule entries; (tenant, subject, task) is unique."""
+    """Schedule entries; (tenant, subject, kind) is unique."""
 
     def plan(self, entry: ScheduleEntry) -> None:
-        """Make the schedule entry, or move the one that is there."""
+        """Create the schedule entry, or move the existing one."""
         ...
 
     def ensure(self, entry: ScheduleEntry) -> None:
-        """Make the schedule entry unless there is one."""
+        """Create the schedule entry unless there is one."""
         ...
 
     def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
-        """Forget all of the subject's schedule entries."""
+        """Delete all of the subject's schedule entries."""
         ...
 
     def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:
@@ -118,10 +118,10 @@ class ScheduleStore(Protocol):
         ...
 
     def lock_due(self, kind: TaskKind, *, now: datetime, limit: int) -> Sequence[ScheduleEntry]:
-        """Across tenants: schedule entries whose time has come, the earliest first, at most so many.
+        """Across tenants: schedule entries that are due, earliest first, at most `limit`.
 
-        They are ours until this unit of work ends: nobody else gets them meanwhile, nor waits for us. Whoever takes one
-        moves or cancels it.
+        They stay locked until this unit of work ends: nobody else gets them, and nobody waits for them. The caller
+        moves or cancels each of them.
         """
         ...
 
@@ -130,7 +130,7 @@ class CoverageStore(Protocol):
     """The coverage ledger: proven intervals and gaps of each connection."""
 
     def list_intervals(self, tenant_id: TenantId, connection_id: ConnectionId) -> Sequence[Interval]:
-        """All of the connection's proven intervals, the earliest first."""
+        """All of the connection's proven intervals, earliest first."""
         ...
 
     def replace_intervals(
@@ -140,16 +140,16 @@ class CoverageStore(Protocol):
         path: CoveragePath,
         intervals: Mapping[str, Sequence[Interval]],
     ) -> None:
-        """Put these in the place of all that the path had proven of each of these families."""
+        """Replace all that this path had proven for each of these families."""
         ...
 
     def list_gaps(self, tenant_id: TenantId, connection_id: ConnectionId, *, is_open: bool = False) -> Sequence[Gap]:
-        """The connection's gaps, the earliest first; with `is_open`, only those that are not closed."""
+        """The connection's gaps, earliest first; with `is_open`, only those that are not closed."""
         ...
 
     def open_gap(self, gap: Gap) -> Recorded:
-        """Keep it. DUPLICATE, and unchanged, if one of the same family, cause and reference is open, or, where there is
-        a reference, was ever opened."""
+        """Store the gap. DUPLICATE, with nothing changed, if a gap with the same family, cause and reference is open;
+        with a reference, also if one was ever opened."""
         ...
 
     def save_gap(self, gap: Gap) -> None:
@@ -157,44 +157,45 @@ class CoverageStore(Protocol):
         ...
 
     def count_open(self) -> int:
-        """Across tenants: how many gaps are open. For metrics."""
+        """Across tenants: the number of open gaps. For metrics."""
         ...
 
     def prune(self, *, closed_before: datetime) -> int:
-        """Across tenants: drop gaps that were closed earlier; how many."""
+        """Across tenants: delete gaps that were closed earlier; returns how many."""
         ...
 
 
 class LimitStore(Protocol):
-    """How much of the vendors' limits all workers together have used. Keys are the engine's (`flows/metering.py`)."""
+    """How much of the vendors' limits all workers together have used. `flows/provider_access/rate_limits.py` makes the
+    keys."""
 
     def reserve_all(self, reservations: Sequence[Reservation], *, now: datetime, max_wait: timedelta) -> datetime:
-        """When a request that counts against all of these may go out, `now` at the earliest.
+        """When a request that counts against all of these may be sent, `now` at the earliest.
 
-        If that is within the patience, its place in all of them is taken; else in none.
+        If that is within `max_wait`, all of the reservations are made; otherwise none.
         """
         ...
 
     def pause(self, key: str, *, until: datetime) -> None:
-        """Let nothing that counts against the key go out before then. A shorter pause never ends a longer one."""
+        """Hold back everything that counts against the key until then. A shorter pause never ends a longer one."""
         ...
 
     def sweep(self, *, now: datetime) -> int:
-        """Drop what holds nothing back any more; how many."""
+        """Delete limits that hold nothing back any more; returns how many."""
         ...
 
 
 class IdempotencyStore(Protocol):
-    """What was answered to requests with an `Idempotency-Key`; (tenant, key) is unique."""
+    """Answers to requests with an `Idempotency-Key`; (tenant, key) is unique."""
 
     def record(self, answer: IdempotentAnswer) -> IdempotentAnswer:
-        """Keep it, and return it; if the tenant's key is taken, what was kept for it is returned instead."""
+        """Store the answer and return it; if the tenant has used the key already, return the stored answer instead."""
         ...
 
     def find(self, tenant_id: TenantId, key: str) -> IdempotentAnswer | None:
-        """What was answered under the tenant's key, or None. Until this unit of work ends nobody else records it."""
+        """The answer stored under the tenant's key, or None. Until this unit of work ends, nobody else records one."""
         ...
 
     def sweep(self, *, created_before: datetime) -> int:
-        """Across tenants: drop older ones; how many."""
+        """Across tenants: delete older answers; returns how many."""
         ...

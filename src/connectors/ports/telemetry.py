@@ -1,4 +1,4 @@
-"""What operators can measure. Telling it never fails, and never waits."""
+"""What operators can measure. Recording it never fails and never waits."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -12,47 +12,47 @@ from connectors.domain.model.webhook import DeliveryStatus, Recorded
 
 
 class RefreshOutcome(StrEnum):
-    """What became of a refresh."""
+    """How a token refresh ended."""
 
     REFRESHED = "refreshed"
     DEAD = "dead"
-    """The grant has died: its user has to connect again."""
+    """The grant is dead: the user has to connect again."""
     CLIENT_REJECTED = "client_rejected"
     """The provider refused our client id or secret."""
     FAILED = "failed"
-    """This time; it is tried again."""
+    """It failed this time and will be tried again."""
 
 
 class Telemetry(Protocol):
-    """Takes note of what happens."""
+    """Records what happens."""
 
     def delivery_accepted(self, provider: ProviderSlug, status: DeliveryStatus, recorded: Recorded) -> None:
-        """A webhook was kept, or was there already."""
+        """A webhook delivery was stored, or was stored already."""
         ...
 
     def signal_visible(self, provider: ProviderSlug, origin: Origin, age: timedelta) -> None:
-        """A new signal can be read, so long after it happened."""
+        """A new signal is visible, `age` after the event."""
         ...
 
     def page_read(self, provider: ProviderSlug, job_type: JobType, *, items: int, signals: int) -> None:
-        """A page was committed, with so many items, of which so many gave new signals."""
+        """A page was committed: its number of items, and of new signals."""
         ...
 
     def job_ended(self, job: SyncJob) -> None:
-        """A job has come to its end."""
+        """A job has ended."""
         ...
 
     def limited(self, provider: ProviderSlug, limit_scope: LimitScope, wait: timedelta) -> None:
-        """Work has to wait that long for a vendor's limit."""
+        """Work has to wait that long because of a vendor's limit."""
         ...
 
     def refreshed(self, provider: ProviderSlug, outcome: RefreshOutcome) -> None:
-        """A token refresh has ended so."""
+        """A token refresh has ended."""
         ...
 
 
 class NullTelemetry:
-    """Takes no note of anything."""
+    """Records nothing."""
 
     def delivery_accepted(self, provider: ProviderSlug, status: DeliveryStatus, recorded: Recorded) -> None:
         """See `Telemetry`."""

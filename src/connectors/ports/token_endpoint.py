@@ -8,11 +8,11 @@ from connectors.domain.model.oauth import CodeExchange, ProviderApp, TokenEndpoi
 from connectors.domain.model.secret import Secret
 
 TokenReader = Callable[[HttpResponse], TokenSet]
-"""The package's reading of the answer: raises what went wrong, as `OAuth.read_tokens` says."""
+"""The provider package's reader of the response. It raises what `OAuth.read_tokens` documents."""
 
 
 class TokenEndpoint(Protocol):
-    """Trades codes and refresh tokens for token sets."""
+    """Exchanges codes and refresh tokens for token sets."""
 
     def exchange_code(
         self, app: ProviderApp, call: TokenEndpointCall, exchange: CodeExchange, read: TokenReader
@@ -20,7 +20,7 @@ class TokenEndpoint(Protocol):
         """The tokens for an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5).
 
         Raises:
-            ProviderUnavailableError: no connection, timeout, cut off.
+            ProviderUnavailableError: no connection, timeout, or the response was cut off.
             ProviderFailedError: whatever `read` raised.
         """
         ...

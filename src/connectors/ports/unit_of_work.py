@@ -26,7 +26,7 @@ from connectors.ports.sync_stores import (
 
 
 class UnitOfWork(Protocol):
-    """The stores and the queue, seen through one transaction."""
+    """The stores and the queue, sharing one transaction."""
 
     @property
     def tenants(self) -> TenantStore: ...
@@ -61,8 +61,8 @@ class UnitOfWork(Protocol):
 
 
 UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]
-"""Begin a unit of work. Leaving the block commits, an exception rolls back. Never held over HTTP.
+"""Begins a unit of work. Leaving the block commits; an exception rolls back. Never held during an HTTP call.
 
-Raises InfrastructureError, at entering or leaving, when the database cannot be reached or the commit failed; then
-nothing of it was kept, unless the connection broke during the commit itself (callers repeat idempotent work).
+On entering or leaving, it raises InfrastructureError if the database cannot be reached or the commit failed. Nothing
+was stored then, unless the connection broke during the commit itself (callers repeat idempotent work).
 """

@@ -1,4 +1,4 @@
-"""Where secrets are sealed for storage."""
+"""Sealing secrets for storage."""
 
 from typing import Protocol
 
@@ -16,6 +16,6 @@ class Vault(Protocol):
         """The secret.
 
         Raises:
-            VaultError: sealed for another context, under a key we do not have, or damaged.
+            VaultError: it was sealed for another context or under a key we do not have, or it is damaged.
         """
         ...

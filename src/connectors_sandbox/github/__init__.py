@@ -1,4 +1,4 @@
-"""Plays GitHub: OAuth app, REST v3, repository and organization webhooks; see `world.GitHubWorld` for the levers."""
+"""Simulates GitHub: OAuth app, REST v3, repository and organization webhooks; see `world.GitHubWorld`."""
 
 from flask import Blueprint
 
@@ -18,7 +18,7 @@ def create_world(core: SandboxCore) -> GitHubWorld:
 
 
 def create_blueprint(world: GitHubWorld) -> Blueprint:
-    """GitHub's web and API hosts under one roof, as GitHub Enterprise Server has them."""
+    """GitHub's web and API hosts under one URL, as in GitHub Enterprise Server."""
     blueprint = Blueprint("github", __name__)
     add_oauth_routes(blueprint, world)
     api = Api(Blueprint("api", __name__), world)

@@ -1,4 +1,4 @@
-"""GitHub's REST host: what holds for every call — User-Agent, token, rate limit, ETag, headers, errors."""
+"""GitHub's REST host: what applies to every call — User-Agent, token, rate limit, ETag, headers, errors."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ ANONYMOUS_LIMIT: Final = 60
 
 
 class ApiError(Exception):
-    """An answer other than success; `headers` and further body members are optional."""
+    """An error response; `headers` and further body members are optional."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class ApiError(Exception):
 
 
 def not_found() -> ApiError:
-    """Not there, or not allowed to know."""
+    """It does not exist, or the caller may not know that it does."""
     return ApiError(404, "Not Found")
 
 
@@ -48,7 +48,7 @@ def json_object() -> dict[str, Any]:
     """The request's body.
 
     Raises:
-        ApiError: it is no JSON object.
+        ApiError: it is not a JSON object.
     """
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
@@ -58,17 +58,17 @@ def json_object() -> dict[str, Any]:
 
 @attrs.frozen
 class Api:
-    """The API's blueprint and what its views share."""
+    """The API's blueprint and the helpers of its views."""
 
     blueprint: Blueprint
     world: GitHubWorld
 
     def install(self) -> None:
-        """Hook in what happens before and after every call."""
+        """Register what happens before and after every call."""
         self.blueprint.before_request(self._admit)
         self.blueprint.after_request(self._finish)
         self.blueprint.register_error_handler(ApiError, self._show_error)
-        # An unknown path gets GitHub's JSON, not Flask's page.
+        # An unknown path gets GitHub's JSON error, not Flask's page.
         self.blueprint.add_url_rule(
             "/<path:rest>", "unknown", self._refuse, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]
         )
@@ -85,7 +85,7 @@ class Api:
         self.blueprint.add_url_rule(rule, endpoint=name, view_func=locked, methods=list(methods or ("GET",)))
 
     def repository_route(self, rule: str, view: Callable[..., Response], *methods: str) -> None:
-        """Mount a view of a repository below both of its addresses, `/repos/o/r` and `/repositories/id`."""
+        """Mount a repository view under both of its addresses, `/repos/o/r` and `/repositories/id`."""
 
         def by_name(owner: str, name: str, **arguments: Any) -> Response:
             return view(self._visible(self._by_name(owner, name)), **arguments)
@@ -98,20 +98,20 @@ class Api:
         self.route(f"/repositories/<int:repository_id>{rule}", by_id, *methods)
 
     def require_scope(self, *scopes: str) -> None:
-        """Let the call pass when the token has one of these scopes.
+        """Require that the token has one of these scopes.
 
         Raises:
-            ApiError: 404, as GitHub hides what a token may not do.
+            ApiError: 404, as GitHub hides what a token may not access.
         """
         token: Token | None = g.token
         if token is None or not any(covers(token.scopes, scope) for scope in scopes):
             raise not_found()
 
     def user_id(self) -> int:
-        """Who calls.
+        """The user of the token.
 
         Raises:
-            ApiError: 401 for nobody.
+            ApiError: 401 without a valid token.
         """
         token: Token | None = g.token
         if token is None:
@@ -119,12 +119,12 @@ class Api:
         return token.user_id
 
     def caller(self) -> int | None:
-        """Who calls, or None."""
+        """The user of the token, or None."""
         token: Token | None = g.token
         return None if token is None else token.user_id
 
     def permission(self, repo: Repository) -> Permission | None:
-        """What the caller may do in a repository; private ones need the scope `repo` too."""
+        """What the caller may do in a repository; private ones also require the scope `repo`."""
         token: Token | None = g.token
         if repo.is_private and (token is None or not covers(token.scopes, "repo")):
             return None
@@ -154,7 +154,7 @@ class Api:
         return response
 
     def link(self, path: str, **changes: str) -> str:
-        """An address of this API with the present query, changed; a change to an empty string drops the member."""
+        """A URL of this API with the current query, changed; an empty string removes a parameter."""
         query = {name: value for name, value in {**request.args.to_dict(), **changes}.items() if value}
         return f"{self.world.renderer.api}{path}?{urlencode(query)}"
 
@@ -193,7 +193,7 @@ class Api:
                 if g.token is None:
                     raise ApiError(401, "Bad credentials")
             if scheme.lower() == "basic":
-                return  # an app speaking for itself, at the token endpoints; it has its own, ample limit
+                return  # an app with its own credentials, at the token endpoints; it has a separate, ample limit
             g.window = self.world.rate_window(self.caller() or 0)
             if g.token is None:
                 g.window.limit = ANONYMOUS_LIMIT
@@ -253,7 +253,7 @@ def rate_headers(window: RateWindow) -> dict[str, str]:
 
 
 def read_paging() -> tuple[int, int]:
-    """`page` from 1, and `per_page` up to 100; nonsense counts as absent."""
+    """`page` from 1, and `per_page` up to 100; invalid values count as absent."""
     return max(1, _number("page", 1)), max(1, min(MAX_PER_PAGE, _number("per_page", DEFAULT_PER_PAGE)))
 
 

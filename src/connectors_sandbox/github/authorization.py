@@ -18,14 +18,14 @@ ACCESS_LIFETIME: Final = timedelta(hours=8)
 REFRESH_LIFETIME: Final = timedelta(seconds=15_897_600)
 """About six months; GitHub's pages disagree on the exact number."""
 MAX_LIVE_TOKENS: Final = 10
-"""Per user, app and set of scopes; the eleventh kills the oldest."""
+"""Tokens per user, app and set of scopes; the eleventh revokes the oldest."""
 CHALLENGE_LENGTH: Final = 43
 """base64url of a SHA-256, unpadded."""
 LOOPBACK_LITERALS: Final = frozenset({"127.0.0.1", "::1"})
 
 
 class TokenCallError(Exception):
-    """A failure of the token endpoint, told with HTTP 200; `code` is GitHub's."""
+    """An error of the token endpoint, sent with HTTP 200; `code` is GitHub's."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(description)
@@ -41,7 +41,7 @@ class OAuthApp:
     name: str
     callback_url: str
     is_expiring: bool = False
-    """Whether its tokens always expire; else only for a sign-in that asks for `offline_access`."""
+    """Whether its tokens always expire; otherwise only if `offline_access` was requested."""
     is_suspended: bool = False
 
 
@@ -61,7 +61,7 @@ class Code:
 
 @attrs.define(eq=False)
 class Token:
-    """A live pair."""
+    """A live pair of tokens."""
 
     access: str = attrs.field(repr=False)
     refresh: str | None = attrs.field(repr=False)
@@ -82,9 +82,9 @@ class Authorization:
         self.codes: dict[str, Code] = {}
         self.tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, Token] = {}
-        self.spent_refresh_tokens: set[str] = set()
+        self.used_refresh_tokens: set[str] = set()
         self.reused_refresh_tokens: list[str] = []
-        """Refresh tokens that came a second time, in order: a client that does not refresh single-flight."""
+        """Refresh tokens that were used again, in order: a client that does not refresh single-flight."""
 
     def grant_code(
         self,
@@ -94,7 +94,7 @@ class Authorization:
         redirect_uri: str | None,
         challenge: str | None,
     ) -> str:
-        """A fresh code for what the user allowed."""
+        """A new code for what the user allowed."""
         granted = tuple(scopes)
         code = self._core.random_string(20, "0123456789abcdef")
         self.codes[code] = Code(
@@ -110,10 +110,10 @@ class Authorization:
         return code
 
     def exchange(self, app: OAuthApp, code: str | None, redirect_uri: str | None, verifier: str | None) -> Token:
-        """The token for a code, which is spent by any attempt of its own app.
+        """The token for a code. Any attempt by the code's own app uses the code up.
 
         Raises:
-            TokenCallError: the code is unknown, used, expired, another app's, or its checks fail.
+            TokenCallError: the code is unknown, used, expired, another app's, or fails a check.
         """
         found = self.codes.get(code or "")
         if found is None or found.client_id != app.client_id:
@@ -128,7 +128,7 @@ class Authorization:
         return self.issue(app, found.user_id, found.scopes, is_expiring=found.is_expiring)
 
     def issue(self, app: OAuthApp, user_id: int, scopes: tuple[str, ...], *, is_expiring: bool) -> Token:
-        """A fresh token; the oldest beyond the limit dies."""
+        """A new token; the oldest beyond the limit is revoked."""
         now = self._core.clock.now()
         token = Token(
             access="gho_" + self._core.random_string(36),
@@ -146,57 +146,57 @@ class Authorization:
             if (other.client_id, other.user_id, other.scopes) == (app.client_id, user_id, scopes)
         ]
         for oldest in siblings[: max(0, len(siblings) + 1 - MAX_LIVE_TOKENS)]:
-            self.kill(oldest)
+            self.revoke(oldest)
         self.tokens[token.access] = token
         if token.refresh is not None:
             self.refresh_tokens[token.refresh] = token
         return token
 
     def refresh(self, app: OAuthApp, refresh_token: str | None) -> Token:
-        """The pair that follows; the old access and refresh tokens die at once.
+        """The next pair; the old access and refresh tokens stop working immediately.
 
         Raises:
             TokenCallError: the refresh token is unknown, used, expired or another app's.
         """
         old = self.refresh_tokens.get(refresh_token or "")
-        if refresh_token in self.spent_refresh_tokens and refresh_token is not None:
+        if refresh_token in self.used_refresh_tokens and refresh_token is not None:
             self.reused_refresh_tokens.append(refresh_token)
         is_stale = old is None or (
             old.refresh_expires_at is not None and old.refresh_expires_at <= self._core.clock.now()
         )
         if old is None or is_stale or old.client_id != app.client_id:
             raise TokenCallError("bad_refresh_token", "The refresh token passed is incorrect or expired.")
-        self.kill(old)
+        self.revoke(old)
         if refresh_token is not None:
-            self.spent_refresh_tokens.add(refresh_token)
+            self.used_refresh_tokens.add(refresh_token)
         return self.issue(app, old.user_id, old.scopes, is_expiring=True)
 
     def find_live(self, access: str) -> Token | None:
-        """The token of an API call, or None when it is unknown, revoked or expired."""
+        """The token of an API call, or None if it is unknown, revoked or expired."""
         token = self.tokens.get(access)
         if token is None or (token.expires_at is not None and token.expires_at <= self._core.clock.now()):
             return None
         return token
 
     def find_granted_scopes(self, client_id: str, user_id: int) -> tuple[str, ...] | None:
-        """What the user granted this app before and still grants, or None."""
+        """The scopes that the user granted this app before and still grants, or None."""
         found = [
             token.scopes for token in self.tokens.values() if (token.client_id, token.user_id) == (client_id, user_id)
         ]
         return normalize(scope for scopes in found for scope in scopes) if found else None
 
-    def kill(self, token: Token) -> None:
+    def revoke(self, token: Token) -> None:
         """Both halves of a pair stop working."""
         self.tokens.pop(token.access, None)
         self.refresh_tokens.pop(token.refresh or "", None)
 
-    def kill_all(self, user_id: int, client_id: str | None = None) -> int:
-        """Every token of a user, for one app or all; how many there were."""
+    def revoke_all(self, user_id: int, client_id: str | None = None) -> int:
+        """Revoke every token of a user, for one app or all; returns how many there were."""
         doomed = [
             token for token in self.tokens.values() if token.user_id == user_id and client_id in (None, token.client_id)
         ]
         for token in doomed:
-            self.kill(token)
+            self.revoke(token)
         return len(doomed)
 
 
@@ -205,7 +205,7 @@ def _bad_code() -> TokenCallError:
 
 
 def is_verifier_of(verifier: str | None, challenge: str) -> bool:
-    """Whether this verifier gives that S256 challenge (RFC 7636 §4.6)."""
+    """Whether this verifier matches the S256 challenge (RFC 7636 §4.6)."""
     digest = hashlib.sha256((verifier or "").encode()).digest()
     computed = base64.urlsafe_b64encode(digest).rstrip(b"=")
     return verifier is not None and hmac.compare_digest(computed, challenge.encode())
@@ -214,7 +214,7 @@ def is_verifier_of(verifier: str | None, challenge: str) -> bool:
 def is_allowed_redirect(redirect_uri: str, callback_url: str) -> bool:
     """Whether a redirect URI is the registered callback or below it.
 
-    The host may be a sub-domain; a loopback literal may use any port.
+    The host may be a subdomain; a loopback address may use any port.
     """
     try:
         asked, registered = urlsplit(redirect_uri), urlsplit(callback_url)

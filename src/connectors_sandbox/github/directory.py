@@ -1,4 +1,4 @@
-"""Accounts, repositories and who may see them."""
+"""Accounts, repositories, and who may see them."""
 
 import threading
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from connectors_sandbox.github.render import Json, Renderer
 from connectors_sandbox.github.webhooks import Hook, HookRegistry
 
 FIRST_ID: Final = 1_000_001
-"""Ids look like GitHub's: unrelated to how many things there are."""
+"""The first ids, chosen like GitHub's: unrelated to the number of things."""
 
 DEFAULT_CLIENT_ID: Final = "Ov23sandboxgithub"
 DEFAULT_CLIENT_SECRET: Final = "sandbox-github-secret"  # noqa: S105  guards nothing real
@@ -26,7 +26,7 @@ HOURLY_LIMIT: Final = 5_000
 
 @attrs.define(eq=False)
 class RateWindow:
-    """A user's hour."""
+    """A user's rate limit in the current hour."""
 
     limit: int
     used: int
@@ -34,7 +34,7 @@ class RateWindow:
 
 
 class Directory:
-    """Who exists, what belongs to whom, and the hooks on it. `lock` guards all of the world's state."""
+    """The accounts, their repositories and hooks. `lock` guards the whole state of the world."""
 
     def __init__(self, core: SandboxCore) -> None:
         self.core = core
@@ -43,29 +43,29 @@ class Directory:
         self.accounts: dict[int, Account] = {}
         self.repositories: dict[int, Repository] = {}
         self.renamed: dict[str, int] = {}
-        """Old full names in small letters, and the repository that a 301 leads to."""
+        """Old full names in lower case, and the repository that a 301 leads to."""
         self.rate_windows: dict[int, RateWindow] = {}
         self.hourly_limit = HOURLY_LIMIT
         self.auth = Authorization(core)
         self.hooks = HookRegistry(core, self.next_id)
 
     def next_id(self) -> int:
-        """A number that nothing else has."""
+        """A number that is not in use."""
         with self.lock:
             self._last_id += 7
             return self._last_id
 
     def now(self) -> datetime:
-        """The present in GitHub's resolution, whole seconds."""
+        """The current instant in GitHub's resolution, whole seconds."""
         return self.core.clock.now().replace(microsecond=0)
 
     def new_sha(self) -> str:
-        """A commit id."""
+        """A new commit id."""
         return self.core.random_string(40, "0123456789abcdef")
 
     @property
     def renderer(self) -> Renderer:
-        """Renders with the address that the sandbox is served at now."""
+        """A renderer with the sandbox's current address."""
         return Renderer(self.core.base_url("github"), self.accounts.__getitem__)
 
     @property
@@ -114,7 +114,7 @@ class Directory:
             return organization
 
     def add_repository(self, full_name: str, *, private: bool = False, description: str | None = None) -> Repository:
-        """A new repository of an account that exists; `full_name` is `owner/name`."""
+        """A new repository of an existing account; `full_name` is `owner/name`."""
         with self.lock:
             owner, _, name = full_name.partition("/")
             now = self.now()
@@ -124,10 +124,10 @@ class Directory:
             return repo
 
     def account(self, login: str) -> Account:
-        """The account of a login.
+        """The account with this login.
 
         Raises:
-            LookupError: nobody has it.
+            LookupError: there is none.
         """
         found = self.find_account(login)
         if found is None:
@@ -136,12 +136,12 @@ class Directory:
         return found
 
     def find_account(self, login: str) -> Account | None:
-        """The account of a login, whatever its case, or None."""
+        """The account with this login in any case, or None."""
         wanted = login.lower()
         return next((one for one in self.accounts.values() if one.login.lower() == wanted), None)
 
     def repository(self, full_name: str) -> Repository:
-        """The repository of that name.
+        """The repository with this name.
 
         Raises:
             LookupError: there is none.
@@ -153,12 +153,12 @@ class Directory:
         return found
 
     def find_repository(self, full_name: str) -> Repository | None:
-        """The repository of that name, whatever its case, or None."""
+        """The repository with this name in any case, or None."""
         wanted = full_name.lower()
         return next((repo for repo in self.repositories.values() if repo.full_name.lower() == wanted), None)
 
     def rename_repository(self, full_name: str, new_name: str) -> Repository:
-        """Rename; the old address answers 301 from now on."""
+        """Rename the repository; the old address answers 301 from now on."""
         with self.lock:
             repo = self.repository(full_name)
             self.renamed[repo.full_name.lower()] = repo.id
@@ -168,7 +168,7 @@ class Directory:
             return repo
 
     def delete_repository(self, full_name: str) -> None:
-        """Delete a repository with its hooks."""
+        """Delete a repository and its hooks."""
         with self.lock:
             repo = self.repository(full_name)
             del self.repositories[repo.id]
@@ -178,7 +178,7 @@ class Directory:
     def add_collaborator(
         self, full_name: str, login: str, permission: str = "write", *, by: str | None = None
     ) -> list[Outgoing]:
-        """Give a user access, which sends `member` `added`."""
+        """Give a user access; sends `member` `added`."""
         with self.lock:
             repo, user = self.repository(full_name), self.account(login)
             repo.collaborators[user.id] = Permission(permission)
@@ -192,14 +192,14 @@ class Directory:
             )
 
     def remove_collaborator(self, full_name: str, login: str, *, by: str | None = None) -> list[Outgoing]:
-        """Take a user's access away, which sends `member` `removed`; private repositories answer 404 from now on."""
+        """Remove a user's access; sends `member` `removed`. Private repositories answer 404 from now on."""
         with self.lock:
             repo, user = self.repository(full_name), self.account(login)
             repo.collaborators.pop(user.id, None)
             return self.emit("member", "removed", repo, by or repo.owner.login, member=lambda: self.renderer.user(user))
 
     def add_member(self, organization: str, login: str, *, role: str = "member") -> list[Outgoing]:
-        """Let a user into an organization, which sends `organization` `member_added`."""
+        """Add a user to an organization; sends `organization` `member_added`."""
         with self.lock:
             org, user = self.account(organization), self.account(login)
             org.members.add(user.id)
@@ -223,7 +223,7 @@ class Directory:
             return self.hooks.emit("organization", self.hooks.of("organization", org.id), payload)
 
     def permission_of(self, user_id: int | None, repo: Repository) -> Permission | None:
-        """What a user may do in a repository, None for nothing at all; the public reads public ones."""
+        """What a user may do in a repository; None for nothing at all. Everybody may read public ones."""
         if user_id is not None:
             if user_id == repo.owner.id or user_id in repo.owner.owners:
                 return Permission.ADMIN
@@ -234,7 +234,7 @@ class Directory:
         return None if repo.is_private else Permission.READ
 
     def repositories_of(self, user_id: int) -> list[Repository]:
-        """What `GET /user/repos` lists: owned, shared, or through an organization."""
+        """The repositories of `GET /user/repos`: owned, shared, or through an organization."""
         return [
             repo
             for repo in self.repositories.values()
@@ -242,7 +242,7 @@ class Directory:
         ]
 
     def rate_window(self, user_id: int) -> RateWindow:
-        """A user's present hour, begun afresh when the last one is over."""
+        """A user's current rate limit hour; a new one starts when the last is over."""
         now = self.core.clock.now()
         window = self.rate_windows.get(user_id)
         if window is None or window.resets_at <= now:
@@ -251,7 +251,7 @@ class Directory:
         return window
 
     def set_remaining(self, login: str, remaining: int) -> RateWindow:
-        """Leave a user that many requests in the present hour."""
+        """Leave a user that many requests in the current hour."""
         with self.lock:
             window = self.rate_window(self.account(login).id)
             window.used = max(0, window.limit - remaining)
@@ -260,7 +260,7 @@ class Directory:
     def emit(self, event: str, action: str | None, repo: Repository, by: str, **parts: Any) -> list[Outgoing]:
         """Send a repository's event to its hooks and its organization's.
 
-        A part is a JSON value, or a function that gives one and is called only when a hook takes the event.
+        A part is a JSON value, or a function that returns one and is called only if a hook wants the event.
         """
         render, sender = self.renderer, self.account(by)
 

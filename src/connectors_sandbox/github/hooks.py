@@ -1,4 +1,4 @@
-"""Hooks over REST: create, read, change, delete, ping, deliveries, attempts. And the OAuth app's own token calls."""
+"""Hooks over REST: create, read, change, delete, ping, deliveries, attempts. Also the OAuth app's own token calls."""
 
 import hmac
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ MASKED_SECRET = "********"  # noqa: S105  what GitHub shows instead
 
 @attrs.frozen
 class HookOwner:
-    """The repository or organization that hooks hang on, for one call."""
+    """The repository or organization that owns the hooks, for one call."""
 
     repo: Repository | None
     organization: Account | None
     path: str
-    """Of its hooks, below the API base."""
+    """The path of its hooks, below the API base."""
 
     @property
     def id(self) -> int:
@@ -114,7 +114,7 @@ class HookViews:
         log = self._find(owner, hook_id).log
         _, size = read_paging()
         cursor = request.args.get("cursor", "")
-        start = next((place for place, line in enumerate(log) if str(line.id) == cursor), 0)
+        start = next((position for position, line in enumerate(log) if str(line.id) == cursor), 0)
         rows = log[start : start + size]
         response = jsonify([_render_line(line) for line in rows])
         if start + size < len(log):
@@ -137,7 +137,7 @@ class HookViews:
         return jsonify({**_render_line(line), **exchanged})
 
     def redeliver(self, owner: HookOwner, hook_id: int, delivery_id: int) -> Response:
-        """`POST …/attempts`: once more under the same GUID."""
+        """`POST …/attempts`: send again, with the same GUID."""
         line = self._find_line(owner, hook_id, delivery_id)
         self.api.world.hooks.redeliver(line)
         response = jsonify({})
@@ -167,14 +167,14 @@ class HookViews:
         )
 
     def delete_token(self, client_id: str) -> Response:
-        """`DELETE /applications/{client_id}/token`: one pair dies."""
-        self.api.world.auth.kill(self._token_of(self._app(client_id)))
+        """`DELETE /applications/{client_id}/token`: revokes one pair."""
+        self.api.world.auth.revoke(self._token_of(self._app(client_id)))
         return Response(status=204)
 
     def delete_grant(self, client_id: str) -> Response:
-        """`DELETE /applications/{client_id}/grant`: everything of that user for this app dies."""
+        """`DELETE /applications/{client_id}/grant`: revokes everything that the user gave this app."""
         token = self._token_of(self._app(client_id))
-        self.api.world.auth.kill_all(token.user_id, client_id)
+        self.api.world.auth.revoke_all(token.user_id, client_id)
         return Response(status=204)
 
     def _both(self, rule: str, view: Callable[..., Response], *methods: str) -> None:
@@ -198,7 +198,7 @@ class HookViews:
         self.api.route(f"/orgs/<login>/hooks{rule}", of_organization, *methods)
 
     def _visible(self, owner: HookOwner) -> list[Hook]:
-        """A repository's hooks; of an organization's only those that this app made."""
+        """A repository's hooks; for an organization only those that this app created."""
         if owner.repo is not None:
             return self.api.world.hooks.of("repository", owner.id)
         mine = g.token.client_id

@@ -18,7 +18,7 @@ from connectors_sandbox.github.scopes import DESCRIPTIONS, KNOWN, OFFLINE_ACCESS
 from connectors_sandbox.github.world import GitHubWorld
 
 ERROR_URI: Final = "https://docs.github.com/apps/oauth-apps/troubleshooting/#{code}"
-"""Where an error sends its reader; shape only."""
+"""The documentation URL in an error; only its form matters."""
 
 
 def add_oauth_routes(blueprint: Blueprint, world: GitHubWorld) -> None:
@@ -46,21 +46,21 @@ def _authorize(world: GitHubWorld) -> BaseResponse:
         return make_response("No OAuth app has this client_id.", 404)
     redirect_uri = request.args.get("redirect_uri")
     if app.is_suspended:
-        return _send_back(app.callback_url, _problem("application_suspended", "This application has been suspended."))
+        return _send_back(app.callback_url, _error("application_suspended", "This application has been suspended."))
     if redirect_uri is not None and not is_allowed_redirect(redirect_uri, app.callback_url):
         return _send_back(
             app.callback_url,
-            _problem("redirect_uri_mismatch", "The redirect_uri is not below the registered callback."),
+            _error("redirect_uri_mismatch", "The redirect_uri is not below the registered callback."),
         )
     challenge = request.args.get("code_challenge")
     if challenge is not None and not _is_good_challenge(challenge, request.args.get("code_challenge_method")):
-        return _send_back(app.callback_url, _problem("invalid_request", "PKCE takes S256 with 43 characters only."))
+        return _send_back(app.callback_url, _error("invalid_request", "PKCE takes S256 with 43 characters only."))
     asked = tuple(dict.fromkeys(request.args.get("scope", "").replace(",", " ").split()))
     decision = _decide(world, app, asked, redirect_uri)
     if isinstance(decision, BaseResponse):
         return decision
     if not decision.is_allowed:
-        return _send_back(app.callback_url, _problem("access_denied", "The user has denied your application access."))
+        return _send_back(app.callback_url, _error("access_denied", "The user has denied your application access."))
     code = world.auth.grant_code(app, int(decision.account_id), decision.scopes, redirect_uri, challenge)
     return _send_back(redirect_uri or app.callback_url, {"code": code})
 
@@ -82,7 +82,7 @@ def _decide(
         redirect_host=urlsplit(redirect_uri or app.callback_url).netloc,
     )
     if not asked and people and request.method == "GET":
-        # Without a scope GitHub repeats an earlier grant silently, for whoever is signed in.
+        # Without a scope GitHub silently repeats an earlier grant, for whoever is signed in.
         wanted = request.args.get("sandbox_user") or request.args.get("login")
         user = next((one for one in people if wanted in (one.id, one.label)), people[0])
         earlier = world.auth.find_granted_scopes(app.client_id, int(user.id))
@@ -90,7 +90,7 @@ def _decide(
             return consent.Decision(is_allowed=True, account_id=user.id, scopes=earlier)
     decision = consent.decide(world.core, screen)
     if isinstance(decision, consent.Decision) and decision.is_allowed and not decision.account_id:
-        return make_response("Nobody lives in this sandbox yet: add a user first.", 409)
+        return make_response("There are no users in this sandbox yet: add one first.", 409)
     return decision
 
 
@@ -98,12 +98,12 @@ def _is_good_challenge(challenge: str, method: str | None) -> bool:
     return method == "S256" and len(challenge) == CHALLENGE_LENGTH
 
 
-def _problem(code: str, description: str) -> dict[str, str]:
+def _error(code: str, description: str) -> dict[str, str]:
     return {"error": code, "error_description": description, "error_uri": ERROR_URI.format(code=code)}
 
 
 def _send_back(target: str, members: dict[str, str]) -> BaseResponse:
-    """Redirect to the app, its own query kept and `state` echoed."""
+    """Redirect to the app; its own query stays and `state` is echoed."""
     state = request.args.get("state")
     parts = urlsplit(target)
     query = [*parse_qsl(parts.query, keep_blank_values=True), *members.items()]
@@ -141,7 +141,7 @@ def _token_members(token: Token) -> dict[str, Any]:
 
 
 def _show(members: dict[str, Any]) -> Response:
-    """JSON for who asks for it, else a form; 200 also for a failure."""
+    """JSON if the client accepts it, otherwise a form; 200 also for an error."""
     if "json" in request.headers.get("Accept", ""):
         return jsonify(members)
     return Response(urlencode(members), 200, mimetype="application/x-www-form-urlencoded")

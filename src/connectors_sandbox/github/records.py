@@ -1,4 +1,4 @@
-"""What lives in the sandbox's GitHub: plain mutable records, identified as GitHub identifies them."""
+"""The records of the sandbox's GitHub: plain, mutable, identified as GitHub identifies them."""
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Permission(Enum):
-    """What a collaborator may do."""
+    """The permission of a collaborator."""
 
     READ = "read"
     WRITE = "write"
@@ -37,13 +37,13 @@ class Account:
     name: str | None = None
     email: str | None = None
     owners: set[int] = attrs.field(factory=set)
-    """Of an organization: user ids."""
+    """User ids, of an organization."""
     members: set[int] = attrs.field(factory=set)
-    """Of an organization: user ids, owners included."""
+    """User ids including owners, of an organization."""
 
 
 class Ordering:
-    """Ids by creation and by last change, cut in logarithmic time however many there are."""
+    """Ids ordered by creation and by last change, sliced in logarithmic time however many there are."""
 
     __slots__ = ("created", "updated")
 
@@ -52,29 +52,29 @@ class Ordering:
         self.updated: list[tuple[datetime, int]] = []
 
     def __len__(self) -> int:
-        """How many ids there are."""
+        """The number of ids."""
         return len(self.created)
 
     def add(self, key: int, updated_at: datetime) -> None:
-        """Take in an id."""
+        """Add an id."""
         insort(self.created, key)
         insort(self.updated, (updated_at, key))
 
     def discard(self, key: int, updated_at: datetime) -> None:
-        """Drop an id whose last change was at `updated_at`; a stranger is ignored."""
-        place = bisect_left(self.created, key)
-        if self.created[place : place + 1] == [key]:
-            del self.created[place]
-        place = bisect_left(self.updated, (updated_at, key))
-        if self.updated[place : place + 1] == [(updated_at, key)]:
-            del self.updated[place]
+        """Remove an id whose last change was at `updated_at`; an unknown id is ignored."""
+        index = bisect_left(self.created, key)
+        if self.created[index : index + 1] == [key]:
+            del self.created[index]
+        index = bisect_left(self.updated, (updated_at, key))
+        if self.updated[index : index + 1] == [(updated_at, key)]:
+            del self.updated[index]
 
     def page(
         self, *, by_updated: bool, is_ascending: bool, since: datetime | None, start: int, stop: int
     ) -> tuple[list[int], int]:
-        """The ids at places start to stop of the wanted order, and how many there are in all.
+        """The ids at positions start to stop of the requested order, and their total number.
 
-        `since` keeps what changed at that instant or later.
+        `since` keeps those that changed at that instant or later.
         """
         first = bisect_left(self.updated, (since, -1)) if since is not None else 0
         if by_updated:
@@ -86,7 +86,7 @@ class Ordering:
 
 
 def _cut(rows: Sequence[T], first: int, total: int, start: int, stop: int, *, is_ascending: bool) -> list[T]:
-    """Places start to stop of `rows` from `first` on, counted from either end."""
+    """Positions start to stop of `rows` from `first` on, counted from either end."""
     start, stop = min(start, total), min(stop, total)
     if is_ascending:
         return list(rows[first + start : first + stop])
@@ -112,13 +112,13 @@ class Issue:
 
     @property
     def state(self) -> Literal["open", "closed"]:
-        """As the API says it."""
+        """As in the API."""
         return "open" if self.closed_at is None else "closed"
 
 
 @attrs.define(eq=False)
 class Pull:
-    """What a pull request has beside its issue; its `id` differs from the issue's."""
+    """The fields that a pull request has in addition to its issue; its `id` differs from the issue's."""
 
     id: int
     head_ref: str
@@ -140,7 +140,7 @@ class Review:
     id: int
     user_id: int
     state: str
-    """In capitals, as REST has it; webhooks use small letters."""
+    """In upper case, as in REST; webhooks use lower case."""
     body: str | None
     submitted_at: datetime | None
     """None while pending."""
@@ -149,7 +149,7 @@ class Review:
 
 @attrs.define(eq=False)
 class Comment:
-    """A comment on an issue or pull request, or on a line of a diff when `path` is set."""
+    """A comment on an issue or pull request; with `path`, on a line of a diff."""
 
     id: int
     number: int
@@ -205,7 +205,7 @@ class IssueEvent:
 
 @attrs.define(eq=False)
 class Repository:
-    """A repository and all that is in it."""
+    """A repository and its contents."""
 
     id: int
     owner: Account
@@ -240,15 +240,16 @@ class Repository:
         """As in `octo/hello`."""
         return f"{self.owner.login}/{self.name}"
 
-    def shelve(self, issue: Issue) -> None:
-        """Take an issue or pull request in, or put it where its new state belongs; call `unshelve` first."""
+    def add_to_orders(self, issue: Issue) -> None:
+        """Add an issue or pull request to the orders, or move it to where its new state belongs; call
+        `remove_from_orders` first."""
         self.issues[issue.number] = issue
         for orders in self._orders_of(issue):
             orders["all"].add(issue.number, issue.updated_at)
             orders[issue.state].add(issue.number, issue.updated_at)
 
-    def unshelve(self, issue: Issue) -> None:
-        """Take an issue out of the orders before it changes."""
+    def remove_from_orders(self, issue: Issue) -> None:
+        """Remove an issue from the orders before it changes."""
         for orders in self._orders_of(issue):
             orders["all"].discard(issue.number, issue.updated_at)
             orders[issue.state].discard(issue.number, issue.updated_at)

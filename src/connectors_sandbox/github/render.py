@@ -1,4 +1,4 @@
-"""Records as GitHub's JSON. One shape serves REST and webhooks; where they differ, a method says so."""
+"""Records as GitHub's JSON. REST and webhooks share one form; where they differ, a method says so."""
 
 import base64
 from collections.abc import Callable, Iterable
@@ -87,19 +87,19 @@ def node_id(kind: str, key: int) -> str:
 
 @attrs.frozen
 class Renderer:
-    """Renders with this sandbox's own addresses."""
+    """Renders with this sandbox's own URLs."""
 
     web: str
-    """Where people look, as in `http://127.0.0.1:9100/github`."""
+    """The base URL of pages for people, as in `http://127.0.0.1:9100/github`."""
     find_account: Callable[[int], Account]
 
     @property
     def api(self) -> str:
-        """Where programs look."""
+        """The base URL of the API."""
         return f"{self.web}/api/v3"
 
     def user(self, account: Account) -> Json:
-        """The short form that stands inside everything else."""
+        """The short form, which is used inside everything else."""
         url = f"{self.api}/users/{account.login}"
         return {
             "login": account.login,
@@ -160,7 +160,7 @@ class Renderer:
         }
 
     def repository(self, repo: Repository, permissions: dict[str, bool] | None = None) -> Json:
-        """A repository as REST has it; `permissions` are those of whoever asks."""
+        """A repository as in REST; `permissions` are the caller's."""
         url, page = f"{self.api}/repos/{repo.full_name}", f"{self.web}/{repo.full_name}"
         open_count = len(repo.issue_orders["open"])
         rendered: Json = {
@@ -353,7 +353,7 @@ class Renderer:
         }
 
     def review(self, repo: Repository, issue: Issue, review: Review) -> Json:
-        """A review as REST has it: its state in capitals."""
+        """A review as in REST: its state in upper case."""
         url = f"{self.api}/repos/{repo.full_name}/pulls/{issue.number}"
         page = f"{self.web}/{repo.full_name}/pull/{issue.number}#pullrequestreview-{review.id}"
         rendered: Json = {
@@ -373,7 +373,7 @@ class Renderer:
         return rendered
 
     def hooked_review(self, repo: Repository, issue: Issue, review: Review) -> Json:
-        """A review as webhooks have it: its state in small letters, an empty body null."""
+        """A review as in webhooks: its state in lower case, an empty body null."""
         return {**self.review(repo, issue, review), "state": review.state.lower(), "body": review.body or None}
 
     def comment(self, repo: Repository, comment: Comment, *, is_pull: bool) -> Json:
@@ -473,7 +473,7 @@ class Renderer:
         }
 
     def issue_event(self, repo: Repository, event: IssueEvent) -> Json:
-        """A change of an issue's state, with the issue as it is now."""
+        """A change of an issue's state, with the issue's current state."""
         url = f"{self.api}/repos/{repo.full_name}"
         rendered: Json = {
             "id": event.id,

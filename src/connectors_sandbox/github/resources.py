@@ -60,7 +60,7 @@ class Resources:
         return jsonify(self.api.world.renderer.profile(account))
 
     def list_repositories(self) -> Response:
-        """`GET /user/repos`, by full name unless told otherwise."""
+        """`GET /user/repos`, by full name unless requested otherwise."""
         world = self.api.world
         repos = [repo for repo in world.repositories_of(self.api.user_id()) if self.api.permission(repo) is not None]
         sort = request.args.get("sort", "full_name")
@@ -94,7 +94,7 @@ class Resources:
         return jsonify(self.api.world.renderer.full_repository(repo, self.api.permissions(repo)))
 
     def list_issues(self, repo: Repository) -> Response:
-        """`GET …/issues`, pull requests among them."""
+        """`GET …/issues`, including pull requests."""
         if not repo.has_issues:
             raise ApiError(410, "Issues are disabled for this repo")
         numbers, total = self._page(repo.issue_orders[_state()], by_updated=request.args.get("sort") == "updated")
@@ -145,7 +145,7 @@ class Resources:
         return self.api.show_page(rows, len(repo.events), f"/repositories/{repo.id}/issues/events")
 
     def list_pulls(self, repo: Repository) -> Response:
-        """`GET …/pulls`; there is no `since` here."""
+        """`GET …/pulls`; it has no `since`."""
         is_updated = request.args.get("sort") == "updated"
         numbers, total = self._page(repo.pull_orders[_state()], by_updated=is_updated, has_since=False)
         found = [_pull(repo, number) for number in numbers]
@@ -157,7 +157,7 @@ class Resources:
         return jsonify(self.api.world.renderer.full_pull(repo, *_pull(repo, number)))
 
     def list_reviews(self, repo: Repository, number: int) -> Response:
-        """`GET …/pulls/{n}/reviews`, oldest first; pending ones for their author only."""
+        """`GET …/pulls/{n}/reviews`, oldest first; pending ones only for their author."""
         issue, pull = _pull(repo, number)
         caller = self.api.caller()
         seen = [one for one in pull.reviews if one.submitted_at is not None or one.user_id == caller]
@@ -166,7 +166,7 @@ class Resources:
         return self.api.show_page(rows, len(seen), f"/repositories/{repo.id}/pulls/{number}/reviews")
 
     def list_releases(self, repo: Repository) -> Response:
-        """`GET …/releases`, newest first; drafts for those who may push."""
+        """`GET …/releases`, newest first; drafts only for those who may push."""
         can_push = self.api.permission(repo) in (Permission.WRITE, Permission.ADMIN)
         seen = [one for one in repo.releases if can_push or not one.is_draft]
         page, size = read_paging()
@@ -174,7 +174,7 @@ class Resources:
         return self.api.show_page(rows, len(seen), f"/repositories/{repo.id}/releases")
 
     def list_activity(self, repo: Repository) -> Response:
-        """`GET …/activity`, by cursors instead of page numbers."""
+        """`GET …/activity`, with cursors instead of page numbers."""
         seen = list(repo.activity)
         wanted = request.args
         if wanted.get("time_period") in PERIODS:
@@ -186,13 +186,13 @@ class Resources:
             seen = [one for one in seen if one.activity_type == wanted["activity_type"]]
         if wanted.get("direction", "desc") != "asc":
             seen.reverse()
-        places = {_cursor(one.id): place for place, one in enumerate(seen)}
+        positions = {_cursor(one.id): position for position, one in enumerate(seen)}
         _, size = read_paging()
         start = 0
         if "after" in wanted:
-            start = places.get(wanted["after"], len(seen)) + 1
+            start = positions.get(wanted["after"], len(seen)) + 1
         elif "before" in wanted:
-            start = max(0, places.get(wanted["before"], 0) - size)
+            start = max(0, positions.get(wanted["before"], 0) - size)
         rows = seen[start : start + size]
         response = jsonify([self.api.world.renderer.activity(one) for one in rows])
         path, links = f"/repositories/{repo.id}/activity", []
@@ -231,13 +231,13 @@ def _since() -> datetime | None:
     """The `since` parameter.
 
     Raises:
-        ApiError: 422 for what is no time.
+        ApiError: 422 for an invalid time.
     """
     text = request.args.get("since")
     if not text:
         return None
     try:
-        # A plus sign in a query arrives as a blank.
+        # A plus sign in a query arrives as a space.
         instant = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError as failure:
         raise ApiError(422, "Validation Failed", errors=[{"code": "invalid", "field": "since"}]) from failure
@@ -252,7 +252,7 @@ def _pull(repo: Repository, number: int) -> tuple[Issue, Pull]:
 
 
 def _newest(rows: list[Any], page: int, size: int) -> list[Any]:
-    """One page of a list that grows at its end, newest first."""
+    """One page of an append-only list, newest first."""
     stop = max(0, len(rows) - (page - 1) * size)
     return rows[max(0, stop - size) : stop][::-1]
 

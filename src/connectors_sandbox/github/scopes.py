@@ -1,10 +1,10 @@
-"""OAuth scopes: which exist, and which imply which."""
+"""The OAuth scopes, and which of them imply others."""
 
 from collections.abc import Iterable
 from typing import Final
 
 OFFLINE_ACCESS: Final = "offline_access"
-"""Asks for tokens that expire; never shown as granted."""
+"""Requests tokens that expire; never shown as granted."""
 
 IMPLIED: Final[dict[str, tuple[str, ...]]] = {
     "repo": ("repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events"),
@@ -34,18 +34,18 @@ DESCRIPTIONS: Final = {
     "user": "Read and change your profile",
     OFFLINE_ACCESS: "Stay signed in: tokens expire and are refreshed",
 }
-"""For the consent page."""
+"""Descriptions for the consent page."""
 
 KNOWN: Final = frozenset(IMPLIED) | {scope for implied in IMPLIED.values() for scope in implied}
 
 
 def normalize(scopes: Iterable[str]) -> tuple[str, ...]:
-    """The scopes that are known and that no other one implies, sorted."""
+    """The known scopes that no other one implies, sorted."""
     known = {scope for scope in scopes if scope in KNOWN}
     implied = {scope for granted in known for scope in IMPLIED.get(granted, ())}
     return tuple(sorted(known - implied))
 
 
 def covers(granted: Iterable[str], needed: str) -> bool:
-    """Whether what was granted includes `needed`, itself or by implication."""
+    """Whether the granted scopes include `needed`, directly or by implication."""
     return any(scope == needed or needed in IMPLIED.get(scope, ()) for scope in granted)

@@ -1,4 +1,4 @@
-"""Issues, pull requests, reviews and comments: what happens to them, in the API's state and as webhooks."""
+"""Issues, pull requests, reviews and comments: their changes, in the API's state and as webhooks."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ class Tracker(Directory):
         """An issue or a pull request's shell.
 
         Raises:
-            LookupError: there is none of that number.
+            LookupError: none has that number.
         """
         return self.repository(full_name).issues[number]
 
@@ -37,7 +37,7 @@ class Tracker(Directory):
             return issue
 
     def edit_issue(self, full_name: str, number: int, *, title: str, by: str) -> Issue:
-        """Another title; what it was travels in `changes`."""
+        """Change the title; the old one is sent in `changes`."""
         with self.lock:
             repo, issue = self._find(full_name, number)
             old, issue.title = issue.title, title
@@ -54,7 +54,7 @@ class Tracker(Directory):
             return issue
 
     def reopen_issue(self, full_name: str, number: int, *, by: str) -> Issue:
-        """Open a closed issue again."""
+        """Reopen a closed issue."""
         with self.lock:
             repo, issue = self._find(full_name, number)
             self._set_closed(repo, issue, by, is_closed=False)
@@ -62,7 +62,7 @@ class Tracker(Directory):
             return issue
 
     def assign(self, full_name: str, number: int, assignee: str, *, by: str) -> Issue:
-        """Give an issue or pull request to someone."""
+        """Assign an issue or pull request to a user."""
         with self.lock:
             repo, issue = self._find(full_name, number)
             account = self.account(assignee)
@@ -91,7 +91,7 @@ class Tracker(Directory):
             return comment
 
     def edit_comment(self, full_name: str, comment_id: int, body: str, *, by: str) -> Comment:
-        """Another text of a comment, which moves it in the order of changes."""
+        """Change a comment's text; the comment moves in the order of changes."""
         with self.lock:
             repo = self.repository(full_name)
             comment = repo.comments[comment_id]
@@ -109,7 +109,7 @@ class Tracker(Directory):
     def open_pull(
         self, full_name: str, title: str, *, by: str, body: str | None = None, draft: bool = False, head: str = "topic"
     ) -> Issue:
-        """A new pull request; what comes back is its shell, with `pull` inside."""
+        """A new pull request; returns its shell, with `pull` inside."""
         with self.lock:
             repo = self.repository(full_name)
             base = repo.branches.setdefault(repo.default_branch, self.new_sha())
@@ -127,7 +127,7 @@ class Tracker(Directory):
             return issue
 
     def reopen_pull(self, full_name: str, number: int, *, by: str) -> Issue:
-        """Open a closed pull request again."""
+        """Reopen a closed pull request."""
         with self.lock:
             repo, issue, _ = self._find_pull(full_name, number)
             self._set_closed(repo, issue, by, is_closed=False)
@@ -149,7 +149,7 @@ class Tracker(Directory):
             return issue
 
     def ready_for_review(self, full_name: str, number: int, *, by: str) -> Issue:
-        """A draft no more."""
+        """Make a draft ready for review."""
         with self.lock:
             repo, issue, pull = self._find_pull(full_name, number)
             pull.is_draft = False
@@ -159,7 +159,7 @@ class Tracker(Directory):
             return issue
 
     def request_review(self, full_name: str, number: int, reviewer: str, *, by: str) -> Issue:
-        """Ask someone for a review."""
+        """Request a review from a user."""
         with self.lock:
             repo, issue, pull = self._find_pull(full_name, number)
             account = self.account(reviewer)
@@ -172,7 +172,7 @@ class Tracker(Directory):
     def review(
         self, full_name: str, number: int, *, by: str, state: str = "APPROVED", body: str | None = None
     ) -> Review:
-        """A review; a pending one is seen by its author only and sends nothing.
+        """Submit a review; only its author sees a pending one, and it sends nothing.
 
         Raises:
             ValueError: there is no such state.
@@ -198,7 +198,7 @@ class Tracker(Directory):
             return review
 
     def review_comment(self, full_name: str, number: int, body: str, *, by: str, path: str = "README.md") -> Comment:
-        """A comment on a line, inside the shell review that GitHub makes around it."""
+        """A comment on a line, inside the shell review that GitHub creates around it."""
         with self.lock:
             repo, issue, pull = self._find_pull(full_name, number)
             shell = self.review(full_name, number, by=by, state="COMMENTED")
@@ -218,7 +218,7 @@ class Tracker(Directory):
     def move_ref(
         self, repo: Repository, ref: str, by: str, shas: list[tuple[str, str]], kind: str, *, forced: bool = False
     ) -> Activity:
-        """Let a ref end at the last of the commits (none: delete it), on record and as a `push` event."""
+        """Set a ref to the last of the commits (none: delete it), recorded and sent as a `push` event."""
         branch = ref.removeprefix("refs/heads/")
         before = repo.branches.get(branch, ZERO_SHA)
         after = shas[-1][0] if shas else ZERO_SHA
@@ -254,7 +254,7 @@ class Tracker(Directory):
         repo.last_number += 1
         now = self.now()
         issue = Issue(self.next_id(), repo.last_number, title, body, self.account(by).id, now, now, pull=pull)
-        repo.shelve(issue)
+        repo.add_to_orders(issue)
         return issue
 
     def _find(self, full_name: str, number: int) -> tuple[Repository, Issue]:
@@ -269,15 +269,15 @@ class Tracker(Directory):
         return repo, issue, issue.pull
 
     def _touch(self, repo: Repository, issue: Issue) -> None:
-        repo.unshelve(issue)
+        repo.remove_from_orders(issue)
         issue.updated_at = self.now()
-        repo.shelve(issue)
+        repo.add_to_orders(issue)
 
     def _set_closed(self, repo: Repository, issue: Issue, by: str, *, is_closed: bool) -> None:
-        repo.unshelve(issue)
+        repo.remove_from_orders(issue)
         issue.updated_at = self.now()
         issue.closed_at = issue.updated_at if is_closed else None
-        repo.shelve(issue)
+        repo.add_to_orders(issue)
         self._record(repo, issue, "closed" if is_closed else "reopened", by)
 
     def _record(

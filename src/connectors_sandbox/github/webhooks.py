@@ -14,13 +14,13 @@ from connectors_sandbox.core import SandboxCore
 from connectors_sandbox.delivery import Attempt, Outgoing, RetryPolicy
 
 POLICY: Final = RetryPolicy(timeout_seconds=10.0)
-"""GitHub gives ten seconds and never tries again."""
+"""GitHub allows ten seconds and never retries."""
 
 MAX_HOOKS_PER_EVENT: Final = 20
-"""On one repository or organization."""
+"""The maximum number of hooks on one repository or organization."""
 
 MAX_PAYLOAD_BYTES: Final = 25 * 1024 * 1024
-"""A bigger payload is not sent at all."""
+"""A larger payload is not sent at all."""
 
 HookTarget = Literal["repository", "organization"]
 
@@ -37,7 +37,7 @@ class Hook:
     target: HookTarget
     target_id: int
     client_id: str | None
-    """Of the OAuth app that made it; None for one made on the website."""
+    """The id of the OAuth app that created it; None for a hook created on the website."""
     url: str
     content_type: str
     secret: str | None = attrs.field(repr=False)
@@ -48,8 +48,8 @@ class Hook:
     updated_at: datetime
     log: "list[HookDelivery]" = attrs.field(factory=list, repr=False)
 
-    def takes(self, event: str) -> bool:
-        """Whether this event is sent to it."""
+    def wants(self, event: str) -> bool:
+        """Whether the hook receives this event."""
         return self.is_active and (event == "ping" or event in self.events or "*" in self.events)
 
 
@@ -64,7 +64,7 @@ class HookDelivery:
     repository_id: int | None
     delivered_at: datetime
     status_code: int
-    """0 when there was no answer."""
+    """0 if there was no response."""
     duration_seconds: float
     is_redelivery: bool
     attempt: Attempt | None
@@ -120,7 +120,7 @@ class HookRegistry:
         return hook
 
     def update(self, hook: Hook, body: Mapping[str, Any]) -> None:
-        """Change what the body names; a config replaces the old one, secret included."""
+        """Change what the body names; a new config replaces the old one, including its secret."""
         config = body.get("config")
         if isinstance(config, Mapping):
             hook.url = str(config.get("url", hook.url))
@@ -136,15 +136,15 @@ class HookRegistry:
         hook.updated_at = self._core.clock.now()
 
     def emit(self, event: str, hooks: Iterable[Hook], payload: Callable[[], Mapping[str, Any]]) -> list[Outgoing]:
-        """Queue an event for every hook that takes it; each delivery has its own GUID."""
-        takers = [hook for hook in hooks if hook.takes(event)]
+        """Queue an event for every hook that wants it; each delivery has its own GUID."""
+        takers = [hook for hook in hooks if hook.wants(event)]
         if not takers:
             return []
         rendered = payload()
         return [outgoing for hook in takers if (outgoing := self._queue(hook, event, rendered)) is not None]
 
     def redeliver(self, line: HookDelivery) -> Outgoing:
-        """Queue a logged delivery again, under the same GUID."""
+        """Queue a logged delivery again, with the same GUID."""
         return self._core.deliveries.redeliver(line.outgoing)
 
     def _queue(self, hook: Hook, event: str, payload: Mapping[str, Any]) -> Outgoing | None:
@@ -183,7 +183,7 @@ class HookRegistry:
         outgoing.prepare = self._signer(hook, outgoing)
         self._core.deliveries.enqueue(outgoing)
         if outgoing.is_dropped:
-            # Lost on the way: GitHub's log has the failure, and can deliver it again.
+            # Lost in transit: GitHub's log shows the failure, and it can be delivered again.
             log(outgoing, None)
         return outgoing
 
@@ -208,7 +208,7 @@ class HookRegistry:
 
 
 def signature_headers(secret: str | None, body: bytes) -> dict[str, str]:
-    """Both signature headers over the bytes as sent; none without a secret."""
+    """Both signature headers over the bytes that are sent; none without a secret."""
     if secret is None:
         return {}
     key = secret.encode()

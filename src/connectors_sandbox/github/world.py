@@ -1,4 +1,4 @@
-"""GitHub's world: what a test or a demo drives."""
+"""GitHub's world, as tests and demos control it."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -50,14 +50,14 @@ ACTIONS: Final = (
     "populate",
     "revoke_tokens",
 )
-"""What the control endpoints may call."""
+"""The methods that the control endpoints may call."""
 
 PULL_SHARE: Final = 5
 """In a populated repository every fifth item is a pull request."""
 
 
 class GitHubWorld(Tracker):
-    """A GitHub: accounts, repositories, everything that happens in them, OAuth apps and hooks."""
+    """A GitHub: accounts, repositories and their events, OAuth apps and hooks."""
 
     def push(
         self,
@@ -68,7 +68,7 @@ class GitHubWorld(Tracker):
         messages: tuple[str, ...] | list[str] = ("Change",),
         forced: bool = False,
     ) -> Activity:
-        """Commits on a branch, which is created when it is new."""
+        """Push commits to a branch, which is created if it is new."""
         with self.lock:
             repo = self.repository(full_name)
             kind = "push" if branch in repo.branches else "branch_creation"
@@ -99,7 +99,7 @@ class GitHubWorld(Tracker):
         draft: bool = False,
         prerelease: bool = False,
     ) -> Release:
-        """A release: `created`, `published` and `released` or `prereleased` at once; a draft sends `created` only."""
+        """A release: sends `created`, `published` and `released` or `prereleased`; a draft sends only `created`."""
         with self.lock:
             repo, now = self.repository(full_name), self.now()
             author_id = self.account(by).id
@@ -112,7 +112,7 @@ class GitHubWorld(Tracker):
             return release
 
     def star(self, full_name: str, *, by: str) -> None:
-        """A star: `star` `created`, and the `watch` `started` that GitHub sends for the same click."""
+        """Star a repository: sends `star` `created`, and the `watch` `started` that GitHub sends for the same click."""
         with self.lock:
             repo, user, now = self.repository(full_name), self.account(by), self.now()
             repo.stars[user.id] = now
@@ -121,7 +121,7 @@ class GitHubWorld(Tracker):
             self.emit("watch", "started", repo, by)
 
     def fork(self, full_name: str, *, by: str) -> Repository:
-        """A fork in the user's own account."""
+        """Fork a repository into the user's own account."""
         with self.lock:
             repo = self.repository(full_name)
             forked = self.add_repository(f"{by}/{repo.name}", private=repo.is_private, description=repo.description)
@@ -130,15 +130,15 @@ class GitHubWorld(Tracker):
             return forked
 
     def revoke_tokens(self, login: str, client_id: str | None = None) -> int:
-        """Kill every token of a user, as when the app is removed on the settings page; how many there were."""
+        """Revoke every token of a user, as removing the app on the settings page does; returns how many there were."""
         with self.lock:
-            return self.auth.kill_all(self.account(login).id, client_id)
+            return self.auth.revoke_all(self.account(login).id, client_id)
 
     def populate(self, full_name: str, *, issues: int, by: str | None = None, step_seconds: int = 60) -> None:
         """Fill a repository with old issues and pull requests, one every `step_seconds`, without any webhook.
 
-        Every fifth is a pull request, every third is closed. Linear, a few microseconds each, so that 100,000 are
-        there in a second or two.
+        Every fifth is a pull request, every third is closed. The time is linear, a few microseconds each: 100,000 take
+        a second or two.
         """
         with self.lock:
             repo = self.repository(full_name)
@@ -161,7 +161,7 @@ class GitHubWorld(Tracker):
             self._reorder(repo)
 
     def describe(self) -> Mapping[str, Any]:
-        """What the index page shows."""
+        """The contents of the index page."""
         with self.lock:
             return {
                 "apps": [
@@ -182,16 +182,16 @@ class GitHubWorld(Tracker):
             }
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
-        """What the control endpoints may call."""
+        """The methods that the control endpoints may call."""
         return {name: getattr(self, name) for name in ACTIONS}
 
     def people(self) -> list[Account]:
-        """Those who can sign in."""
+        """The users who can sign in."""
         with self.lock:
             return [one for one in self.accounts.values() if one.kind == "User"]
 
     def _reorder(self, repo: Repository) -> None:
-        """Build every order afresh by sorting: one insertion each would be quadratic."""
+        """Rebuild every order by sorting: inserting one by one would be quadratic."""
         for orders, kept in (
             (repo.issue_orders, list(repo.issues.values())),
             (repo.pull_orders, [one for one in repo.issues.values() if one.pull is not None]),

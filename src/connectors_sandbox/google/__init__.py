@@ -1,4 +1,4 @@
-"""Plays Google: OAuth, Drive, Calendar, Gmail, push channels and Pub/Sub; see `world.GoogleWorld` for the levers."""
+"""Simulates Google: OAuth, Drive, Calendar, Gmail, push channels and Pub/Sub; see `world.GoogleWorld`."""
 
 from flask import Blueprint
 
@@ -19,7 +19,7 @@ def create_world(core: SandboxCore) -> GoogleWorld:
 
 
 def create_blueprint(world: GoogleWorld) -> Blueprint:
-    """All of Google's hosts under one roof."""
+    """All of Google's hosts under one URL."""
     blueprint = Blueprint("google", __name__)
     add_oauth_routes(blueprint, world)
     api = Api(blueprint, world)

@@ -20,12 +20,12 @@ View = Callable[..., Any]
 
 
 def stamp(at: datetime) -> str:
-    """`2026-11-20T10:15:31.123Z`, as Google writes instants."""
+    """`2026-11-20T10:15:31.123Z`, the form in which Google writes instants."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
 class Api:
-    """Mounts views that are given the caller's grant and answer with JSON documents."""
+    """Mounts views that receive the caller's grant and return JSON documents."""
 
     def __init__(self, blueprint: Blueprint, world: GoogleWorld) -> None:
         self.blueprint = blueprint
@@ -35,11 +35,11 @@ class Api:
         """Mount one API method.
 
         Args:
-            method: of HTTP.
+            method: the HTTP method.
             path: with Flask's placeholders.
-            view: takes the grant and the placeholders; a dict becomes JSON, None an empty 204.
-            scopes: any of these opens it; short names below Google's prefix.
-            defaults: the fields that are sent when none are asked for.
+            view: receives the grant and the placeholders; a dict becomes JSON, None an empty 204.
+            scopes: any one of these is enough; short names below Google's prefix.
+            defaults: the fields to return if the caller requests none.
         """
         wanted = {name if "://" in name else GOOGLE_AUTH + name for name in scopes}
 
@@ -49,7 +49,7 @@ class Api:
                 mask = request.args.get("fields") or defaults
                 with self.world.lock:
                     document = view(self._grant(wanted), **arguments)
-                if isinstance(document, _Later):
+                if isinstance(document, _DeferredResponse):
                     document = document.finish()
                 if document is None:
                     return make_response("", 204)
@@ -69,8 +69,8 @@ class Api:
             raise GoogleError(403, "insufficientPermissions", "Request had insufficient authentication scopes.")
         return grant
 
-    def watch(self, channel_and_sync: tuple[Channel, Any]) -> "_Later":
-        """The answer of a `watch` method; its `sync` message goes out before it or right after."""
+    def watch(self, channel_and_sync: tuple[Channel, Any]) -> "_DeferredResponse":
+        """The response of a `watch` method; its `sync` message is sent before it or right after."""
         channel, message = channel_and_sync
 
         def finish() -> dict[str, Any]:
@@ -80,18 +80,18 @@ class Api:
                 self.world.core.deliveries.enqueue(message)
             return channel.to_json()
 
-        return _Later(finish)
+        return _DeferredResponse(finish)
 
 
-class _Later:
-    """An answer whose rest must happen without the world's lock."""
+class _DeferredResponse:
+    """A response that is completed without the world's lock."""
 
     def __init__(self, finish: Callable[[], dict[str, Any]]) -> None:
         self.finish = finish
 
 
 def body() -> Mapping[str, Any]:
-    """The JSON object that was sent; an empty one for an empty body."""
+    """The JSON object in the body; an empty one for an empty body."""
     document = request.get_json(silent=True, force=True) if request.data else {}
     if not isinstance(document, dict):
         raise GoogleError(400, "parseError", "Parse Error")
@@ -104,7 +104,7 @@ def flag(name: str, *, otherwise: bool = False) -> bool:
 
 
 def number(name: str, otherwise: int, most: int) -> int:
-    """A page size, coerced into its range."""
+    """A page size, clamped to its range."""
     text = request.args.get(name)
     if text is None:
         return otherwise

@@ -1,4 +1,4 @@
-"""Who is signed in to what: accounts, OAuth clients, codes and tokens."""
+"""Accounts, OAuth clients, codes and tokens."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ DEFAULT_CLIENT_SECRET: Final = "GOCSPX-sandbox-google"  # noqa: S105  guards not
 CODE_LIFETIME: Final = timedelta(minutes=10)
 ACCESS_LIFETIME: Final = timedelta(seconds=3599)
 MAX_REFRESH_TOKENS: Final = 100
-"""Per account and client; one more and the oldest dies without a word."""
+"""The maximum number of refresh tokens per account and client; one more silently revokes the oldest."""
 
 ALIASES: Final = {
     "email": "https://www.googleapis.com/auth/userinfo.email",
@@ -24,7 +24,7 @@ IDENTITY: Final = frozenset({"openid", *ALIASES.values()})
 
 
 class TokenRefusedError(Exception):
-    """The token endpoint says no (RFC 6749 §5.2)."""
+    """An error of the token endpoint (RFC 6749 §5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400, **more: str) -> None:
         super().__init__(description)
@@ -61,7 +61,7 @@ class Client:
 
 @attrs.frozen
 class Code:
-    """An authorization code, good for one exchange."""
+    """An authorization code, valid for one exchange."""
 
     client_id: str
     email: str
@@ -83,11 +83,11 @@ class Grant:
     refresh: str | None
     refresh_expires_at: datetime | None
     access: dict[str, datetime] = attrs.field(factory=dict)
-    """Access tokens and when each ends."""
+    """Access tokens and their expiries."""
 
 
 class Authorizations:
-    """Clients, codes and tokens of the one Cloud project that the sandbox plays."""
+    """Clients, codes and tokens of the one Cloud project that the sandbox simulates."""
 
     def __init__(self, core: SandboxCore) -> None:
         self._core = core
@@ -96,10 +96,10 @@ class Authorizations:
         self.grants: list[Grant] = []
         self.consented: set[tuple[str, str]] = set()
         self.refresh_lifetime: timedelta | None = None
-        """Set it to seven days to play an app in testing."""
+        """Set it to seven days to simulate an app in testing."""
 
     def issue_code(self, code: Code) -> str:
-        """A fresh code."""
+        """A new code."""
         text = "4/0A" + self._core.random_string(60)
         self.codes[text] = code
         self.consented.add((code.client_id, code.email))
@@ -123,7 +123,7 @@ class Authorizations:
         return grant, self._issue_access(grant)
 
     def refresh(self, client: Client, token: str) -> tuple[Grant, str]:
-        """A new access token; the refresh token stays as it is."""
+        """A new access token; the refresh token stays the same."""
         now = self._core.clock.now()
         grant = next((one for one in self.grants if one.refresh is not None and one.refresh == token), None)
         is_over = grant is not None and grant.refresh_expires_at is not None and grant.refresh_expires_at <= now
@@ -132,12 +132,12 @@ class Authorizations:
         return grant, self._issue_access(grant)
 
     def find_access(self, token: str) -> Grant | None:
-        """The grant that a live access token belongs to."""
+        """The grant of a live access token."""
         now = self._core.clock.now()
         return next((one for one in self.grants if one.access.get(token, now) > now), None)
 
     def revoke(self, token: str) -> bool:
-        """Withdraw all that the token's user gave to the project; False for a token that nobody knows."""
+        """Revoke everything that the token's user granted to the project; False for an unknown token."""
         grant = next((one for one in self.grants if token in one.access or token == one.refresh), None)
         if grant is None:
             return False
@@ -145,7 +145,7 @@ class Authorizations:
         return True
 
     def revoke_user(self, email: str) -> int:
-        """Withdraw all that the user gave; how many grants died."""
+        """Revoke everything that the user granted; returns how many grants were revoked."""
         dead = [one for one in self.grants if one.email == email]
         self.grants = [one for one in self.grants if one.email != email]
         self.consented = {pair for pair in self.consented if pair[1] != email}
@@ -163,7 +163,7 @@ class Authorizations:
 
 
 def _is_answer(challenge: str, method: str, verifier: str | None) -> bool:
-    """Whether the verifier is the one that the challenge was made of (RFC 7636 §4.6)."""
+    """Whether the verifier matches the challenge (RFC 7636 §4.6)."""
     if verifier is None:
         return False
     if method == "plain":

@@ -1,4 +1,4 @@
-"""Calendar's state: calendars, their events, and a count of changes per calendar that sync tokens point into."""
+"""Calendar's state: calendars, their events, and a change counter per calendar that sync tokens refer to."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -25,12 +25,12 @@ class Event:
     updated_at: datetime
     sequence: int = 0
     change: int = 0
-    """The calendar's count when it last changed."""
+    """The calendar's counter when the event last changed."""
     is_cancelled: bool = False
     is_stub: bool = False
     """Shown as a bare id once cancelled."""
     attendees: dict[str, str] = attrs.field(factory=dict)
-    """Answers by e-mail address."""
+    """Answers to the invitation, by e-mail address."""
     event_type: str = "default"
     recurrence: list[str] = attrs.field(factory=list)
 
@@ -43,11 +43,11 @@ class Calendar:
     summary: str
     roles: dict[str, str]
     is_generated: bool = False
-    """Holidays and the like: no notifications."""
+    """Holidays and the like: without notifications."""
     events: dict[str, Event] = attrs.field(factory=dict)
     changes: int = 0
     epoch: int = 0
-    """Sync tokens of earlier epochs have lapsed."""
+    """Sync tokens of earlier epochs have expired."""
     updated_at: datetime | None = None
 
 
@@ -59,11 +59,11 @@ class Calendars:
         self._channels = channels
         self.all: dict[str, Calendar] = {}
         self.stub_share = 0.5
-        """How many cancellations leave nothing but an id."""
+        """The share of cancelled events that are shown as a bare id."""
         self.sends_empty_pages = False
-        """Put an empty page with a token between any two."""
+        """Put an empty page with a token between any two pages."""
         self.gives_reason = True
-        """Whether a lapsed token's 410 says why."""
+        """Whether a 410 for an expired sync token gives the reason."""
 
     def add(self, identifier: str, summary: str, owner: str, *, is_generated: bool = False) -> Calendar:
         """A calendar."""
@@ -73,7 +73,7 @@ class Calendars:
         return calendar
 
     def get(self, email: str, identifier: str, role: str = "reader") -> Calendar:
-        """The calendar, for somebody with at least that role; `primary` is one's own."""
+        """The calendar, for somebody with at least that role; `primary` is the caller's own."""
         calendar = self.all.get(email if identifier == "primary" else identifier)
         mine = calendar.roles.get(email) if calendar else None
         if calendar is None or mine is None or ROLES.index(mine) < ROLES.index(role):
@@ -92,7 +92,7 @@ class Calendars:
         recurrence: list[str] | None = None,
         age_days: float = 0.0,
     ) -> Event:
-        """A new event; `age_days` makes it look as if it had been there for a while."""
+        """A new event; `age_days` makes it look that old."""
         at = self._core.clock.now() - timedelta(days=age_days)
         start = self._core.clock.now().replace(microsecond=0) + timedelta(hours=starts_in_hours)
         event = Event(
@@ -112,7 +112,7 @@ class Calendars:
         return event
 
     def changed(self, calendar: Calendar, event: Event, *, moves_time: bool = True) -> None:
-        """Count a change of the event, and tell."""
+        """Count a change of the event, and notify the channels."""
         calendar.changes += 1
         event.change = calendar.changes
         now = self._core.clock.now()
@@ -123,7 +123,7 @@ class Calendars:
         self._channels.notify(f"events:{calendar.id}", "exists")
 
     def cancel(self, calendar: Calendar, event: Event) -> None:
-        """Delete the event; what is left of it is up to chance."""
+        """Delete the event; chance decides what is left of it."""
         event.is_cancelled = True
         event.is_stub = self._core.random.random() < self.stub_share
         self.changed(calendar, event)
@@ -135,7 +135,7 @@ class Calendars:
 
 
 def event_etag(event: Event) -> str:
-    """Moves with every change."""
+    """Changes with every change of the event."""
     return f'"{int(event.updated_at.timestamp() * 1000) * 2}{event.change:04d}"'
 
 

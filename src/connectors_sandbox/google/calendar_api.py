@@ -33,7 +33,7 @@ MAX_PAGE: Final = 2500
 
 
 class CalendarViews:
-    """The views, over one world."""
+    """The views of one world."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -41,11 +41,11 @@ class CalendarViews:
 
     @property
     def calendars(self) -> Calendars:
-        """The world's part that these views show."""
+        """The calendars of the world."""
         return self.world.calendars
 
     def install(self) -> None:
-        """Mount them."""
+        """Mount the views."""
         route = self.api.route
         route("GET", "/calendar/v3/users/me/calendarList", self.list_calendars, LIST)
         route("GET", "/calendar/v3/users/me/calendarList/<calendar_id>", self.get_calendar, LIST)
@@ -55,7 +55,7 @@ class CalendarViews:
         route("POST", "/calendar/v3/channels/stop", self.stop, READ)
 
     def list_calendars(self, grant: Grant) -> dict[str, Any]:
-        """The account's list."""
+        """The account's calendar list."""
         least = ROLES.index(request.args.get("minAccessRole", "freeBusyReader"))
         mine = [
             calendar
@@ -91,7 +91,7 @@ class CalendarViews:
         return {**entry, "primary": True} if calendar.id == grant.email else entry
 
     def list_events(self, grant: Grant, calendar_id: str) -> dict[str, Any]:
-        """A full pass, or one from a sync token."""
+        """The events: all of them, or the changes since a sync token."""
         calendar = self.calendars.get(grant.email, calendar_id)
         frozen = self._parameters_hash()
         sync_token, page_token = request.args.get("syncToken"), request.args.get("pageToken")
@@ -102,7 +102,7 @@ class CalendarViews:
         state = {"after": since, "until": calendar.changes, "empty": False}
         if page_token is not None:
             state |= self._read_token(calendar, page_token, frozen)
-        # A series' changes come in the order they were made, up to where the calendar stood when the pass began.
+        # Changes are listed in the order in which they were made, up to the calendar's counter when the listing began.
         changed = sorted(
             (
                 event
@@ -170,7 +170,7 @@ class CalendarViews:
         return self._event(event, calendar, grant)
 
     def watch(self, grant: Grant, calendar_id: str) -> Any:
-        """A channel on one calendar."""
+        """Open a channel on one calendar."""
         calendar = self.calendars.get(grant.email, calendar_id)
         if calendar.is_generated:
             message = "Push notifications are not supported by this resource."
@@ -225,5 +225,5 @@ class CalendarViews:
 
 
 def _moment(at: Any) -> str:
-    """With an offset, as Calendar writes moments in a zone."""
+    """With an offset: the form in which Calendar writes instants in a time zone."""
     return str((at.astimezone(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S+01:00"))

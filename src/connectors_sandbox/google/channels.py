@@ -1,4 +1,4 @@
-"""Push channels: registry, headers, numbering with gaps, retries on four statuses only."""
+"""Push channels: registry, headers, numbering with gaps, retries only on four statuses."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -17,11 +17,11 @@ MAX_LIFETIME: Final = timedelta(days=7)
 MAX_ID: Final = 64
 MAX_TOKEN: Final = 256
 RETRIED: Final = frozenset({500, 502, 503, 504})
-"""Anything else that is no success loses the message."""
+"""Any other status that is not a success loses the message."""
 
 
 def should_retry(attempt: Attempt) -> bool:
-    """Google's rule; no answer at all counts as a gateway's failure."""
+    """Google's rule; no response at all counts as a gateway's failure."""
     return attempt.status is None or attempt.status in RETRIED
 
 
@@ -38,7 +38,7 @@ class Channel:
     email: str
     client_id: str
     resource: str
-    """What it watches, in the sandbox's own words."""
+    """The watched resource, in the sandbox's own form."""
     resource_id: str
     resource_uri: str
     expires_at: datetime
@@ -46,7 +46,7 @@ class Channel:
     number: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The answer to `watch`."""
+        """The response to `watch`."""
         document = {
             "kind": "api#channel",
             "id": self.id,
@@ -58,13 +58,13 @@ class Channel:
 
 
 class Channels:
-    """All channels of the project, closed ones too: an id is never free again."""
+    """All channels of the project, including closed ones: an id is never free again."""
 
     def __init__(self, core: SandboxCore) -> None:
         self._core = core
         self.all: dict[str, Channel] = {}
         self.burst = 1
-        """Notifications for one change; real edits often give two or more."""
+        """Notifications per change; real edits often cause two or more."""
 
     def open(
         self, body: Mapping[str, Any], grant: Grant, resource: str, uri: str, default_lifetime: timedelta
@@ -121,22 +121,22 @@ class Channels:
         channel.is_stopped = True
 
     def is_live(self, channel: Channel) -> bool:
-        """Whether it still sends."""
+        """Whether it is still active."""
         return not channel.is_stopped and channel.expires_at > self._core.clock.now()
 
     def live(self) -> list[Channel]:
-        """Those that still send."""
+        """The active channels."""
         return [channel for channel in self.all.values() if self.is_live(channel)]
 
     def notify(self, resource: str, state: str) -> None:
-        """Tell every channel on the resource."""
+        """Notify every channel of the resource."""
         for channel in self.live():
             if channel.resource == resource:
                 for _ in range(self.burst):
                     self._core.deliveries.enqueue(self._message(channel, state))
 
     def _message(self, channel: Channel, state: str) -> Outgoing:
-        # The first is number 1; after it the numbers only grow.
+        # The first number is 1; after that the numbers only grow.
         channel.number += 1 if channel.number == 0 else self._core.random.randint(1, 3)
         headers = {
             "Content-Type": "application/json; utf-8",

@@ -1,4 +1,4 @@
-"""Drive's state: files, shared drives, and a change log per viewer that holds each file once, at its latest change."""
+"""Drive's state: files, shared drives, and a change log per viewer that lists each file once, at its latest change."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,7 +28,7 @@ class File:
     editor: str
     drive_id: str | None = None
     viewers: dict[str, datetime] = attrs.field(factory=dict)
-    """Whom it is shared with, and since when."""
+    """The users it is shared with, and since when."""
     version: int = 1
     is_trashed: bool = False
     is_explicitly_trashed: bool = False
@@ -65,15 +65,15 @@ class Drive:
         self.files: dict[str, File] = {}
         self.drives: dict[str, SharedDrive] = {}
         self.logs: dict[str, dict[str, Entry]] = {}
-        """By e-mail address or shared drive's id; each file once."""
+        """Change logs by e-mail address or shared drive id; each file occurs once."""
         self.sequence = 8_000
         self.listing_epoch = 0
-        """Page tokens of listings made before the last increase have lapsed."""
+        """Page tokens of listings made before the last increase have expired."""
 
-    # --- who sees what -----------------------------------------------------------------------------------------------
+    # --- visibility ------------------------------------------------------------------------------------------------
 
     def can_see(self, email: str, file: File) -> bool:
-        """Whether the file is there for this user."""
+        """Whether this user can see the file."""
         if file.is_deleted:
             return False
         if file.drive_id is not None:
@@ -81,7 +81,7 @@ class Drive:
         return email == file.owner or email in file.viewers
 
     def viewers(self, file: File) -> set[str]:
-        """Everybody who can see it."""
+        """All users who can see it."""
         if file.drive_id is not None:
             return set(self.drives[file.drive_id].members)
         return {file.owner, *file.viewers}
@@ -101,10 +101,11 @@ class Drive:
         return drive
 
     def log_of(self, name: str) -> list[Entry]:
-        """A log's lines in order."""
+        """A log's entries in order."""
         return sorted(self.logs.get(name, {}).values(), key=lambda entry: entry.sequence)
 
-    # --- what happens ------------------------------------------------------------------------------------------------
+    # --- changes
+    # -------------------------------------------------------------------------------------------------------
 
     def create(
         self,
@@ -116,7 +117,7 @@ class Drive:
         drive_id: str | None = None,
         age_days: float = 0.0,
     ) -> File:
-        """A new file; `age_days` makes it look as if it had been there for a while, unseen by the logs."""
+        """A new file; `age_days` makes it look that old, and keeps it out of the logs."""
         at = self._core.clock.now() - timedelta(days=age_days)
         identifier = "1" + self._core.random_string(32)
         parents = [parent or drive_id or f"0A{by.partition('@')[0]}"]
@@ -127,22 +128,22 @@ class Drive:
         return file
 
     def edit(self, file: File, by: str) -> None:
-        """New contents."""
+        """Change the contents."""
         file.modified_at, file.editor = self._later(file.modified_at), by
         self._changed(file)
 
     def rename(self, file: File, name: str, by: str) -> None:
-        """Another name, which also moves the time of modification."""
+        """Rename the file, which also changes its modification time."""
         file.name, file.editor, file.modified_at = name, by, self._later(file.modified_at)
         self._changed(file)
 
     def move(self, file: File, parent: str) -> None:
-        """Another place; the time of modification stays."""
+        """Move the file; its modification time stays."""
         file.parents = [parent]
         self._changed(file)
 
     def set_trashed(self, file: File, by: str, *, is_trashed: bool, is_explicit: bool = True) -> None:
-        """Into the trash or out of it, with all that is below."""
+        """Move into or out of the trash, with everything below."""
         file.is_trashed, file.is_explicitly_trashed = is_trashed, is_trashed and is_explicit
         in_drive = is_trashed and file.drive_id is not None
         file.trashed_at = self._core.clock.now() if in_drive else None
@@ -152,24 +153,24 @@ class Drive:
             self.set_trashed(child, by, is_trashed=is_trashed, is_explicit=False)
 
     def delete(self, file: File) -> None:
-        """Gone for good."""
+        """Delete for good."""
         lost = self.viewers(file)
         file.is_deleted = True
         self._changed(file, lost)
 
     def share(self, file: File, email: str) -> None:
-        """Visible to one more."""
+        """Share with a user."""
         file.viewers[email] = self._core.clock.now()
         self._changed(file)
 
     def unshare(self, file: File, email: str) -> None:
-        """No longer visible to that one."""
+        """Stop sharing with a user."""
         lost = self.viewers(file)
         file.viewers.pop(email, None)
         self._changed(file, lost)
 
     def touch(self, file: File) -> None:
-        """Opened, starred or indexed: a change without a difference."""
+        """Opened, starred or indexed: a change without a visible difference."""
         self._changed(file)
 
     def add_drive(self, name: str, members: list[str]) -> SharedDrive:
@@ -195,7 +196,7 @@ class Drive:
         self.sequence += 1
         entry = Entry(self.sequence, self._core.clock.now(), file_id, drive_id)
         self.logs.setdefault(name, {})[file_id or f"drive:{drive_id}"] = entry
-        # The channel tells of everything in the log, also of what a list's parameters leave out.
+        # The channel reports every entry of the log, even those that a list's parameters exclude.
         self._channels.notify(f"changes:{name}", "change")
 
 

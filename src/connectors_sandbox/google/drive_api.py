@@ -19,11 +19,11 @@ CHANGE_DEFAULTS: Final = (
 LIST_DEFAULTS: Final = f"kind,nextPageToken,incompleteSearch,files({FILE_DEFAULTS})"
 MAX_PAGE: Final = 1000
 DEFAULT_LIFETIME: Final = timedelta(hours=1)
-"""Of a channel that asks for none."""
+"""The lifetime of a channel that requests none."""
 
 
 class DriveViews:
-    """The views, over one world."""
+    """The views of one world."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -31,11 +31,11 @@ class DriveViews:
 
     @property
     def drive(self) -> Drive:
-        """The world's part that these views show."""
+        """The files of the world."""
         return self.world.drive
 
     def install(self) -> None:
-        """Mount them."""
+        """Mount the views."""
         route = self.api.route
         route("GET", "/drive/v3/about", self.about, READ)
         route("GET", "/drive/v3/changes/startPageToken", self.start_token, READ)
@@ -47,7 +47,7 @@ class DriveViews:
         route("GET", "/drive/v3/drives", self.list_drives, ("drive", "drive.readonly"))
 
     def about(self, grant: Grant) -> dict[str, Any]:
-        """Who asks; `fields` is mandatory."""
+        """The caller; `fields` is mandatory."""
         if "fields" not in request.args:
             raise GoogleError(400, "required", "The 'fields' parameter is required.", location="fields")
         return {"kind": "drive#about", "user": self._user(grant.email, grant)}
@@ -58,7 +58,7 @@ class DriveViews:
         return {"kind": "drive#startPageToken", "startPageToken": str(self.drive.sequence + 1)}
 
     def list_changes(self, grant: Grant) -> dict[str, Any]:
-        """The log from a token on, each file as it is now."""
+        """The log from a token on, each file in its current state."""
         name = self._log_name(grant)
         token = request.args.get("pageToken")
         if token is None:
@@ -96,7 +96,7 @@ class DriveViews:
         return {**change, "removed": True} if flag("includeRemoved", otherwise=True) else None
 
     def watch(self, grant: Grant) -> Any:
-        """A channel on the log that the parameters name."""
+        """Open a channel on the log that the parameters name."""
         if "pageToken" not in request.args:
             raise GoogleError(400, "required", "Required parameter: pageToken", location="pageToken")
         resource = f"changes:{self._log_name(grant)}"
@@ -191,7 +191,7 @@ class DriveViews:
             }
         else:
             document["driveId"] = file.drive_id
-        # What others share has no parent that the viewer could see.
+        # A file shared by others has no parent that the viewer can see.
         if file.drive_id is not None or file.owner == grant.email:
             document["parents"] = file.parents
         if (since := file.viewers.get(grant.email)) is not None:

@@ -13,10 +13,10 @@ Test = Callable[[File], bool]
 
 
 def parse_query(text: str) -> Test:
-    """A test of files.
+    """A predicate on files.
 
     Raises:
-        GoogleError: 400 `invalid`, for what cannot be read.
+        GoogleError: 400 `invalid`, for a query that cannot be parsed.
     """
     words: list[str] = []
     rest = text.strip()

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class GoogleError(Exception):
-    """An API call that ends in an error answer."""
+    """An API call that ends in an error response."""
 
     def __init__(
         self, status: int, reason: str, message: str, *, domain: str = "global", location: str | None = None
@@ -17,7 +17,7 @@ class GoogleError(Exception):
         self.location = location
 
     def to_json(self) -> dict[str, Any]:
-        """The envelope. An empty reason leaves `errors` out, as some answers do."""
+        """The error envelope. An empty reason leaves `errors` out, as some responses do."""
         entry = {"domain": self.domain, "reason": self.reason, "message": self.message}
         if self.location is not None:
             kind = "header" if self.location == "Authorization" else "parameter"

@@ -5,14 +5,14 @@ from typing import Any
 from connectors_sandbox.google.errors import GoogleError
 
 Mask = dict[str, "Mask | None"]
-"""Names to keep; None keeps all that is below."""
+"""Names to keep; None keeps everything below."""
 
 
 def parse_mask(text: str) -> Mask:
     """The mask.
 
     Raises:
-        GoogleError: 400 `invalidParameter`, for text that is no mask.
+        GoogleError: 400 `invalidParameter`, for text that is not a mask.
     """
     mask, rest = _parse(text.replace(" ", "").replace("\n", ""))
     if rest or not mask:
@@ -42,7 +42,7 @@ def _parse(text: str) -> tuple[Mask, str]:
 
 
 def apply_mask(document: Any, mask: Mask | None) -> Any:
-    """What the mask keeps of the document."""
+    """The part of the document that the mask keeps."""
     if mask is None or "*" in mask:
         return document
     if isinstance(document, list):

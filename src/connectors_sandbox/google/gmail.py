@@ -17,7 +17,7 @@ TYPES: Final = {
     "labelAdded": "labelsAdded",
     "labelRemoved": "labelsRemoved",
 }
-"""What `historyTypes` calls the arrays of a record."""
+"""The names of a record's arrays in `historyTypes`."""
 
 
 @attrs.define(eq=False)
@@ -42,18 +42,18 @@ class Record:
     thread_id: str
     message_labels: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    """Those that were put on or taken off."""
+    """The labels that were added or removed."""
 
 
 @attrs.frozen
 class Watch:
-    """Where a mailbox's changes are published."""
+    """The topic to which a mailbox's changes are published."""
 
     topic: str
     labels: frozenset[str]
     expires_at: datetime
 
-    def takes(self, labels: set[str]) -> bool:
+    def covers(self, labels: set[str]) -> bool:
         """Whether a change to a message with these labels is published."""
         return not self.labels or bool(self.labels & labels)
 
@@ -89,7 +89,7 @@ class Mail:
     def add(
         self, mailbox: Mailbox, headers: list[tuple[str, str]], labels: set[str], at: datetime | None = None
     ) -> Message:
-        """A message comes in; one with an instant of its own was there all along."""
+        """A message arrives; with an instant of its own it is an old one, without history."""
         identifier = f"18c{self._core.random.randrange(16**13):013x}"
         message = Message(identifier, identifier, at or self._core.clock.now(), headers, set(labels))
         mailbox.messages[identifier] = message
@@ -98,7 +98,7 @@ class Mail:
         return message
 
     def relabel(self, mailbox: Mailbox, message: Message, add: set[str], remove: set[str]) -> None:
-        """Put labels on and take others off."""
+        """Add and remove labels."""
         added, removed = add - message.labels, remove & message.labels
         message.labels = (message.labels | add) - remove
         if added:
@@ -107,12 +107,12 @@ class Mail:
             self._record(mailbox, message, "labelsRemoved", tuple(sorted(removed)))
 
     def delete(self, mailbox: Mailbox, message: Message) -> None:
-        """Gone for good."""
+        """Delete for good."""
         del mailbox.messages[message.id]
         self._record(mailbox, message, "messagesDeleted")
 
     def publish(self, mailbox: Mailbox) -> None:
-        """Tell the topic where the mailbox stands."""
+        """Publish the mailbox's current history id to the topic."""
         if mailbox.watch is not None and mailbox.watch.expires_at > self._core.clock.now():
             self._pubsub.publish(mailbox.watch.topic, mailbox.email, mailbox.history_id)
 
@@ -121,12 +121,12 @@ class Mail:
         message.history_id = mailbox.history_id
         record = Record(mailbox.history_id, kind, message.id, message.thread_id, tuple(sorted(message.labels)), labels)
         mailbox.history.append(record)
-        if mailbox.watch is not None and mailbox.watch.takes(message.labels | set(labels)):
+        if mailbox.watch is not None and mailbox.watch.covers(message.labels | set(labels)):
             self.publish(mailbox)
 
 
 def record_json(record: Record) -> dict[str, Any]:
-    """A `History`; a message's labels are not shown for one that is deleted."""
+    """A `History` record; a deleted message is shown without labels."""
     reference: dict[str, Any] = {"id": record.message_id, "threadId": record.thread_id}
     shown = reference if record.kind == "messagesDeleted" else {**reference, "labelIds": list(record.message_labels)}
     change: dict[str, Any] = {"message": shown}

@@ -19,7 +19,7 @@ SYSTEM_LABELS: Final = ("INBOX", "SENT", "DRAFT", "SPAM", "TRASH", "UNREAD", "ST
 
 
 class GmailViews:
-    """The views, over one world."""
+    """The views of one world."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -27,11 +27,11 @@ class GmailViews:
 
     @property
     def mail(self) -> Mail:
-        """The world's part that these views show."""
+        """The mailboxes of the world."""
         return self.world.mail
 
     def install(self) -> None:
-        """Mount them."""
+        """Mount the views."""
         route, root = self.api.route, "/gmail/v1/users/<user_id>"
         route("GET", f"{root}/profile", self.profile, ANY)
         route("POST", f"{root}/watch", self.watch, ANY)
@@ -49,7 +49,7 @@ class GmailViews:
         return self.mail.get(grant.email)
 
     def profile(self, grant: Grant, user_id: str) -> dict[str, Any]:
-        """The mailbox and where its history stands."""
+        """The mailbox and its current history id."""
         mailbox = self._mailbox(grant, user_id)
         return {
             "emailAddress": mailbox.email,
@@ -59,7 +59,7 @@ class GmailViews:
         }
 
     def watch(self, grant: Grant, user_id: str) -> dict[str, Any]:
-        """Publish changes to a topic of the project; asked again, for longer."""
+        """Publish changes to a topic of the project; calling it again extends the watch."""
         mailbox, asked = self._mailbox(grant, user_id), body()
         topic, labels, now = asked.get("topicName"), asked.get("labelIds", []), self.world.core.clock.now()
         if not isinstance(topic, str) or not topic.startswith(f"projects/{PROJECT}/topics/"):
@@ -77,11 +77,11 @@ class GmailViews:
         }
 
     def stop(self, grant: Grant, user_id: str) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._mailbox(grant, user_id).watch = None
 
     def list_history(self, grant: Grant, user_id: str) -> dict[str, Any]:
-        """What happened after a history id."""
+        """The history since a history id."""
         mailbox = self._mailbox(grant, user_id)
         start = request.args.get("startHistoryId", "")
         if not start.isdigit():
@@ -136,7 +136,7 @@ class GmailViews:
         return document
 
     def get_message(self, grant: Grant, user_id: str, message_id: str) -> dict[str, Any]:
-        """One message; a metadata grant does not get contents."""
+        """One message; a metadata grant does not get its contents."""
         mailbox = self._mailbox(grant, user_id)
         form = request.args.get("format", "full")
         if form not in {"minimal", "metadata"} and not self._has_full(grant):
@@ -147,7 +147,7 @@ class GmailViews:
         return _message_json(message, form, request.args.getlist("metadataHeaders"))
 
     def list_labels(self, grant: Grant, user_id: str) -> dict[str, Any]:
-        """Labels by id and name."""
+        """The labels, with id and name."""
         mailbox = self._mailbox(grant, user_id)
         used = {label for message in mailbox.messages.values() for label in message.labels}
         own = sorted(label for label in used if label.startswith("Label_"))
@@ -164,7 +164,7 @@ class GmailViews:
 
 
 def _read_window(query: str) -> tuple[datetime, datetime]:
-    """The instants that `after:` and `before:` name, as epoch seconds or as a day."""
+    """The instants of `after:` and `before:`, given as epoch seconds or as a day."""
     bounds = {"after": datetime.min.replace(tzinfo=UTC), "before": datetime.max.replace(tzinfo=UTC)}
     for name, value in re.findall(r"(after|before):(\S+)", query):
         if value.isdigit():

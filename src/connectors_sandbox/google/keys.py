@@ -1,4 +1,4 @@
-"""Google's signing keys: RS256 tokens written by hand over `cryptography`, and the published key set."""
+"""Google's signing keys: RS256 tokens written by hand with `cryptography`, and the published key set."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 KEY_BITS: Final = 2048
-"""As Google's."""
+"""The same size as Google's."""
 
 
 def encode(data: bytes) -> str:
@@ -26,13 +26,13 @@ def encode_number(number: int) -> str:
 
 @attrs.frozen(eq=False)
 class SigningKey:
-    """One key pair under its id."""
+    """One key pair with its id."""
 
     kid: str
     private: rsa.RSAPrivateKey = attrs.field(repr=False)
 
     def sign(self, claims: Mapping[str, Any]) -> str:
-        """A JWT of these claims (RFC 7515 §5.1)."""
+        """A JWT with these claims (RFC 7515 §5.1)."""
         header = {"alg": "RS256", "kid": self.kid, "typ": "JWT"}
         text = ".".join(encode(json.dumps(part).encode()) for part in (header, claims))
         signature = self.private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
@@ -53,18 +53,18 @@ class SigningKey:
 
 @cache
 def make_key(number: int) -> SigningKey:
-    """The n-th key. All sandboxes of a process share it: making one takes longer than most tests."""
+    """The n-th key. All sandboxes of a process share it: creating one takes longer than most tests."""
     return SigningKey(f"sandbox-{number}", rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS))
 
 
 @attrs.define(eq=False)
 class KeyRing:
-    """The keys that are published; the newest signs. They are made when first asked for: it takes a while."""
+    """The published keys; the newest one signs. They are created on first use, because that takes a while."""
 
     _keys: list[SigningKey] = attrs.field(factory=list, init=False)
 
     def rotate(self) -> SigningKey:
-        """A new signing key; the one before it stays valid."""
+        """Add a new signing key; the previous one stays valid."""
         number = 1 + int(self._keys[-1].kid.rpartition("-")[2]) if self._keys else 1
         key = make_key(number)
         self._keys = [*self._keys[-1:], key]
@@ -75,6 +75,6 @@ class KeyRing:
         return self._keys[-1] if self._keys else self.rotate()
 
     def to_jwks(self) -> dict[str, Any]:
-        """The published set."""
+        """The published key set."""
         self.newest()
         return {"keys": [key.to_jwk() for key in self._keys]}

@@ -21,7 +21,7 @@ from connectors_sandbox.google.auth import (
 from connectors_sandbox.google.world import GoogleWorld
 
 CERTS_MAX_AGE: Final = 19_800
-"""Seconds that Google lets its key set be cached."""
+"""Seconds for which Google allows its key set to be cached."""
 ISSUER: Final = "https://accounts.google.com"
 
 
@@ -95,7 +95,7 @@ def _authorize(world: GoogleWorld) -> BaseResponse:
     if not decision.is_allowed:
         return _send_back(redirect_uri, {"error": "access_denied"})
     if not decision.account_id:
-        return make_response("Nobody lives in this sandbox yet: add a user first.", 409)
+        return make_response("There are no users in this sandbox yet: add one first.", 409)
     has_consented = "consent" in asked.get("prompt", "").split()
     is_first = (client.id, decision.account_id) not in world.auth.consented
     code = world.auth.issue_code(
@@ -115,7 +115,7 @@ def _authorize(world: GoogleWorld) -> BaseResponse:
 
 
 def _send_back(target: str, members: dict[str, str]) -> BaseResponse:
-    """Redirect to the app with `state` as it came."""
+    """Redirect to the app with an unchanged `state`."""
     state = request.args.get("state")
     parts = urlsplit(target)
     query = [*parse_qsl(parts.query, keep_blank_values=True)]
@@ -155,7 +155,7 @@ def _client(world: GoogleWorld) -> Client:
 
 
 def _members(world: GoogleWorld, grant: Grant, access: str) -> dict[str, Any]:
-    """What every answer holds; the scopes come in no order to rely on."""
+    """The fields of every token response; the order of the scopes is random."""
     scopes = list(grant.scopes)
     world.core.random.shuffle(scopes)
     members: dict[str, Any] = {

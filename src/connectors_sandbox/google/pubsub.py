@@ -1,4 +1,4 @@
-"""Cloud Pub/Sub as far as Gmail needs it: topics, push subscriptions, signed pushes, redelivery."""
+"""The part of Cloud Pub/Sub that Gmail needs: topics, push subscriptions, signed pushes, redelivery."""
 
 import base64
 import json
@@ -35,9 +35,9 @@ class PushSubscription:
     audience: str
     service_account: str
     has_dead_letters: bool = False
-    """Then each push says how often it was tried."""
-    spoil: Mapping[str, Any] = attrs.field(factory=dict)
-    """Claims to falsify, for tests of the receiver."""
+    """If set, each push says how often it was tried."""
+    falsified_claims: Mapping[str, Any] = attrs.field(factory=dict)
+    """Claims to falsify, to test the receiver."""
 
 
 class PubSub:
@@ -54,7 +54,7 @@ class PubSub:
         self._message_number = 2_070_443_601_311_540
 
     def publish(self, topic: str, email: str, history_id: int) -> None:
-        """Push what Gmail says about a mailbox to every subscription of the topic."""
+        """Push Gmail's notification about a mailbox to every subscription of the topic."""
         now = self._core.clock.now()
         last = self._published_at.get(email)
         if self.limits_rate and last is not None and now - last < timedelta(seconds=1):
@@ -64,7 +64,7 @@ class PubSub:
         self.push(topic, data)
 
     def push(self, topic: str, data: bytes) -> list[Outgoing]:
-        """Push any data, as whoever may publish can."""
+        """Push any data, as anybody with permission to publish can."""
         self._message_number += self._core.random.randint(1, 9)
         message_id, now = str(self._message_number), self._core.clock.now()
         return [
@@ -107,7 +107,7 @@ class PubSub:
         )
 
     def sign(self, subscription: PushSubscription, now: datetime) -> str:
-        """The token that a push carries."""
+        """The token sent with a push."""
         claims = {
             "aud": subscription.audience,
             "azp": "113774264463038321964",
@@ -118,4 +118,4 @@ class PubSub:
             "iss": "https://accounts.google.com",
             "sub": "113774264463038321964",
         }
-        return self._keys.newest().sign({**claims, **subscription.spoil})
+        return self._keys.newest().sign({**claims, **subscription.falsified_claims})

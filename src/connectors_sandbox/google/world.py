@@ -1,4 +1,4 @@
-"""Google's world: what a test or a demo drives."""
+"""Google's world, as tests and demos control it."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -66,11 +66,11 @@ ACTIONS: Final = (
     "delete_email",
     "expire_history",
 )
-"""What the control endpoints may call."""
+"""The methods that the control endpoints may call."""
 
 
 class GoogleWorld:
-    """A Google: accounts, and the files, calendars and mail that they have."""
+    """A Google: accounts with their files, calendars and mail."""
 
     def __init__(self, core: SandboxCore) -> None:
         self.core = core
@@ -78,7 +78,7 @@ class GoogleWorld:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: a Google without accounts again."""
+        """Delete everything: a Google without accounts again."""
         core = self.core
         self.keys = KeyRing()
         self.auth = Authorizations(core)
@@ -89,11 +89,11 @@ class GoogleWorld:
         self.calendars = Calendars(core, self.channels)
         self.mail = Mail(core, self.pubsub)
         self.sends_sync_early = False
-        """Whether a channel's `sync` message arrives before the answer that opens it."""
+        """Whether a channel's `sync` message arrives before the response that opens it."""
         self.add_client()
 
     def describe(self) -> Mapping[str, Any]:
-        """What lives here."""
+        """The contents of the index page."""
         with self.lock:
             return {
                 "users": sorted(self.users),
@@ -105,7 +105,7 @@ class GoogleWorld:
             }
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
-        """The levers by name."""
+        """The methods that the control endpoints may call, by name."""
         return {name: getattr(self, name) for name in ACTIONS}
 
     # --- accounts ------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class GoogleWorld:
         name: str = "Poblysh",
         redirect_uris: tuple[str, ...] | list[str] = (),
     ) -> str:
-        """An OAuth client; its id. Without redirect URIs it takes any."""
+        """A new OAuth client; returns its id. Without redirect URIs it accepts any."""
         with self.lock:
             self.auth.clients[client_id] = Client(client_id, client_secret, name, tuple(redirect_uris))
             return client_id
@@ -125,7 +125,7 @@ class GoogleWorld:
     def add_user(
         self, email: str, name: str | None = None, hosted_domain: str | None = None, *, has_mailbox: bool = True
     ) -> str:
-        """An account with a primary calendar and, as a rule, a mailbox; its `sub`."""
+        """A new account with a primary calendar and, by default, a mailbox; returns its `sub`."""
         with self.lock:
             sub = "1" + self.core.random_string(20, "0123456789")
             display = name or email.partition("@")[0].title()
@@ -136,12 +136,12 @@ class GoogleWorld:
             return sub
 
     def revoke_tokens(self, email: str) -> int:
-        """The user withdraws the app's access in the account's settings; how many grants died."""
+        """The user revokes the app's access in the account's settings; returns how many grants were revoked."""
         with self.lock:
             return self.auth.revoke_user(email)
 
     def rotate_keys(self) -> str:
-        """Sign with a new key from now on; its id."""
+        """Sign with a new key from now on; returns its id."""
         with self.lock:
             return self.keys.rotate().kid
 
@@ -157,85 +157,85 @@ class GoogleWorld:
         mime_type: str = DOCUMENT,
         age_days: float = 0.0,
     ) -> str:
-        """A file; its id."""
+        """A new file; returns its id."""
         with self.lock:
             return self.drive.create(
                 by=by, name=name, mime_type=mime_type, parent=parent, drive_id=shared_drive, age_days=age_days
             ).id
 
     def create_folder(self, name: str, *, by: str, parent: str | None = None) -> str:
-        """A folder; its id."""
+        """A new folder; returns its id."""
         return self.create_file(name, by=by, parent=parent, mime_type=FOLDER)
 
     def edit_file(self, file_id: str, *, by: str) -> None:
-        """New contents."""
+        """Change the contents."""
         with self.lock:
             self.drive.edit(self.drive.get(by, file_id), by)
 
     def rename_file(self, file_id: str, name: str, *, by: str) -> None:
-        """Another name."""
+        """Rename it."""
         with self.lock:
             self.drive.rename(self.drive.get(by, file_id), name, by)
 
     def move_file(self, file_id: str, parent: str, *, by: str) -> None:
-        """Another folder."""
+        """Move it to another folder."""
         with self.lock:
             self.drive.move(self.drive.get(by, file_id), parent)
 
     def trash_file(self, file_id: str, *, by: str) -> None:
-        """Into the trash, with what is below."""
+        """Move it into the trash, with everything below."""
         with self.lock:
             self.drive.set_trashed(self.drive.get(by, file_id), by, is_trashed=True)
 
     def restore_file(self, file_id: str, *, by: str) -> None:
-        """Out of the trash."""
+        """Move it out of the trash."""
         with self.lock:
             self.drive.set_trashed(self.drive.get(by, file_id), by, is_trashed=False)
 
     def delete_file(self, file_id: str, *, by: str) -> None:
-        """Gone for good."""
+        """Delete it for good."""
         with self.lock:
             self.drive.delete(self.drive.get(by, file_id))
 
     def share_file(self, file_id: str, *, by: str, to: str) -> None:
-        """Visible to one more."""
+        """Share it with a user."""
         with self.lock:
             self.drive.share(self.drive.get(by, file_id), to)
 
     def unshare_file(self, file_id: str, *, by: str, to: str) -> None:
-        """No longer visible to that one."""
+        """Stop sharing it with a user."""
         with self.lock:
             self.drive.unshare(self.drive.get(by, file_id), to)
 
     def view_file(self, file_id: str, *, by: str) -> None:
-        """Noise: a change in the log, a higher version, nothing else."""
+        """Noise: a change in the log and a higher version, nothing else."""
         with self.lock:
             self.drive.touch(self.drive.get(by, file_id))
 
     def add_shared_drive(self, name: str, members: list[str]) -> str:
-        """A shared drive; its id."""
+        """A new shared drive; returns its id."""
         with self.lock:
             return self.drive.add_drive(name, members).id
 
     def leave_shared_drive(self, drive_id: str, email: str) -> None:
-        """One member less."""
+        """Remove a member."""
         with self.lock:
             self.drive.drives[drive_id].members.discard(email)
 
     def expire_listings(self) -> None:
-        """Page tokens of listings lapse."""
+        """Expire the page tokens of listings."""
         with self.lock:
             self.drive.listing_epoch += 1
 
     # --- calendars -------------------------------------------------------------------------------------------------
 
     def add_calendar(self, calendar_id: str, summary: str, *, owner: str, is_generated: bool = False) -> str:
-        """Another calendar; a generated one (holidays) has no notifications."""
+        """A new calendar; a generated one (holidays) has no notifications."""
         with self.lock:
             return self.calendars.add(calendar_id, summary, owner, is_generated=is_generated).id
 
     def delete_calendar(self, calendar_id: str) -> None:
-        """The calendar and its events go."""
+        """Delete the calendar and its events."""
         with self.lock:
             self.calendars.remove(self.calendars.all[calendar_id])
 
@@ -250,7 +250,7 @@ class GoogleWorld:
         recurrence: list[str] | None = None,
         age_days: float = 0.0,
     ) -> str:
-        """An event; its id."""
+        """A new event; returns its id."""
         with self.lock:
             calendar = self.calendars.all[calendar_id or by]
             return self.calendars.create(
@@ -264,14 +264,14 @@ class GoogleWorld:
             ).id
 
     def update_event(self, event_id: str, *, calendar_id: str, summary: str) -> None:
-        """Another title."""
+        """Change the title."""
         with self.lock:
             calendar = self.calendars.all[calendar_id]
             calendar.events[event_id].summary = summary
             self.calendars.changed(calendar, calendar.events[event_id])
 
     def move_event(self, event_id: str, *, calendar_id: str, hours: float) -> None:
-        """Another time."""
+        """Change the time."""
         with self.lock:
             calendar = self.calendars.all[calendar_id]
             event = calendar.events[event_id]
@@ -279,20 +279,20 @@ class GoogleWorld:
             self.calendars.changed(calendar, event)
 
     def answer_event(self, event_id: str, *, calendar_id: str, by: str, answer: str = "accepted") -> None:
-        """An attendee answers."""
+        """Record an attendee's answer."""
         with self.lock:
             calendar = self.calendars.all[calendar_id]
             calendar.events[event_id].attendees[by] = answer
             self.calendars.changed(calendar, calendar.events[event_id])
 
     def cancel_event(self, event_id: str, *, calendar_id: str) -> None:
-        """Delete it."""
+        """Delete the event."""
         with self.lock:
             calendar = self.calendars.all[calendar_id]
             self.calendars.cancel(calendar, calendar.events[event_id])
 
     def expire_sync_tokens(self, calendar_id: str, *, with_reason: bool = True) -> None:
-        """Every token of the calendar lapses."""
+        """Expire all sync tokens of the calendar."""
         with self.lock:
             self.calendars.all[calendar_id].epoch += 1
             self.calendars.gives_reason = with_reason
@@ -309,7 +309,7 @@ class GoogleWorld:
         *,
         has_dead_letters: bool = False,
     ) -> PushSubscription:
-        """A push subscription; without an audience it is the endpoint."""
+        """A new push subscription; without an audience, its audience is the endpoint."""
         with self.lock:
             self.pubsub.topics.add(topic)
             subscription = PushSubscription(
@@ -327,18 +327,18 @@ class GoogleWorld:
         labels: tuple[str, ...] | list[str] = ("INBOX", "UNREAD"),
         age_days: float = 0.0,
     ) -> str:
-        """A message comes in; its id. One with an age has been there all along."""
+        """A message arrives; returns its id. One with an age is an old one, without history."""
         with self.lock:
             return self._add(mailbox, sender, mailbox, subject, set(labels), age_days)
 
     def send_email(self, mailbox: str, *, to: str, subject: str) -> str:
-        """A message goes out; its id. One to oneself is also received."""
+        """A message is sent; returns its id. One to oneself is also received."""
         with self.lock:
             labels = {"SENT", "INBOX"} if to == mailbox else {"SENT"}
             return self._add(mailbox, mailbox, to, subject, labels)
 
     def save_draft(self, mailbox: str, *, subject: str, replaces: str | None = None) -> str:
-        """An autosave: the draft before goes, a new one comes; its id."""
+        """Save a draft: the previous draft is deleted, a new one is created; returns its id."""
         with self.lock:
             box = self.mail.get(mailbox)
             if replaces is not None:
@@ -365,35 +365,35 @@ class GoogleWorld:
         add: tuple[str, ...] | list[str] = (),
         remove: tuple[str, ...] | list[str] = (),
     ) -> None:
-        """Put labels on and take others off."""
+        """Add and remove labels."""
         with self.lock:
             box = self.mail.get(mailbox)
             self.mail.relabel(box, box.messages[message_id], set(add), set(remove))
 
     def trash_email(self, mailbox: str, message_id: str) -> None:
-        """Into the trash."""
+        """Move it into the trash."""
         self.label_email(mailbox, message_id, add=["TRASH"], remove=["INBOX"])
 
     def mark_spam(self, mailbox: str, message_id: str) -> None:
-        """Into the spam folder."""
+        """Move it into the spam folder."""
         self.label_email(mailbox, message_id, add=["SPAM"], remove=["INBOX"])
 
     def read_email(self, mailbox: str, message_id: str) -> None:
-        """Opened."""
+        """Mark it as read."""
         self.label_email(mailbox, message_id, remove=["UNREAD"])
 
     def archive_email(self, mailbox: str, message_id: str) -> None:
-        """Out of the inbox."""
+        """Move it out of the inbox."""
         self.label_email(mailbox, message_id, remove=["INBOX"])
 
     def delete_email(self, mailbox: str, message_id: str) -> None:
-        """Gone for good."""
+        """Delete it for good."""
         with self.lock:
             box = self.mail.get(mailbox)
             self.mail.delete(box, box.messages[message_id])
 
     def expire_history(self, mailbox: str) -> None:
-        """All history ids up to now lapse."""
+        """Expire all history ids up to now."""
         with self.lock:
             box = self.mail.get(mailbox)
             box.oldest_history_id = box.history_id + 1

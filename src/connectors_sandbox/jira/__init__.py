@@ -1,4 +1,4 @@
-"""Plays Atlassian for Jira Cloud: 3LO consent, sites, REST v3, dynamic and admin webhooks; see `world.JiraWorld`."""
+"""Simulates Atlassian for Jira Cloud: 3LO consent, sites, REST v3, dynamic and admin webhooks (`world.JiraWorld`)."""
 
 from flask import Blueprint
 
@@ -16,7 +16,7 @@ def create_world(core: SandboxCore) -> JiraWorld:
 
 
 def create_blueprint(world: JiraWorld) -> Blueprint:
-    """Atlassian's authorization server and API gateway under one roof."""
+    """Atlassian's authorization server and API gateway under one URL."""
     blueprint = Blueprint("jira", __name__)
     add_oauth_routes(blueprint, world)
     add_api_routes(blueprint, world)

@@ -1,4 +1,4 @@
-"""`api.atlassian.com/ex/jira/{cloudId}`: REST v3, with a scope for each endpoint."""
+"""`api.atlassian.com/ex/jira/{cloudId}`: REST v3, with a scope per endpoint."""
 
 import base64
 import hashlib
@@ -19,9 +19,9 @@ READ_WORK: Final = "read:jira-work"
 READ_USER: Final = "read:jira-user"
 WEBHOOKS: Final = (READ_WORK, "manage:jira-webhook")
 MAX_RESULTS: Final = 100
-"""Issues with fields, values and comments at a time; the server may give fewer than were asked for."""
+"""The maximum page size of issues with fields, values and comments; the server may return fewer than requested."""
 EMBEDDED_COMMENTS: Final = 20
-"""Comments inside an issue's `comment` field."""
+"""The maximum number of comments inside an issue's `comment` field."""
 FIELDS: Final = ("summary", "status", "assignee", "priority", "project", "created", "updated", "comment")
 TOKEN_LIFETIME: Final = timedelta(days=7)
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class ApiError(Exception):
-    """A refusal in the site's form."""
+    """An error in the site's form."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class ApiError(Exception):
 
 
 def add_api_routes(blueprint: Blueprint, world: JiraWorld) -> None:
-    """Mount the gateway, and the sites' own hosts, which take no 3LO token."""
+    """Mount the gateway, and the sites' own hosts, which accept no 3LO token."""
     api = Api(world)
     for method, path, scopes, view in (
         ("GET", "myself", (READ_USER,), api.show_myself),
@@ -68,7 +68,7 @@ def add_api_routes(blueprint: Blueprint, world: JiraWorld) -> None:
 
     @blueprint.route("/site/<name>/<path:rest>", methods=["GET", "POST", "PUT", "DELETE"])
     def refuse_site_host(name: str, rest: str) -> Response:
-        """`https://<name>.atlassian.net`: a 3LO token is nobody there."""
+        """`https://<name>.atlassian.net`: a 3LO token is not accepted there."""
         del name, rest
         return make_response(jsonify(errorMessages=["You do not have permission."], errors={}), 401)
 
@@ -96,7 +96,7 @@ def _guard(world: JiraWorld, scopes: Sequence[str], view: Callable[..., Any]) ->
 
 
 class Api:
-    """The endpoints, each given the access token and the site."""
+    """The endpoints, each with the access token and the site."""
 
     def __init__(self, world: JiraWorld) -> None:
         self._world = world
@@ -106,12 +106,12 @@ class Api:
         return render.show_user(site, self._world.users[access.family.account_id])
 
     def show_server(self, access: Access, site: Site) -> Any:
-        """What client libraries ask first."""
+        """The endpoint that client libraries call first."""
         del access
         return {"baseUrl": site.url, "version": "1001.0.0", "versionNumbers": [1001, 0, 0], "deploymentType": "Cloud"}
 
     def list_statuses(self, access: Access, site: Site) -> Any:
-        """All statuses in one page."""
+        """All statuses on one page."""
         del access
         return [render.show_status(site, status) for status in STATUSES.values()]
 
@@ -129,7 +129,7 @@ class Api:
     # --- search ----------------------------------------------------------------------------------------------------
 
     def search(self, access: Access, site: Site) -> Any:
-        """A page of issues: `id` alone unless fields are named, no total, a token while there is more."""
+        """A page of issues: only `id` unless fields are named, no total, and a token if there are more."""
         asked = _parameters()
         text, fields = str(asked.get("jql") or ""), _names(asked.get("fields"))
         size = min(_number(asked.get("maxResults"), 50), MAX_RESULTS)
@@ -146,7 +146,7 @@ class Api:
         return answer
 
     def count(self, access: Access, site: Site) -> Any:
-        """About how many issues fit."""
+        """The approximate number of matching issues."""
         return {"count": len(self._find(access, site, str(_parameters().get("jql") or "")))}
 
     def refuse_old_search(self, access: Access, site: Site) -> Any:
@@ -180,13 +180,13 @@ class Api:
     # --- issues ----------------------------------------------------------------------------------------------------
 
     def show_issue(self, access: Access, site: Site, issue: str) -> Any:
-        """One issue, with all its fields unless some are named."""
+        """One issue, with all fields unless some are named."""
         del access
         fields = _names(request.args.get("fields")) or {"*all"}
         return self._show(site, self._issue(site, issue), fields)
 
     def list_histories(self, access: Access, site: Site) -> Any:
-        """The histories of many issues, their times as numbers; a token while there is more."""
+        """The histories of many issues, their times as numbers; a token if there are more."""
         del access
         asked = _parameters()
         wanted = [str(item) for item in asked.get("issueIdsOrKeys") or ()]
@@ -239,13 +239,13 @@ class Api:
     # --- webhooks --------------------------------------------------------------------------------------------------
 
     def register_hooks(self, access: Access, site: Site) -> Any:
-        """One result for each webhook asked for; refusals come with 200."""
+        """One result per requested webhook; errors are sent with 200."""
         asked, now = _parameters(), self._world.core.clock.now()
         url, wanted = asked.get("url"), asked.get("webhooks")
         if not isinstance(url, str) or not isinstance(wanted, list) or not wanted:
             raise ApiError(400, "The url and at least one webhook are required.")
         app = self._world.auth.apps[access.family.client_id]
-        live = [one for place in self._world.sites.values() for one in webhooks.live_hooks(place, now)]
+        live = [one for each in self._world.sites.values() for one in webhooks.live_hooks(each, now)]
         results: list[dict[str, Any]] = []
         for item in wanted:
             if any(one.client_id == app.client_id and one.url != url for one in live):
@@ -271,14 +271,14 @@ class Api:
         )
 
     def refresh_hooks(self, access: Access, site: Site) -> Any:
-        """Thirty days more for those that are there; the others are not mentioned."""
+        """Extend existing webhooks by thirty days; unknown ids are not mentioned."""
         expires_at = self._world.core.clock.now() + webhooks.LIFETIME
         for hook in self._named_hooks(access, site):
             hook.expires_at = expires_at
         return {"expirationDate": render.show_time(expires_at)}
 
     def delete_hooks(self, access: Access, site: Site) -> Any:
-        """Remove those that are there."""
+        """Delete the existing ones among these webhooks."""
         for hook in self._named_hooks(access, site):
             del site.hooks[hook.id]
         return make_response("", 202)
@@ -298,7 +298,7 @@ class Api:
 def _parameters() -> dict[str, Any]:
     """The call's parameters, from a JSON body or the query."""
     if request.method == "GET":
-        # An array in a query may be a comma list or the name repeated.
+        # An array in a query may be a comma-separated list or a repeated name.
         return {name: ",".join(values) for name, values in request.args.lists()}
     document = request.get_json(silent=True)
     if not isinstance(document, dict):
@@ -307,7 +307,7 @@ def _parameters() -> dict[str, Any]:
 
 
 def _names(value: Any) -> set[str]:
-    """Field names: a comma list in a query, an array in a body."""
+    """Field names: a comma-separated list in a query, an array in a body."""
     parts = value if isinstance(value, list) else str(value or "").split(",")
     return {str(part).strip() for part in parts} - {""}
 

@@ -15,7 +15,7 @@ OFFLINE_ACCESS: Final = "offline_access"
 
 
 class TokenCallError(Exception):
-    """A refusal of the token endpoint, with its HTTP status and `error`."""
+    """An error of the token endpoint, with its HTTP status and `error`."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -32,9 +32,9 @@ class OAuthApp:
     name: str
     callback_url: str
     owner: str | None = None
-    """Account id of who made it."""
+    """The account id of its owner."""
     is_shared: bool = True
-    """A private app registers webhooks, but only its owner's deliver."""
+    """A private app may register webhooks, but only its owner's are delivered."""
 
 
 @attrs.frozen
@@ -57,8 +57,8 @@ class Family:
     scopes: tuple[str, ...]
     last_used_at: datetime
     current: str | None = attrs.field(default=None, repr=False)
-    spent: dict[str, datetime] = attrs.field(factory=dict, repr=False)
-    """Rotated refresh tokens and when they were first used."""
+    used: dict[str, datetime] = attrs.field(factory=dict, repr=False)
+    """Rotated refresh tokens, and when each was first used."""
     is_dead: bool = False
 
 
@@ -72,7 +72,7 @@ class Access:
 
 @attrs.frozen
 class Pair:
-    """What a token call gives."""
+    """The result of a token call."""
 
     access: str = attrs.field(repr=False)
     refresh: str | None = attrs.field(repr=False)
@@ -87,18 +87,18 @@ class Authorization:
         self.apps: dict[str, OAuthApp] = {}
         self.codes: dict[str, Code] = {}
         self.families: dict[str, Family] = {}
-        """By every refresh token that they ever had."""
+        """Token families, by every refresh token that they ever had."""
         self.accesses: dict[str, Access] = {}
 
     def grant_code(self, app: OAuthApp, account_id: str, scopes: tuple[str, ...], redirect_uri: str) -> str:
-        """A fresh code for what the user allowed."""
+        """A new code for what the user allowed."""
         code = self._core.random_string(32)
         expires_at = self._core.clock.now() + CODE_LIFETIME
         self.codes[code] = Code(app.client_id, account_id, scopes, redirect_uri, expires_at)
         return code
 
     def authenticate(self, client_id: object, client_secret: object) -> OAuthApp:
-        """The app whose id and secret these are.
+        """The app with this id and secret.
 
         Raises:
             TokenCallError: unknown or wrong.
@@ -112,7 +112,7 @@ class Authorization:
         """The pair for a code, which works once.
 
         Raises:
-            TokenCallError: wrong, used, old, or of another app or redirect.
+            TokenCallError: wrong, used, expired, or of another app or redirect.
         """
         found = self.codes.pop(code, None) if isinstance(code, str) else None
         now = self._core.clock.now()
@@ -123,34 +123,34 @@ class Authorization:
         return self._issue(Family(app.client_id, found.account_id, found.scopes, now))
 
     def refresh(self, app: OAuthApp, token: object) -> Pair:
-        """A new pair; the old refresh token works ten minutes more, and its later reuse kills the family.
+        """A new pair; the old refresh token works for ten more minutes, and its later reuse revokes the family.
 
         Raises:
-            TokenCallError: dead, unknown or another app's.
+            TokenCallError: revoked, unknown or another app's.
         """
         family = self.families.get(token) if isinstance(token, str) else None
         now = self._core.clock.now()
         if family is None or family.client_id != app.client_id:
             raise TokenCallError(403, "invalid_grant", "Unknown or invalid refresh token.")
-        spent_at = family.spent.get(str(token))
-        if spent_at is not None and now - spent_at > REUSE_LEEWAY:
+        used_at = family.used.get(str(token))
+        if used_at is not None and now - used_at > REUSE_LEEWAY:
             family.is_dead = True
         if now - family.last_used_at > IDLE_LIFETIME:
             family.is_dead = True
         if family.is_dead:
             raise TokenCallError(403, "unauthorized_client", "refresh_token is invalid")
         if family.current is not None:
-            family.spent.setdefault(family.current, now)
+            family.used.setdefault(family.current, now)
         family.last_used_at = now
         return self._issue(family)
 
     def find_access(self, token: str) -> Access | None:
-        """The live access token of this text."""
+        """The live access token with this value."""
         found = self.accesses.get(token)
         return found if found is not None and found.expires_at > self._core.clock.now() else None
 
-    def kill_all(self, account_id: str) -> None:
-        """End every consent of an account, as its owner does under Connected apps."""
+    def revoke_all(self, account_id: str) -> None:
+        """Revoke every consent of an account, as its owner does under Connected apps."""
         for family in self.families.values():
             if family.account_id == account_id:
                 family.is_dead = True

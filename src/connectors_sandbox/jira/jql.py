@@ -1,4 +1,4 @@
-"""The little JQL that the sandbox understands: clauses joined by AND, and an order."""
+"""The subset of JQL that the sandbox supports: clauses joined by AND, and an order."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ MAX_ORDER_FIELDS: Final = 7
 
 
 class JqlError(Exception):
-    """The query is not understood; the message is for Jira's `errorMessages`."""
+    """The query cannot be parsed; the message is for Jira's `errorMessages`."""
 
 
 @attrs.frozen
@@ -47,10 +47,10 @@ class Query:
 
 
 def parse(text: str) -> Query:
-    """The query.
+    """The parsed query.
 
     Raises:
-        JqlError: unbounded, or beyond what the sandbox understands.
+        JqlError: it is unbounded, or not supported by the sandbox.
     """
     where, *rest = ORDER.split(text, maxsplit=1)
     if not where.strip():
@@ -59,7 +59,7 @@ def parse(text: str) -> Query:
 
 
 def check_hook_filter(text: str) -> Query:
-    """The filter of a dynamic webhook, which may use a subset only.
+    """The filter of a dynamic webhook, which may use only a subset.
 
     Raises:
         JqlError: it uses more.
@@ -76,12 +76,12 @@ def check_hook_filter(text: str) -> Query:
 
 
 def matches(query: Query, issue: Issue, time_zone: str) -> bool:
-    """Whether the issue fits; quoted dates are read in the user's zone, numbers as epoch milliseconds."""
+    """Whether the issue matches; quoted dates are in the user's time zone, numbers are epoch milliseconds."""
     return all(_fits(clause, issue, time_zone) for clause in query.clauses)
 
 
 def sort(query: Query, issues: list[Issue]) -> list[Issue]:
-    """In the query's order, the last named field sorted first so that the first one wins."""
+    """In the query's order; sorted by the last field first, so that the first one wins."""
     keys: dict[str, Callable[[Issue], object]] = {
         "updated": lambda one: one.updated,
         "created": lambda one: one.created,

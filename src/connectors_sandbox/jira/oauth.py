@@ -1,4 +1,4 @@
-"""`auth.atlassian.com`: the consent page and the token endpoint, and the list of sites of a token."""
+"""`auth.atlassian.com`: the consent page, the token endpoint, and the list of a token's sites."""
 
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -33,7 +33,7 @@ def add_oauth_routes(blueprint: Blueprint, world: JiraWorld) -> None:
         fields = request.get_json(silent=True)
         try:
             if not isinstance(fields, dict):
-                # The endpoint takes JSON; a form is not understood.
+                # The endpoint accepts JSON; a form is not understood.
                 raise TokenCallError(400, "invalid_request", "The body must be a JSON object")
             with world.lock:
                 return _show(_answer(world, fields))
@@ -53,7 +53,7 @@ def _authorize(world: JiraWorld) -> BaseResponse:
     asked = request.args
     app = world.auth.apps.get(asked.get("client_id", ""))
     if app is None or asked.get("redirect_uri") != app.callback_url:
-        # Atlassian shows its own error page and sends nobody back.
+        # Atlassian shows its own error page and redirects nobody.
         return make_response("The app or its callback URL is not known.", 400)
     if asked.get("audience") != "api.atlassian.com" or asked.get("response_type") != "code":
         return _send_back(app.callback_url, error="invalid_request", error_description="audience or response_type")
@@ -74,10 +74,10 @@ def _authorize(world: JiraWorld) -> BaseResponse:
     if not decision.is_allowed:
         return _send_back(app.callback_url, error="access_denied", error_description="User did not authorize")
     if not decision.account_id:
-        return make_response("Nobody lives in this sandbox yet: add a user first.", 409)
+        return make_response("There are no users in this sandbox yet: add one first.", 409)
     granted = scopes
     if "sandbox_scopes" in asked:
-        # Atlassian's page is all or nothing; a lesser grant is a lever for tests.
+        # Atlassian's page is all or nothing; a smaller grant is only for tests.
         granted = tuple(scope for scope in scopes if scope in asked["sandbox_scopes"].split())
     return _send_back(app.callback_url, code=world.auth.grant_code(app, decision.account_id, granted, app.callback_url))
 

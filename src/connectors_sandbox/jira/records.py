@@ -1,4 +1,4 @@
-"""What Atlassian keeps: people, sites, projects, issues with their history and comments, webhooks."""
+"""Atlassian's records: accounts, sites, projects, issues with their history and comments, webhooks."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ CATEGORY_NAMES = {"new": "To Do", "indeterminate": "In Progress", "done": "Done"
 
 @attrs.frozen
 class Status:
-    """A workflow status; Jira sorts all of them into four categories."""
+    """A workflow status; Jira groups all of them into four categories."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class User:
     name: str
     time_zone: str = "Etc/UTC"
     site_ids: list[str] = attrs.field(factory=list)
-    """Sites that it can open, in the order that `accessible-resources` lists them."""
+    """The sites that it can open, in the order of `accessible-resources`."""
 
 
 @attrs.define(eq=False)
@@ -61,7 +61,7 @@ class History:
 
 @attrs.define(eq=False)
 class Comment:
-    """A comment; its text is plain and rendered as wiki text or as a document."""
+    """A comment; its text is plain, and rendered as wiki text or as a document."""
 
     id: str
     author: User
@@ -73,7 +73,7 @@ class Comment:
 
 @attrs.define(eq=False)
 class Issue:
-    """An issue as it is now."""
+    """An issue in its current state."""
 
     id: str
     number: int
@@ -109,7 +109,7 @@ class Hook:
 
 @attrs.define(eq=False)
 class AdminHook:
-    """A webhook that a site's administrator made."""
+    """A webhook created by a site's administrator."""
 
     url: str
     secret: str | None = attrs.field(repr=False)
@@ -127,7 +127,7 @@ class Site:
     comment_style: str = "comment"
     """`comment` sends `comment_*`, `issue` sends `jira:issue_updated` instead, `both` sends both."""
     body_style: str = "wiki"
-    """What descriptions and comments look like in webhooks: `wiki` text or an `adf` document."""
+    """The form of descriptions and comments in webhooks: `wiki` text or an `adf` document."""
     projects: dict[str, Project] = attrs.field(factory=dict)
     issues: dict[str, Issue] = attrs.field(factory=dict)
     hooks: dict[int, Hook] = attrs.field(factory=dict)
@@ -142,6 +142,6 @@ class Site:
         return f"https://{self.name}.atlassian.net"
 
     def next_id(self) -> str:
-        """A fresh id of anything but webhooks."""
+        """A new id for anything but webhooks."""
         self.last_id += 1
         return str(self.last_id)

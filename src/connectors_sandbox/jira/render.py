@@ -16,7 +16,7 @@ from connectors_sandbox.jira.records import (
 
 
 def show_time(at: datetime) -> str:
-    """`2024-04-05T10:00:00.000+0000`: milliseconds, and a zone without a colon."""
+    """`2024-04-05T10:00:00.000+0000`: milliseconds, and a UTC offset without a colon."""
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}+0000"
 
 
@@ -34,7 +34,7 @@ def show_document(text: str) -> dict[str, Any]:
 
 
 def show_user(site: Site, user: User) -> dict[str, Any]:
-    """A person; no e-mail address, as privacy settings usually have it."""
+    """A person; without e-mail address, as privacy settings usually have it."""
     return {
         "self": f"{site.url}/rest/api/2/user?accountId={user.account_id.replace(':', '%3A')}",
         "accountId": user.account_id,

@@ -17,7 +17,7 @@ from connectors_sandbox.jira.records import AdminHook, Hook, Issue, Site
 
 LIFETIME: Final = timedelta(days=30)
 MAX_HOOKS: Final = 5
-"""Per app, user and site."""
+"""The maximum number of webhooks per app, user and site."""
 JWT_LIFETIME: Final = timedelta(minutes=3)
 
 ALLOWED_EVENTS: Final = frozenset(
@@ -30,11 +30,11 @@ ALLOWED_EVENTS: Final = frozenset(
         *("jira:version_updated", "jira:version_merged", "jira:version_deleted"),
     }
 )
-"""What a dynamic webhook may ask for; projects and worklogs are for administrators' webhooks."""
+"""The events that a dynamic webhook may request; projects and worklogs are for administrators' webhooks."""
 
 
 def should_retry(attempt: Attempt) -> bool:
-    """Jira tries again after these statuses and when there was no answer; other refusals lose the delivery."""
+    """Jira retries after these statuses and when there was no response; other errors lose the delivery."""
     return attempt.status is None or attempt.status in {408, 409, 425, 429} or attempt.status >= 500  # noqa: PLR2004
 
 
@@ -44,7 +44,7 @@ POLICY: Final = RetryPolicy(
 
 
 def make_hook(site: Site, app: OAuthApp, account_id: str, wanted: Any, url: str, now: datetime) -> Hook | str:
-    """The new webhook, or why there is none; the answer's status is 200 either way."""
+    """The new webhook, or why there is none; the response's status is 200 either way."""
     live = live_hooks(site, now)
     mine = [one for one in live if (one.client_id, one.account_id) == (app.client_id, account_id)]
     if len(mine) >= MAX_HOOKS:
@@ -65,7 +65,7 @@ def make_hook(site: Site, app: OAuthApp, account_id: str, wanted: Any, url: str,
 
 
 def live_hooks(site: Site, now: datetime) -> list[Hook]:
-    """Those that have not silently expired."""
+    """The webhooks that have not silently expired."""
     return [hook for hook in site.hooks.values() if hook.expires_at > now]
 
 
@@ -75,7 +75,7 @@ def fits(hook: Hook, event: str, issue: Issue | None) -> bool:
 
 
 def sign_jwt(app: OAuthApp, account_id: str, jti: str, now: datetime) -> str:
-    """The bearer token of a delivery: HS256 over the client secret, nothing about the body."""
+    """The bearer token of a delivery: HS256 with the client secret; it says nothing about the body."""
     stamp = int(now.timestamp())
     claims = {
         "iss": app.client_id,

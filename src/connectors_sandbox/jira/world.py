@@ -1,4 +1,4 @@
-"""Jira's world: what a test or a demo drives."""
+"""Jira's world, as tests and demos control it."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -26,14 +26,14 @@ ACTIONS: Final = (
     *("comment", "edit_comment", "delete_comment", "log_work"),
     *("start_sprint", "close_sprint", "release_version", "revoke_consents"),
 )
-"""What the control endpoints may call."""
+"""The methods that the control endpoints may call."""
 
 
 class JiraWorld:
-    """Accounts, sites and all that happens on them, OAuth apps and webhooks.
+    """Accounts, sites and their events, OAuth apps and webhooks.
 
     Sites, issues and comments are named by their ids (or an issue by its key), so that a test in another process can
-    drive the world too. The acting user is the site's first unless `by` names another account id.
+    control the world too. The acting user is the site's first unless `by` names another account id.
     """
 
     def __init__(self, core: SandboxCore) -> None:
@@ -43,12 +43,12 @@ class JiraWorld:
         self.users: dict[str, User] = {}
         self.sites: dict[str, Site] = {}
         self.repeats_tokens = False
-        """Whether search gives the token that it was asked with again, for ever."""
+        """Whether search returns the token it was called with again, forever."""
         self.index_lag = timedelta()
         """How long a change stays invisible to search."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Counts for the index page."""
+        """Figures for the index page."""
         with self.lock:
             sites = {
                 site.name: {"issues": len(site.issues), "webhooks": len(site.hooks), "cloud_id": site.id}
@@ -57,7 +57,7 @@ class JiraWorld:
             return {"users": [user.name for user in self.users.values()], "sites": sites}
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
-        """The levers that other processes may pull."""
+        """The methods that other processes may call."""
         return {name: getattr(self, name) for name in ACTIONS}
 
     # --- set-up ----------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class JiraWorld:
         *,
         is_shared: bool = True,
     ) -> OAuthApp:
-        """Register a 3LO app; `is_shared` False is a private one."""
+        """Register a 3LO app; one with `is_shared` False is private."""
         with self.lock:
             app = OAuthApp(client_id, client_secret, name, callback_url, owner, is_shared)
             self.auth.apps[client_id] = app
@@ -86,7 +86,8 @@ class JiraWorld:
             return user
 
     def add_site(self, name: str, users: list[str], *, is_jira: bool = True) -> Site:
-        """A site that these accounts can open. Listing an account twice lists the site twice for it, as happens."""
+        """A site that these accounts can open. Listing an account twice lists the site twice for it, as it happens in
+        practice."""
         with self.lock:
             number = len(self.sites) + 1
             site = Site(str(UUID(int=(number << 96) | (4 << 76) | (8 << 60) | number)), name, is_jira)
@@ -98,49 +99,49 @@ class JiraWorld:
     def add_project(self, site: str, key: str, name: str | None = None, by: str | None = None) -> Project:
         """A new project."""
         with self.lock:
-            place = self.sites[site]
-            project = Project(place.next_id(), key, name or key.title())
-            place.projects[project.id] = project
-            shown = render.show_project(place, project)
-            self._emit(place, "project_created", self._actor(place, by), None, project=shown)
+            jira_site = self.sites[site]
+            project = Project(jira_site.next_id(), key, name or key.title())
+            jira_site.projects[project.id] = project
+            shown = render.show_project(jira_site, project)
+            self._emit(jira_site, "project_created", self._actor(jira_site, by), None, project=shown)
             return project
 
     def add_admin_hook(self, site: str, url: str, secret: str | None, events: list[str]) -> AdminHook:
-        """A webhook that the site's administrator makes by hand."""
+        """A webhook created by hand by the site's administrator."""
         with self.lock:
             hook = AdminHook(url, secret, tuple(events))
             self.sites[site].admin_hooks.append(hook)
             return hook
 
     def close_site(self, site: str) -> None:
-        """The site is gone."""
+        """Close the site."""
         with self.lock:
             self.sites[site].is_gone = True
 
     def revoke_consents(self, account_id: str) -> None:
         """The user disconnects every app."""
         with self.lock:
-            self.auth.kill_all(account_id)
+            self.auth.revoke_all(account_id)
 
     # --- issues ----------------------------------------------------------------------------------------------------
 
     def create_issue(
         self, site: str, project: str, summary: str = "Something to do", by: str | None = None, at: str | None = None
     ) -> Issue:
-        """A new issue; `project` is a key. With `at`, it was created then and nobody is told."""
+        """A new issue; `project` is a key. With `at`, it was created then and nobody is notified."""
         with self.lock:
-            place, user = self.sites[site], self._actor(self.sites[site], by)
-            home = next(one for one in place.projects.values() if one.key == project)
+            jira_site, user = self.sites[site], self._actor(self.sites[site], by)
+            home = next(one for one in jira_site.projects.values() if one.key == project)
             now = self._now() if at is None else datetime.fromisoformat(at).astimezone(UTC)
-            number = sum(issue.project is home for issue in place.issues.values()) + 1
-            issue = Issue(place.next_id(), number, home, summary, user, now, now)
-            place.issues[issue.id] = issue
+            number = sum(issue.project is home for issue in jira_site.issues.values()) + 1
+            issue = Issue(jira_site.next_id(), number, home, summary, user, now, now)
+            jira_site.issues[issue.id] = issue
             if at is None:
-                self._emit(place, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
+                self._emit(jira_site, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
             return issue
 
     def populate(self, site: str, project: str, count: int = 100, start: str = "2026-01-01T00:00:00+00:00") -> None:
-        """Many old issues, a minute apart, nobody told."""
+        """Create many old issues, a minute apart, without notifications."""
         first = datetime.fromisoformat(start)
         with self.lock:
             for number in range(count):
@@ -171,10 +172,10 @@ class JiraWorld:
     def delete_issue(self, site: str, issue: str, by: str | None = None) -> None:
         """Delete it for good."""
         with self.lock:
-            place = self.sites[site]
-            found = self.find_issue(place, issue)
-            del place.issues[found.id]
-            self._emit(place, "jira:issue_deleted", self._actor(place, by), found)
+            jira_site = self.sites[site]
+            found = self.find_issue(jira_site, issue)
+            del jira_site.issues[found.id]
+            self._emit(jira_site, "jira:issue_deleted", self._actor(jira_site, by), found)
 
     def find_issue(self, site: Site, issue: str) -> Issue:
         """The issue with this id or key.
@@ -192,64 +193,64 @@ class JiraWorld:
     def comment(self, site: str, issue: str, text: str = "A remark", by: str | None = None) -> Comment:
         """Write a comment."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
-            user, now = self._actor(place, by), self._now()
-            comment = Comment(place.next_id(), user, text, now, now, user)
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            user, now = self._actor(jira_site, by), self._now()
+            comment = Comment(jira_site.next_id(), user, text, now, now, user)
             found.comments.append(comment)
             found.updated = now
-            self._tell_comment(place, found, comment, user, "created", "issue_commented")
+            self._notify_comment(jira_site, found, comment, user, "created", "issue_commented")
             return comment
 
     def edit_comment(self, site: str, issue: str, comment: str, text: str, by: str | None = None) -> Comment:
         """Change a comment."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
-            mine.editor, mine.text, mine.updated = self._actor(place, by), text, self._now()
+            mine.editor, mine.text, mine.updated = self._actor(jira_site, by), text, self._now()
             found.updated = mine.updated
-            self._tell_comment(place, found, mine, mine.editor, "updated", "issue_comment_edited")
+            self._notify_comment(jira_site, found, mine, mine.editor, "updated", "issue_comment_edited")
             return mine
 
     def delete_comment(self, site: str, issue: str, comment: str, by: str | None = None) -> None:
         """Delete a comment."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
             found.comments.remove(mine)
             found.updated = self._now()
-            self._tell_comment(place, found, mine, self._actor(place, by), "deleted", "issue_comment_deleted")
+            self._notify_comment(jira_site, found, mine, self._actor(jira_site, by), "deleted", "issue_comment_deleted")
 
     def log_work(self, site: str, issue: str, by: str | None = None) -> None:
-        """Log an hour; only administrators' webhooks tell of it."""
+        """Log an hour of work; only administrators' webhooks report it."""
         with self.lock:
-            place, found = self.sites[site], self.find_issue(self.sites[site], issue)
-            user, worklog_id = self._actor(place, by), place.next_id()
+            jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
+            user, worklog_id = self._actor(jira_site, by), jira_site.next_id()
             worklog = {
-                "self": f"{place.url}/rest/api/2/issue/{found.id}/worklog/{worklog_id}",
+                "self": f"{jira_site.url}/rest/api/2/issue/{found.id}/worklog/{worklog_id}",
                 "id": worklog_id,
                 "issueId": found.id,
-                "author": render.show_user(place, user),
+                "author": render.show_user(jira_site, user),
                 "started": render.show_time(self._now()),
                 "timeSpentSeconds": 3600,
             }
-            self._emit(place, "worklog_created", user, None, worklog=worklog)
+            self._emit(jira_site, "worklog_created", user, None, worklog=worklog)
 
     def start_sprint(self, site: str, sprint: int, name: str) -> None:
         """Start a sprint."""
-        self._tell_sprint(site, "sprint_started", {"id": sprint, "name": name, "state": "active"})
+        self._notify_sprint(site, "sprint_started", {"id": sprint, "name": name, "state": "active"})
 
     def close_sprint(self, site: str, sprint: int, name: str) -> None:
         """Close a sprint."""
-        self._tell_sprint(site, "sprint_closed", {"id": sprint, "name": name, "state": "closed"})
+        self._notify_sprint(site, "sprint_closed", {"id": sprint, "name": name, "state": "closed"})
 
     def release_version(self, site: str, project: str, version: int, name: str) -> None:
         """Release a version of a project."""
         with self.lock:
-            place = self.sites[site]
-            home = next(one for one in place.projects.values() if one.key == project)
-            link = f"{place.url}/rest/api/2/version/{version}"
+            jira_site = self.sites[site]
+            home = next(one for one in jira_site.projects.values() if one.key == project)
+            link = f"{jira_site.url}/rest/api/2/version/{version}"
             shown = {"self": link, "id": str(version), "name": name, "released": True, "projectId": int(home.id)}
-            self._emit(place, "jira:version_released", self._actor(place, None), None, version=shown)
+            self._emit(jira_site, "jira:version_released", self._actor(jira_site, None), None, version=shown)
 
     # --- for the routes --------------------------------------------------------------------------------------------
 
@@ -259,20 +260,20 @@ class JiraWorld:
         return self.auth.find_access(token) if scheme.lower() == "bearer" else None
 
     def describe_sites(self, access: Access) -> list[dict[str, Any]]:
-        """What `accessible-resources` lists: each product of each site, repeated where a site is."""
+        """The list of `accessible-resources`: each product of each site, repeated if a site is."""
         user = self.users[access.family.account_id]
-        places = [self.sites[site_id] for site_id in user.site_ids]
+        listed = [self.sites[site_id] for site_id in user.site_ids]
         jira_scopes = [scope for scope in access.family.scopes if "jira" in scope]
         return [
             {
-                "id": place.id,
-                "name": place.name,
-                "url": place.url,
-                "scopes": jira_scopes if place.is_jira else ["read:confluence-content.all"],
-                "avatarUrl": f"{place.url}/avatar.png",
+                "id": jira_site.id,
+                "name": jira_site.name,
+                "url": jira_site.url,
+                "scopes": jira_scopes if jira_site.is_jira else ["read:confluence-content.all"],
+                "avatarUrl": f"{jira_site.url}/avatar.png",
             }
-            for place in places
-            if not place.is_gone
+            for jira_site in listed
+            if not jira_site.is_gone
         ]
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -287,32 +288,32 @@ class JiraWorld:
         return next(user for user in self.users.values() if site.id in user.site_ids)
 
     def _change(self, site: str, issue: Issue, by: str | None, item: dict[str, Any]) -> History:
-        place = self.sites[site]
-        user, issue.updated = self._actor(place, by), self._now()
-        history = History(place.next_id(), user, issue.updated, [item])
+        jira_site = self.sites[site]
+        user, issue.updated = self._actor(jira_site, by), self._now()
+        history = History(jira_site.next_id(), user, issue.updated, [item])
         issue.histories.append(history)
         changelog = {"id": history.id, "items": history.items}
         name = "issue_assigned" if item["field"] == "assignee" else "issue_generic"
-        self._emit(place, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
+        self._emit(jira_site, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
         return history
 
-    def _tell_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:
+    def _notify_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:
         shown = render.show_comment(site, issue, comment, version=2)
         if site.comment_style in {"comment", "both"}:
             self._emit(site, f"comment_{what}", None, issue, by=user, comment=shown)
         if site.comment_style in {"issue", "both"}:
             self._emit(site, "jira:issue_updated", user, issue, issue_event_type_name=name, comment=shown)
 
-    def _tell_sprint(self, site: str, event: str, sprint: dict[str, Any]) -> None:
+    def _notify_sprint(self, site: str, event: str, sprint: dict[str, Any]) -> None:
         with self.lock:
-            place = self.sites[site]
-            shown = {"self": f"{place.url}/rest/agile/1.0/sprint/{sprint['id']}", "originBoardId": 1, **sprint}
-            self._emit(place, event, None, None, by=self._actor(place, None), sprint=shown)
+            jira_site = self.sites[site]
+            shown = {"self": f"{jira_site.url}/rest/agile/1.0/sprint/{sprint['id']}", "originBoardId": 1, **sprint}
+            self._emit(jira_site, event, None, None, by=self._actor(jira_site, None), sprint=shown)
 
     def _emit(
         self, site: Site, event: str, user: User | None, issue: Issue | None, by: User | None = None, **members: Any
     ) -> None:
-        """Tell every webhook that wants it; one delivery an app, whatever the number of its webhooks."""
+        """Notify every webhook that wants the event; one delivery per app, however many webhooks it has."""
         now, actor = self.core.clock.now(), user or by
         account_id = "unknown" if actor is None else actor.account_id
         payload: dict[str, Any] = {"timestamp": render.epoch_ms(now), "webhookEvent": event, **members}

@@ -1,4 +1,4 @@
-"""Plays Slack: OAuth v2 with and without rotation, the Web API, the Events API; see `world.SlackWorld` for levers."""
+"""Simulates Slack: OAuth v2 with and without rotation, the Web API, the Events API; see `world.SlackWorld`."""
 
 from flask import Blueprint
 

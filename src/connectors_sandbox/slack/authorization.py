@@ -11,13 +11,13 @@ from connectors_sandbox.slack.records import Code, Install, Member, RefreshToken
 CODE_LIFETIME: Final = timedelta(minutes=10)
 ACCESS_LIFETIME: Final = timedelta(hours=12)
 MOST_LIVE_TOKENS: Final = 2
-"""Rotating access tokens at a time; a third kills the oldest."""
+"""Rotating access tokens at a time; a third one revokes the oldest."""
 REFRESH_GRACE: Final = timedelta(seconds=60)
-"""How long a used refresh token is still good; Slack does not publish it."""
+"""How long a used refresh token remains valid; Slack does not publish it."""
 
 
 class SlackError(Exception):
-    """An `ok: false`; the message is Slack's error code, `members` what stands beside it."""
+    """An `ok: false`; the message is Slack's error code, `members` are further fields."""
 
     def __init__(self, code: str, **members: Any) -> None:
         super().__init__(code)
@@ -33,15 +33,15 @@ class Authorization:
         self.apps: dict[str, SlackApp] = {}
         self.installs: list[Install] = []
         self.codes: dict[str, Code] = {}
-        self.spent_codes: set[str] = set()
+        self.used_codes: set[str] = set()
         self.tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, RefreshToken] = {}
         self.refresh_grace = REFRESH_GRACE
         self.reused_refresh_tokens: list[str] = []
-        """Refresh tokens that came a second time: a client that does not refresh single-flight."""
+        """Refresh tokens that were used again: a client that does not refresh single-flight."""
 
     def client(self, client_id: str, client_secret: str) -> SlackApp:
-        """The app that authenticates.
+        """The authenticated app.
 
         Raises:
             SlackError: unknown id or wrong secret.
@@ -62,27 +62,27 @@ class Authorization:
         user_scopes: tuple[str, ...],
         redirect_uri: str | None,
     ) -> str:
-        """A fresh code for what the user allowed."""
+        """A new code for what the user allowed."""
         code = f"{self._digits(12)}.{self._digits(13)}.{self._core.random_string(64, '0123456789abcdef')}"
         expires_at = self._core.clock.now() + CODE_LIFETIME
         self.codes[code] = Code(app, team, user_id, bot_scopes, user_scopes, redirect_uri, expires_at)
         return code
 
     def exchange(self, app: SlackApp, value: str, redirect_uri: str | None) -> dict[str, Any]:
-        """The answer to a code.
+        """The response to a code.
 
         Raises:
-            SlackError: not this app's, used, too old, or with another redirect_uri than before.
+            SlackError: not this app's, used, expired, or with another redirect_uri than before.
         """
         code = self.codes.get(value)
-        if value in self.spent_codes:
+        if value in self.used_codes:
             raise SlackError("code_already_used")
         if code is None or code.app is not app or code.expires_at <= self._core.clock.now():
             raise SlackError("invalid_code")
         if code.redirect_uri != redirect_uri:
             raise SlackError("bad_redirect_uri")
         del self.codes[value]
-        self.spent_codes.add(value)
+        self.used_codes.add(value)
         install = self._install(code)
         answer = self._head(install)
         if code.bot_scopes and install.bot_user_id is not None:
@@ -94,23 +94,23 @@ class Authorization:
         return {**answer, "authed_user": authed_user}
 
     def refresh(self, app: SlackApp, value: str) -> dict[str, Any]:
-        """The answer to a refresh token: the new pair on top, of a bot or of a user.
+        """The response to a refresh token: the new pair at the top level, of a bot or of a user.
 
         Raises:
-            SlackError: unknown, of another app, or used longer ago than the grace time.
+            SlackError: unknown, of another app, or used longer ago than the grace period.
         """
-        spent = self.refresh_tokens.get(value)
+        used = self.refresh_tokens.get(value)
         now = self._core.clock.now()
-        if spent is None or spent.install.app is not app or (spent.dies_at is not None and spent.dies_at <= now):
+        if used is None or used.install.app is not app or (used.dies_at is not None and used.dies_at <= now):
             raise SlackError("invalid_refresh_token")
-        if spent.uses:
+        if used.uses:
             self.reused_refresh_tokens.append(value)
-        spent.uses += 1
-        spent.dies_at = spent.dies_at or now + self.refresh_grace
-        pair = self._issue(spent.install, spent.kind, spent.user_id)
-        answer = {**self._head(spent.install), **pair, "token_type": spent.kind}
-        if spent.kind == "bot":
-            answer |= {"bot_user_id": spent.user_id, "authed_user": {"id": spent.install.installer}}
+        used.uses += 1
+        used.dies_at = used.dies_at or now + self.refresh_grace
+        pair = self._issue(used.install, used.kind, used.user_id)
+        answer = {**self._head(used.install), **pair, "token_type": used.kind}
+        if used.kind == "bot":
+            answer |= {"bot_user_id": used.user_id, "authed_user": {"id": used.install.installer}}
         return answer
 
     def find(self, access: str) -> Token:
@@ -129,10 +129,10 @@ class Authorization:
         return token
 
     def live_tokens(self, install: Install) -> list[Token]:
-        """Those of one install that are not revoked."""
+        """The tokens of one install that are not revoked."""
         return [token for token in self.tokens.values() if token.install is install and not token.is_revoked]
 
-    def kill(self, install: Install) -> None:
+    def end_install(self, install: Install) -> None:
         """End an install with all its tokens."""
         for token in self.live_tokens(install):
             token.is_revoked = True
@@ -170,7 +170,7 @@ class Authorization:
         }
 
     def _issue(self, install: Install, kind: str, user_id: str) -> dict[str, Any]:
-        """A token, or a pair where they rotate. Without rotation an install keeps the token that it has."""
+        """A token, or a pair if tokens rotate. Without rotation an install keeps its token."""
         scopes = install.bot_scopes if kind == "bot" else install.user_scopes[user_id]
         own = [token for token in self.live_tokens(install) if (token.kind, token.user_id) == (kind, user_id)]
         letter = "b" if kind == "bot" else "p"
@@ -212,14 +212,14 @@ class Authorization:
 
 
 def is_registered(redirect_uri: str, app: SlackApp) -> bool:
-    """Whether a redirect goes to a registered URL or below it."""
+    """Whether a redirect URI is a registered URL or below one."""
     wanted = urlsplit(redirect_uri)
     if wanted.fragment or "#" in redirect_uri or not wanted.scheme:
         return False
     for url in app.redirect_urls:
         known = urlsplit(url)
         below = known.path.rstrip("/") + "/"
-        same_place = (wanted.scheme, wanted.netloc) == (known.scheme, known.netloc)
-        if same_place and (wanted.path == known.path or wanted.path.startswith(below)):
+        same_origin = (wanted.scheme, wanted.netloc) == (known.scheme, known.netloc)
+        if same_origin and (wanted.path == known.path or wanted.path.startswith(below)):
             return True
     return False

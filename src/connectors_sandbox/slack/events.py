@@ -1,4 +1,4 @@
-"""The Events API's sending side: one Request URL an app, `v0` signatures, three retries, and the switch-off."""
+"""The sending side of the Events API: one Request URL per app, `v0` signatures, three retries, and the switch-off."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ RETRY_DELAYS: Final = (timedelta(0), timedelta(minutes=1), timedelta(minutes=5))
 FAILURE_WINDOW: Final = timedelta(hours=1)
 FAILURE_SHARE: Final = 0.95
 BUSY_APP_EVENTS: Final = 1000
-"""Attempts in an hour from which the switch-off applies."""
+"""The number of attempts in an hour from which the switch-off applies."""
 SCOPES: Final[Mapping[str, str]] = {
     "message.channels": "channels:history",
     "message.groups": "groups:history",
@@ -29,7 +29,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "channel_rename": "channels:read",
     "team_join": "users:read",
 }
-"""The scope that an event needs; those not named need none."""
+"""The scope that an event requires; events not listed require none."""
 DEPRECATED_TOKEN: Final = "sandbox-verification-token"  # noqa: S105  Slack still sends one; it proves nothing
 
 
@@ -47,20 +47,20 @@ class Events:
     def __init__(self, core: SandboxCore) -> None:
         self._core = core
         self.copies = 1
-        """How often an event is sent, each under an id of its own and without retry headers."""
+        """How often an event is sent, each time with its own id and without retry headers."""
         self.busy_app_events = BUSY_APP_EVENTS
 
-    def tell(
+    def notify(
         self, install: Install, name: str, event: dict[str, Any], channel: Channel | None, home: str | None = None
     ) -> None:
         """Send an inner event to one install, if it may see it.
 
         Args:
-            install: whose.
-            name: as apps subscribe to it, `message.channels`.
+            install: the install.
+            name: the event's name in subscriptions, `message.channels`.
             event: the inner event.
             channel: where it happened; its messages and reactions are for members only.
-            home: the team it happened in, where that is a partner's.
+            home: the team where it happened, if that is a partner's.
         """
         app = install.app
         if app.request_url is None or not app.is_delivery_on or name not in app.bot_events:
@@ -72,8 +72,8 @@ class Events:
         for _ in range(self.copies):
             self._enqueue(app, name, json.dumps(self._envelope(install, event, channel, home)).encode(), install.team)
 
-    def tell_rate_limited(self, app: SlackApp, team: Team) -> None:
-        """The notice that events of this minute are not sent."""
+    def notify_rate_limited(self, app: SlackApp, team: Team) -> None:
+        """The notice that this minute's events are not sent."""
         now = int(self._core.clock.now().timestamp())
         outer = {"token": DEPRECATED_TOKEN, "type": "app_rate_limited", "team_id": team.id, "api_app_id": app.app_id}
         self._enqueue(
@@ -81,7 +81,7 @@ class Events:
         )
 
     def verify_url(self, app: SlackApp, url: str) -> bool:
-        """Send the signed challenge; whether it came back within three seconds."""
+        """Send the signed challenge; returns whether it came back within three seconds."""
         challenge = self._core.random_string(52)
         body = json.dumps({"token": DEPRECATED_TOKEN, "challenge": challenge, "type": "url_verification"}).encode()
         attempt = self._core.deliveries.send_now(
@@ -148,7 +148,7 @@ class Events:
         return Preparation(app, body, history)
 
     def _count(self, app: SlackApp, attempt: Attempt) -> None:
-        """Switch an app off when nearly all its deliveries of an hour failed."""
+        """Switch an app off if nearly all its deliveries of an hour failed."""
         app.outcomes.append((attempt.at, attempt.is_success))
         while app.outcomes and app.outcomes[0][0] <= attempt.at - FAILURE_WINDOW:
             app.outcomes.popleft()
@@ -158,7 +158,7 @@ class Events:
 
 
 class Preparation:
-    """Signs an attempt at the moment it goes out, and says why it is a retry."""
+    """Signs an attempt when it is sent, and adds the reason if it is a retry."""
 
     def __init__(self, app: SlackApp, body: bytes, history: list[Attempt]) -> None:
         self._app, self._body, self._history = app, body, history

@@ -12,7 +12,7 @@ from connectors_sandbox.slack.records import SlackApp
 from connectors_sandbox.slack.world import SlackWorld
 
 USER = "user:"
-"""Marks a user scope on the consent page, where both kinds stand in one list."""
+"""Marks a user scope on the consent page, where both kinds are in one list."""
 SIGN_IN_SCOPES = ("openid", "identity.")
 
 
@@ -51,7 +51,7 @@ def _authorize(world: SlackWorld) -> Response:
 
 
 def _scopes(name: str) -> tuple[str, ...]:
-    """The scopes of a parameter, separated by commas (Slack takes blanks too)."""
+    """The scopes of a parameter, separated by commas (Slack accepts spaces too)."""
     parts = request.args.get(name, "").replace(" ", ",").split(",")
     return tuple(dict.fromkeys(part for part in parts if part))
 
@@ -64,8 +64,8 @@ def _decide(world: SlackWorld, app: SlackApp, scopes: tuple[str, ...], target: s
         if not member.is_bot
     )
     if not accounts:
-        return make_response("Nobody lives in this sandbox yet: add a workspace and a user first.", 409)
-    # Only a hint: whoever is not signed in there ends in another workspace.
+        return make_response("There are no users in this sandbox yet: add a workspace and a user first.", 409)
+    # Only a hint: a user who is not signed in there ends up in another workspace.
     hint = request.args.get("team")
     preferred = next((one.id for one in accounts if hint and one.id.startswith(f"{hint}:")), None)
     screen = consent.ConsentScreen(
@@ -80,7 +80,7 @@ def _decide(world: SlackWorld, app: SlackApp, scopes: tuple[str, ...], target: s
 
 
 def _send_back(target: str, members: dict[str, Any]) -> Response:
-    """Redirect to the app, its own query kept and `state` echoed."""
+    """Redirect to the app; its own query stays and `state` is echoed."""
     parts = urlsplit(target)
     query = [
         *parse_qsl(parts.query, keep_blank_values=True),

@@ -1,4 +1,4 @@
-"""What Slack keeps: apps, workspaces, people, channels, installs, tokens."""
+"""Slack's records: apps, workspaces, users, channels, installs, tokens."""
 
 from collections import deque
 from datetime import datetime
@@ -24,7 +24,7 @@ STANDARD_EVENTS = (
 
 @attrs.define(eq=False)
 class SlackApp:
-    """An app, as its settings pages have it."""
+    """An app, as on its settings pages."""
 
     client_id: str
     client_secret: str = attrs.field(repr=False)
@@ -33,19 +33,19 @@ class SlackApp:
     name: str
     redirect_urls: tuple[str, ...]
     is_rotating: bool = False
-    """Token rotation: 12 hours, refresh tokens; can never be switched off again."""
+    """Token rotation: 12 hours, refresh tokens; it can never be switched off again."""
     is_strict: bool = False
     """Distributed outside the Marketplace: one history or replies call a minute, 15 items each."""
     is_tiered: bool = False
     """Whether the tiers of all other methods are enforced."""
     is_organization_wide: bool = False
-    """Installed on the whole organization where the workspace belongs to one."""
+    """Installed on the whole organization if the workspace belongs to one."""
     bot_events: tuple[str, ...] = STANDARD_EVENTS
     request_url: str | None = None
     is_delivery_on: bool = True
-    """Switched off by Slack when too many deliveries fail, on again by a person."""
+    """Slack switches it off if too many deliveries fail; a person switches it on again."""
     outcomes: deque[tuple[datetime, bool]] = attrs.field(factory=deque, repr=False)
-    """Attempts of the last hour and whether they were received."""
+    """The attempts of the last hour, and whether they were received."""
 
 
 @attrs.define(eq=False)
@@ -87,7 +87,7 @@ class Team:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The workspace's URL."""
         return f"https://{self.domain}.slack.com/"
 
 
@@ -106,12 +106,12 @@ class Install:
 
     @property
     def scopes(self) -> frozenset[str]:
-        """What any of its tokens may."""
+        """The scopes of all its tokens together."""
         return frozenset(self.bot_scopes).union(*self.user_scopes.values())
 
     @property
     def users(self) -> frozenset[str]:
-        """Through whose eyes it sees: its bot's, and those of the users who gave it a token."""
+        """The users whose view it has: its bot, and those who gave it a token."""
         bot = frozenset({self.bot_user_id}) if self.bot_user_id else frozenset()
         return bot | frozenset(self.user_scopes)
 
@@ -125,7 +125,7 @@ class Token:
     """`bot` or `user`."""
     install: Install
     user_id: str
-    """Who it speaks as."""
+    """The user it acts as."""
     scopes: tuple[str, ...]
     expires_at: datetime | None
     is_revoked: bool = False
@@ -133,7 +133,7 @@ class Token:
 
 @attrs.define(eq=False)
 class RefreshToken:
-    """A refresh token; once used it lives on for the grace time."""
+    """A refresh token; after its use it remains valid for the grace period."""
 
     value: str = attrs.field(repr=False)
     kind: str

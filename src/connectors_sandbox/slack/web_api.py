@@ -1,4 +1,4 @@
-"""The Web API: `/api/<method>`. Every answer is HTTP 200 with `ok`; only limits and outages use the status line."""
+"""The Web API: `/api/<method>`. Every response is HTTP 200 with `ok`; only limits and outages use the status."""
 
 import base64
 import binascii
@@ -55,12 +55,12 @@ class Call:
 
     @property
     def team(self) -> Team:
-        """Whose data."""
+        """The workspace whose data is read."""
         return self.token.install.team
 
     @property
     def app(self) -> SlackApp:
-        """Whose token."""
+        """The user of the token."""
         return self.token.install.app
 
     def need(self, scope: str) -> None:
@@ -72,7 +72,7 @@ class Call:
         """The channel that the call names, if the token may do `verb` there.
 
         Raises:
-            SlackError: unknown, or private and the caller not in it; the scope is missing.
+            SlackError: it is unknown, or private and the caller is not a member, or the scope is missing.
         """
         channel = self.team.channels.get(self.fields.get("channel", ""))
         if channel is None or (channel.is_private and self.token.user_id not in channel.members):
@@ -81,7 +81,7 @@ class Call:
         return channel
 
     def page(self, items: list[Any], most: int = 1000) -> Page:
-        """The part of a list that the cursor and limit ask for."""
+        """The part of a list that the cursor and limit select."""
         start = self._start()
         if self.world.gives_short_pages and start is None:
             return Page([], self._cursor(0))
@@ -166,7 +166,7 @@ class Limiter:
         self._calls: dict[tuple[str, str, str], deque[datetime]] = defaultdict(deque)
 
     def wait(self, call: Call, method: str, now: datetime) -> int | None:
-        """Seconds until the next call is good; None if this one is."""
+        """Seconds until the next call is allowed; None if this one is."""
         most = TIERS.get(method) if call.app.is_tiered else None
         if call.app.is_strict and method in STRICT_METHODS:
             most = 1
@@ -200,7 +200,7 @@ def exchange(world: SlackWorld, fields: Fields) -> dict[str, Any]:
 
 
 def auth_test(call: Call) -> dict[str, Any]:
-    """Who the token is."""
+    """The token's user."""
     install, member = call.token.install, call.team.members[call.token.user_id]
     answer: dict[str, Any] = {
         "url": call.team.url,
@@ -220,7 +220,7 @@ def auth_test(call: Call) -> dict[str, Any]:
 
 
 def auth_revoke(call: Call) -> dict[str, Any]:
-    """End this token; without rotation the last one takes the install with it."""
+    """Revoke this token; without rotation, revoking the last one ends the install."""
     if call.fields.get("test") in YES:
         return {"revoked": False}
     install = call.token.install
@@ -240,7 +240,7 @@ def apps_uninstall(call: Call) -> dict[str, Any]:
 
 
 def conversations_list(call: Call) -> dict[str, Any]:
-    """Channels; private ones only where the caller is a member."""
+    """Channels; private ones only if the caller is a member."""
     types = {part.strip() for part in call.fields.get("types", "public_channel").split(",")}
     if "public_channel" in types:
         call.need("channels:read")
@@ -263,7 +263,7 @@ def conversations_info(call: Call) -> dict[str, Any]:
 
 
 def conversations_join(call: Call) -> dict[str, Any]:
-    """Let the caller into a public channel."""
+    """Add the caller to a public channel."""
     call.need("channels:join")
     channel = call.team.channels.get(call.fields.get("channel", ""))
     if channel is None or channel.is_private:
@@ -277,7 +277,7 @@ def conversations_join(call: Call) -> dict[str, Any]:
 
 
 def conversations_history(call: Call) -> dict[str, Any]:
-    """A channel's messages, newest first; of threads only their parents and broadcasts."""
+    """A channel's messages, newest first; of threads only the parents and broadcasts."""
     channel = member_channel(call)
     shown = [
         message
@@ -308,10 +308,10 @@ def conversations_replies(call: Call) -> dict[str, Any]:
 
 
 def member_channel(call: Call) -> Channel:
-    """The channel, which the caller must be in.
+    """The channel, of which the caller must be a member.
 
     Raises:
-        SlackError: it is not.
+        SlackError: it is not a member.
     """
     channel = call.readable("history")
     if call.token.kind == "bot" and call.token.user_id not in channel.members:
@@ -323,7 +323,7 @@ def within(fields: Fields, messages: list[dict[str, Any]]) -> list[dict[str, Any
     """The messages between `oldest` and `latest`, both excluded unless `inclusive`.
 
     Raises:
-        SlackError: one is no `ts`.
+        SlackError: one of them is not a `ts`.
     """
     ends = {}
     for name, default in (("oldest", "0"), ("latest", "99999999999")):
@@ -338,14 +338,14 @@ def within(fields: Fields, messages: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def users_list(call: Call) -> dict[str, Any]:
-    """Everybody."""
+    """All users."""
     call.need("users:read")
     page = call.page([render_member(call.team, member) for member in call.team.members.values()])
     return {"members": page.items, "response_metadata": {"next_cursor": page.next_cursor}}
 
 
 def users_info(call: Call) -> dict[str, Any]:
-    """Somebody."""
+    """One user."""
     call.need("users:read")
     member = call.team.members.get(call.fields.get("user", ""))
     if member is None:
@@ -391,4 +391,4 @@ METHODS: Final[dict[str, Callable[[Call], dict[str, Any]]]] = {
     "users.info": users_info,
     "team.info": team_info,
 }
-"""What the sandbox plays."""
+"""The methods that the sandbox supports."""

@@ -1,4 +1,4 @@
-"""Slack's world: what a test or a demo drives."""
+"""Slack's world, as tests and demos control it."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -34,13 +34,13 @@ ACTIONS: Final = (
     "revoke_user_token",
     "expire_cursors",
 )
-"""What the control endpoints may call."""
+"""The methods that the control endpoints may call."""
 
 MICROSECONDS: Final = 1_000_000
 
 
 class SlackWorld:
-    """A Slack: workspaces and what happens in them, apps, installs, events."""
+    """A Slack: workspaces and their events, apps, installs."""
 
     def __init__(self, core: SandboxCore) -> None:
         self.core = core
@@ -49,9 +49,9 @@ class SlackWorld:
         self.events = Events(core)
         self.teams: dict[str, Team] = {}
         self.gives_short_pages = False
-        """Lists give half of what is asked, and begin with an empty page that has a cursor."""
-        self.tells_uninstall_first = True
-        """The order of `app_uninstalled` and `tokens_revoked`, which Slack does not promise."""
+        """Lists return half of the requested number, and begin with an empty page that has a cursor."""
+        self.sends_uninstall_first = True
+        """The order of `app_uninstalled` and `tokens_revoked`, which Slack does not guarantee."""
         self.cursor_generation = 0
         self._last_micros = 0
         self._numbers = 0
@@ -72,15 +72,15 @@ class SlackWorld:
         tiered: bool = False,
         organization_wide: bool = False,
     ) -> SlackApp:
-        """An app.
+        """A new app.
 
         Args:
             client_id: any text.
             client_secret: any text.
-            redirect_urls: a `redirect_uri` must be one of them, or lie below one.
-            signing_secret: what events are signed with.
-            app_id: made up when None.
-            name: on the consent page; the bot's, too.
+            redirect_urls: a `redirect_uri` must be one of them, or below one.
+            signing_secret: the secret that signs events.
+            app_id: None to generate one.
+            name: on the consent page; also the bot's.
             rotating: tokens live 12 hours and come with refresh tokens.
             strict: one history or replies call a minute, 15 items: an app outside the Marketplace.
             tiered: the tiers of all methods are enforced.
@@ -103,17 +103,17 @@ class SlackWorld:
             return app
 
     def save_request_url(self, client_id: str, url: str) -> bool:
-        """Save the app's Request URL: only when it answers the signed challenge."""
+        """Save the app's Request URL, if it answers the signed challenge."""
         with self.lock:
             app = self.auth.apps[client_id]
-        # No lock over HTTP: the receiver may call back.
+        # No lock during HTTP: the receiver may call back.
         if not self.events.verify_url(app, url):
             return False
         app.request_url = url
         return True
 
     def switch_delivery_on(self, client_id: str) -> None:
-        """What a person does after Slack has switched an app's events off."""
+        """Switch an app's events on again, as a person does after Slack has switched them off."""
         with self.lock:
             app = self.auth.apps[client_id]
             app.is_delivery_on = True
@@ -124,7 +124,7 @@ class SlackWorld:
     def add_team(
         self, domain: str, *, name: str | None = None, team_id: str | None = None, enterprise: str | None = None
     ) -> Team:
-        """A workspace; `enterprise` names the organization that it belongs to."""
+        """A new workspace; `enterprise` names the organization that it belongs to."""
         with self.lock:
             team = Team(team_id or self._id("T"), name or domain.title(), domain)
             if enterprise is not None:
@@ -146,13 +146,13 @@ class SlackWorld:
         return found
 
     def add_user(self, team: str, name: str, *, real_name: str | None = None, user_id: str | None = None) -> Member:
-        """Somebody new: `team_join`."""
+        """A new user: sends `team_join`."""
         with self.lock:
             home = self.team(team)
             member = Member(user_id or self._id("U"), name, real_name or name.title())
             home.members[member.id] = member
             event = {"type": "team_join", "user": render_member(home, member), "event_ts": self.new_ts()}
-            self._tell(home, "team_join", event)
+            self._notify(home, "team_join", event)
             return member
 
     def add_channel(
@@ -166,7 +166,7 @@ class SlackWorld:
         channel_id: str | None = None,
         with_bots: bool = False,
     ) -> Channel:
-        """A channel with its maker in it; public ones are told of as `channel_created`."""
+        """A new channel with its creator in it; a public one sends `channel_created`."""
         with self.lock:
             home, ts = self.team(team), self.new_ts()
             creator = self.member(home, by).id
@@ -175,30 +175,30 @@ class SlackWorld:
             home.channels[channel.id] = channel
             if not private:
                 made = {"id": channel.id, "name": name, "created": channel.created, "creator": creator}
-                self._tell(home, "channel_created", {"type": "channel_created", "channel": made, "event_ts": ts})
+                self._notify(home, "channel_created", {"type": "channel_created", "channel": made, "event_ts": ts})
             if with_bots:
                 self.invite_bots(team, name, by=by)
             return channel
 
     def join_channel(self, team: str, channel: str, user: str, *, inviter: str | None = None) -> None:
-        """Somebody comes in: `member_joined_channel`."""
+        """Add a member: sends `member_joined_channel`."""
         with self.lock:
             home = self.team(team)
-            place, member = self.channel(home, channel), self.member(home, user)
-            place.members.add(member.id)
-            event = self._membership("member_joined_channel", home, place, member)
+            target, member = self.channel(home, channel), self.member(home, user)
+            target.members.add(member.id)
+            event = self._membership("member_joined_channel", home, target, member)
             if inviter is not None:
                 event["inviter"] = self.member(home, inviter).id
-            self._tell(home, "member_joined_channel", event, place)
+            self._notify(home, "member_joined_channel", event, target)
 
     def leave_channel(self, team: str, channel: str, user: str) -> None:
-        """Somebody goes: `member_left_channel`."""
+        """Remove a member: sends `member_left_channel`."""
         with self.lock:
             home = self.team(team)
-            place, member = self.channel(home, channel), self.member(home, user)
-            event = self._membership("member_left_channel", home, place, member)
-            self._tell(home, "member_left_channel", event, place)
-            place.members.discard(member.id)
+            target, member = self.channel(home, channel), self.member(home, user)
+            event = self._membership("member_left_channel", home, target, member)
+            self._notify(home, "member_left_channel", event, target)
+            target.members.discard(member.id)
 
     def invite_bots(self, team: str, channel: str, *, by: str | None = None) -> None:
         """Invite the bot of every app that is installed here."""
@@ -208,24 +208,24 @@ class SlackWorld:
                     self.join_channel(team, channel, install.bot_user_id, inviter=by)
 
     def rename_channel(self, team: str, channel: str, name: str) -> None:
-        """`channel_rename`."""
+        """Rename a channel: sends `channel_rename`."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            place.name = name
-            renamed = {"id": place.id, "name": name, "created": place.created}
+            target = self.channel(home, channel)
+            target.name = name
+            renamed = {"id": target.id, "name": name, "created": target.created}
             event = {"type": "channel_rename", "channel": renamed, "event_ts": self.new_ts()}
-            self._tell(home, "channel_rename", event)
+            self._notify(home, "channel_rename", event)
 
     def archive_channel(self, team: str, channel: str, *, by: str) -> None:
-        """`channel_archive`."""
+        """Archive a channel: sends `channel_archive`."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            place.is_archived = True
+            target = self.channel(home, channel)
+            target.is_archived = True
             user = self.member(home, by).id
-            event = {"type": "channel_archive", "channel": place.id, "user": user, "event_ts": self.new_ts()}
-            self._tell(home, "channel_archive", event)
+            event = {"type": "channel_archive", "channel": target.id, "user": user, "event_ts": self.new_ts()}
+            self._notify(home, "channel_archive", event)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -241,87 +241,87 @@ class SlackWorld:
         partner: str | None = None,
         **members: Any,
     ) -> str:
-        """Write a message; its `ts`.
+        """Write a message; returns its `ts`.
 
         Args:
             team: id or domain.
             channel: id or name.
-            text: as Slack keeps it, with `<@U…>` and escapes.
+            text: in Slack's form, with `<@U…>` and escapes.
             by: id or name.
             thread: the parent's `ts`, for a reply.
             broadcast: a reply that is also shown in the channel.
             partner: the id of the workspace that a shared channel's message comes from.
-            members: anything else that the message shall have.
+            members: any other fields of the message.
         """
         with self.lock:
             home = self.team(team)
-            place, ts = self.channel(home, channel), self.new_ts()
+            target, ts = self.channel(home, channel), self.new_ts()
             user = by if partner else self.member(home, by).id
             message = {"type": "message", "user": user, "text": text, "ts": ts, "team": partner or home.id, **members}
             if thread is not None:
-                self._reply_to(place, message, thread, broadcast=broadcast)
-            place.messages[ts] = message
-            event = {**message, "channel": place.id, "event_ts": ts, "channel_type": kind_of(place)}
-            self._tell(home, f"message.{kind_of(place)}s", event, place, partner)
+                self._reply_to(target, message, thread, broadcast=broadcast)
+            target.messages[ts] = message
+            event = {**message, "channel": target.id, "event_ts": ts, "channel_type": kind_of(target)}
+            self._notify(home, f"message.{kind_of(target)}s", event, target, partner)
             return ts
 
     def edit(self, team: str, channel: str, ts: str, text: str, *, by: str | None = None) -> str:
-        """A user changes a message; the edit's `ts`."""
+        """A user edits a message; returns the edit's `ts`."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            before, at = dict(place.messages[ts]), self.new_ts()
+            target = self.channel(home, channel)
+            before, at = dict(target.messages[ts]), self.new_ts()
             editor = self.member(home, by).id if by else before["user"]
-            place.messages[ts] |= {"text": text, "edited": {"user": editor, "ts": at}}
-            self._tell_change(home, place, before, self.new_ts())
+            target.messages[ts] |= {"text": text, "edited": {"user": editor, "ts": at}}
+            self._notify_change(home, target, before, self.new_ts())
             return at
 
     def unfurl(self, team: str, channel: str, ts: str) -> None:
-        """Slack itself changes a message: `message_changed` without an edit."""
+        """Slack itself changes a message: sends `message_changed` without an edit."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            before = dict(place.messages[ts])
-            place.messages[ts]["attachments"] = [{"id": 1, "title": "Preview", "from_url": "https://example.test/"}]
-            self._tell_change(home, place, before, self.new_ts())
+            target = self.channel(home, channel)
+            before = dict(target.messages[ts])
+            target.messages[ts]["attachments"] = [{"id": 1, "title": "Preview", "from_url": "https://example.test/"}]
+            self._notify_change(home, target, before, self.new_ts())
 
     def delete(self, team: str, channel: str, ts: str) -> None:
-        """Take a message away; a parent of replies leaves a tombstone."""
+        """Delete a message; a parent of replies leaves a tombstone."""
         with self.lock:
             home = self.team(team)
-            place = self.channel(home, channel)
-            before = dict(place.messages[ts])
+            target = self.channel(home, channel)
+            before = dict(target.messages[ts])
             if before.get("reply_count"):
                 kept = {name: before[name] for name in ("thread_ts", "reply_count", "latest_reply", "ts")}
                 text = "This message was deleted."
-                place.messages[ts] = {
+                target.messages[ts] = {
                     "type": "message",
                     "subtype": "tombstone",
                     "user": "USLACKBOT",
                     "text": text,
                     **kept,
                 }
-                self._tell_change(home, place, before, self.new_ts())
+                self._notify_change(home, target, before, self.new_ts())
                 return
-            del place.messages[ts]
+            del target.messages[ts]
             at = self.new_ts()
             event = {"type": "message", "subtype": "message_deleted", "hidden": True, "deleted_ts": ts, "ts": at}
-            event |= {"channel": place.id, "channel_type": kind_of(place), "event_ts": at, "previous_message": before}
-            self._tell(home, f"message.{kind_of(place)}s", event, place)
+            event |= {"channel": target.id, "channel_type": kind_of(target), "event_ts": at, "previous_message": before}
+            self._notify(home, f"message.{kind_of(target)}s", event, target)
 
     def add_reaction(self, team: str, channel: str, ts: str, reaction: str, *, by: str) -> None:
-        """`reaction_added`."""
+        """Add a reaction: sends `reaction_added`."""
         self._react("reaction_added", team, channel, ts, reaction, by)
 
     def remove_reaction(self, team: str, channel: str, ts: str, reaction: str, *, by: str) -> None:
-        """`reaction_removed`."""
+        """Remove a reaction: sends `reaction_removed`."""
         self._react("reaction_removed", team, channel, ts, reaction, by)
 
     def populate(self, team: str, channel: str, *, messages: int, by: str, step_seconds: int = 60) -> None:
         """Fill a channel with old messages, one every `step_seconds`, without any event."""
         with self.lock:
             home = self.team(team)
-            place, user = self.channel(home, channel), self.member(home, by).id
+            target, user = self.channel(home, channel), self.member(home, by).id
             first = self.core.clock.now() - timedelta(seconds=step_seconds * (messages + 1))
             base = int(first.timestamp())
             old = {
@@ -329,51 +329,53 @@ class SlackWorld:
                 for n in range(messages)
                 for ts in [f"{base + n * step_seconds}.{n % MICROSECONDS:06d}"]
             }
-            place.messages = {**old, **place.messages}
+            target.messages = {**old, **target.messages}
 
-    # --- the app's life ----------------------------------------------------------------------------------------------
+    # --- uninstalling and revoking
+    # ---------------------------------------------------------------------------------------
 
     def send_rate_limited(self, client_id: str, team: str) -> None:
-        """`app_rate_limited`, as after 30,000 deliveries in an hour."""
+        """Send `app_rate_limited`, as after 30,000 deliveries in an hour."""
         with self.lock:
-            self.events.tell_rate_limited(self.auth.apps[client_id], self.team(team))
+            self.events.notify_rate_limited(self.auth.apps[client_id], self.team(team))
 
     def uninstall(self, client_id: str, team: str) -> None:
-        """Remove an app from a workspace: all tokens die, `app_uninstalled` and `tokens_revoked` go out."""
+        """Remove an app from a workspace: revokes all tokens and sends `app_uninstalled` and `tokens_revoked`."""
         with self.lock:
             for install in self.installs(self.team(team)):
                 if install.app.client_id == client_id:
                     self.remove(install)
 
     def remove(self, install: Install) -> None:
-        """End one install, and tell its app."""
+        """End one install, and notify its app."""
         bots = [install.bot_user_id] if install.bot_user_id else []
-        told: list[tuple[str, dict[str, Any]]] = [
+        events: list[tuple[str, dict[str, Any]]] = [
             ("app_uninstalled", {"type": "app_uninstalled"}),
             ("tokens_revoked", {"type": "tokens_revoked", "tokens": {"oauth": [*install.user_scopes], "bot": bots}}),
         ]
-        for name, event in told if self.tells_uninstall_first else reversed(told):
-            self.events.tell(install, name, event, None)
-        self.auth.kill(install)
+        for name, event in events if self.sends_uninstall_first else reversed(events):
+            self.events.notify(install, name, event, None)
+        self.auth.end_install(install)
 
     def revoke_user_token(self, client_id: str, team: str, user: str) -> None:
-        """A user takes their own token back; the bot stays."""
+        """A user revokes their own token; the bot stays."""
         with self.lock:
             home = self.team(team)
             member = self.member(home, user)
             for install in self.installs(home):
                 if install.app.client_id == client_id and member.id in install.user_scopes:
                     tokens = {"oauth": [member.id], "bot": list[str]()}
-                    self.events.tell(install, "tokens_revoked", {"type": "tokens_revoked", "tokens": tokens}, None)
+                    self.events.notify(install, "tokens_revoked", {"type": "tokens_revoked", "tokens": tokens}, None)
                     del install.user_scopes[member.id]
                     for token in self.auth.live_tokens(install):
                         token.is_revoked = token.is_revoked or (token.kind, token.user_id) == ("user", member.id)
 
     def expire_cursors(self) -> None:
-        """Every paging cursor given so far is `invalid_cursor` from now on."""
+        """Make every paging cursor given so far an `invalid_cursor`."""
         self.cursor_generation += 1
 
-    # --- looking up --------------------------------------------------------------------------------------------------
+    # --- lookup
+    # ----------------------------------------------------------------------------------------------------------
 
     def installs(self, team: Team) -> list[Install]:
         """The apps of a workspace."""
@@ -408,7 +410,7 @@ class SlackWorld:
         return f"{self._last_micros // MICROSECONDS}.{self._last_micros % MICROSECONDS:06d}"
 
     def describe(self) -> Mapping[str, Any]:
-        """What the index page shows."""
+        """The contents of the index page."""
         with self.lock:
             return {
                 "apps": [
@@ -425,7 +427,7 @@ class SlackWorld:
                         "id": team.id,
                         "domain": team.domain,
                         "users": [member.name for member in team.members.values()],
-                        "channels": {place.name: len(place.messages) for place in team.channels.values()},
+                        "channels": {target.name: len(target.messages) for target in team.channels.values()},
                     }
                     for team in self.teams.values()
                 ],
@@ -434,7 +436,7 @@ class SlackWorld:
             }
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
-        """What the control endpoints may call."""
+        """The methods that the control endpoints may call."""
         return {name: getattr(self, name) for name in ACTIONS}
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -443,36 +445,36 @@ class SlackWorld:
         self._numbers += 1
         return f"{letter}0SANDBOX{self._numbers:02d}"
 
-    def _tell(
+    def _notify(
         self, team: Team, name: str, event: dict[str, Any], channel: Channel | None = None, home: str | None = None
     ) -> None:
         for install in self.installs(team):
-            self.events.tell(install, name, event, channel, home)
+            self.events.notify(install, name, event, channel, home)
 
-    def _tell_change(self, team: Team, place: Channel, before: dict[str, Any], at: str) -> None:
-        after = dict(place.messages[before["ts"]])
+    def _notify_change(self, team: Team, target: Channel, before: dict[str, Any], at: str) -> None:
+        after = dict(target.messages[before["ts"]])
         event = {"type": "message", "subtype": "message_changed", "hidden": True, "ts": at, "event_ts": at}
-        event |= {"channel": place.id, "channel_type": kind_of(place), "message": after, "previous_message": before}
-        self._tell(team, f"message.{kind_of(place)}s", event, place)
+        event |= {"channel": target.id, "channel_type": kind_of(target), "message": after, "previous_message": before}
+        self._notify(team, f"message.{kind_of(target)}s", event, target)
 
-    def _reply_to(self, place: Channel, message: dict[str, Any], thread: str, *, broadcast: bool) -> None:
-        parent = place.messages[thread]
+    def _reply_to(self, target: Channel, message: dict[str, Any], thread: str, *, broadcast: bool) -> None:
+        parent = target.messages[thread]
         message["thread_ts"] = thread
         if broadcast:
             message |= {"subtype": "thread_broadcast", "root": dict(parent)}
         replies = parent.get("reply_count", 0) + 1
         parent |= {"thread_ts": thread, "reply_count": replies, "latest_reply": message["ts"]}
 
-    def _membership(self, kind: str, team: Team, place: Channel, member: Member) -> dict[str, Any]:
-        letter = "G" if place.is_private else "C"
-        event = {"type": kind, "user": member.id, "channel": place.id, "channel_type": letter, "team": team.id}
+    def _membership(self, kind: str, team: Team, target: Channel, member: Member) -> dict[str, Any]:
+        letter = "G" if target.is_private else "C"
+        event = {"type": kind, "user": member.id, "channel": target.id, "channel_type": letter, "team": team.id}
         return {**event, "event_ts": self.new_ts()}
 
     def _react(self, kind: str, team: str, channel: str, ts: str, reaction: str, by: str) -> None:
         with self.lock:
             home = self.team(team)
-            place, user = self.channel(home, channel), self.member(home, by).id
-            message = place.messages[ts]
+            target, user = self.channel(home, channel), self.member(home, by).id
+            message = target.messages[ts]
             reactions: list[dict[str, Any]] = message.setdefault("reactions", [])
             entry = next((one for one in reactions if one["name"] == reaction), None)
             if entry is None:
@@ -483,9 +485,9 @@ class SlackWorld:
                 entry["users"].append(user)
             entry["count"] = len(entry["users"])
             message["reactions"] = [one for one in reactions if one["count"]]
-            item = {"type": "message", "channel": place.id, "ts": ts}
+            item = {"type": "message", "channel": target.id, "ts": ts}
             event = {"type": kind, "user": user, "reaction": reaction, "item_user": message.get("user"), "item": item}
-            self._tell(home, kind, {**event, "event_ts": self.new_ts()}, place)
+            self._notify(home, kind, {**event, "event_ts": self.new_ts()}, target)
 
 
 def kind_of(channel: Channel) -> str:

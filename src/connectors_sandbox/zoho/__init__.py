@@ -1,4 +1,4 @@
-"""Plays Zoho: OAuth, Mail and Cliq in two data centres, with Mail's webhook and Cliq's bots; see `world.ZohoWorld`."""
+"""Simulates Zoho: OAuth, Mail and Cliq in two data centres, Mail's webhook and Cliq's bots; see `world.ZohoWorld`."""
 
 from flask import Blueprint
 
@@ -17,7 +17,7 @@ def create_world(core: SandboxCore) -> ZohoWorld:
 
 
 def create_blueprint(world: ZohoWorld) -> Blueprint:
-    """All of Zoho's hosts under one roof: `/<data centre>/accounts`, `/<data centre>/mail`, `/<data centre>/cliq`."""
+    """All of Zoho's hosts under one URL: `/<data centre>/accounts`, `/<data centre>/mail`, `/<data centre>/cliq`."""
     blueprint = Blueprint("zoho", __name__)
     add_oauth_routes(blueprint, world)
     add_mail_routes(blueprint, world)

@@ -1,4 +1,4 @@
-"""Who is signed in to what: clients, users, codes and tokens, and Zoho's caps on all of them."""
+"""Clients, users, codes and tokens, and Zoho's caps on all of them."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,17 +13,17 @@ DATA_CENTRES: Final = ("us", "eu")
 CODE_LIFETIME: Final = timedelta(seconds=60)
 ACCESS_LIFETIME: Final = timedelta(hours=1)
 MAX_REFRESH_TOKENS: Final = 20
-"""Per user and client; one more and the oldest dies without a word."""
+"""Refresh tokens per user and client; one more silently revokes the oldest."""
 MAX_ACCESS_TOKENS: Final = 10
-"""Alive per refresh token; one more and the oldest dies early."""
+"""Live access tokens per refresh token; one more expires the oldest early."""
 TOKEN_CALLS: Final = 10
-"""Access tokens per refresh token in a window."""
+"""Access tokens issued per refresh token in a window."""
 TOKEN_WINDOW: Final = timedelta(minutes=10)
 HEX: Final = "0123456789abcdef"
 
 
 class TokenRefusedError(Exception):
-    """The token endpoint says no: status 200 all the same."""
+    """An error of the token endpoint, sent with status 200."""
 
     def __init__(self, error: str, **more: str) -> None:
         super().__init__(error)
@@ -43,7 +43,7 @@ class Client:
 
 @attrs.frozen
 class User:
-    """A Zoho user, who lives in one data centre."""
+    """A Zoho user, who belongs to one data centre."""
 
     zuid: int
     email: str
@@ -51,7 +51,7 @@ class User:
     location: str
 
     def to_info(self) -> dict[str, Any]:
-        """The answer of `/oauth/user/info`."""
+        """The response of `/oauth/user/info`."""
         first, _, last = self.name.partition(" ")
         return {
             "First_Name": first,
@@ -64,7 +64,7 @@ class User:
 
 @attrs.frozen
 class Code:
-    """An authorization code, good for one exchange in one data centre."""
+    """An authorization code, valid for one exchange in one data centre."""
 
     client_id: str
     user: User
@@ -83,7 +83,7 @@ class Grant:
     scopes: tuple[str, ...]
     refresh: str | None = attrs.field(repr=False)
     access: dict[str, datetime] = attrs.field(factory=dict, repr=False)
-    """Live access tokens and when each ends, oldest first."""
+    """Live access tokens and their expiries, oldest first."""
     calls: deque[datetime] = attrs.field(factory=deque, repr=False)
 
 
@@ -99,7 +99,7 @@ class Authorizations:
         self.consented: set[tuple[str, str]] = set()
 
     def find_client(self, client_id: str, secret: str | None, location: str) -> Client:
-        """The client, if it is known in this data centre and this is its secret; None trusts the id."""
+        """The client, if it is known in this data centre and the secret is right; a secret of None skips that check."""
         client = self.clients.get(client_id)
         if client is None or location not in client.data_centres:
             raise TokenRefusedError("invalid_client")
@@ -110,7 +110,7 @@ class Authorizations:
     def issue_code(
         self, client_id: str, user: User, scopes: tuple[str, ...], redirect_uri: str, *, gives_refresh: bool
     ) -> str:
-        """A fresh code."""
+        """A new code."""
         text = f"1000.{self._core.random_string(32, HEX)}.{self._core.random_string(32, HEX)}"
         expires_at = self._core.clock.now() + CODE_LIFETIME
         self.codes[text] = Code(client_id, user, scopes, redirect_uri, gives_refresh, expires_at)
@@ -121,7 +121,7 @@ class Authorizations:
         """Tokens for a code."""
         code = self.codes.get(text)
         if code is not None and code.user.location != location:
-            raise TokenRefusedError("invalid_client")  # the data centre of somebody else
+            raise TokenRefusedError("invalid_client")  # a data centre that is not the user's
         code = self.codes.pop(text, None)
         if code is None or code.client_id != client.id or code.expires_at <= self._core.clock.now():
             raise TokenRefusedError("invalid_code")
@@ -138,7 +138,7 @@ class Authorizations:
         return grant, self._issue_access(grant)
 
     def refresh(self, client: Client, token: str, location: str) -> tuple[Grant, str]:
-        """A new access token; the refresh token stays as it is."""
+        """A new access token; the refresh token stays the same."""
         grant = next((one for one in self.grants if one.refresh == token), None)
         if not token or grant is None or grant.client_id != client.id or grant.user.location != location:
             raise TokenRefusedError("invalid_code")
@@ -153,7 +153,7 @@ class Authorizations:
         return None
 
     def revoke(self, token: str, location: str) -> bool:
-        """End a refresh token with all its access tokens, or one access token; False for a stranger."""
+        """Revoke a refresh token with all its access tokens, or one access token; False for an unknown token."""
         for grant in [one for one in self.grants if one.user.location == location]:
             if token and token == grant.refresh:
                 self.grants.remove(grant)
@@ -186,7 +186,7 @@ class Authorizations:
 
 @attrs.define(eq=False)
 class Limiter:
-    """So many calls a minute and user, then a lock during which everything is refused."""
+    """A maximum of calls per minute and user, then a lock during which everything is refused."""
 
     now: Callable[[], datetime]
     calls: int

@@ -1,4 +1,4 @@
-"""Cliq: chats with their messages, and the bots that hear them."""
+"""Cliq: chats with their messages, and the bots that receive them."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ class Message:
     file_name: str | None = None
 
     def to_row(self, number: int) -> dict[str, Any]:
-        """As the API lists it; `content` and `time` change their types from row to row."""
+        """As in the API's lists; `content` and `time` change their types from row to row."""
         content: Any = {"text": self.text} if number % 3 else self.text
         if self.file_name is not None:
             content = {"file": {"name": self.file_name, "id": "f1", "type": "application/pdf"}, "comment": self.text}
@@ -48,7 +48,7 @@ class Message:
 
 @attrs.define(eq=False)
 class Chat:
-    """A channel, with the chat that holds its messages."""
+    """A channel, with the chat that contains its messages."""
 
     id: str
     location: str
@@ -61,11 +61,11 @@ class Chat:
 
     @property
     def unique_name(self) -> str:
-        """As URLs have it."""
+        """As in URLs."""
         return self.name.lower().replace(" ", "")
 
     def to_channel(self) -> dict[str, Any]:
-        """As `GET /channels` lists it."""
+        """As in `GET /channels`."""
         return {
             "name": f"#{self.name}",
             "channel_id": self.channel_id,
@@ -78,7 +78,7 @@ class Chat:
         }
 
     def to_chat(self) -> dict[str, Any]:
-        """As `GET /chats` lists it."""
+        """As in `GET /chats`."""
         at = datetime.fromtimestamp(self.modified_ms / 1000, UTC)
         return {
             "chat_id": self.id,
@@ -98,7 +98,7 @@ class Bot:
     kind: BotKind
     url: str
     secret: str | None = attrs.field(repr=False)
-    """What a script of the operator sends; None for a webhook bot, which Zoho signs for."""
+    """The secret that an operator's script sends; None for a webhook bot, whose calls Zoho signs."""
     key: RSAPrivateKey | None = attrs.field(repr=False)
     chats: set[str] = attrs.field(factory=set)
     has_message_ids: bool = True
@@ -106,7 +106,7 @@ class Bot:
 
     @property
     def public_key(self) -> str:
-        """Base64 of the SPKI without PEM lines, as Cliq shows it."""
+        """The Base64 of the SPKI without PEM lines, as Cliq shows it."""
         if self.key is None:
             return ""
         spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -119,7 +119,7 @@ def make_key() -> RSAPrivateKey:
 
 
 class BotCalls:
-    """Calls the handlers of bots: signed by Zoho, or with the script's own secret. Nothing is sent twice."""
+    """Calls the handlers of bots, signed by Zoho or with the script's own secret. Nothing is sent twice."""
 
     def __init__(self, core: SandboxCore) -> None:
         self._core = core
@@ -128,7 +128,7 @@ class BotCalls:
     def participation(
         self, bot: Bot, chat: Chat, user: User, operation: str, data: Mapping[str, Any], message: Message | None
     ) -> None:
-        """Run the participation handler; times are numbers and texts in turn."""
+        """Run the participation handler; times are alternately numbers and texts."""
         self._number += 1
         now = round(self._core.clock.now().timestamp() * 1000)
         time = data.get("time", now)
@@ -242,10 +242,10 @@ class BotCalls:
 
 
 def _compact(document: Mapping[str, Any]) -> bytes:
-    """As JavaScript writes it."""
+    """In JavaScript's form."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sign(key: RSAPrivateKey | None, body: bytes) -> str:
-    """The header's value: base64 of the RSA signature (PKCS #1 v1.5, SHA-256)."""
+    """The header's value: Base64 of the RSA signature (PKCS #1 v1.5, SHA-256)."""
     return "" if key is None else base64.b64encode(key.sign(body, PKCS1v15(), SHA256())).decode()

@@ -1,4 +1,4 @@
-"""Cliq's REST API v2, as far as it is read: channels, chats, messages."""
+"""The part of Cliq's REST API v2 that is read: channels, chats, messages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,11 @@ from connectors_sandbox.zoho.world import ZohoWorld
 View = Callable[..., dict[str, Any]]
 MAX_LIMIT = 100
 CHANNELS_PAGE = 20
-"""Fewer than are asked for, so that clients have to follow the token."""
+"""Fewer items than requested, so that clients have to follow the token."""
 
 
 class CliqRefusedError(Exception):
-    """An answer that is no success."""
+    """An error response."""
 
     def __init__(self, status: int, code: str | None, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ def add_cliq_routes(blueprint: Blueprint, world: ZohoWorld) -> None:
 def _mount(blueprint: Blueprint, world: ZohoWorld, path: str, scope: str, view: View) -> None:
     def answer(dc: str, **arguments: str) -> Response:
         if "Authorization" not in request.headers:
-            return Response("", 401, mimetype="text/html")  # blank, as Cliq's
+            return Response("", 401, mimetype="text/html")  # a blank name, as in Cliq
         try:
             with world.lock:
                 grant = _grant(world, dc, scope, is_message=path.startswith("/chats/"))
@@ -58,7 +58,7 @@ def channels(world: ZohoWorld, grant: Grant) -> dict[str, Any]:
 
 
 def chats(world: ZohoWorld, grant: Grant) -> dict[str, Any]:
-    """Chats that changed in a span of time, the latest first."""
+    """Chats that changed in a period, latest first."""
     after, before = _number("modified_after", 0), _number("modified_before", 1 << 62)
     found = [chat for chat in _chats_of(world, grant) if after < chat.modified_ms < before]
     found.sort(key=lambda chat: -chat.modified_ms)
@@ -75,7 +75,7 @@ def messages(world: ZohoWorld, grant: Grant, chat_id: str) -> dict[str, Any]:
     found = [one for one in chat.messages if low <= one.time <= high]
     found.sort(key=lambda one: one.time, reverse=world.newest_first)
     rows = [one.to_row(number) for number, one in enumerate(found[:limit])]
-    world.core.random.shuffle(rows)  # no page of Cliq's promises an order
+    world.core.random.shuffle(rows)  # Cliq guarantees no order within a page
     return {"data": rows}
 
 
@@ -127,4 +127,4 @@ VIEWS: tuple[tuple[str, str, View], ...] = (
     ("/chats/<chat_id>/messages", "ZohoCliq.Messages.READ", messages),
     ("/chats/<chat_id>/messages/<message_id>", "ZohoCliq.Messages.READ", message),
 )
-"""Path, scope and view of every method that is played."""
+"""Path, scope and view of every supported method."""

@@ -1,4 +1,4 @@
-"""Mailboxes: folders, messages, and the one outgoing webhook that each may have."""
+"""Mailboxes: folders, messages, and the single outgoing webhook that each may have."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from connectors_sandbox.zoho.auth import User
 
 SYSTEM_FOLDERS: Final = ("Inbox", "Drafts", "Templates", "Snoozed", "Sent", "Spam", "Trash", "Outbox")
 ZONE_OFFSET: Final = timedelta(hours=7)
-"""By which `sentDateInGMT` is wrong, as in Zoho's samples."""
+"""The error of `sentDateInGMT`, as in Zoho's samples."""
 
 
 class WebhookNotSavedError(ValueError):
@@ -44,11 +44,11 @@ class Mail:
 
     @property
     def sent_ms(self) -> int:
-        """The same, as Zoho gets it wrong."""
+        """The same, with Zoho's error."""
         return self.received_ms - ZONE_OFFSET // timedelta(milliseconds=1)
 
     def to_row(self) -> dict[str, Any]:
-        """As `messages/view` lists it: texts, escaped."""
+        """As in `messages/view`: texts, escaped."""
         return {
             "summary": html.escape(self.text[:60]),
             "sentDateInGMT": str(self.sent_ms),
@@ -72,7 +72,7 @@ class Mail:
         }
 
     def to_found(self, url: str) -> dict[str, Any]:
-        """As a search finds it: numbers, and other spellings."""
+        """As in search results: numbers, and other field names."""
         row = {name: value for name, value in self.to_row().items() if name != "receivedTime"}
         return {
             **row,
@@ -102,18 +102,18 @@ class Mailbox:
     user: User
     account_id: int
     folders: dict[str, tuple[str, str]] = attrs.field(factory=dict)
-    """Name and `folderType` by id."""
+    """Name and `folderType`, by id."""
     mails: dict[int, Mail] = attrs.field(factory=dict)
     hook: Hook | None = None
     between_pages: int = 0
-    """Messages that still arrive between two pages of a list, one after each."""
+    """Messages that arrive between two pages of a list, one after each page."""
 
     def folder_id(self, name: str) -> str:
         """The id of a folder by its name."""
         return next(key for key, (shown, _) in self.folders.items() if shown == name)
 
     def to_account(self, base: str) -> dict[str, Any]:
-        """As `GET /api/accounts` lists it."""
+        """As in `GET /api/accounts`."""
         return {
             "accountId": str(self.account_id),
             "zuid": self.user.zuid,
@@ -140,10 +140,10 @@ class MailWebhooks:
         """Whether deliveries carry `messageIdString`."""
 
     def save(self, mailbox: Mailbox, url: str, hook_id: int, *, is_signed: bool = False) -> None:
-        """Announce a secret at the URL; the webhook is kept only if that is answered with 200.
+        """Announce a secret at the URL; the webhook is saved only if the response is 200.
 
         Raises:
-            WebhookNotSavedError: it was answered otherwise.
+            WebhookNotSavedError: it is another one.
         """
         secret = mailbox.hook.secret if mailbox.hook is not None else self._core.random_string(64)
         body = b"{}"
@@ -157,7 +157,7 @@ class MailWebhooks:
         mailbox.hook = Hook(url, secret, hook_id)
 
     def arrived(self, mailbox: Mailbox, mail: Mail) -> None:
-        """Tell of an incoming message."""
+        """Send an incoming message."""
         body: dict[str, Any] = {
             "summary": mail.text[:60],
             "sentDateInGMT": mail.sent_ms,
@@ -191,5 +191,5 @@ class MailWebhooks:
 
 
 def sign(secret: str, body: bytes) -> str:
-    """The header's value: base64 of the HMAC-SHA256, keyed by the secret's text."""
+    """The header's value: Base64 of the HMAC-SHA256 with the secret's text as the key."""
     return base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()

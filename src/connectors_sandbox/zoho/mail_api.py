@@ -1,4 +1,4 @@
-"""Zoho Mail's REST API, as far as it is read: accounts, folders, list, search, details."""
+"""The part of Zoho Mail's REST API that is read: accounts, folders, list, search, details."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ MAX_LIMIT = 200
 
 
 class MailRefusedError(Exception):
-    """An answer that is no success."""
+    """An error response."""
 
     def __init__(self, status: int, code: str, more: str = "") -> None:
         super().__init__(code)
@@ -45,7 +45,7 @@ def _mount(blueprint: Blueprint, world: ZohoWorld, path: str, scope: str, view: 
 
 
 def accounts(world: ZohoWorld, mailbox: Mailbox) -> list[dict[str, Any]]:
-    """The user's accounts: one that is read through IMAP, and the mailbox."""
+    """The user's accounts: one read through IMAP, and the mailbox."""
     base = f"{world.mail_url(mailbox.user.location)}/api/accounts"
     other = {"accountId": str(mailbox.account_id + 1), "zuid": mailbox.user.zuid, "type": "IMAP_ACCOUNT"}
     return [other, mailbox.to_account(base)]
@@ -77,7 +77,7 @@ def view(world: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, Any
 
 
 def search(world: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, Any]]:
-    """Mail that came after an instant, outside spam and trash."""
+    """Messages that arrived after an instant, outside spam and trash."""
     _own(mailbox, account)
     if request.args.get("searchKey") != "newMails":
         raise MailRefusedError(400, "INVALID_PARAMETER", "the sandbox searches for newMails only")
@@ -131,4 +131,4 @@ VIEWS: tuple[tuple[str, str, View], ...] = (
     ("/<account>/messages/search", "ZohoMail.messages.READ", search),
     ("/<account>/folders/<folder>/messages/<message>/details", "ZohoMail.messages.READ", details),
 )
-"""Path, scope and view of every method that is played."""
+"""Path, scope and view of every supported method."""

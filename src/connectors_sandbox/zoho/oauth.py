@@ -1,4 +1,4 @@
-"""The accounts servers: consent at one, tokens at the user's own, errors always 200."""
+"""The accounts servers: consent at one, tokens at the user's own; errors are always sent with 200."""
 
 import base64
 from typing import Any
@@ -74,7 +74,7 @@ def _known(dc: str) -> None:
 
 
 def bearer() -> str:
-    """The access token of Zoho's own scheme; `Bearer` is taken, too."""
+    """The access token in Zoho's own scheme; `Bearer` is accepted too."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() in {"zoho-oauthtoken", "bearer"} else ""
 
@@ -108,7 +108,7 @@ def _authorize(world: ZohoWorld, dc: str) -> BaseResponse:
             consent.ConsentAccount(user.email, user.email, f"{user.name} · {user.location}")
             for user in world.auth.users.values()
         ),
-        # Zoho's page takes all or nothing.
+        # Zoho's page is all or nothing.
         scopes=tuple(consent.ConsentScope(name, is_optional=False) for name in scopes),
         redirect_host=urlsplit(redirect_uri).netloc,
     )
@@ -119,7 +119,7 @@ def _authorize(world: ZohoWorld, dc: str) -> BaseResponse:
         return _send_back(redirect_uri, {"error": "access_denied"})
     user = world.auth.users.get(decision.account_id)
     if user is None:
-        return make_response("Nobody lives in this sandbox yet: add a user first.", 409)
+        return make_response("There are no users in this sandbox yet: add one first.", 409)
     is_first = (client.id, user.email) not in world.auth.consented
     code = world.auth.issue_code(
         client.id,

@@ -1,4 +1,4 @@
-"""Zoho's world: what a test or a demo drives."""
+"""Zoho's world, as tests and demos control it."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ ACTIONS: Final = (
     "message_bot",
     "run_operation",
 )
-"""What the control endpoints may call."""
+"""The methods that the control endpoints may call."""
 
 MAIL_CALLS: Final = 30
 MAIL_LOCK: Final = timedelta(minutes=15)
@@ -60,9 +60,9 @@ class ZohoWorld:
         self.mail_limiter = Limiter(core.clock.now, MAIL_CALLS, MAIL_LOCK)
         self.message_limiter = Limiter(core.clock.now, MESSAGE_CALLS, MESSAGE_LOCK)
         self.throttle_status = 429
-        """Of a refused call: 429, or 400 as Zoho also answers."""
+        """The status of a refused call: 429, or 400, which Zoho also uses."""
         self.newest_first = True
-        """From which end a window of messages is filled."""
+        """The end from which a window of messages is filled."""
         self._ids = 0
 
     # --- accounts --------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class ZohoWorld:
             return user
 
     def revoke_user(self, email: str) -> int:
-        """End all grants of a user, as on the page of connected apps; how many there were."""
+        """Revoke all grants of a user, as on the page of connected apps; returns how many there were."""
         with self.lock:
             dead = [one for one in self.auth.grants if one.user.email == email]
             self.auth.grants = [one for one in self.auth.grants if one.user.email != email]
@@ -116,7 +116,7 @@ class ZohoWorld:
     # --- mail ------------------------------------------------------------------------------------------------------
 
     def add_folder(self, email: str, name: str) -> str:
-        """A folder of the user's own; its id."""
+        """A new folder of the user's own; returns its id."""
         with self.lock:
             folder_id = str(9_000_000_002_000 + self._next())
             self.mailboxes[email].folders[folder_id] = (name, "Inbox")
@@ -132,7 +132,7 @@ class ZohoWorld:
         text: str = "Hello",
         folder: str = "Inbox",
     ) -> Mail:
-        """Incoming mail: the webhook tells of it, unless it lands in Spam."""
+        """Incoming mail: the webhook reports it, unless it lands in Spam."""
         with self.lock:
             mailbox = self.mailboxes[email]
             mail = self._add_mail(mailbox, folder, subject, sender, from_address, text)
@@ -141,13 +141,13 @@ class ZohoWorld:
             return mail
 
     def send_mail(self, email: str, subject: str, *, text: str = "Hello") -> Mail:
-        """Outgoing mail, in Sent; no webhook tells of it."""
+        """Outgoing mail, in Sent; no webhook reports it."""
         with self.lock:
             mailbox = self.mailboxes[email]
             return self._add_mail(mailbox, "Sent", subject, mailbox.user.name, email, text)
 
     def move_mail(self, email: str, message_id: int, folder: str) -> None:
-        """Put a message into another folder."""
+        """Move a message to another folder."""
         with self.lock:
             mailbox = self.mailboxes[email]
             mailbox.mails[int(message_id)].folder_id = mailbox.folder_id(folder)
@@ -163,12 +163,12 @@ class ZohoWorld:
             del self.mailboxes[email].mails[int(message_id)]
 
     def receive_between_pages(self, email: str, count: int) -> None:
-        """Let one message arrive after each of the next so many lists."""
+        """Let one message arrive after each of the next `count` lists."""
         with self.lock:
             self.mailboxes[email].between_pages = count
 
     def save_mail_webhook(self, email: str, url: str, *, is_signed: bool = False) -> None:
-        """Enter a URL in the mailbox's settings; entering another announces the same secret again.
+        """Enter a URL in the mailbox's settings; entering another one announces the same secret again.
 
         Raises:
             WebhookNotSavedError: the URL did not answer 200.
@@ -179,7 +179,7 @@ class ZohoWorld:
         self.mail_webhooks.save(mailbox, url, hook_id, is_signed=is_signed)
 
     def send_task(self, email: str, title: str) -> None:
-        """The webhook's other entity, which looks different."""
+        """Send the webhook's other entity, which looks different."""
         with self.lock:
             mailbox = self.mailboxes[email]
             body = {
@@ -211,7 +211,7 @@ class ZohoWorld:
             return chat
 
     def leave_channel(self, chat_id: str, email: str) -> None:
-        """Take a member out."""
+        """Remove a member."""
         with self.lock:
             self.chats[chat_id].members.discard(email)
 
@@ -225,15 +225,15 @@ class ZohoWorld:
         file_name: str | None = None,
         time: int | None = None,
     ) -> Message:
-        """A message; the chat's bots hear of it.
+        """A new message; the chat's bots receive it.
 
         Args:
-            chat_id: where.
-            text: what, or a file's caption.
+            chat_id: the chat.
+            text: the text, or a file's caption.
             by: a user's address, or any other name for another bot.
-            type: Cliq's type; service rows have others than people's.
+            type: Cliq's type; service rows have other types than people's.
             file_name: of a file.
-            time: milliseconds, to give many messages the same; now if None.
+            time: milliseconds, to give several messages the same time; None for now.
         """
         with self.lock:
             chat, user = self.chats[chat_id], self.auth.users.get(by)
@@ -243,24 +243,24 @@ class ZohoWorld:
             chat.messages.append(message)
             chat.modified_ms = max(chat.modified_ms, at)
             if user is not None:
-                self._tell(chat, user, "message_sent", message, at)
+                self._notify(chat, user, "message_sent", message, at)
             return message
 
     def edit_message(self, chat_id: str, message_id: str, text: str) -> None:
-        """Change a message: it keeps id and time."""
+        """Edit a message: it keeps its id and time."""
         with self.lock:
             chat = self.chats[chat_id]
             message = next(one for one in chat.messages if one.id == message_id)
             message.text = text
-            self._tell(chat, self._author(message), "message_edited", message, self._now_ms())
+            self._notify(chat, self._author(message), "message_edited", message, self._now_ms())
 
     def delete_message(self, chat_id: str, message_id: str) -> None:
-        """Take a message out of the chat."""
+        """Delete a message."""
         with self.lock:
             chat = self.chats[chat_id]
             message = next(one for one in chat.messages if one.id == message_id)
             chat.messages.remove(message)
-            self._tell(chat, self._author(message), "message_deleted", message, self._now_ms())
+            self._notify(chat, self._author(message), "message_deleted", message, self._now_ms())
 
     def add_bot(
         self,
@@ -272,7 +272,7 @@ class ZohoWorld:
         location: str = "us",
         has_message_ids: bool = True,
     ) -> Bot:
-        """A bot: of the kind `webhook`, whose calls Zoho signs, or with a script that sends its own secret."""
+        """A new bot: of the kind `webhook`, whose calls Zoho signs, or with a script that sends its own secret."""
         with self.lock:
             key = make_key() if kind == "webhook" else None
             bot = Bot(f"b-{self._next()}", name, location, kind, url, secret, key, has_message_ids=has_message_ids)
@@ -280,21 +280,21 @@ class ZohoWorld:
             return bot
 
     def add_bot_to_channel(self, bot_id: str, chat_id: str, *, by: str) -> None:
-        """Let a bot hear a channel."""
+        """Add a bot to a channel."""
         with self.lock:
             bot, chat = self.bots[bot_id], self.chats[chat_id]
             bot.chats.add(chat_id)
             self.bot_calls.participation(bot, chat, self.auth.users[by], "added", {}, None)
 
     def remove_bot_from_channel(self, bot_id: str, chat_id: str, *, by: str) -> None:
-        """Take it out again."""
+        """Remove it again."""
         with self.lock:
             bot, chat = self.bots[bot_id], self.chats[chat_id]
             bot.chats.discard(chat_id)
             self.bot_calls.participation(bot, chat, self.auth.users[by], "removed", {}, None)
 
     def mention_bot(self, bot_id: str, chat_id: str, text: str, *, by: str) -> Message:
-        """A message that mentions a bot: two of its handlers run."""
+        """A message that mentions a bot: runs two of its handlers."""
         with self.lock:
             message = self.post_message(chat_id, text, by=by)
             self.bot_calls.mention(self.bots[bot_id], self.chats[chat_id], self.auth.users[by], message)
@@ -315,7 +315,7 @@ class ZohoWorld:
             for bot in self._bots_of(chat):
                 self.bot_calls.participation(bot, chat, self.auth.users[by], operation, data or {}, None)
 
-    def _tell(self, chat: Chat, user: User, operation: str, message: Message, at: int) -> None:
+    def _notify(self, chat: Chat, user: User, operation: str, message: Message, at: int) -> None:
         content: dict[str, Any] = {"type": message.type, "text": message.text, "mentions": []}
         if message.file_name is not None:
             content = {"type": message.type, "comment": message.text, "file": {"name": message.file_name}}
@@ -329,10 +329,10 @@ class ZohoWorld:
         found = (user for user in self.auth.users.values() if str(user.zuid) == message.sender_id)
         return next(found, next(iter(self.auth.users.values())))
 
-    # --- the world as the control pages see it -----------------------------------------------------------------------
+    # --- for the control pages -----------------------------------------------------------------------------------
 
     def describe(self) -> Mapping[str, Any]:
-        """What the index page shows."""
+        """The contents of the index page."""
         with self.lock:
             return {
                 "clients": [{"id": one.id, "data_centres": one.data_centres} for one in self.auth.clients.values()],
@@ -355,7 +355,7 @@ class ZohoWorld:
             }
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
-        """What the control endpoints may call."""
+        """The methods that the control endpoints may call."""
         return {name: getattr(self, name) for name in ACTIONS}
 
     def _next(self) -> int:

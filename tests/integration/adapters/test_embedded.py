@@ -189,7 +189,7 @@ def test_a_folder_with_something_else(empty_dir):
     """A folder that holds other files is left alone."""
     (empty_dir / "postgres").mkdir()
     (empty_dir / "postgres" / "thesis.txt").write_text("x")
-    _refused(empty_dir, "no database", "POBLYSH_DATA_DIR")
+    _refused(empty_dir, "not a database", "POBLYSH_DATA_DIR")
     assert (empty_dir / "postgres" / "thesis.txt").exists()
 
 
@@ -210,14 +210,14 @@ def test_a_read_only_folder(empty_dir):
 
 
 def test_a_full_disk(empty_dir):
-    """A disk without package is named in one line, and leaves no half of a cluster."""
+    """A full disk is reported in one line, and no half-made cluster is left."""
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(empty_dir)], capture_output=True, check=False
     )
     if mounted.returncode != 0:
         pytest.skip("mounting a small disk needs root")
     try:
-        _refused(empty_dir, "No space left", "make room")
+        _refused(empty_dir, "No space left", "free disk space")
         assert not (empty_dir / "postgres").exists()
     finally:
         subprocess.run(["umount", str(empty_dir)], check=True)

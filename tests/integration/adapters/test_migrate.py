@@ -276,7 +276,7 @@ def test_what_is_no_url_is_a_settings_error(url):
 
 def test_a_connection_that_died_in_the_pool_is_replaced(postgres_url, postgres_engine, monkeypatch):
     """After the server dropped a resting connection the next unit of work just works."""
-    monkeypatch.setattr("connectors.adapters.postgres.engine.REST", 0.0)
+    monkeypatch.setattr("connectors.adapters.postgres.engine.PROBE_AFTER_IDLE", 0.0)
     engine = create_engine(postgres_url)
     with engine.connect() as connection:
         pid = connection.scalar(text("SELECT pg_backend_pid()"))

@@ -8,7 +8,7 @@ import pytest
 from procrastinate.testing import InMemoryConnector
 
 from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME, TICK_TASK, create_queue_app
-from connectors.adapters.procrastinate.worker import LOST_AFTER, QueueWorker
+from connectors.adapters.procrastinate.worker import LOST_AFTER_CHECKS, QueueWorker
 from connectors.domain.model.tasks import TaskKind
 from tests.support.builders import TENANT, make_id
 
@@ -31,13 +31,13 @@ def test_what_was_given_to_us_and_got_lost(name):
         await app.configure_task(name, queue=QUEUE, lock=name).defer_async(**ARGUMENTS[name])
         given = await app.job_manager.fetch_job(queues=[QUEUE], worker_id=number)
         us = SimpleNamespace(worker_id=number)
-        looks = [await worker._lost(app, us) for _ in range(LOST_AFTER)]
-        assert [len(look) for look in looks] == [0] * (LOST_AFTER - 1) + [1]
+        looks = [await worker._find_lost(app, us) for _ in range(LOST_AFTER_CHECKS)]
+        assert [len(look) for look in looks] == [0] * (LOST_AFTER_CHECKS - 1) + [1]
         await worker._take_over(app, looks[-1][0])
         assert await app.job_manager.list_jobs_async(queue=QUEUE) == []
-        with worker._at(SimpleNamespace(job=given)):
-            assert given.id in worker._at_work
-        assert worker._at_work == set()
+        with worker._tracked(SimpleNamespace(job=given)):
+            assert given.id in worker._running
+        assert worker._running == set()
 
     asyncio.run(story())
     assert requeued == ([(TaskKind.SYNC, TENANT, UUID(int=SUBJECT.int))] if name == TASK_NAME else [])
@@ -52,8 +52,8 @@ def test_what_is_worked_on_is_not_lost():
         number = await app.job_manager.register_worker()
         await app.configure_task(TICK_TASK, queue=QUEUE).defer_async(timestamp=0)
         given = await app.job_manager.fetch_job(queues=[QUEUE], worker_id=number)
-        with worker._at(SimpleNamespace(job=given)):
-            for _ in range(LOST_AFTER + 1):
-                assert await worker._lost(app, SimpleNamespace(worker_id=number)) == []
+        with worker._tracked(SimpleNamespace(job=given)):
+            for _ in range(LOST_AFTER_CHECKS + 1):
+                assert await worker._find_lost(app, SimpleNamespace(worker_id=number)) == []
 
     asyncio.run(story())

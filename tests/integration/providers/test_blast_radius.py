@@ -201,12 +201,12 @@ def test_one_workspace_in_two_tenants(stage, shared_workspace):
     assert slack_installs(stage.sandbox, name) == []
 
 
-@pytest.mark.parametrize("tells_uninstall_first", [True, False])
-def test_uninstalled_at_slack(stage, shared_workspace, tells_uninstall_first):
+@pytest.mark.parametrize("sends_uninstall_first", [True, False])
+def test_uninstalled_at_slack(stage, shared_workspace, sends_uninstall_first):
     """`app_uninstalled` and `tokens_revoked`, in either order, end the connections of every tenant, and no others."""
     name, *ends = shared_workspace
     bystander, third = connect(stage, "slack", fresh_name())
-    stage.sandbox.slack.tells_uninstall_first = tells_uninstall_first
+    stage.sandbox.slack.sends_uninstall_first = sends_uninstall_first
     stage.sandbox.slack.uninstall(SLACK_APP[0], name)
     stage.redeliver(stage.deliver())
     for core, connection in ends:

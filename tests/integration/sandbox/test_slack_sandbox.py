@@ -246,7 +246,7 @@ def test_auth_revoke_and_what_it_leaves(sandbox, server, bot, receiver):
 def test_apps_uninstall_ends_every_token_and_tells_in_either_order(sandbox, server, bot, receiver):
     """Client id and secret are wanted beside the token."""
     sandbox.slack.save_request_url("cid", receiver.url)
-    sandbox.slack.tells_uninstall_first = False
+    sandbox.slack.sends_uninstall_first = False
     assert error_of(bot.apps_uninstall, client_id="cid", client_secret="no") == "bad_client_secret"
     assert bot.apps_uninstall(client_id="cid", client_secret="shh")["ok"]
     sandbox.deliver_pending()

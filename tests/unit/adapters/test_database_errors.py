@@ -21,7 +21,11 @@ DSN = "user=ada password=s3cret host=db.internal"
         ),
         (exc.OperationalError, psycopg.errors.ConnectionTimeout(DSN), "no answer in time"),
         (exc.OperationalError, psycopg.OperationalError(DSN), "OperationalError"),
-        (exc.ProgrammingError, psycopg.ProgrammingError(f"invalid URI query parameter: {DSN}"), "not understood"),
+        (
+            exc.ProgrammingError,
+            psycopg.ProgrammingError(f"invalid URI query parameter: {DSN}"),
+            "part of its URL is invalid",
+        ),
     ],
 )
 def test_the_reason_is_told_without_names(kind, cause, reason):

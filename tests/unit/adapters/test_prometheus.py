@@ -106,7 +106,7 @@ def test_telling_never_fails(caplog):
     telemetry._refreshes = FullDisk()
     for _ in range(2):
         telemetry.refreshed(GITHUB, RefreshOutcome.REFRESHED)
-    assert [record.message for record in caplog.records] == ["not_counted"]
+    assert [record.message for record in caplog.records] == ["metric_not_recorded"]
 
 
 def test_the_database_is_measured():

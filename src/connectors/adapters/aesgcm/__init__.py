@@ -1,4 +1,4 @@
-"""The vault, on AES-256-GCM."""
+"""The vault with AES-256-GCM."""
 
 from connectors.adapters.aesgcm.keys import KeyRing, generate_key
 from connectors.adapters.aesgcm.vault import AesGcmVault

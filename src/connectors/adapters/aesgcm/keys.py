@@ -1,4 +1,4 @@
-"""The keys that the vault seals with: several, each with an id, so that one can follow another without downtime."""
+"""The vault's keys: several, each with an id, so that keys can be rotated without downtime."""
 
 import base64
 import binascii
@@ -32,10 +32,10 @@ class KeyRing:
 
     @classmethod
     def parse(cls, text: str) -> "KeyRing":
-        """The ring that a text such as `2026:…,2025:…` describes.
+        """The key ring described by a text such as `2026:…,2025:…`.
 
         Args:
-            text: entries of an id, a colon and the standard base64 of 32 bytes; the newest first.
+            text: entries of an id, a colon and the standard base64 of 32 bytes; newest first.
 
         Raises:
             ValueError: which entry is wrong and how, without any part of a key.
@@ -58,7 +58,7 @@ class KeyRing:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """All ids, the newest first."""
+        """All ids, newest first."""
         return tuple(self._keys)
 
     def find(self, key_id: str) -> bytes | None:
@@ -67,7 +67,7 @@ class KeyRing:
 
 
 def _check_id(key_id: str, number: int) -> None:
-    # What stands before the colon may be a key pasted in the wrong order, so it is not repeated.
+    # The text before the colon may be a key that was pasted in the wrong order, so it is not repeated.
     if not _KEY_ID.fullmatch(key_id):
         raise ValueError(f"the id of entry {number} is not 1 to 32 of the characters A-Z a-z 0-9 _ -")
 

@@ -1,7 +1,7 @@
 """Sealing with AES-256-GCM (NIST SP 800-38D).
 
-The context is additional authenticated data: it is not stored with the secret, but a secret opens only under the
-context it was sealed in. So a row that is copied to another tenant or another owner is as good as destroyed.
+The context is additional authenticated data: it is not stored with the secret, but a secret opens only in the context
+in which it was sealed. A row that is copied to another tenant or owner is therefore useless.
 """
 
 import secrets
@@ -14,7 +14,7 @@ from connectors.domain.model.errors import VaultError
 from connectors.domain.model.secret import SealedSecret, Secret, SecretContext
 
 NONCE_SIZE = 12
-"""Bytes: the 96 bits that GCM is made for. Random for each seal: a key is good for 2^32 of them (SP 800-38D §8.3)."""
+"""Bytes: GCM's native 96 bits. Random for each seal: a key is good for 2^32 of them (SP 800-38D §8.3)."""
 
 _TAG_SIZE = 16
 """Bytes: `AESGCM` appends the full tag."""
@@ -26,7 +26,7 @@ class AesGcmVault:
     """A `Vault` over a key ring. Safe to share between threads."""
 
     def __init__(self, keys: KeyRing) -> None:
-        """Take the keys: the first seals, all of them open."""
+        """Use these keys: the first one seals, all of them open."""
         self._keys = keys
         self._ciphers = {key_id: AESGCM(key) for key_id in keys.ids if (key := keys.find(key_id)) is not None}
 
@@ -37,7 +37,7 @@ class AesGcmVault:
         """The secret, encrypted under the newest key, bound to the context.
 
         Raises:
-            VaultError: the secret is not text that UTF-8 can hold.
+            VaultError: the secret cannot be encoded as UTF-8.
         """
         key_id = self._keys.current_id
         nonce = secrets.token_bytes(NONCE_SIZE)
@@ -52,7 +52,7 @@ class AesGcmVault:
         """The secret.
 
         Raises:
-            VaultError: sealed for another context, under a key we do not have, or damaged.
+            VaultError: it was sealed for another context or under a key we do not have, or it is damaged.
         """
         cipher = self._ciphers.get(sealed.key_id)
         if cipher is None:
@@ -65,16 +65,16 @@ class AesGcmVault:
         try:
             plaintext = cipher.decrypt(sealed.nonce, sealed.ciphertext, _associated_data(sealed.key_id, context))
         except InvalidTag:
-            raise VaultError("a sealed secret does not open: foreign context, another key, or damaged") from None
+            raise VaultError("a sealed secret does not open: wrong context, wrong key, or damaged") from None
         return Secret(plaintext.decode())
 
     def is_current(self, sealed: SealedSecret) -> bool:
-        """Whether it is sealed under the newest key; if not, rotation opens it and seals it again."""
+        """Whether it is sealed under the newest key; if not, key rotation opens it and seals it again."""
         return sealed.key_id == self._keys.current_id
 
 
 def _associated_data(key_id: str, context: SecretContext) -> bytes:
-    """The context as bytes that no other context gives: every part is preceded by its length."""
+    """The context as bytes that no other context has: every part is preceded by its length."""
     parts = (
         _AAD_VERSION,
         key_id.encode(),

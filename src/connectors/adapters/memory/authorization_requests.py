@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept
+from connectors.adapters.storable import as_stored
 from connectors.domain.model.errors import ConflictError
 from connectors.domain.model.oauth import AuthorizationRequest
 
@@ -20,7 +20,7 @@ class MemoryAuthorizationRequestStore:
         self._database.require_tenant(request.tenant_id)
         if self._rows.get((request.tenant_id, request.state_hash)) is not None:
             raise ConflictError("This state was issued before.")
-        self._rows.put((request.tenant_id, request.state_hash), kept(request))
+        self._rows.put((request.tenant_id, request.state_hash), as_stored(request))
 
     def consume(self, state_hash: bytes, *, now: datetime) -> AuthorizationRequest | None:
         """See `AuthorizationRequestStore.consume`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept, key_text
+from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConnectionNotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
@@ -23,7 +23,7 @@ class MemoryConnectionStore:
     def save(self, connection: Connection) -> Connection:
         """See `ConnectionStore.save`."""
         self._database.require_tenant(connection.tenant_id)
-        row = kept(connection)
+        row = as_stored(connection)
         row = attrs.evolve(row, account=attrs.evolve(row.account, id=key_text(row.account.id)))
         there = self.find_by_account(row.tenant_id, row.provider, row.account.id) or self._rows.get(
             (row.tenant_id, row.id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept
+from connectors.adapters.storable import as_stored
 from connectors.domain.model.coverage import CoveragePath, Gap, Interval
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.webhook import Recorded
@@ -38,7 +38,7 @@ class MemoryCoverageStore:
         """See `CoverageStore.replace_intervals`."""
         self._database.require_tenant(tenant_id)
         for family, proven in intervals.items():
-            self._intervals.put((tenant_id, connection_id, path, family), tuple(kept(one) for one in proven))
+            self._intervals.put((tenant_id, connection_id, path, family), tuple(as_stored(one) for one in proven))
 
     def list_gaps(self, tenant_id: TenantId, connection_id: ConnectionId, *, is_open: bool = False) -> Sequence[Gap]:
         """See `CoverageStore.list_gaps`."""
@@ -50,7 +50,7 @@ class MemoryCoverageStore:
 
     def open_gap(self, gap: Gap) -> Recorded:
         """See `CoverageStore.open_gap`."""
-        row = kept(gap)
+        row = as_stored(gap)
         for other in self._gaps.find("connection", (row.tenant_id, row.connection_id)):
             is_same = (other.family, other.cause, other.reference) == (row.family, row.cause, row.reference)
             if is_same and (other.closed_at is None or row.reference):
@@ -62,7 +62,7 @@ class MemoryCoverageStore:
     def save_gap(self, gap: Gap) -> None:
         """See `CoverageStore.save_gap`."""
         if self._gaps.get((gap.tenant_id, gap.id)) is not None:
-            self._gaps.put((gap.tenant_id, gap.id), kept(gap))
+            self._gaps.put((gap.tenant_id, gap.id), as_stored(gap))
 
     def count_open(self) -> int:
         """See `CoverageStore.count_open`."""

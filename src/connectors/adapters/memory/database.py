@@ -1,4 +1,4 @@
-"""The tables, and the one lock over them."""
+"""The tables in memory, and the one lock over them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def _utc_now() -> datetime:
 
 @attrs.frozen
 class TaskRow:
-    """A task in the queue."""
+    """A queued task."""
 
     number: int
     task: QueuedTask
@@ -55,13 +55,13 @@ def _queued_key(job: SyncJob) -> tuple[object, ...] | None:
 
 
 class MemoryDatabase:
-    """Everything that is kept, for as long as this object lives."""
+    """Everything that is stored, for as long as this object exists."""
 
     def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
         self.now = now
         """The queue's clock."""
         self.lock = RLock()
-        """Held for the life of a unit of work: they run one after another."""
+        """Held for the whole of a unit of work: they run one after another."""
         self.undo: UndoLog = []
         undo = self.undo
         self.tenants: Table[tuple[UUID], Tenant] = Table(undo)
@@ -123,7 +123,7 @@ class MemoryDatabase:
         self.task_numbers = count(1)
 
     def require_tenant(self, tenant_id: TenantId) -> None:
-        """Let only what belongs to a tenant in.
+        """Ensure that the tenant exists.
 
         Raises:
             TenantNotFoundError: nobody has this id, and it is not `UNROUTED`.
@@ -132,7 +132,7 @@ class MemoryDatabase:
             raise TenantNotFoundError("The tenant is not known here.")
 
     def erase_tenant(self, tenant_id: TenantId) -> None:
-        """Take out everything of the tenant."""
+        """Delete everything of the tenant."""
         for table in (
             self.connections,
             self.grants,
@@ -153,7 +153,7 @@ class MemoryDatabase:
             table.remove_tenant(tenant_id)
 
     def roll_back(self, mark: int) -> None:
-        """Undo, last first, whatever was changed since the undo log had `mark` entries."""
+        """Undo, last first, every change since the undo log had `mark` entries."""
         while len(self.undo) > mark:
-            # Taken off first, because undoing must not be undone.
+            # Popped first, because undoing must not be undone.
             self.undo.pop()()

@@ -1,11 +1,11 @@
-"""The inbox in memory."""
+"""The log of received deliveries in memory."""
 
 from datetime import datetime
 
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import clean_text, kept, key_text
+from connectors.adapters.storable import as_stored, clean_text, key_text
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.ids import DeliveryId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest
@@ -26,7 +26,7 @@ class MemoryDeliveryLog:
         self._database.require_tenant(delivery.tenant_id)
         if self._rows.get((delivery.tenant_id, delivery.id)) is not None:
             raise ConflictError("Another delivery has this id.")
-        row = attrs.evolve(kept(delivery), delivery_id=key_text(delivery.delivery_id))
+        row = attrs.evolve(as_stored(delivery), delivery_id=key_text(delivery.delivery_id))
         self._rows.put((row.tenant_id, row.id), row)
         return Recorded.NEW
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import attrs
 
 from connectors.adapters.memory.database import GrantRow, MemoryDatabase
-from connectors.adapters.storable import kept, key_text
+from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.errors import ConflictError
 from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import Grant, RefreshLease
@@ -22,7 +22,7 @@ class MemoryGrantStore:
     def save(self, grant: Grant) -> Grant:
         """See `GrantStore.save`."""
         self._database.require_tenant(grant.tenant_id)
-        grant = attrs.evolve(kept(grant), grant_key=key_text(grant.grant_key))
+        grant = attrs.evolve(as_stored(grant), grant_key=key_text(grant.grant_key))
         there = self._find_row(grant.tenant_id, grant.provider, grant.grant_key)
         if there is not None:
             grant = attrs.evolve(
@@ -31,7 +31,7 @@ class MemoryGrantStore:
         elif self._rows.get((grant.tenant_id, grant.id)) is not None:
             raise ConflictError("Another grant has this id.")
         grant = attrs.evolve(grant, refresh_attempted_at=None)
-        # The next number, so that a holder of the forgotten lease is refused.
+        # The next number, so that a holder of the cleared lease is refused.
         self._put(GrantRow(grant, 0 if there is None else there.fencing_token + 1))
         return grant
 
@@ -90,7 +90,7 @@ class MemoryGrantStore:
         at: datetime,
     ) -> Grant | None:
         """See `GrantStore.record_refreshed`."""
-        # A lapsed lease that nobody took over still counts: the rotated pair is the only one that works.
+        # An expired lease that nobody has taken over still counts: the rotated pair is the only one that works.
         row = self._held(tenant_id, lease)
         if row is None:
             return None

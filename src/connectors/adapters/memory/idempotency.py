@@ -1,9 +1,9 @@
-"""Answers under idempotency keys, in memory."""
+"""Answers stored under idempotency keys, in memory."""
 
 from datetime import datetime
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept, key_text
+from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.idempotency import IdempotentAnswer
 from connectors.domain.model.ids import TenantId
 
@@ -21,7 +21,7 @@ class MemoryIdempotencyStore:
         if there is not None:
             return there
         self._database.require_tenant(answer.tenant_id)
-        row = kept(answer)
+        row = as_stored(answer)
         self._rows.put((answer.tenant_id, key_text(answer.key)), row)
         return row
 

@@ -1,4 +1,4 @@
-"""The job queue in memory, and the worker that empties it."""
+"""The job queue in memory, and a worker for it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,7 +28,7 @@ class MemoryJobQueue:
 
 
 class MemoryWorker:
-    """Takes tasks one after another, in the order in which any worker would."""
+    """Runs queued tasks one after another, in the same order as any worker."""
 
     def __init__(self, database: MemoryDatabase, handle: Callable[[QueuedTask], None]) -> None:
         self._database = database
@@ -36,32 +36,32 @@ class MemoryWorker:
         self._handle = handle
 
     def run_pending(self) -> int:
-        """Work off every task whose time has come, those included that are put meanwhile; how many.
+        """Run every task that is due, including those queued meanwhile; returns how many.
 
-        An error of the handler ends it, and the task is gone, as with a worker that has reported its failure.
+        An exception of the handler ends the run; its task is gone, as it is after a failure in a real worker.
         """
-        done = 0
+        count = 0
         while (row := self._take()) is not None:
-            done += 1
+            count += 1
             try:
                 self._handle(row.task)
             finally:
                 with self._database.lock:
                     self._rows.remove((row.task.tenant_id, row.number))
-        return done
+        return count
 
     def _take(self) -> TaskRow | None:
         with self._database.lock:
             rows = sorted(self._rows.values(), key=lambda row: (-row.task.priority, row.number))
-            held: set[str] = {row.task.lock for row in rows if row.is_taken and row.task.lock is not None}
+            held_locks: set[str] = {row.task.lock for row in rows if row.is_taken and row.task.lock is not None}
             now = self._database.now()
             for row in rows:
-                if row.is_taken or row.task.lock in held:
+                if row.is_taken or row.task.lock in held_locks:
                     continue
                 if row.due_at <= now:
                     taken = attrs.evolve(row, is_taken=True)
                     self._rows.put((row.task.tenant_id, row.number), taken)
                     return taken
                 if row.task.lock is not None:
-                    held.add(row.task.lock)  # who waits first goes first, even if it may not go yet
+                    held_locks.add(row.task.lock)  # the oldest waiting task goes first, even if it may not run yet
             return None

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept, key_text
+from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest
@@ -45,14 +45,14 @@ class MemoryJobStore:
 
         Raises:
             NotFoundError: the tenant has none with this id.
-            ConflictError: it would be the second one QUEUED of its connection, type and target.
+            ConflictError: another job of its connection, type and target is already queued and not begun.
         """
         self.get(job.tenant_id, job.id)
         row = _kept(job)
         there = self._queued_like(row)
         is_waiting = row.status is JobStatus.QUEUED and not row.attempts
         if is_waiting and there is not None and there.id != row.id:
-            raise ConflictError("A job like this one is queued already.")
+            raise ConflictError("A job like this one is already queued.")
         self._rows.put((row.tenant_id, row.id), row)
 
     def list_page(self, tenant_id: TenantId, page: PageRequest, where: JobFilter) -> Page[SyncJob]:
@@ -118,5 +118,5 @@ class MemoryJobStore:
 
 
 def _kept(job: SyncJob) -> SyncJob:
-    row = kept(job)
+    row = as_stored(job)
     return row if row.target is None else attrs.evolve(row, target=key_text(row.target))

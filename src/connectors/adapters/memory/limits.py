@@ -16,7 +16,7 @@ class MemoryLimitStore:
         self._rows = database.limits
 
     def reserve_all(self, reservations: Sequence[Reservation], *, now: datetime, max_wait: timedelta) -> datetime:
-        """See `LimitStore.spend`."""
+        """See `LimitStore.reserve_all`."""
         states = {one.key: self._state(one.key, now) for one in reservations}
         at = max((states[one.key].earliest_start(one, now) for one in reservations), default=now)
         if at - now <= max_wait:
@@ -33,10 +33,10 @@ class MemoryLimitStore:
 
     def sweep(self, *, now: datetime) -> int:
         """See `LimitStore.sweep`."""
-        spent = [key for key, row in self._rows.items() if row.next_at < now and row.paused_until < now]
-        for key in spent:
+        expired = [key for key, row in self._rows.items() if row.next_at < now and row.paused_until < now]
+        for key in expired:
             self._rows.remove(key)
-        return len(spent)
+        return len(expired)
 
     def _state(self, key: str, now: datetime) -> LimitState:
         epoch = now - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The providers' side, played by a function: for tests and for embedding without a network."""
+"""The providers, simulated by a function: for tests and for embedding without a network."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,35 +23,35 @@ Responder = Callable[[HttpRequest], HttpResponse]
 
 
 def no_network(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - a responder's signature
-    """Answers nothing.
+    """Never answers.
 
     Raises:
         ProviderUnavailableError: always.
     """
-    raise ProviderUnavailableError("This system has no network: give it a `respond` function that plays the provider.")
+    raise ProviderUnavailableError("There is no network: pass a `respond` function that simulates the provider.")
 
 
 @attrs.frozen
 class MemoryProviderApi:
-    """Every request goes to `respond`."""
+    """Passes every request to `respond`."""
 
     respond: Responder = no_network
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """What `respond` answers."""
+        """The response of `respond`."""
         return self.respond(request)
 
 
 @attrs.frozen
 class MemoryTokenEndpoint:
-    """Token requests as RFC 6749 writes them, sent to `respond`."""
+    """Token requests in the form of RFC 6749, passed to `respond`."""
 
     respond: Responder = no_network
 
     def exchange_code(
         self, app: ProviderApp, call: TokenEndpointCall, exchange: CodeExchange, read: TokenReader
     ) -> TokenSet:
-        """What `read` makes of the answer to the code."""
+        """What `read` returns for the response to the code."""
         fields = {
             "grant_type": "authorization_code",
             "code": exchange.code.reveal(),
@@ -62,7 +62,7 @@ class MemoryTokenEndpoint:
         return read(self.respond(_token_request(app, call, fields)))
 
     def refresh(self, app: ProviderApp, call: TokenEndpointCall, refresh_token: Secret, read: TokenReader) -> TokenSet:
-        """What `read` makes of the answer to the refresh token."""
+        """What `read` returns for the response to the refresh token."""
         fields = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
         return read(self.respond(_token_request(app, call, fields)))
 

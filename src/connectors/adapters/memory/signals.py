@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept, key_text
+from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.ids import SignalId, TenantId
 from connectors.domain.model.paging import Page, PageRequest
@@ -29,7 +29,7 @@ class MemorySignalStore:
                 continue
             if self._rows.get((signal.tenant_id, signal.id)) is not None:
                 raise ConflictError("Another signal has this id.")
-            row = attrs.evolve(kept(signal), dedupe_key=dedupe_key)
+            row = attrs.evolve(as_stored(signal), dedupe_key=dedupe_key)
             self._rows.put((row.tenant_id, row.id), row)
             new.add(row.id)
         return frozenset(new)

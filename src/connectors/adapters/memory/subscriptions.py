@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept, key_text
+from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 
@@ -22,7 +22,7 @@ class MemorySubscriptionStore:
     def save(self, subscription: Subscription) -> None:
         """See `SubscriptionStore.save`."""
         self._database.require_tenant(subscription.tenant_id)
-        row = kept(subscription)
+        row = as_stored(subscription)
         if row.external_id is not None:
             row = attrs.evolve(row, external_id=key_text(row.external_id))
         self._rows.put((row.tenant_id, row.id), row)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connectors.adapters.memory.database import MemoryDatabase
-from connectors.adapters.storable import kept, kept_json, key_text
+from connectors.adapters.storable import as_stored, key_text, stored_json
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import SyncState
 
@@ -32,12 +32,12 @@ class MemorySnapshotStore:
     ) -> None:
         """See `SnapshotStore.save`."""
         for key, state in states.items():
-            place = (tenant_id, connection_id, key_text(key))
+            row_key = (tenant_id, connection_id, key_text(key))
             if state is None:
-                self._rows.remove(place)
+                self._rows.remove(row_key)
             else:
                 self._database.require_tenant(tenant_id)
-                self._rows.put(place, kept_json(state))
+                self._rows.put(row_key, stored_json(state))
 
 
 class MemorySyncStateStore:
@@ -54,4 +54,4 @@ class MemorySyncStateStore:
     def save(self, tenant_id: TenantId, connection_id: ConnectionId, state: SyncState, target: str = "") -> None:
         """See `SyncStateStore.save`."""
         self._database.require_tenant(tenant_id)
-        self._rows.put((tenant_id, connection_id, key_text(target)), kept(state))
+        self._rows.put((tenant_id, connection_id, key_text(target)), as_stored(state))

@@ -1,4 +1,4 @@
-"""A table in memory: rows by key, kept indexes, one sort order, and every change undoable."""
+"""A table in memory: rows by key, indexes, one sort order, and undo for every change."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -12,11 +12,11 @@ K = TypeVar("K", bound=tuple[Any, ...])
 R = TypeVar("R")
 
 UndoLog = list[Callable[[], None]]
-"""How to take back what the current unit of work did, last change last."""
+"""How to undo the changes of the current unit of work, in the order in which they were made."""
 
 
 class Table(Generic[K, R]):
-    """Rows by key. Keys lead with the tenant id."""
+    """Rows by key. Each key starts with the tenant id."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Table(Generic[K, R]):
         """An empty table.
 
         Args:
-            undo: where each change leaves the way back.
+            undo: receives a function that undoes each change.
             indexes: what `find` can look up, by the index's name.
             order: the sort key of lists, within one tenant.
         """
@@ -44,11 +44,11 @@ class Table(Generic[K, R]):
         return self._rows.get(key)
 
     def values(self) -> list[R]:
-        """All rows, in order of insertion."""
+        """All rows, in insertion order."""
         return list(self._rows.values())
 
     def items(self) -> list[tuple[K, R]]:
-        """All keys and rows, in order of insertion."""
+        """All keys and rows, in insertion order."""
         return list(self._rows.items())
 
     def find(self, index: str, value: Hashable) -> list[R]:
@@ -62,7 +62,7 @@ class Table(Generic[K, R]):
         self._set(key, row)
 
     def remove(self, key: K) -> R | None:
-        """Take the row out; None if there was none."""
+        """Delete the row and return it; None if there was none."""
         before = self._rows.get(key)
         if before is not None:
             self._undo.append(lambda: self._set(key, before))
@@ -70,16 +70,16 @@ class Table(Generic[K, R]):
         return before
 
     def remove_tenant(self, tenant_id: UUID) -> None:
-        """Take out every row whose key leads with this tenant."""
+        """Delete every row whose key starts with this tenant."""
         for key in [key for key in self._rows if key[0] == tenant_id]:
             self.remove(key)
 
     def newest_first(self, tenant_id: UUID, after: Position | None = None) -> Iterator[R]:
-        """The tenant's rows in descending order, those after a position only."""
+        """The tenant's rows in descending order; with `after`, only those after it."""
         entries = self._sorted.get(tenant_id, [])
         end = len(entries) if after is None else bisect_left(entries, (after.at, after.id))
-        for place in range(end - 1, -1, -1):
-            yield self._rows[entries[place][2]]
+        for index in range(end - 1, -1, -1):
+            yield self._rows[entries[index][2]]
 
     def page(self, tenant_id: UUID, page: PageRequest, accept: Callable[[R], bool]) -> Page[R]:
         """A page of the tenant's accepted rows, newest first."""

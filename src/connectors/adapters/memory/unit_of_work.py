@@ -1,4 +1,4 @@
-"""One unit of work in memory: it has the database to itself, and takes everything back if it fails."""
+"""One unit of work in memory: it has the database to itself, and undoes its changes if it fails."""
 
 from types import TracebackType
 from typing import Self
@@ -22,7 +22,7 @@ from connectors.ports.unit_of_work import UnitOfWorkFactory
 
 
 class MemoryUnitOfWork:
-    """The stores of one memory database, locked from entering to leaving."""
+    """The stores of one memory database, locked for the whole of the block."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
@@ -44,7 +44,7 @@ class MemoryUnitOfWork:
         self.queue = MemoryJobQueue(database)
 
     def __enter__(self) -> Self:
-        """Wait for the database and begin."""
+        """Wait for the lock and begin."""
         self._database.lock.acquire()
         self._mark = len(self._database.undo)
         return self
@@ -52,16 +52,16 @@ class MemoryUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Keep everything, or nothing if the block raised."""
+        """Keep all changes, or undo them if the block raised."""
         try:
             if kind is not None:
                 self._database.roll_back(self._mark)
-            # A unit of work inside another one commits by itself, as two database connections would.
+            # A nested unit of work commits on its own, as on a second database connection.
             del self._database.undo[self._mark :]
         finally:
             self._database.lock.release()
 
 
 def memory_unit_of_work(database: MemoryDatabase) -> UnitOfWorkFactory:
-    """What begins units of work on this database."""
+    """Begins units of work on this database."""
     return lambda: MemoryUnitOfWork(database)

@@ -11,7 +11,7 @@ from connectors.domain.model.oauth import AuthorizationRequest
 
 _T = authorization_requests.c
 _INSERT = insert(authorization_requests)
-# One statement: of two redirects with one state, the second finds the row gone.
+# One statement: of two redirects with the same state, the second finds no row.
 _CONSUME = (
     delete(authorization_requests)
     .where(_T.state_hash == bindparam("hash"), _T.expires_at > bindparam("now"))

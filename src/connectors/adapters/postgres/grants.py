@@ -1,7 +1,7 @@
 """Grants and their refresh leases in PostgreSQL.
 
-The lease lives in the grant's row. Taking it is one UPDATE whose WHERE fails while somebody else's lasts, and the
-fencing token that it returns must still be the row's when its holder writes.
+The lease is in the grant's row. One UPDATE takes it; its WHERE fails while somebody else's lease is valid. It returns a
+fencing token, which must still be the row's when the holder writes.
 """
 
 from datetime import datetime
@@ -38,7 +38,7 @@ _UPSERT = _INSERT.on_conflict_do_update(
         "version": _T.version + 1,
         "refresh_attempted_at": null(),
         "leased_until": null(),
-        # The next number, so that a holder of the forgotten lease is refused.
+        # The next number, so that a holder of the cleared lease is refused.
         "fencing_token": _T.fencing_token + 1,
     },
 ).returning(grants)
@@ -122,7 +122,7 @@ class PostgresGrantStore:
         at: datetime,
     ) -> Grant | None:
         """See `GrantStore.record_refreshed`."""
-        # A lapsed lease that nobody took over still counts: the rotated pair is the only one that works.
+        # An expired lease that nobody has taken over still counts: the rotated pair is the only one that works.
         return _found(
             self._transaction.first(
                 update(grants)

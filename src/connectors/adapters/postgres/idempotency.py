@@ -1,4 +1,4 @@
-"""Answers under idempotency keys, in PostgreSQL."""
+"""Answers stored under idempotency keys, in PostgreSQL."""
 
 from datetime import datetime
 
@@ -36,7 +36,7 @@ class PostgresIdempotencyStore:
 
     def find(self, tenant_id: TenantId, key: str) -> IdempotentAnswer | None:
         """See `IdempotencyStore.find`."""
-        # A row that is not there yet cannot be locked; what stands for it is a number made of tenant and key.
+        # A row that does not exist cannot be locked; a number made from tenant and key is locked instead.
         name = func.hashtextextended(f"{tenant_id}:{key_text(key)}", 0)
         self._transaction.run(select(func.pg_advisory_xact_lock(name)))
         row = self._transaction.first(select(idempotency_keys).where(_T.tenant_id == tenant_id, _T.key == key))

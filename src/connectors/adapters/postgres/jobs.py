@@ -18,10 +18,10 @@ from connectors.domain.model.paging import Page, PageRequest, Position
 from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, SyncJob
 
 ENQUEUE_ATTEMPTS = 5
-"""How often a queued twin may vanish (claimed by a worker) between our insert and our look."""
+"""How often a queued job like ours may vanish (taken by a worker) between our insert and our select."""
 
 _T = jobs.c
-# As literals, so that the planner sees that the partial indexes do.
+# As literals, so that the planner sees that the partial indexes match.
 _UNFINISHED = text("status IN ('queued', 'running')")
 _FINISHED = text("status NOT IN ('queued', 'running')")
 _NOT_BEGUN = text("status = 'queued' AND attempts = 0")
@@ -36,7 +36,7 @@ _ENQUEUE = (
 )
 
 _COUNT_ALONE = text("SELECT pg_advisory_xact_lock(8101257399125340001)")
-"""Whoever holds it counts running jobs and decides by that; the number is arbitrary, and used for nothing else."""
+"""The lock for counting running jobs and deciding by the count. The number is arbitrary and used nowhere else."""
 
 
 class PostgresJobStore:
@@ -60,7 +60,7 @@ class PostgresJobStore:
             row = self._transaction.first(_ENQUEUE, values) or self._transaction.first(queued)
             if row is not None:
                 return _read(row)
-        raise InfrastructureError("A job could not be queued: others like it come and go too fast.")
+        raise InfrastructureError("The job could not be queued: similar jobs are queued and started too fast.")
 
     def get(self, tenant_id: TenantId, job_id: JobId, *, lock: bool = False) -> SyncJob:
         """See `JobStore.get`."""
@@ -75,7 +75,7 @@ class PostgresJobStore:
 
         Raises:
             NotFoundError: the tenant has none with this id.
-            ConflictError: it would be the second one QUEUED of its connection, type and target.
+            ConflictError: another job of its connection, type and target is already queued and not begun.
         """
         saved = self._transaction.count(
             update(jobs).where(_T.tenant_id == job.tenant_id, _T.id == job.id).values(_values(job))

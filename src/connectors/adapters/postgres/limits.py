@@ -28,17 +28,17 @@ class PostgresLimitStore:
         self._transaction = transaction
 
     def reserve_all(self, reservations: Sequence[Reservation], *, now: datetime, max_wait: timedelta) -> datetime:
-        """See `LimitStore.spend`."""
+        """See `LimitStore.reserve_all`."""
         named = {key_text(one.key): one for one in reservations}
         counted = sorted(key for key, one in named.items() if one.interval is not None)
         epoch = now - timedelta(days=1)
         seeds = [_row(key, LimitState(epoch, epoch)) for key in counted]
         if counted:
-            # There must be a row to lock, or two workers would both find none and both go.
+            # There must be a row to lock, otherwise two workers would both find none and both proceed.
             self._transaction.run(_SEED.values(seeds))
         states = self._load(sorted(named), is_locked=bool(counted))
         if not states.keys() >= set(counted):
-            # A sweep has come between the two. It does not see what we insert now.
+            # A sweep ran in between. It does not see what we insert now.
             self._transaction.run(_SEED.values(seeds))
             states = self._load(sorted(named), is_locked=True)
         at = max((states[key].earliest_start(one, now) for key, one in named.items() if key in states), default=now)
@@ -56,7 +56,7 @@ class PostgresLimitStore:
         return self._transaction.count(delete(rate_limits).where(and_(_T.next_at < now, _T.paused_until < now)))
 
     def _load(self, keys: Sequence[str], *, is_locked: bool) -> dict[str, LimitState]:
-        # In one order everywhere: two requests that share several budgets must not wait for each other.
+        # In the same order everywhere: two requests that share several budgets must not deadlock.
         statement = select(rate_limits).where(_T.key.in_(keys)).order_by(_T.key)
         rows = self._transaction.all(statement.with_for_update() if is_locked else statement)
         return {row.key: LimitState(row.next_at, row.paused_until) for row in rows}

@@ -10,12 +10,12 @@ from connectors.adapters.postgres.engine import translate
 from connectors.adapters.procrastinate import schema as queue_schema
 
 HEAD = "0003"
-"""The newest migration. Known here so that a look at a current database needs no Alembic; a test compares."""
+"""The newest migration. It is a constant so that checking a current database needs no Alembic; a test compares them."""
 MIGRATIONS = Path(__file__).parent / "migrations"
-"""Where the migrations are, inside the installed package."""
+"""The folder of the migrations, inside the installed package."""
 
 _LOCK = 0x506F_626C_7973_68
-"""The advisory lock's number ("Poblysh" in ASCII): whoever upgrades holds it."""
+"""The number of the advisory lock that an upgrade holds ("Poblysh" in ASCII)."""
 
 _HAS_VERSION_TABLE = text(
     "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'alembic_version' AND pg_table_is_visible(oid))"
@@ -23,7 +23,7 @@ _HAS_VERSION_TABLE = text(
 
 
 def current(engine: Engine) -> str | None:
-    """The database's migration, None if it has none yet.
+    """The database's migration; None if it has none yet.
 
     Raises:
         InfrastructureError: the database cannot be reached.
@@ -48,7 +48,7 @@ def is_current(engine: Engine) -> bool:
 
 
 def upgrade(engine: Engine) -> bool:
-    """Run the missing migrations, all or none; False if there were none. Processes that do so at once take turns.
+    """Run the missing migrations, all or none; False if there were none. Concurrent calls wait for each other.
 
     Raises:
         InfrastructureError: the database cannot be reached or refused a statement.
@@ -57,7 +57,7 @@ def upgrade(engine: Engine) -> bool:
         return False
     try:
         with engine.begin() as connection:
-            # The process before us may build indexes for a long time.
+            # The process that holds the lock may be building indexes for a long time.
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

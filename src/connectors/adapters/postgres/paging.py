@@ -15,9 +15,9 @@ T = TypeVar("T")
 def page_of(
     statement: Select[Any], page: PageRequest, at: ColumnElement[Any], identifier: ColumnElement[Any]
 ) -> Select[Any]:
-    """The statement, cut to one page and the row after it."""
+    """The statement, limited to one page and one further row."""
     if page.after is not None:
-        # Row comparison, because an index on (…, at, id) starts reading exactly there.
+        # A row comparison, because an index on (…, at, id) starts reading exactly there.
         statement = statement.where(tuple_(at, identifier) < tuple_(page.after.at, page.after.id))
     return statement.order_by(at.desc(), identifier.desc()).limit(page.limit + 1)
 
@@ -30,7 +30,7 @@ def read_page(
     read: Callable[[Row[Any]], T],
     position: Callable[[T], Position],
 ) -> Page[T]:
-    """The page that a statement of `page_of` gives."""
+    """The page of a statement made by `page_of`."""
     rows = transaction.all(statement)
     items = tuple(read(row) for row in rows[: page.limit])
     return Page(items, position(items[-1]) if len(rows) > page.limit else None)

@@ -1,4 +1,4 @@
-"""What `postmaster.pid` says of a server, and whether it is true."""
+"""The contents of `postmaster.pid`, and whether they are true."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 import attrs
 
 _LINES = 8
-"""Of a complete `postmaster.pid`: pid, folder, start time, port, socket folder, address, shared memory, status."""
-_ORDERS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-"""How a server is told to stop (PostgreSQL, "Shutting Down the Server")."""
+"""Lines of a full `postmaster.pid`: pid, folder, start time, port, socket folder, address, shared memory, status."""
+_STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+"""The signals that stop a server (PostgreSQL, "Shutting Down the Server")."""
 
 
 @attrs.frozen
@@ -26,13 +26,13 @@ class Postmaster:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it says that it takes connections."""
+        """Whether it reports that it accepts connections."""
         return self.status == "ready"
 
     def is_running(self) -> bool:
-        """Whether the process lives and is a PostgreSQL server: after a crash its number may be anybody's."""
+        """Whether the process exists and is a PostgreSQL server: after a crash its pid may belong to any process."""
         with contextlib.suppress(ChildProcessError, OSError):
-            # Ours, if we started it; an ended child keeps its number until somebody asks.
+            # If we started it: an ended child keeps its pid until its parent waits for it.
             os.waitpid(self.pid, os.WNOHANG)
         try:
             os.kill(self.pid, 0)
@@ -51,14 +51,14 @@ class Postmaster:
                 return False
         return True
 
-    def tell(self, order: str) -> None:
-        """Tell it to stop: `fast` ends its sessions and writes everything, `immediate` recovers at the next start."""
+    def signal_stop(self, mode: str) -> None:
+        """Stop it: `fast` ends its sessions and writes everything, `immediate` requires recovery at the next start."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, _ORDERS[order])
+            os.kill(self.pid, _STOP_SIGNALS[mode])
 
 
 def read_postmaster(folder: Path) -> Postmaster | None:
-    """The server of this cluster, None without a pid file. A half-written one gives a server that is not ready."""
+    """The server of this cluster; None without a pid file. A half-written file gives a server that is not ready."""
     try:
         lines = (folder / "postmaster.pid").read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def read_postmaster(folder: Path) -> Postmaster | None:
 
 
 def _command_name(pid: int) -> str:
-    """The process's name, empty if it ended (or only waits to be noticed)."""
+    """The process's name; empty if it has ended (even if nobody has waited for it)."""
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
         try:

@@ -17,7 +17,7 @@ def sealed_columns(prefix: str, sealed: SealedSecret | None) -> dict[str, Any]:
 
 
 def read_sealed(prefix: str, row: Row[Any]) -> SealedSecret | None:
-    """What the columns hold, None if nothing."""
+    """The sealed secret in these columns; None if they are empty."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name, underscored to keep clear of columns
     if values[f"{prefix}_key_id"] is None:
         return None

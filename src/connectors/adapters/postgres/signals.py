@@ -15,7 +15,7 @@ from connectors.domain.model.ids import SignalId, TenantId
 from connectors.domain.model.paging import Page, PageRequest, Position
 from connectors.domain.model.signal import Actor, Container, Origin, Signal, SignalFilter, SignalKind, Subject
 
-# The rows travel as one JSON document: one statement text, and so one plan, for any number of signals.
+# The rows are passed as one JSON document: one statement text, and therefore one plan, for any number of signals.
 _RECORD = text("""
     INSERT INTO signals (tenant_id, id, connection_id, provider, kind, occurred_at, received_at, title, url,
                          actor, subject, container, dedupe_key, origin, payload)
@@ -43,7 +43,7 @@ class PostgresSignalStore:
         """See `SignalStore.record_all`."""
         if not signals:
             return frozenset()
-        # In one order everywhere: two writers of the same happenings then wait for each other instead of deadlocking.
+        # In the same order everywhere: two writers of the same signals wait for each other instead of deadlocking.
         ordered = sorted(signals, key=lambda signal: (signal.tenant_id, signal.provider, signal.dedupe_key))
         rows = self._transaction.all(_RECORD, {"rows": encode_json([_document(signal) for signal in ordered])})
         return frozenset(row.id for row in rows)
@@ -76,15 +76,15 @@ class PostgresSignalStore:
 def select_page(
     tenant_id: TenantId, page: PageRequest, where: SignalFilter, *, with_payload: bool = False
 ) -> Select[Any]:
-    """The statement behind `list_page`: one range of one index of `tables.signals`, read backwards."""
+    """The statement of `list_page`: one range of one index of `tables.signals`, read backwards."""
     statement = (select(signals) if with_payload else _WITHOUT_PAYLOAD).where(_T.tenant_id == tenant_id)
     if where.provider is not None and where.connection_id is None:
         statement = statement.where(_T.provider == where.provider)
     if where.connection_id is not None:
         statement = statement.where(_T.connection_id == where.connection_id)
     if where.provider is not None and where.connection_id is not None:
-        # No index has both. Asked for with a provider that is not its own, a connection's whole history would be read
-        # to find nothing; this is evaluated once, before.
+        # No index has both. Without this check, a connection's whole history would be read in vain for a provider that
+        # is not its own; the check is evaluated once, before.
         own = select(connections.c.provider).where(
             connections.c.tenant_id == tenant_id, connections.c.id == where.connection_id
         )

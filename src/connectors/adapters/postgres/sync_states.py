@@ -12,7 +12,7 @@ from connectors.adapters.storable import encode_json, key_text
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import SyncState
 
-# All states of a page travel as one JSON document: one statement for any number of them.
+# All states of a page are passed as one JSON document: one statement for any number of them.
 _SAVE_SNAPSHOTS = text("""
     INSERT INTO snapshots (tenant_id, connection_id, key, state)
     SELECT :tenant_id, :connection_id, key, state
@@ -57,7 +57,8 @@ class PostgresSnapshotStore:
         self, tenant_id: TenantId, connection_id: ConnectionId, states: Mapping[str, Mapping[str, Any] | None]
     ) -> None:
         """See `SnapshotStore.save`."""
-        # By stored key, in one order everywhere: no row twice in a statement, no deadlock between two.
+        # By stored key, in the same order everywhere: no row occurs twice in a statement, and two writers do not
+        # deadlock.
         stored = {key_text(key): state for key, state in states.items()}
         forgotten = [key for key, state in stored.items() if state is None]
         if forgotten:

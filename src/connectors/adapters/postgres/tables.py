@@ -1,4 +1,4 @@
-"""The tables. Each leads with `tenant_id`, so that sharding or partitioning by tenant needs no redesign.
+"""The tables. Each key starts with `tenant_id`, so that sharding or partitioning by tenant needs no redesign.
 
 The migrations create them; a test compares the two.
 """
@@ -30,7 +30,7 @@ from connectors.adapters.storable import clean_text, key_text
 
 
 class CleanText(TypeDecorator[str]):
-    """Text without what PostgreSQL refuses."""
+    """Text without the characters that PostgreSQL refuses."""
 
     impl = Text
     cache_ok = True
@@ -41,7 +41,7 @@ class CleanText(TypeDecorator[str]):
 
 
 class KeyText(TypeDecorator[str]):
-    """Text that fits an index, however long a stranger made it."""
+    """Text that fits into an index, however long the foreign text is."""
 
     impl = Text
     cache_ok = True
@@ -86,7 +86,7 @@ def _sealed(prefix: str, *, nullable: bool = False) -> tuple[Column[Any], Column
     )
 
 
-# One row, `ids.UNROUTED`, is there from the first migration: deliveries without an owner belong to it.
+# One row, `ids.UNROUTED`, exists from the first migration on: it owns deliveries without an owner.
 tenants = Table("tenants", METADATA, Column("id", Uuid, primary_key=True), _at("created_at"))
 
 connections = Table(
@@ -99,7 +99,7 @@ connections = Table(
     _text("account_name"),
     _text("account_url", nullable=True),
     _json("account_metadata"),
-    # Derived from the account when it is saved: app-level webhooks name it by these.
+    # Derived from the account when it is saved: app-level webhooks name the account by these.
     _key("account_host", nullable=True),
     _key("account_email", nullable=True),
     Column("grant_id", Uuid),
@@ -135,7 +135,7 @@ grants = Table(
     _at("refresh_expires_at", nullable=True),
     Column("version", Integer, nullable=False),
     _at("refresh_attempted_at", nullable=True),
-    # The refresh lease: null when nobody has it; the fencing token counts every lease that ever was.
+    # The refresh lease: null if nobody holds it; the fencing token counts all leases so far.
     _at("leased_until", nullable=True),
     Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),
     _at("created_at"),
@@ -229,8 +229,8 @@ signals = Table(
     _json("payload", nullable=True),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("tenant_id", "provider", "dedupe_key", name="signals_happening"),
-    # One per set of equal filters, each ending in the keyset (occurred_at, id): every list is one range of one index.
-    # A connection has one provider, so provider with connection needs none of its own.
+    # One index per set of equality filters, each ending in the keyset (occurred_at, id): every list is one range of one
+    # index. A connection has one provider, so provider with connection needs no index of its own.
     Index("signals_newest", "tenant_id", "occurred_at", "id"),
     Index("signals_by_provider", "tenant_id", "provider", "occurred_at", "id"),
     Index("signals_by_connection", "tenant_id", "connection_id", "occurred_at", "id"),
@@ -300,7 +300,7 @@ jobs = Table(
     Index("jobs_newest", "tenant_id", "scheduled_at", "id"),
     Index("jobs_by_connection", "tenant_id", "connection_id", "scheduled_at", "id"),
     Index("jobs_by_status", "tenant_id", "status", "scheduled_at", "id"),
-    # Few rows, whatever there was in the past: what the engine counts and rescues.
+    # Few rows, however long the history: those that the engine counts and rescues.
     Index("jobs_unfinished", "updated_at", postgresql_where=text("status IN ('queued', 'running')")),
     Index("jobs_finished", "finished_at", postgresql_where=text("status NOT IN ('queued', 'running')")),
 )
@@ -345,7 +345,7 @@ coverage_gaps = Table(
     _at("closed_at", nullable=True),
     _text("closed_by", nullable=True),
     PrimaryKeyConstraint("tenant_id", "id"),
-    # The same trouble never opens a second gap; one that has no reference, only while the first is open.
+    # The same problem never opens a second gap; one without a reference may be opened again once it is closed.
     Index(
         "coverage_gaps_open",
         "tenant_id",
@@ -372,7 +372,7 @@ idempotency_keys = Table(
     Index("idempotency_keys_age", "created_at"),
 )
 
-# The vendors' limits on our app or on an account belong to all tenants that share them: no tenant here.
+# The vendors' limits on our app or on an account apply to all tenants that share them: no tenant here.
 rate_limits = Table(
     "rate_limits",
     METADATA,
@@ -382,5 +382,5 @@ rate_limits = Table(
     PrimaryKeyConstraint("key"),
 )
 
-# Which of the job queue's own migrations have been run. Its tables are its own: they are not described here.
+# The job queue's own migrations that have been run. Its tables are not described here.
 queue_migrations = Table("queue_migrations", METADATA, _text("name"), _at("applied_at"), PrimaryKeyConstraint("name"))

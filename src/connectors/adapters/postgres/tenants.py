@@ -11,7 +11,7 @@ from connectors.domain.model.webhook import Recorded
 
 _INSERT = insert(tenants).on_conflict_do_nothing(index_elements=[tenants.c.id])
 _FIND = select(tenants).where(tenants.c.id == bindparam("tenant"), tenants.c.id != UNROUTED)
-# Everything that the tenant has goes with it: each table's foreign key says ON DELETE CASCADE.
+# Everything of the tenant is deleted with it: each table's foreign key says ON DELETE CASCADE.
 _DELETE = delete(tenants).where(tenants.c.id == bindparam("tenant"), tenants.c.id != UNROUTED)
 
 

@@ -1,4 +1,4 @@
-"""What the stores speak to: one open transaction whose errors are ours."""
+"""One open transaction, as the stores use it; its errors are ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,5 +33,5 @@ class Transaction:
 
     def count(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
         """How many rows the statement changed."""
-        # SQLAlchemy forgets the number for an INSERT unless it is asked not to.
+        # SQLAlchemy forgets the number for an INSERT unless told otherwise.
         return self.run(statement.execution_options(preserve_rowcount=True), values).rowcount

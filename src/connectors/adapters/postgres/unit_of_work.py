@@ -30,7 +30,7 @@ JoinQueue = Callable[[Connection], JobQueue]
 
 
 class PostgresUnitOfWork:
-    """The stores, seen through one transaction."""
+    """The stores, sharing one transaction."""
 
     def __init__(self, engine: Engine, join_queue: JoinQueue) -> None:
         self._engine = engine
@@ -48,7 +48,7 @@ class PostgresUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Commit, or roll back if the block raised; the connection goes back to the pool in any case."""
+        """Commit, or roll back if the block raised; the connection returns to the pool in any case."""
         connection = self._connection
         self._connection = None
         if connection is None:
@@ -62,11 +62,11 @@ class PostgresUnitOfWork:
         except SQLAlchemyError as failure:
             if kind is None:
                 raise translate(failure) from None
-            # The block's own error tells more than a rollback on a connection that is gone.
+            # The block's own error says more than a failed rollback on a lost connection.
 
     @property
     def connection(self) -> Connection:
-        """The open connection, for what joins our transaction (the job queue)."""
+        """The open connection, for what takes part in our transaction (the job queue)."""
         if self._connection is None:
             raise RuntimeError("a unit of work is used outside its block")
         return self._connection
@@ -152,10 +152,10 @@ class PostgresUnitOfWork:
 
 
 def postgres_unit_of_work(engine: Engine, join_queue: JoinQueue) -> UnitOfWorkFactory:
-    """What begins units of work on this engine's database.
+    """Begins units of work on this engine's database.
 
     Args:
         engine: the pool.
-        join_queue: makes the queue on a unit of work's open connection, inside its transaction.
+        join_queue: creates the queue on a unit of work's open connection, within its transaction.
     """
     return lambda: PostgresUnitOfWork(engine, join_queue)

@@ -1,1 +1,1 @@
-"""The job queue, kept by procrastinate in the same PostgreSQL. Nothing touches its tables but procrastinate itself."""
+"""The job queue: procrastinate, in the same PostgreSQL. Only procrastinate itself touches its tables."""

@@ -1,4 +1,4 @@
-"""What both sides of the queue agree on."""
+"""Names that both sides of the queue share."""
 
 import procrastinate
 from procrastinate.connector import BaseConnector
@@ -7,12 +7,12 @@ QUEUE = "connectors"
 """The name of the one queue."""
 
 TASK_NAME = "connectors.ticket"
-"""The one task: look after what the task names."""
+"""The one task for queued work: it runs a `QueuedTask`. The value is stored in the queue."""
 
 TICK_TASK = "connectors.tick"
-"""Queue what has become due."""
+"""The task that queues whatever has become due."""
 
 
 def create_queue_app(connector: BaseConnector) -> procrastinate.App:
-    """A procrastinate app on this connector; whoever works adds the tasks."""
+    """A procrastinate app with this connector and no tasks; the worker adds them."""
     return procrastinate.App(connector=connector)

@@ -1,4 +1,4 @@
-"""Putting tasks into the queue, inside our own transaction."""
+"""Putting tasks into the queue, within our own transaction."""
 
 from datetime import timedelta
 from functools import cache
@@ -24,7 +24,7 @@ class ProcrastinateJobQueue:
 
     def put(self, task: QueuedTask, *, delay: timedelta = timedelta(0)) -> Recorded:
         """See `JobQueue.put`."""
-        # Imported when something is queued: it takes half a second, and most commands only read.
+        # Imported on first use: it takes half a second, and most commands only read.
         from procrastinate.exceptions import AlreadyEnqueued, ConnectorException  # noqa: PLC0415
 
         from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME  # noqa: PLC0415
@@ -42,7 +42,7 @@ class ProcrastinateJobQueue:
             **options,
         )
         try:
-            # A savepoint, because a refused row would take our whole transaction with it.
+            # A savepoint, because a refused row would abort our whole transaction.
             with self._connection.begin_nested():
                 deferrer.defer(task=task.kind, tenant_id=str(task.tenant_id), subject_id=str(task.subject_id))
         except AlreadyEnqueued:

@@ -1,4 +1,4 @@
-"""The queue's own tables: made and brought up to date by the SQL that procrastinate ships."""
+"""The queue's own tables, created and upgraded by the SQL that procrastinate ships."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ def is_current(connection: Connection) -> bool:
 
 
 def upgrade(connection: Connection) -> None:
-    """Make the queue's tables, or run the migrations that they lack, in the connection's transaction.
+    """Create the queue's tables, or run the missing migrations, in the connection's transaction.
 
     Raises:
         InfrastructureError: the database refused a statement.
@@ -32,7 +32,7 @@ def upgrade(connection: Connection) -> None:
     if connection.scalar(_HAS_QUEUE):
         scripts = [(_folder() / "migrations" / name).read_text() for name in missing]
     else:
-        scripts = [(_folder() / "schema.sql").read_text()]  # it has all the migrations in it
+        scripts = [(_folder() / "schema.sql").read_text()]  # it includes all the migrations
     for script in scripts:
         _run(connection, script)
     if missing:
@@ -50,17 +50,17 @@ def _applied(connection: Connection) -> set[str]:
 
 
 def _folder() -> Path:
-    # Found, not imported: procrastinate takes half a second, and most starts find everything up to date.
+    # Located, not imported: importing procrastinate takes half a second, and most starts find everything up to date.
     spec = find_spec("procrastinate")
     assert spec is not None and spec.submodule_search_locations is not None  # noqa: S101, PT018 - it is a dependency
     return Path(spec.submodule_search_locations[0]) / "sql"
 
 
 def _run(connection: Connection, script: str) -> None:
-    # By the driver, and without parameters: the scripts have many statements each, and percent signs.
+    # Through the driver and without parameters: the scripts have many statements each, and percent signs.
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor:
             cursor.execute(script)
     except psycopg.Error as error:
-        raise InfrastructureError(f"The job queue's tables cannot be made ({type(error).__name__}).") from None
+        raise InfrastructureError(f"The job queue's tables cannot be created ({type(error).__name__}).") from None

@@ -1,4 +1,4 @@
-"""Taking tasks: a procrastinate worker that outlives restarts of the database, and looks after the dead."""
+"""Running queued tasks: a procrastinate worker that survives database restarts and takes over dead workers' tasks."""
 
 import asyncio
 import logging
@@ -26,48 +26,48 @@ from connectors.domain.model.ids import TenantId
 from connectors.domain.model.tasks import TaskKind
 
 HEARTBEAT = timedelta(seconds=5)
-"""How often a worker says that it lives."""
+"""How often a worker reports that it is alive."""
 
 DEAD_AFTER = timedelta(seconds=20)
-"""A worker that has said nothing for so long is taken for dead: four heartbeats, so that a busy one is not."""
+"""A worker that is silent for this long is taken for dead: four heartbeats, so that a busy one is not."""
 
 POLL = timedelta(milliseconds=250)
-"""How often tasks are looked for that may go now: their time has come, or what held their lock is done. New ones
-announce themselves."""
+"""How often to look for tasks that may run now: they are due, or the lock they waited for is free. New tasks announce
+themselves."""
 
 RESCUE_EVERY = timedelta(seconds=5)
-"""How often the tasks of dead workers are looked for."""
+"""How often to look for the tasks of dead workers."""
 
-LOST_AFTER = 3
-"""Looks in a row that find something given to us which we do not have: it does not come any more, or is done."""
+LOST_AFTER_CHECKS = 3
+"""Consecutive checks that find a task assigned to us which we are not running: it never arrived, or is done."""
 
-RECONNECT = timedelta(seconds=1)
+RECONNECT_AFTER = timedelta(seconds=1)
 """The pause after the queue has failed."""
 
-GRACE = timedelta(seconds=25)
-"""How long tasks in work may take to end when the worker is asked to stop: longer than a turn."""
+SHUTDOWN_TIMEOUT = timedelta(seconds=25)
+"""How long running tasks may take to end when the worker is asked to stop: longer than a time slice."""
 
 TICK_PRIORITY = 100
-"""Above all tasks: it is what makes them."""
+"""Above all other tasks: it queues them."""
 
 UNREACHABLE = (ConnectorException, psycopg.Error, InfrastructureError, OSError)
-"""What comes up while the database is away: of procrastinate, of the pool below it, of our stores, of the sockets."""
+"""Errors while the database is away: of procrastinate, of the pool below it, of our stores, of the sockets."""
 
 log = logging.getLogger(__name__)
 
 HandleTask = Callable[[TaskKind, TenantId, UUID], None]
-"""Looks after what a task names. It must not raise: whatever goes wrong is its business."""
+"""Runs a task. It must not raise: it handles its own errors."""
 
 RequeueTask = Callable[[TaskKind, TenantId, UUID], None]
-"""Queues again what a dead worker had taken."""
+"""Queues a dead worker's task again."""
 
 
 @attrs.frozen(kw_only=True)
 class WorkerOptions:
-    """How one worker process works."""
+    """Options of one worker process."""
 
     concurrency: int = 8
-    """Tasks at once, a thread each."""
+    """Tasks at once, one thread each."""
     tick_seconds: int = 5
     """How often to look for what has become due, all workers together."""
     name: str = "worker"
@@ -87,41 +87,41 @@ class QueueWorker:
         tick: Callable[[], None],
         options: WorkerOptions | None = None,
     ) -> None:
-        """A worker that has not begun.
+        """A worker that has not started.
 
         Args:
             url: the database.
-            handle: looks after a task.
+            handle: runs a task.
             requeue: queues a dead worker's task again.
-            tick: queues what has become due.
-            options: how.
+            tick: queues whatever has become due.
+            options: None for the defaults.
         """
         self._url = url
         self._handle = handle
         self._requeue = requeue
         self._tick = tick
         self._options = options or WorkerOptions()
-        self._at_work: set[int] = set()
-        self._missed_looks: dict[int, int] = {}
+        self._running: set[int] = set()
+        self._missing_checks: dict[int, int] = {}
         self._lock = Lock()
-        self.done = 0
-        """Tasks worked off."""
+        self.tasks_done = 0
+        """The number of tasks that have ended."""
         self._is_stopping = False
         self._worker: Worker | None = None
 
     def stop(self) -> None:
-        """Take no more tasks, and end when those in work are done. May be called from any thread."""
+        """Take no more tasks, and end when the running ones are done. May be called from any thread."""
         self._is_stopping = True
         worker = self._worker
         if worker is not None:
             worker.stop()  # type: ignore[no-untyped-call]  # procrastinate leaves its return type out
 
     def run(self, *, wait: bool = True) -> None:
-        """Work until `stop`, or, without `wait`, until no task is left whose time has come."""
+        """Run until `stop`, or, without `wait`, until no due task is left."""
         asyncio.run(self._run(wait=wait))
 
     async def _run(self, *, wait: bool) -> None:
-        # Threads enough that no task waits inside the process while it counts as being worked on.
+        # Enough threads that no task waits inside the process while it counts as running.
         pool = ThreadPoolExecutor(self._options.concurrency + 2, thread_name_prefix="task")
         asyncio.get_running_loop().set_default_executor(pool)
         while not self._is_stopping:
@@ -132,8 +132,8 @@ class QueueWorker:
             if not wait:
                 return
             if not self._is_stopping:
-                # procrastinate's worker gives up when its connection breaks. Ours comes back.
-                await asyncio.sleep(RECONNECT.total_seconds())
+                # procrastinate's worker ends when its connection breaks. Ours starts again.
+                await asyncio.sleep(RECONNECT_AFTER.total_seconds())
 
     async def _run_once(self, *, wait: bool) -> None:
         connector = procrastinate.PsycopgConnector(
@@ -153,7 +153,7 @@ class QueueWorker:
                 concurrency=self._options.concurrency,
                 wait=wait,
                 fetch_job_polling_interval=POLL.total_seconds(),
-                shutdown_graceful_timeout=GRACE.total_seconds(),
+                shutdown_graceful_timeout=SHUTDOWN_TIMEOUT.total_seconds(),
                 delete_jobs="always",
                 install_signal_handlers=False,
                 update_heartbeat_interval=self._options.heartbeat.total_seconds(),
@@ -171,15 +171,15 @@ class QueueWorker:
 
     def _add_tasks(self, app: procrastinate.App) -> None:
         @app.task(name=TASK_NAME, queue=QUEUE, pass_context=True)
-        def work(context: procrastinate.JobContext, task: str, tenant_id: str, subject_id: str) -> None:
-            with self._at(context):
+        def run_task(context: procrastinate.JobContext, task: str, tenant_id: str, subject_id: str) -> None:
+            with self._tracked(context):
                 try:
                     self._handle(TaskKind(task), TenantId(UUID(tenant_id)), UUID(subject_id))
                 except Exception:
                     log.exception("task_crashed", extra={"task": task})
                 finally:
                     with self._lock:
-                        self.done += 1
+                        self.tasks_done += 1
 
         @app.periodic(cron=f"* * * * * */{self._options.tick_seconds}")
         @app.task(
@@ -191,58 +191,57 @@ class QueueWorker:
             pass_context=True,
         )
         def tick(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - procrastinate's signature
-            with self._at(context):
+            with self._tracked(context):
                 try:
                     self._tick()
                 except Exception:
                     log.exception("tick_crashed")
 
     @contextmanager
-    def _at(self, context: procrastinate.JobContext) -> Iterator[None]:
-        """For the length of the block, a job of the queue is one that we know of."""
+    def _tracked(self, context: procrastinate.JobContext) -> Iterator[None]:
+        """During the block, the queue's job counts as running here."""
         number = context.job.id
         assert number is not None  # noqa: S101 - it has been fetched
         with self._lock:
-            self._at_work.add(number)
+            self._running.add(number)
         try:
             yield
         finally:
             with self._lock:
-                self._at_work.discard(number)
+                self._running.discard(number)
 
-    # --- the dead ------------------------------------------------------------------------------------------------
+    # --- dead workers --------------------------------------------------------------------------------------------
 
     async def _rescue(self, app: procrastinate.App, worker: Worker) -> None:
-        """Every few seconds, queue again what dead workers have left, and what was given to us and never arrived."""
+        """Repeatedly queue again what dead workers have left, and what was assigned to us and never arrived."""
         while True:
             await asyncio.sleep(self._options.rescue_every.total_seconds())
             try:
                 stalled = await app.job_manager.get_stalled_jobs(
                     queue=QUEUE, seconds_since_heartbeat=self._options.dead_after.total_seconds()
                 )
-                for job in [*stalled, *await self._lost(app, worker)]:
+                for job in [*stalled, *await self._find_lost(app, worker)]:
                     await self._take_over(app, job)
             except UNREACHABLE as error:
                 log.warning("queue_unreachable", extra={"reason": type(error.__cause__ or error).__name__})
 
-    async def _lost(self, app: procrastinate.App, worker: Worker) -> list[Job]:
-        """What the queue believes us to work on, and we do not: the answer that gave it to us, or our word that it is
-        done, was lost. A tick among them would keep all further ticks waiting, everywhere."""
+    async def _find_lost(self, app: procrastinate.App, worker: Worker) -> list[Job]:
+        """Jobs that the queue assigns to us and that we are not running, because the response that assigned them or our
+        report that they are done was lost. A lost tick would block all further ticks, on every worker."""
         if worker.worker_id is None:
             return []
-        given = await app.job_manager.list_jobs_async(
+        assigned = await app.job_manager.list_jobs_async(
             queue=QUEUE, status=Status.DOING.value, worker_id=worker.worker_id
         )
         with self._lock:
-            strange = {job.id: job for job in given if job.id is not None and job.id not in self._at_work}
-        self._missed_looks = {number: self._missed_looks.get(number, 0) + 1 for number in strange}
-        return [job for number, job in strange.items() if self._missed_looks[number] >= LOST_AFTER]
+            unknown = {job.id: job for job in assigned if job.id is not None and job.id not in self._running}
+        self._missing_checks = {number: self._missing_checks.get(number, 0) + 1 for number in unknown}
+        return [job for number, job in unknown.items() if self._missing_checks[number] >= LOST_AFTER_CHECKS]
 
     async def _take_over(self, app: procrastinate.App, job: Job) -> None:
         log.warning("task_taken_over", extra={"queue_id": job.id, "task": job.task_name})
         if job.task_name == TASK_NAME:
-            # First the new task, then the end of the old one: a crash in between leaves two, which is one too many
-            # and does no harm.
+            # The new task is queued before the old one ends: a crash in between leaves both, which does no harm.
             await asyncio.to_thread(self._requeue_one, job.task_kwargs)
         with suppress(ConnectorException):  # another worker was faster
             await app.job_manager.finish_job(job=job, status=Status.FAILED, delete_job=True)
@@ -253,12 +252,12 @@ class QueueWorker:
 
 
 def _conninfo(url: str) -> str:
-    """The URL as libpq takes it.
+    """The URL as a connection string for libpq.
 
-    Not as it stands: libpq is stricter than SQLAlchemy, through which all else goes, and what it cannot read it repeats
-    in its error, be it the password.
+    It is not passed on unchanged: libpq is stricter than SQLAlchemy, which everything else goes through, and repeats in
+    its error messages what it cannot parse, even a password.
     """
     dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its dialects' types out
     _, arguments = dialect.create_connect_args(make_url(url))  # type: ignore[no-untyped-call]  # as above
-    arguments.pop("context", None)  # of SQLAlchemy's own
+    arguments.pop("context", None)  # SQLAlchemy's own
     return make_conninfo(**arguments)

@@ -1,4 +1,4 @@
-"""What stands in the database, measured when Prometheus asks."""
+"""Gauges measured in the database when Prometheus scrapes."""
 
 import threading
 import time
@@ -21,11 +21,11 @@ MAX_WAIT = timedelta(seconds=3)
 """How long a scrape waits for the database. Prometheus gives up on the whole scrape after 10 s."""
 
 LIFETIME = timedelta(seconds=5)
-"""How long figures are shown again instead of being measured again. Anybody may scrape, and it costs the database."""
+"""How long a result is reused before it is measured again. Anybody may scrape, and measuring burdens the database."""
 
 
 class DatabaseGauges(Collector):
-    """Gauges over all tenants. While the database does not answer there is only `connectors_database_up`, at 0."""
+    """Gauges over all tenants. While the database does not answer, there is only `connectors_database_up`, at 0."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class DatabaseGauges(Collector):
         max_wait: timedelta = MAX_WAIT,
         lifetime: timedelta = LIFETIME,
     ) -> None:
-        """Gauges that measure on demand.
+        """Gauges that are measured on demand.
 
         Args:
             collect: may raise InfrastructureError, or hang.
-            providers: whose empty queues are shown too, as zeros.
-            max_wait: how long a scrape waits for it.
-            lifetime: how long its result is good.
+            providers: their empty queues are shown as zeros.
+            max_wait: how long a scrape waits for `collect`.
+            lifetime: how long its result is reused.
         """
         self._collect = collect
         self._providers = providers
@@ -49,7 +49,7 @@ class DatabaseGauges(Collector):
         self._lifetime = lifetime.total_seconds()
         self._lock = threading.Lock()
         self._latest: Future[Statistics] | None = None
-        self._begun_at = 0.0
+        self._started_at = 0.0
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
@@ -59,16 +59,16 @@ class DatabaseGauges(Collector):
         )
         if found is None:
             return
-        nobody_waits = dict.fromkeys(product(self._providers, JobType, sorted(UNFINISHED)), 0)
+        zeros = dict.fromkeys(product(self._providers, JobType, sorted(UNFINISHED)), 0)
         yield _gauge(
             "connectors_jobs_unfinished",
-            "Sync jobs that wait or run.",
+            "Sync jobs that are queued or running.",
             ("provider", "type", "status"),
-            {**nobody_waits, **found.unfinished_jobs},
+            {**zeros, **found.unfinished_jobs},
         )
         yield _gauge(
             "connectors_job_longest_wait_seconds",
-            "How long the oldest sync job has waited that has not begun.",
+            "How long the oldest sync job that has not begun has waited.",
             ("provider",),
             {(slug,): 0.0 for slug in self._providers} | _seconds(found.longest_waits),
         )
@@ -81,37 +81,37 @@ class DatabaseGauges(Collector):
         )
         yield _gauge(
             "connectors_subscription_earliest_expiry_seconds",
-            "Until the first active webhook subscription ends.",
+            "Time until the first active webhook subscription expires.",
             ("provider",),
             _seconds(found.earliest_expiries),
         )
         yield GaugeMetricFamily(
-            "connectors_coverage_gaps_open", "Gaps in the coverage that nothing has closed yet.", value=found.open_gaps
+            "connectors_coverage_gaps_open", "Open gaps in the coverage of connections.", value=found.open_gaps
         )
 
     def _find(self) -> Statistics | None:
         with self._lock:
             latest = self._latest
-            if latest is None or (latest.done() and time.monotonic() - self._begun_at >= self._lifetime):
-                latest = self._latest = self._begin()
+            if latest is None or (latest.done() and time.monotonic() - self._started_at >= self._lifetime):
+                latest = self._latest = self._start()
         try:
             return latest.result(self._max_wait)
         except (InfrastructureError, TimeoutError):
             return None
 
-    def _begin(self) -> "Future[Statistics]":
-        # One thread at a time, however many scrapes wait: of a database that hangs we ask one thing. A daemon, so that
-        # it does not hold up the end of the process.
+    def _start(self) -> "Future[Statistics]":
+        # One thread at a time, however many scrapes wait, so that a hanging database gets a single query. A daemon
+        # thread, so that it does not delay the end of the process.
         future: Future[Statistics] = Future()
-        self._begun_at = time.monotonic()
-        threading.Thread(target=_run, args=(self._collect, future), name="measuring", daemon=True).start()
+        self._started_at = time.monotonic()
+        threading.Thread(target=_run, args=(self._collect, future), name="database-gauges", daemon=True).start()
         return future
 
 
 def _run(collect: Callable[[], Statistics], future: "Future[Statistics]") -> None:
     try:
         future.set_result(collect())
-    except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
+    except BaseException as error:  # noqa: BLE001 - passed on to whoever waits for the result
         future.set_exception(error)
 
 

@@ -1,4 +1,4 @@
-"""All metrics, in the form that Prometheus reads: answered by the API, or by a port of their own."""
+"""All metrics in Prometheus's format, served by the API or on a port of their own."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,20 +17,20 @@ from connectors.domain.model.statistics import Statistics
 from connectors.ports.telemetry import Telemetry
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus's own, which everybody reads."""
+"""Prometheus's own format, which every scraper reads."""
 
 OPENMETRICS = "application/openmetrics-text"
 
 
 @attrs.frozen
 class BuildInfo(Collector):
-    """Which version runs, as a label of a metric that is always 1."""
+    """The running version, as a label of a metric that is always 1."""
 
     version: str
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        yield InfoMetricFamily("connectors_build", "What runs here.", value={"version": self.version})
+        yield InfoMetricFamily("connectors_build", "The running version.", value={"version": self.version})
 
 
 def create_registry(
@@ -43,8 +43,8 @@ def create_registry(
     """Everything that a scrape shows.
 
     Args:
-        telemetry: what has happened; shown if it is a `PrometheusTelemetry`.
-        collect: how things stand in the database; may raise InfrastructureError.
+        telemetry: counters of what happened; shown if it is a `PrometheusTelemetry`.
+        collect: measures the database; may raise InfrastructureError.
         version: the service's own.
         providers: those that are configured here.
     """
@@ -57,13 +57,13 @@ def create_registry(
 
 
 def render(registry: CollectorRegistry, accept: str | None) -> tuple[bytes, str]:
-    """The metrics and their content type: OpenMetrics for those who ask for it, else Prometheus's text format.
+    """The metrics and their content type: OpenMetrics if the client asks for it, otherwise Prometheus's text format.
 
     Args:
         registry: what to show.
         accept: the request's `Accept` header.
     """
-    # Not by the library's choose_encoder, which fails on versions that are no numbers and repeats others in its answer.
+    # Not with the library's choose_encoder: it fails on malformed versions, and repeats others in its response.
     if accept is not None and OPENMETRICS in accept:
         text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # it has no annotations
         return text, openmetrics.CONTENT_TYPE_LATEST
@@ -71,17 +71,17 @@ def render(registry: CollectorRegistry, accept: str | None) -> tuple[bytes, str]
 
 
 def start_exporter(bind: Bind, registry: CollectorRegistry) -> Callable[[], None]:
-    """Answer scrapes of this process at `http://host:port/metrics`, in a thread; what it returns ends that.
+    """Serve this process's metrics at `http://host:port/metrics`, in a thread; returns a function that stops it.
 
     Raises:
-        SettingsError: nobody can listen there.
+        SettingsError: the address cannot be bound.
     """
     try:
         server, thread = start_http_server(bind.port, addr=bind.host, registry=registry)
     except OSError as error:
         raise SettingsError(
             f"POBLYSH_METRICS_BIND is {bind} ({(error.strerror or type(error).__name__).lower()}), expected an address "
-            "of this machine and a port that is free"
+            "of this machine and a free port"
         ) from None
 
     def stop() -> None:

@@ -1,4 +1,4 @@
-"""The only outbound HTTP: provider APIs and token endpoints, on requests and requests-oauthlib."""
+"""All outbound HTTP: provider APIs and token endpoints, on requests and requests-oauthlib."""
 
 from connectors.adapters.requests.provider_api import RequestsProviderApi
 from connectors.adapters.requests.token_endpoint import RequestsTokenEndpoint

@@ -10,15 +10,15 @@ class RequestsProviderApi:
     """A `ProviderApi` on requests. Safe to share between threads."""
 
     def __init__(self, transport: Transport) -> None:
-        """Send through the transport, which may be shared with the token endpoint."""
+        """Send through this transport, which may be shared with the token endpoint."""
         self._transport = transport
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """The answer, whatever its status; redirects are not followed.
+        """The response, whatever its status; redirects are not followed.
 
         Raises:
-            ProviderUnavailableError: no connection, timeout, cut off.
-            UnexpectedResponseError: the answer is larger than the limit, or does not decode.
+            ProviderUnavailableError: no connection, timeout, or the response was cut off.
+            UnexpectedResponseError: the response is larger than the limit, or cannot be decoded.
         """
         return self._transport.exchange(
             requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)

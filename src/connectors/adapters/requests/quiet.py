@@ -3,16 +3,16 @@
 import logging
 
 _TELLTALES = (
-    "requests_oauthlib.oauth2_session",  # DEBUG: request bodies and token sets, whole
+    "requests_oauthlib.oauth2_session",  # DEBUG: complete request bodies and token sets
     "urllib3.connectionpool",  # DEBUG: URLs with their query
-    "urllib3.connection",  # WARNING: the URL of an answer whose headers are malformed
+    "urllib3.connection",  # WARNING: the URL of a response with malformed headers
 )
 
 
 def silence_libraries() -> None:
-    """Drop what these loggers say below ERROR, for good. Calling it again changes nothing.
+    """Drop these loggers' records below ERROR, permanently. Calling it again changes nothing.
 
-    A filter on the logger, unlike a level, holds whatever logging configuration the process sets up later.
+    A filter on the logger, unlike a level, survives any logging configuration that the process sets up later.
     """
     for name in _TELLTALES:
         # `addFilter` ignores a filter that is already there.

@@ -1,8 +1,8 @@
-"""Calls to the token endpoints, built by requests-oauthlib and sent by our transport.
+"""Calls to token endpoints, built by requests-oauthlib and sent by our transport.
 
 requests-oauthlib knows which parameters a grant needs (RFC 6749 §4.1.3 and §6, RFC 7636 §4.5) and where the client's
-authentication goes. What it would do with the answer is not wanted: vendors answer 200 with errors, other shapes and
-fewer scopes than asked, and only their package can read that.
+authentication goes. Its parsing of the response is not used: vendors send errors with status 200, other shapes, and
+fewer scopes than requested, and only the provider package can read that.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ from connectors.domain.model.oauth import (
 from connectors.domain.model.secret import Secret
 from connectors.ports.token_endpoint import TokenReader
 
-_STAND_IN = b'{"access_token": "read by the package"}'
-"""What oauthlib gets to parse instead of the answer, which has been read by then."""
+_STAND_IN = b'{"access_token": "read by the provider package"}'
+"""What oauthlib parses instead of the response, which was read before."""
 
 
 class RequestsTokenEndpoint:
-    """A `TokenEndpoint` on requests-oauthlib. Safe to share between threads: each call has a session of its own."""
+    """A `TokenEndpoint` on requests-oauthlib. Safe to share between threads: each call has its own session."""
 
     def __init__(self, transport: Transport) -> None:
-        """Send through the transport, which may be shared with the provider API."""
+        """Send through this transport, which may be shared with the provider API."""
         self._transport = transport
 
     def exchange_code(
@@ -43,8 +43,8 @@ class RequestsTokenEndpoint:
         """The tokens for an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5).
 
         Raises:
-            ProviderUnavailableError: no connection, timeout, cut off.
-            UnexpectedResponseError: the answer is larger than the limit.
+            ProviderUnavailableError: no connection, timeout, or the response was cut off.
+            UnexpectedResponseError: the response is larger than the limit.
             ProviderFailedError: whatever `read` raised.
         """
         session = _TokenSession(self._transport, app, call, read, redirect_uri=exchange.redirect_uri)
@@ -65,7 +65,7 @@ class RequestsTokenEndpoint:
         """The tokens for a refresh token (RFC 6749 §6). Raises like `exchange_code`."""
         session = _TokenSession(self._transport, app, call, read)
         in_body = call.client_authentication is ClientAuthentication.BODY
-        # Unlike `fetch_token`, this one takes the client's authentication as parameters like any other.
+        # Unlike `fetch_token`, this method takes the client's authentication as ordinary parameters.
         client: dict[str, Any] = (
             {"client_id": app.client_id, "client_secret": app.client_secret.reveal()} if in_body else {}
         )
@@ -80,7 +80,7 @@ class RequestsTokenEndpoint:
 
 
 class _TokenSession(OAuth2Session):
-    """One token request. The library builds it, the transport sends it, the package reads the answer."""
+    """One token request. The library builds it, the transport sends it, the provider package reads the response."""
 
     def __init__(
         self,
@@ -101,16 +101,16 @@ class _TokenSession(OAuth2Session):
 
     @property
     def secure_url(self) -> str:
-        """The URL in the form that oauthlib's https check wants.
+        """The URL in a form that passes oauthlib's check for https.
 
-        Its only other way to allow a sandbox on loopback is an environment variable for the whole process. The real URL
-        is used on the wire, and there the transport insists on https for every host but this machine.
+        Its only other way to allow a sandbox on loopback is an environment variable for the whole process. The request
+        goes to the real URL, for which the transport insists on https except on this machine.
         """
         return urlunsplit(urlsplit(self._call.url)._replace(scheme="https"))
 
     @property
     def result(self) -> TokenSet:
-        """What the package read."""
+        """What the provider package returned."""
         return cast("TokenSet", self._result)
 
     def request(  # type: ignore[override]  # only `fetch_token` and `refresh_token` call it, with these arguments
@@ -121,12 +121,12 @@ class _TokenSession(OAuth2Session):
         headers: Mapping[str, str] | None = None,
         **sending: Any,
     ) -> requests.Response:
-        """Send the request that the library has built, and give it something to hold.
+        """Send the request that the library has built, and return a stand-in response.
 
-        Of the rest that it passes on only `auth` counts: timeouts, proxies and certificates are the transport's matter.
+        Of the other arguments only `auth` matters: timeouts, proxies and certificates are up to the transport.
         """
         as_json = self._call.body_format is BodyFormat.JSON
-        # Other than the request hooks, this place sees the parameters of both grants in the same form.
+        # Unlike in the request hooks, the parameters of both grants have the same form here.
         request = requests.Request(
             method,
             self._call.url,
@@ -145,7 +145,7 @@ class _TokenSession(OAuth2Session):
 
 
 def _stand_in() -> requests.Response:
-    """A response that satisfies the library: it logs the request it came from, so that one is empty."""
+    """A response that satisfies the library. The library logs the response's request, so that one is empty."""
     response = requests.Response()
     response.status_code = 200
     response._content = _STAND_IN  # noqa: SLF001 - a Response has no other way to be made with a body
@@ -155,12 +155,12 @@ def _stand_in() -> requests.Response:
 
 
 def _basic(app: ProviderApp) -> HTTPBasicAuth:
-    """The client as HTTP Basic. Bytes: for a str, requests would use Latin-1."""
+    """The client as HTTP Basic. As bytes, because requests would encode a str as Latin-1."""
     return HTTPBasicAuth(app.client_id.encode(), app.client_secret.reveal_bytes())
 
 
 def _headers(call: TokenEndpointCall) -> dict[str, str]:
-    """The package's headers over ours, whatever their capitals."""
+    """The provider package's headers override ours, whatever their case."""
     content_type = "application/json" if call.body_format is BodyFormat.JSON else "application/x-www-form-urlencoded"
     given = {name.lower(): value for name, value in call.headers.items()}
     return {"accept": "application/json", "content-type": content_type, **given}

@@ -1,8 +1,8 @@
 """One bounded HTTP exchange. Everything that goes out passes here.
 
-It speaks to the `HTTPAdapter` of requests without a `Session` around it: what a session adds (cookies kept from one
-tenant's call to the next, redirects, proxies and netrc from the environment) is what must not happen here. The adapter
-and its urllib3 pools are made for many threads.
+It uses the `HTTPAdapter` of requests without a `Session`: a session adds what must not happen here (cookies kept from
+one tenant's call to the next, redirects, proxies and netrc from the environment). The adapter and its urllib3 pools are
+thread-safe.
 """
 
 import time
@@ -30,20 +30,20 @@ from connectors.domain.model.http import HttpResponse
 USER_AGENT = f"poblysh-connectors/{version('poblysh-connectors')}"
 
 _CHUNK = 65_536
-"""Bytes per read: large enough that Python is not the bottleneck, small beside the limit that it may overshoot by."""
+"""Bytes per read: large enough that Python is not the bottleneck, small compared with the limit that it may exceed."""
 
 _DISTINCT_HOSTS = 32
-"""Hosts whose connections are kept: eight providers with a handful of hosts each."""
+"""Hosts whose connections are kept open: eight providers with a handful of hosts each."""
 
 
 @attrs.frozen(kw_only=True)
 class OutboundLimits:
-    """What one exchange may take."""
+    """Limits of one exchange."""
 
     timeout: timedelta = timedelta(seconds=30)
-    """For the whole answer, checked whenever a part of it comes; a silence as long as this ends it too."""
+    """For the whole response, checked whenever a part of it arrives; a silence of this length ends it too."""
     connect_timeout: timedelta = timedelta(seconds=10)
-    """For the TCP connection and the TLS handshake; a shorter `timeout` shortens it."""
+    """For the TCP connection and the TLS handshake; never longer than `timeout`."""
     max_bytes: int = 33_554_432
     """Of the body, after decompression."""
     connections_per_host: int = 16
@@ -53,17 +53,17 @@ class OutboundLimits:
 
 
 class Transport:
-    """Sends a prepared request and reads the answer within limits. Safe to share between threads."""
+    """Sends a prepared request and reads the response within limits. Safe to share between threads."""
 
     def __init__(self, limits: OutboundLimits | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Open nothing yet.
+        """Nothing is opened yet.
 
         Args:
             limits: None for the defaults.
-            monotonic: seconds of a clock that never goes back.
+            monotonic: a clock in seconds that never goes back.
 
         Raises:
-            SettingsError: the file of certificates is missing.
+            SettingsError: the certificate file is missing.
         """
         self._limits = limits or OutboundLimits()
         self._monotonic = monotonic
@@ -77,18 +77,19 @@ class Transport:
         silence_libraries()
 
     def close(self) -> None:
-        """Drop the pooled connections."""
+        """Close the pooled connections."""
         self._adapter.close()
 
     def exchange(self, request: requests.Request) -> HttpResponse:
-        """The answer, whatever its status; a redirect is an answer.
+        """The response, whatever its status; a redirect is a response too.
 
         Args:
-            request: complete; nothing is added but `User-Agent`, `Accept` and `Accept-Encoding` where they are missing.
+            request: complete; only `User-Agent`, `Accept` and `Accept-Encoding` are added if they are missing.
 
         Raises:
-            ProviderUnavailableError: no connection, timeout, cut off.
-            UnexpectedResponseError: the request cannot be put on the wire, or the answer is too large or undecodable.
+            ProviderUnavailableError: no connection, timeout, or the response was cut off.
+            UnexpectedResponseError: the request cannot be sent over HTTP, or the response is too large or cannot be
+                decoded.
         """
         host = _checked_host(request.url)
         timeout = self._limits.timeout.total_seconds()
@@ -102,16 +103,17 @@ class Transport:
                 prepared, stream=True, timeout=(connect_timeout, timeout), verify=self._verify
             ) as response:
                 body = self._read_body(response.raw, deadline, host)
-                # Two header fields of one name are one field, joined by a comma (RFC 9110 §5.3), as urllib3 gives them.
+                # urllib3 joins header fields of the same name with a comma, as RFC 9110 §5.3 allows.
                 return HttpResponse(
                     status=response.status_code, headers=dict(response.headers), body=body, url=prepared.url or ""
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError, OSError) as error:
-            # The originals quote whole URLs and header values: none of them may reach a log, not even as a cause.
+            # The original exceptions quote whole URLs and header values, which must not reach a log, not even as a
+            # cause.
             raise _translated(error, host) from None
 
     def _read_body(self, raw: urllib3.BaseHTTPResponse, deadline: float, host: str) -> bytes:
-        """The decompressed body. `read1` returns what has come, so a slow sender cannot hold us past the deadline."""
+        """The decompressed body. `read1` returns what has arrived: a slow sender cannot hold us past the deadline."""
         limit = self._limits.max_bytes
         body = bytearray()
         while chunk := raw.read1(_CHUNK, decode_content=True):
@@ -124,7 +126,7 @@ class Transport:
 
 
 def _checked_host(url: str) -> str:
-    """The URL's host, for messages; https everywhere except on this machine."""
+    """The URL's host, for messages; requires https everywhere except on this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -144,7 +146,7 @@ def _translated(error: Exception, host: str) -> ConnectorsError:
         case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
             return ProviderUnavailableError(f"no trusted TLS connection to {host} could be made")
         case urllib3.exceptions.DecodeError():
-            return UnexpectedResponseError(f"{host} answered with a body that does not decode as it says")
+            return UnexpectedResponseError(f"{host} answered with a body that cannot be decoded as declared")
         case requests.exceptions.InvalidHeader() | UnicodeError():
             return UnexpectedResponseError(f"a request to {host} has a header that HTTP cannot carry")
         case (
@@ -155,6 +157,6 @@ def _translated(error: Exception, host: str) -> ConnectorsError:
         ):
             return UnexpectedResponseError(f"a URL at {host} is malformed")
         case urllib3.exceptions.ProtocolError():
-            return ProviderUnavailableError(f"{host} cut its answer off")
+            return ProviderUnavailableError(f"{host} cut off its response")
         case _:
             return ProviderUnavailableError(f"{host} could not be reached")

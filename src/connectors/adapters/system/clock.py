@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
-    """Tells the time of the machine (port `Clock`)."""
+    """The machine's time (port `Clock`)."""
 
     def now(self) -> datetime:
-        """The present instant, aware, UTC."""
+        """The current instant, aware, UTC."""
         return datetime.now(UTC)
 
     def sleep(self, duration: timedelta) -> None:

@@ -12,7 +12,7 @@ _RAND_A_SHIFT = 64
 _RAND_A_MASK = 0xFFF << _RAND_A_SHIFT
 _RAND_B_TOP = 1 << 61
 _STEP_BITS = 32
-"""Ids of one instant grow by random steps this wide: 2^29 of them fit before the 62 bits of `rand_b` could overflow."""
+"""Bits of the random step between ids of one instant: 2^29 steps fit before the 62 bits of `rand_b` could overflow."""
 
 
 class SystemEntropy:
@@ -32,10 +32,10 @@ class SystemEntropy:
         return secrets.randbelow(1 << 53) / (1 << 53)
 
     def uuid7(self, at: datetime) -> UUID:
-        """A fresh UUIDv7 (RFC 9562 §5.7) of that instant: later ones sort later.
+        """A fresh UUIDv7 (RFC 9562 §5.7) for that instant: later ones sort later.
 
-        The fraction of the millisecond stands in `rand_a` (§6.2, method 3), so instants a microsecond apart sort by
-        time. Ids asked in a row for the same instant ascend too (method 2).
+        The fraction of the millisecond is in `rand_a` (§6.2, method 3), so instants a microsecond apart sort by time.
+        Ids made in a row for the same instant ascend too (method 2).
 
         Raises:
             ValueError: the instant is naive or before 1970.
@@ -52,5 +52,6 @@ def _uuid7_of(at: datetime) -> int:
     microseconds = (at - _EPOCH) // timedelta(microseconds=1)
     fraction = (microseconds % 1000) * 4096 // 1000
     value = uuid_utils.uuid7(nanoseconds=microseconds * 1000).int
-    # The library fills rand_a at random when it is told the time; the top bit of rand_b is left clear as room to grow.
+    # Given a time, the library fills rand_a at random, so it is set here. The top bit of rand_b stays clear, so that
+    # ids can grow.
     return (value & ~_RAND_A_MASK & ~_RAND_B_TOP) | (fraction << _RAND_A_SHIFT)

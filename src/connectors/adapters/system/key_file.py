@@ -1,4 +1,4 @@
-"""The vault's keys where nobody configured any: made once, kept beside the embedded database."""
+"""The vault's keys if none are configured: created once, stored next to the embedded database."""
 
 import contextlib
 import os
@@ -15,18 +15,18 @@ FIRST_KEY_ID = "local-1"
 
 
 def resolve_key_ring(service: ServiceSettings) -> KeyRing:
-    """The keys to seal and open with: those that are set, else those of the embedded database's data directory.
+    """The keys to seal and open with: the configured ones, otherwise those in the data folder of the embedded database.
 
     Raises:
-        SettingsError: there is a database URL and no keys, or the key file cannot be made or read.
+        SettingsError: there is a database URL but no keys, or the key file cannot be created or read.
     """
     if service.vault_keys is not None:
         return service.vault_keys
     if service.database_url is not None:
-        # A key made here would be lost with this machine, and another process would seal with another one.
+        # A key created here would be lost with this machine, and another process would seal with another key.
         raise SettingsError(
             "POBLYSH_VAULT_KEYS is not set, expected id:base64(32 bytes) because POBLYSH_DATABASE_URL is set",
-            next_step="Make a key with `connectors vault keygen`, and keep it: without it no secret opens again.",
+            next_step="Create a key with `connectors vault keygen` and keep it safe: without it no secret opens.",
         )
     text = ensure_vault_keys(service.data_dir)
     try:
@@ -37,13 +37,13 @@ def resolve_key_ring(service: ServiceSettings) -> KeyRing:
 
 
 def ensure_vault_keys(data_dir: Path) -> Secret:
-    """The text of the data directory's key file, which is made, for its owner only, if there is none.
+    """The text of the data folder's key file. If there is none, it is created, readable only by its owner.
 
-    Two processes that start at once get the same keys: the file appears with its contents or not at all, and the first
-    one wins.
+    Two processes that start at the same time get the same keys: the file appears complete or not at all, and the first
+    process wins.
 
     Raises:
-        SettingsError: the file cannot be made or read.
+        SettingsError: the file cannot be created or read.
     """
     path = data_dir / KEY_FILE_NAME
     try:
@@ -53,8 +53,8 @@ def ensure_vault_keys(data_dir: Path) -> Secret:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise SettingsError(
-            f"{path} cannot be made or read ({reason}), expected a data directory that we may write to",
-            next_step="Set POBLYSH_DATA_DIR to such a directory, or POBLYSH_VAULT_KEYS.",
+            f"{path} cannot be created or read ({reason}), expected a writable data folder",
+            next_step="Set POBLYSH_DATA_DIR to such a folder, or POBLYSH_VAULT_KEYS.",
         ) from None
 
 
@@ -66,9 +66,9 @@ def _create(path: Path) -> None:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(generate_key(FIRST_KEY_ID) + "\n")
             file.flush()
-            # Losing this file loses every secret: it must be on disk before anything is sealed with it.
+            # Losing this file means losing every secret: it must be on disk before anything is sealed with it.
             os.fsync(file.fileno())
-        # A link, unlike a rename, fails if the name is taken: what another process made is never overwritten.
+        # Unlike a rename, a link fails if the name is taken: another process's file is never overwritten.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
     finally:
@@ -78,7 +78,7 @@ def _create(path: Path) -> None:
 
 def _sync_directory(directory: Path) -> None:
     if os.name == "nt":
-        return  # Windows opens no directories
+        return  # Windows cannot open directories
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

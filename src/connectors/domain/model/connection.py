@@ -21,7 +21,7 @@ class ExternalAccount:
     name: str
     url: str | None = None
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
-    """What the package needs to remember of it: JSON values, no secrets."""
+    """What the provider package needs to remember about it: JSON values, no secrets."""
 
 
 class ConnectionStatus(StrEnum):
@@ -29,11 +29,11 @@ class ConnectionStatus(StrEnum):
 
     ACTIVE = "active"
     REAUTHORIZATION_REQUIRED = "reauthorization_required"
-    """The grant died: the user has to connect again."""
+    """The grant is dead: the user has to connect again."""
     DISABLED = "disabled"
     """Switched off here by an operator."""
     REVOKED = "revoked"
-    """Ended: disconnected here, or withdrawn at the provider."""
+    """Ended: disconnected here, or revoked at the provider."""
 
 
 TRANSITIONS: Mapping[ConnectionStatus, frozenset[ConnectionStatus]] = {
@@ -47,7 +47,7 @@ TRANSITIONS: Mapping[ConnectionStatus, frozenset[ConnectionStatus]] = {
     # A user who connects the same account again revives the connection, its signals and its history.
     ConnectionStatus.REVOKED: frozenset({ConnectionStatus.ACTIVE}),
 }
-"""Every legal change of status. Staying as one is always legal and changes nothing."""
+"""Every legal change of status. Keeping the same status is always legal and changes nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,15 +59,15 @@ class Connection:
     provider: ProviderSlug
     account: ExternalAccount
     grant_id: GrantId | None
-    """None once disconnected: the secrets are destroyed."""
+    """None once disconnected: the secrets are deleted."""
     status: ConnectionStatus = ConnectionStatus.ACTIVE
     status_reason: str | None = None
     """Why it is not active, as a sentence for operators."""
     scopes: tuple[str, ...] = ()
-    """What was granted, which may be less than what was asked."""
+    """The granted scopes, which may be fewer than those requested."""
     expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
-    """The package's own: chosen repositories, data centre. JSON values, no secrets."""
+    """The provider package's own: chosen repositories, data centre. JSON values, no secrets."""
     last_synced_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     sync_error: str | None = None
     """Why the last read failed; None once a read has succeeded."""
@@ -85,10 +85,10 @@ class Connection:
         return "; ".join(error for error in (self.sync_error, webhooks, self.end_error) if error) or None
 
     def moved_to(self, status: ConnectionStatus, *, at: datetime, reason: str | None = None) -> "Connection":
-        """The connection in another status.
+        """The connection with another status.
 
         Raises:
-            IllegalTransitionError: `TRANSITIONS` does not have it.
+            IllegalTransitionError: `TRANSITIONS` does not allow it.
         """
         if status is self.status:
             return self if reason == self.status_reason else attrs.evolve(self, status_reason=reason, updated_at=at)

@@ -1,4 +1,4 @@
-"""Coverage: the stretches of time that are proven complete, and those in which something may be missing."""
+"""Coverage: intervals that are proven complete, and gaps in which something may be missing."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,23 +10,23 @@ from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import optional_utc, utc
 
 ALL_FAMILIES = "*"
-"""A gap's family when nobody can tell which events were lost: it concerns every one."""
+"""The family of a gap when nobody can tell which events were lost: it applies to all of them."""
 
 
 class CoveragePath(StrEnum):
-    """How a stretch of time was proven."""
+    """How an interval was proven."""
 
     WEBHOOK = "webhook"
     """The stream of deliveries was unbroken."""
     SYNC = "sync"
-    """An incremental walk went over it."""
+    """An incremental sync run covered it."""
     BACKFILL = "backfill"
-    """A backfill went over it."""
+    """A backfill covered it."""
 
 
 @attrs.frozen(kw_only=True)
 class Interval:
-    """A stretch of time that is proven complete for one family of events of one connection."""
+    """An interval that is proven complete for one family of events of one connection."""
 
     tenant_id: TenantId
     connection_id: ConnectionId
@@ -43,16 +43,16 @@ class GapCause(StrEnum):
     STREAM_BROKEN = "stream_broken"
     """A subscription lapsed, was refused or died."""
     DELIVERY_FAILED = "delivery_failed"
-    """A delivery came that we could not read; `reference` is our id of it."""
+    """A delivery arrived that we could not read; `reference` is our id of it."""
     DELIVERY_MISSED = "delivery_missed"
-    """The vendor's log has a delivery that never arrived; `reference` is the vendor's id of it."""
+    """The vendor's log lists a delivery that never arrived; `reference` is the vendor's id of it."""
     HISTORY_LOST = "history_lost"
-    """The vendor no longer tells what happened (an expired cursor)."""
+    """The vendor no longer says what happened (an expired cursor)."""
 
 
 @attrs.frozen(kw_only=True)
 class Gap:
-    """A stretch of time in which events of one family may be missing."""
+    """A period in which events of one family may be missing."""
 
     id: UUID
     tenant_id: TenantId
@@ -60,7 +60,7 @@ class Gap:
     family: str
     cause: GapCause
     reference: str = ""
-    """With family and cause, what this gap is about: the same trouble never opens a second one."""
+    """Together with family and cause, it identifies the gap: the same problem never opens a second one."""
     reason: str
     """In words, for operators."""
     from_at: datetime = attrs.field(converter=utc)

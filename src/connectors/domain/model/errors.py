@@ -1,8 +1,8 @@
-"""One tree of errors, in three families: who must act.
+"""One tree of errors, in three families, by who must act.
 
-`RequestRejectedError`: our caller. `ProviderFailedError`: the other side (or its user). `InfrastructureError`: we.
-Each class has a stable `code`, which is what clients and operators branch on. No message ever holds a token,
-secret, signature or body. The table in `entrypoints/flask/problems.py` turns them into answers.
+`RequestRejectedError`: our caller. `ProviderFailedError`: the provider, or its user. `InfrastructureError`: us. Each
+class has a stable `code`, on which clients and operators branch. No message ever holds a token, secret, signature or
+body. The table in `entrypoints/flask/problems.py` turns errors into HTTP responses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from connectors.domain.model.limits import LimitScope
 
 
 class ConnectorsError(Exception):
-    """The root of what this library raises on purpose."""
+    """The root of all errors that this library raises on purpose."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
 
@@ -23,12 +23,12 @@ class ConnectorsError(Exception):
         super().__init__(message)
         self.message = message
         self.details = tuple(details)
-        """One mapping per fault where there are several, e.g. `{"field": "limit", "message": "…"}`."""
+        """One mapping per error where there are several, e.g. `{"field": "limit", "message": "…"}`."""
         self.next_step = next_step
-        """What the reader can do about it, as one sentence, where we know."""
+        """What the reader can do about it, as one sentence, if we know."""
 
 
-# --- our caller can mend it ------------------------------------------------------------------------------------
+# --- our caller can fix it -------------------------------------------------------------------------------------
 
 
 class RequestRejectedError(ConnectorsError):
@@ -38,7 +38,7 @@ class RequestRejectedError(ConnectorsError):
 
 
 class ValidationError(RequestRejectedError):
-    """A value is missing, malformed or not known; `details` names each."""
+    """A value is missing, malformed or unknown; `details` names each."""
 
 
 class UnauthorizedError(RequestRejectedError):
@@ -60,7 +60,7 @@ class TenantHeaderRequiredError(RequestRejectedError):
 
 
 class TenantNotFoundError(RequestRejectedError):
-    """The tenant id is malformed or not known here."""
+    """The tenant id is malformed or unknown."""
 
     code = "TENANT_NOT_FOUND"
 
@@ -96,19 +96,19 @@ class StateUnknownError(RequestRejectedError):
 
 
 class AuthorizationDeniedError(RequestRejectedError):
-    """The authorization server answered the redirect with an error, usually because the user said no."""
+    """The authorization server redirected back with an error, usually because the user declined."""
 
     code = "OAUTH_DENIED"
 
 
 class DeliveryRejectedError(RequestRejectedError):
-    """A webhook whose sender is not proven: signature missing, mismatched, too old, or no secret to check with."""
+    """A webhook from an unproven sender: signature missing, mismatched or too old, or no secret to check it with."""
 
     code = "INVALID_SIGNATURE"
 
 
 class ConflictError(RequestRejectedError):
-    """The request contradicts the present state."""
+    """The request conflicts with the current state."""
 
     code = "CONFLICT"
 
@@ -133,9 +133,9 @@ class RateLimitedError(ProviderFailedError):
         super().__init__(message)
         self.retry_at = retry_at
         self.scope = scope
-        """What is limited: the name of one of the package's budgets, None for all that this reach may ask."""
+        """The name of the provider package's budget that was exceeded; None for everything in this limit scope."""
         self.limit_scope = limit_scope
-        """Whose requests the provider counted together, and who therefore has to wait."""
+        """Whose requests the provider counts together, and who therefore has to wait."""
 
 
 class ProviderUnavailableError(ProviderFailedError):
@@ -144,11 +144,11 @@ class ProviderUnavailableError(ProviderFailedError):
     def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
-        """The request went out and no answer came: the provider may have done what was asked."""
+        """The request was sent and no response came: the provider may have done what was asked."""
 
 
 class UnexpectedResponseError(ProviderFailedError):
-    """An answer that the provider's documentation does not explain; a person has to look."""
+    """A response that the provider's documentation does not explain; a person has to look at it."""
 
 
 class ForbiddenHostError(ProviderFailedError):
@@ -166,14 +166,14 @@ class InsufficientScopeError(ReauthorizationRequiredError):
 
 
 class ClientRejectedError(ProviderFailedError):
-    """The provider refused *our* client id or secret: an operator's mistake, no user can mend it."""
+    """The provider refused *our* client id or secret: an operator's mistake, which no user can fix."""
 
 
 class AccessLostError(ProviderFailedError):
-    """The thing is gone or no longer visible to this connection; the connection itself is well."""
+    """The object is gone or no longer visible to this connection; the connection itself works."""
 
 
-# --- we ------------------------------------------------------------------------------------------------------------
+# --- us ------------------------------------------------------------------------------------------------------------
 
 
 class InfrastructureError(ConnectorsError):

@@ -1,4 +1,4 @@
-"""How a connection is, in one word."""
+"""The health of a connection, in one word."""
 
 from enum import StrEnum
 
@@ -6,11 +6,11 @@ from connectors.domain.model.connection import Connection, ConnectionStatus
 
 
 class Health(StrEnum):
-    """Whether a connection does its work, and if not, who can change that."""
+    """Whether a connection works, and if not, who can change that."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
-    """It works, but the last attempt at something failed, or events may be missing. It mends itself where it can."""
+    """It works, but the last attempt at something failed, or events may be missing. It recovers by itself if it can."""
     NEEDS_USER = "needs_user"
     """The user has to connect the account again."""
     OFF = "off"
@@ -22,7 +22,7 @@ def health_of(connection: Connection, *, has_open_gap: bool = False) -> Health:
 
     Args:
         connection: the connection.
-        has_open_gap: whether its coverage has an open gap; False where nobody has looked.
+        has_open_gap: whether its coverage has an open gap; False if the caller has not checked.
     """
     match connection.status:
         case ConnectionStatus.REAUTHORIZATION_REQUIRED:

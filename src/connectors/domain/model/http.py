@@ -1,4 +1,4 @@
-"""HTTP as values: what a provider's package asks for and is answered, without a socket in sight."""
+"""HTTP as values: the requests of a provider package and their responses, without any I/O."""
 
 import json
 from collections.abc import Generator, Mapping
@@ -12,7 +12,8 @@ from connectors.domain.model.errors import UnexpectedResponseError
 
 
 class Authorization(StrEnum):
-    """Who a request speaks for; `flows/converse.py` puts the header on, a package never does."""
+    """Whom a request is authorized as. `flows/provider_access/conversations.py` adds the header, a provider package
+    never does."""
 
     ACCESS_TOKEN = "access_token"  # noqa: S105 - a scheme's name
     CLIENT_BASIC = "client_basic"
@@ -21,7 +22,7 @@ class Authorization(StrEnum):
 
 
 def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers with lower-case names, the only spelling used past the edge."""
+    """The headers with lower-case names, the only spelling used inside the domain."""
     return {name.lower(): value for name, value in headers.items()}
 
 
@@ -36,26 +37,26 @@ class HttpRequest:
     body: bytes | None = attrs.field(default=None, repr=False)
     authorization: Authorization = Authorization.ACCESS_TOKEN
     token_name: str | None = None
-    """Which companion of the token set speaks (Slack's `user`), None for the token set itself."""
+    """Which companion of the token set authorizes it (Slack's `user`); None for the token set itself."""
     expects: frozenset[int] = frozenset()
-    """Statuses of 400 and above that the package wants to read itself (a 404 that means "already gone")."""
+    """Statuses of 400 and above that the provider package reads itself (a 404 that means "already gone")."""
 
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:
-    """One answer, read whole (within the size limit of the adapter)."""
+    """One response, read completely (within the adapter's size limit)."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=lower_names, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     url: str = attrs.field(default="", repr=False)
-    """Where the answer came from, after redirects."""
+    """The URL that answered, after redirects."""
 
     def json(self) -> Any:
         """The body as JSON.
 
         Raises:
-            UnexpectedResponseError: the body is not JSON (HTML of a gateway, cut off, empty).
+            UnexpectedResponseError: the body is not JSON (a gateway's HTML, cut off, empty).
         """
         try:
             return json.loads(self.body)
@@ -88,7 +89,7 @@ class HttpResponse:
 T = TypeVar("T")
 
 Conversation = Generator[HttpRequest, HttpResponse, T]
-"""What takes several calls: a generator that yields requests, is sent the answers, and returns its result."""
+"""Several calls to a provider: a generator that yields requests, is sent the responses, and returns its result."""
 
 
 def origin_of(url: str) -> str:

@@ -1,4 +1,4 @@
-"""What was answered to a request that may come twice (`Idempotency-Key`)."""
+"""Answers to requests that may be sent twice (`Idempotency-Key`)."""
 
 from datetime import datetime
 
@@ -8,21 +8,21 @@ from connectors.domain.model.ids import JobId, TenantId
 from connectors.domain.model.instant import utc
 
 MAX_KEY_LENGTH = 255
-"""Characters of an idempotency key, as long as Stripe's may be."""
+"""Characters of an idempotency key: the same maximum as Stripe's."""
 
 
 @attrs.frozen(kw_only=True)
 class IdempotentAnswer:
-    """The jobs that a request got."""
+    """The jobs that a request created or found."""
 
     tenant_id: TenantId
     key: str
     fingerprint: str
-    """Of what was asked. The same key with other wishes is a mistake of the caller."""
+    """Identifies what was requested. The same key with another request is an error of the caller."""
     job_ids: tuple[JobId, ...]
     created_at: datetime = attrs.field(converter=utc)
 
 
 def fingerprint_of(*parts: object) -> str:
-    """One text for what was asked."""
+    """One text that identifies a request."""
     return "|".join(str(part) for part in parts)

@@ -12,7 +12,7 @@ SignalId = NewType("SignalId", UUID)
 JobId = NewType("JobId", UUID)
 
 ProviderSlug = NewType("ProviderSlug", str)
-"""`github`, `google-drive`, …: lower-case words joined by hyphens, as they stand in URLs."""
+"""`github`, `google-drive`, …: lower-case words joined by hyphens, as they appear in URLs."""
 
 UNROUTED = TenantId(UUID(int=0))
-"""Owner of deliveries that verified but named an account nobody here has connected (Slack sends those)."""
+"""Owner of verified deliveries that name an account nobody has connected here (Slack sends those)."""

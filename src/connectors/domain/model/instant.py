@@ -1,4 +1,4 @@
-"""Instants: timezone-aware datetimes in UTC, and nothing else."""
+"""Instants: always timezone-aware datetimes in UTC."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +8,7 @@ def utc(value: datetime) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        ValueError: the datetime is naive; guessing its zone would move events in time.
+        ValueError: the datetime is naive; guessing its time zone would shift events.
     """
     if value.tzinfo is None:
         raise ValueError("a datetime without a time zone is not an instant")
@@ -16,7 +16,7 @@ def utc(value: datetime) -> datetime:
 
 
 def optional_utc(value: datetime | None) -> datetime | None:
-    """`utc` that lets None through."""
+    """`utc` that accepts None."""
     return None if value is None else utc(value)
 
 
@@ -35,7 +35,7 @@ def from_epoch_seconds(value: float) -> datetime:
 
 
 def read_instant(value: Any) -> datetime | None:
-    """The instant that an RFC 3339 / ISO 8601 text names, or None if it is no such text or has no zone.
+    """The instant that an RFC 3339 / ISO 8601 text names, or None if it is not such a text or has no time zone.
 
     Args:
         value: foreign data of any type. `2024-04-05T10:00:00.000+0000` (Jira) is accepted too.
@@ -55,10 +55,10 @@ def read_instant(value: Any) -> datetime | None:
 
 
 def epoch_seconds(value: datetime) -> int:
-    """Whole seconds since 1970-01-01T00:00Z, as the dedupe keys write instants."""
+    """Whole seconds since 1970-01-01T00:00Z, the form of instants in dedupe keys."""
     return int(value.timestamp())
 
 
 def rfc3339(value: datetime) -> str:
-    """`2026-01-02T03:04:05.678901Z`: how every instant leaves this service; no fraction when it is zero."""
+    """`2026-01-02T03:04:05.678901Z`: the form of every instant that leaves this service; no fraction if it is zero."""
     return utc(value).isoformat().replace("+00:00", "Z")

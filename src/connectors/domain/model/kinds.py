@@ -1,4 +1,4 @@
-"""What each kind of signal says, in words for people. `docs/signals.md` is made of it."""
+"""What each kind of signal means, in a sentence. `docs/signals.md` is generated from it."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -69,4 +69,4 @@ MEANINGS: Mapping[Kind, str] = MappingProxyType(
         Kind.EMAIL_DELETED: "A message was deleted for good.",
     }
 )
-"""Every kind has its sentence."""
+"""Every kind has a sentence."""

@@ -1,4 +1,4 @@
-"""What a vendor counts, and whose use of it counts together."""
+"""Vendors' rate limits, and whose requests they count together."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ class LimitScope(StrEnum):
     GRANT = "grant"
     """Those of one token pair: usually a user's."""
     ACCOUNT = "account"
-    """Those for one external account (workspace, site, mailbox), whoever asks."""
+    """Those for one external account (workspace, site, mailbox), whoever sends them."""
     APP = "app"
     """All of ours at this vendor, across tenants."""
 
@@ -21,44 +21,44 @@ class LimitScope(StrEnum):
 class Budget:
     """One of a vendor's limits that a request counts against.
 
-    In any stretch of `per`, no more than `requests + burst` are sent by all workers together: a package chooses both so
-    that their sum is what the vendor allows. Without `requests` nothing is counted here; the budget only has a name,
-    so that a refusal which names it (`RateLimitedError.scope`) holds back every request that would count against it.
+    In any period of `per`, all workers together send at most `requests + burst`; the provider package chooses both so
+    that their sum is what the vendor allows. Without `requests` nothing is counted here; the budget only has a name, so
+    that a refusal which names it (`RateLimitedError.scope`) holds back every request that would count against it.
     """
 
     name: str
-    """The same as in `RateLimitedError.scope`."""
+    """The name used in `RateLimitedError.scope`."""
     limit_scope: LimitScope = LimitScope.GRANT
     requests: int | None = None
     per: timedelta = timedelta(minutes=1)
     burst: int = 1
-    """How many may go out at once after a rest: at least what one page takes."""
+    """How many requests may be sent at once after a pause: at least as many as one page takes."""
     cost: int = 1
-    """What this request counts for, where the vendor weighs them."""
+    """How much this request counts, where the vendor weighs requests."""
 
 
 @attrs.frozen(kw_only=True)
 class Reservation:
-    """What one request takes of one budget."""
+    """What one request reserves from one budget."""
 
     key: str
-    """Whose budget it is."""
+    """Identifies the budget and its owner."""
     interval: timedelta | None = None
-    """The time in which what it takes grows back; None: it takes nothing, it only has to heed pauses."""
+    """How long the reserved amount takes to become available again; None: nothing is reserved, only pauses apply."""
     tolerance: timedelta = timedelta(0)
-    """How far ahead of their time requests may go out after a rest."""
+    """How far ahead of schedule requests may be sent after a pause."""
 
 
 def reservation_for(budget: Budget, key: str) -> Reservation:
-    """What one request takes of the budget that this key names.
+    """What one request reserves from the budget that this key names.
 
-    An interval for each request, and as much tolerance as the burst is worth: the generic cell rate algorithm
-    (ITU-T I.371), which needs to remember one instant a key.
+    An interval per request, and a tolerance that corresponds to the burst: the generic cell rate algorithm (ITU-T
+    I.371), which stores a single instant per key.
     """
     if budget.requests is None:
         return Reservation(key=key)
     interval = budget.per / budget.requests
-    # A costly request takes the more of the burst: less what it costs, so that together they keep to the sum.
+    # A costly request uses more of the burst: its cost is subtracted, so that requests + burst is still the maximum.
     return Reservation(
         key=key, interval=interval * budget.cost, tolerance=interval * max(budget.burst - budget.cost, 0)
     )
@@ -66,21 +66,21 @@ def reservation_for(budget: Budget, key: str) -> Reservation:
 
 @attrs.frozen
 class LimitState:
-    """What is remembered of one budget."""
+    """The stored state of one budget."""
 
     next_at: datetime
-    """When it is whole again: the theoretical arrival time of the algorithm."""
+    """When the whole budget is available again: the algorithm's theoretical arrival time."""
     paused_until: datetime
 
     def earliest_start(self, reservation: Reservation, now: datetime) -> datetime:
-        """When a request may go out."""
+        """When a request may be sent."""
         earliest = max(now, self.paused_until)
         if reservation.interval is None:
             return earliest
         return max(earliest, self.next_at - reservation.tolerance)
 
     def after(self, reservation: Reservation, at: datetime) -> "LimitState":
-        """The state once a request has gone out at that instant."""
+        """The state after a request was sent at that instant."""
         if reservation.interval is None:
             return self
         return LimitState(max(self.next_at, at) + reservation.interval, self.paused_until)

@@ -1,4 +1,4 @@
-"""Keyset pagination of our own lists: newest first, stable under inserts, cursors that only fit their own list."""
+"""Keyset pagination of our own lists: newest first, stable under inserts; a cursor is valid only for its own list."""
 
 import base64
 import hashlib
@@ -13,9 +13,9 @@ from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.instant import rfc3339, utc
 
 DEFAULT_LIMIT = 50
-"""Items per page when the caller does not say (the integration guide's)."""
+"""Items per page if the caller does not say (from the integration guide)."""
 MAX_LIMIT = 100
-"""Items per page at the most (the integration guide's)."""
+"""The maximum number of items per page (from the integration guide)."""
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Position:
 
 @attrs.frozen(kw_only=True)
 class PageRequest:
-    """Which page: how many items, and after which."""
+    """Which page: how many items, and after which position."""
 
     limit: int = attrs.field(default=DEFAULT_LIMIT, validator=[attrs.validators.ge(1), attrs.validators.le(MAX_LIMIT)])
     after: Position | None = None
@@ -46,25 +46,25 @@ class Page(Generic[T]):
 
 
 def list_fingerprint(*parts: Any) -> str:
-    """What ties a cursor to its list: a hash of the tenant and every filter."""
+    """Ties a cursor to its list: a hash of the tenant and every filter."""
     text = json.dumps([None if part is None else str(part) for part in parts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_cursor(position: Position, fingerprint: str) -> str:
-    """The position as an opaque text that `read_cursor` takes back for the same list."""
+    """The position as an opaque text that `read_cursor` accepts for the same list."""
     document = [1, fingerprint, rfc3339(position.at), str(position.id)]
     return base64.urlsafe_b64encode(json.dumps(document, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def read_cursor(text: str, fingerprint: str) -> Position:
-    """Where the page before ended.
+    """Where the previous page ended.
 
-    A cursor holds nothing secret and opens nothing: a forged one only moves within the caller's own list, so it is
+    A cursor holds nothing secret and grants no access: a forged one only moves within the caller's own list, so it is
     validated, not signed.
 
     Raises:
-        ValidationError: cut, altered, of another version, or made for other filters or another tenant.
+        ValidationError: cut off, altered, of another version, or made for other filters or another tenant.
     """
     try:
         document = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))

@@ -1,4 +1,4 @@
-"""Secrets in two states: readable in memory (`Secret`) and sealed for storage (`SealedSecret`)."""
+"""Secrets in two states: in plain text in memory (`Secret`), and sealed for storage (`SealedSecret`)."""
 
 from enum import StrEnum
 from uuid import UUID
@@ -9,20 +9,20 @@ from connectors.domain.model.ids import TenantId
 
 
 class Secret:
-    """A readable secret that cannot be printed by accident.
+    """A plain-text secret that cannot be printed by accident.
 
-    It has no `==`: comparing secrets is the business of `hmac.compare_digest`, which takes the revealed bytes. It is no
-    attrs class: pretty printers look into those, and tracebacks with local variables would show it.
+    It has no `==`: compare secrets with `hmac.compare_digest` on the revealed bytes. It is not an attrs class: pretty
+    printers look into those, and tracebacks with local variables would show it.
     """
 
     __slots__ = ("__value",)
 
     def __init__(self, value: str) -> None:
-        """Hide the value."""
+        """Store the value."""
         self.__value = value
 
     def reveal(self) -> str:
-        """The secret itself. Call it only where it goes onto the wire or into a cipher."""
+        """The secret itself. Call it only to send the secret or to encrypt it."""
         return self.__value
 
     def reveal_bytes(self) -> bytes:
@@ -36,7 +36,7 @@ class Secret:
 
 
 class SecretPurpose(StrEnum):
-    """What a sealed secret is for. Part of what the cipher authenticates: one kind never passes for another."""
+    """What a sealed secret is for. The cipher authenticates it: a secret of one kind never passes for another."""
 
     TOKEN_SET = "token_set"  # noqa: S105 - a purpose's name
     CODE_VERIFIER = "code_verifier"
@@ -45,7 +45,7 @@ class SecretPurpose(StrEnum):
 
 @attrs.frozen
 class SecretContext:
-    """Whose secret it is: a sealed secret opens only in the context that it was sealed in."""
+    """Whose secret it is: a sealed secret opens only in the context in which it was sealed."""
 
     tenant_id: TenantId
     owner_id: UUID
@@ -55,7 +55,7 @@ class SecretContext:
 
 @attrs.frozen
 class SealedSecret:
-    """Ciphertext with what is needed to open it, except the key."""
+    """The ciphertext and what is needed to open it, except the key."""
 
     key_id: str
     nonce: bytes = attrs.field(repr=False)

@@ -12,11 +12,11 @@ from connectors.domain.model.ids import ConnectionId, ProviderSlug, SignalId, Te
 from connectors.domain.model.instant import utc
 
 TITLE_LIMIT = 300
-"""Characters. A title is one line of a list; the whole text is in the payload."""
+"""Characters. A title is one line in a list; the whole text is in the payload."""
 
 
 class SignalKind(StrEnum):
-    """The closed vocabulary: noun_verb, one word for one thing, whoever the provider is."""
+    """The closed vocabulary: noun_verb, one word per thing, for all providers."""
 
     ISSUE_CREATED = "issue_created"
     ISSUE_UPDATED = "issue_updated"
@@ -88,7 +88,7 @@ class SignalKind(StrEnum):
 
 
 class Origin(StrEnum):
-    """Which path saw a signal first."""
+    """Which path found a signal first."""
 
     WEBHOOK = "webhook"
     SYNC = "sync"
@@ -132,7 +132,7 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
 
 @attrs.frozen(kw_only=True)
 class SignalDraft:
-    """A signal as a package makes it from provider data: no ids, no owner, no clock."""
+    """A signal as a provider package makes it from provider data: no ids, no owner, no clock."""
 
     kind: SignalKind
     occurred_at: datetime = attrs.field(converter=utc)
@@ -140,16 +140,16 @@ class SignalDraft:
     url: str | None
     subject: Subject
     dedupe_key: str = attrs.field(validator=attrs.validators.min_len(1))
-    """From the event's own identity, never from the delivery: every path to one happening gives the same key."""
+    """Made from the event's own identity, never from the delivery: every path to the same event gives the same key."""
     payload: Mapping[str, Any] = attrs.field(repr=False)
-    """The provider's own object, whole."""
+    """The provider's own object, complete."""
     actor: Actor | None = None
     container: Container | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Signal:
-    """Something that happened, once, whichever path saw it."""
+    """Something that happened, stored once, whichever path found it."""
 
     id: SignalId
     """UUIDv7: ids of later signals sort later."""
@@ -167,13 +167,13 @@ class Signal:
     dedupe_key: str
     origin: Origin
     payload: Mapping[str, Any] | None = attrs.field(repr=False)
-    """The provider's own object, whole; None where a list was asked for without payloads."""
+    """The provider's own object, complete; None in a list requested without payloads."""
 
     @classmethod
     def from_draft(
         cls, draft: SignalDraft, owner: Connection, signal_id: SignalId, *, received_at: datetime, origin: Origin
     ) -> "Signal":
-        """The draft as a signal of this connection, whichever path it came by."""
+        """The draft as a signal of this connection."""
         return cls(
             id=signal_id,
             tenant_id=owner.tenant_id,
@@ -195,7 +195,7 @@ class Signal:
 
 @attrs.frozen(kw_only=True)
 class SignalFilter:
-    """What `GET /signals` may be narrowed to. The tenant is not a filter: it is always there."""
+    """The filters of `GET /signals`. The tenant is not among them: it always applies."""
 
     provider: ProviderSlug | None = None
     connection_id: ConnectionId | None = None

@@ -1,4 +1,4 @@
-"""How things stand in the database, in figures for operators."""
+"""Figures about the database for operators."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,15 +13,15 @@ from connectors.domain.model.webhook import SubscriptionStatus
 
 @attrs.frozen(kw_only=True)
 class Statistics:
-    """All tenants together, as of one instant. What there is none of is missing."""
+    """All tenants together, at one instant. Zero counts are left out."""
 
     unfinished_jobs: Mapping[tuple[ProviderSlug, JobType, JobStatus], int]
     longest_waits: Mapping[ProviderSlug, timedelta]
-    """How long each provider's oldest job has waited that has not begun."""
+    """How long the oldest job of each provider has waited without having begun."""
     connections: Mapping[tuple[ProviderSlug, ConnectionStatus], int]
     subscriptions: Mapping[tuple[ProviderSlug, SubscriptionStatus], int]
-    """Those that have ended are left out."""
+    """Without the ended ones."""
     earliest_expiries: Mapping[ProviderSlug, timedelta]
-    """Until each provider's first active subscription ends; negative once it has."""
+    """The time until the first active subscription of each provider expires; negative if it has expired."""
     open_gaps: int
-    """In the coverage of connections."""
+    """Gaps in the connections' coverage."""

@@ -1,4 +1,4 @@
-"""Reading a provider's API: what a walk is for, one page of it, and the job that drives it."""
+"""Reading a provider's API: the purpose of a sync run, one page of it, and the job that drives it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,38 +12,38 @@ from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.signal import SignalDraft
 
 Cursor = Mapping[str, Any]
-"""Where a walk stands, in the package's own words: JSON values, opaque to everybody else."""
+"""The position of a sync run, in the provider package's own form: JSON values, opaque to everybody else."""
 
 
 class SyncMode(StrEnum):
-    """What a walk is for."""
+    """The purpose of a sync run."""
 
     BACKFILL = "backfill"
     """Bounded history."""
     INCREMENTAL = "incremental"
-    """What changed since the stored cursor; without one, take a baseline and emit nothing older."""
+    """Changes since the stored cursor; without one, take a baseline and emit nothing older."""
 
 
 @attrs.frozen(kw_only=True)
 class SyncPlan:
-    """What one walk shall cover, fixed when its job starts."""
+    """What one sync run covers, fixed when its job starts."""
 
     mode: SyncMode
     started_at: datetime = attrs.field(converter=utc)
-    """The walk's upper bound: what happens later belongs to the next one."""
+    """The upper bound of the sync run: later events belong to the next one."""
     since: datetime | None = attrs.field(default=None, converter=optional_utc)
     """Backfill: nothing older."""
     until: datetime | None = attrs.field(default=None, converter=optional_utc)
     """Backfill: nothing newer. None means `started_at`."""
     last_cursor: Cursor | None = None
-    """Incremental: what the walk before left, None the first time."""
+    """Incremental: the cursor of the previous sync run; None the first time."""
     target: str | None = None
     """Only this part (a calendar, a channel), None for all."""
 
 
 @attrs.frozen(kw_only=True)
 class SkippedItem:
-    """One item that could not be read. It steps aside; the page goes on."""
+    """One item that could not be read. It is skipped; the page continues."""
 
     reference: str
     """Enough to find it again: an id or URL, never contents."""
@@ -52,10 +52,10 @@ class SkippedItem:
 
 @attrs.frozen(kw_only=True)
 class Observation:
-    """The present state of one thing, for packages whose API shows states and not events.
+    """The current state of one thing, for provider packages whose API shows states and not events.
 
-    The engine loads the last known state under the same key and asks the package's `interpret` what happened, in the
-    transaction that stores the new one.
+    The engine loads the last known state under the same key and asks the provider package's `interpret` what happened,
+    in the transaction that stores the new state.
     """
 
     key: str
@@ -64,43 +64,43 @@ class Observation:
 
 @attrs.frozen(kw_only=True)
 class Interpretation:
-    """What an observation means against the last known state."""
+    """What an observation means, compared with the last known state."""
 
     signals: tuple[SignalDraft, ...] = ()
     snapshot: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
-    """What to remember; None forgets the thing."""
+    """The state to store; None deletes it."""
 
 
 @attrs.frozen(kw_only=True)
 class SyncPage:
-    """What one page gave. Its signals, snapshots, cursor and progress are committed together."""
+    """The result of one page. Its signals, snapshots, cursor and progress are committed together."""
 
     cursor: Cursor
-    """Where to go on; with `done`, what the next incremental walk starts from."""
+    """Where to continue; with `done`, where the next incremental sync run starts."""
     done: bool = False
     signals: tuple[SignalDraft, ...] = ()
     observations: tuple[Observation, ...] = ()
     items: int = 0
-    """Provider items looked at, signals or not."""
+    """Provider items read, with or without signals."""
     skipped: tuple[SkippedItem, ...] = ()
     gap: str | None = None
-    """Set when history was lost at the provider (an expired cursor): what could not be recovered, in words."""
+    """Set if history was lost at the provider (an expired cursor): what could not be recovered, in words."""
     connection_metadata: Mapping[str, Any] = attrs.field(factory=dict)
     """What to merge into the connection's metadata."""
 
 
 @attrs.frozen(kw_only=True)
 class SyncState:
-    """Where a connection's incremental reading stands."""
+    """How far incremental reading of a connection has come."""
 
     cursor: Cursor
-    """What the next walk starts from."""
+    """Where the next sync run starts."""
     read_until: datetime = attrs.field(converter=utc)
-    """Up to when the walk that left the cursor has read: its `started_at`."""
+    """Up to when the sync run that left the cursor has read: its `started_at`."""
 
 
 class JobType(StrEnum):
-    """Why a job exists; also its priority, the first being the most urgent."""
+    """Why a job exists; also its priority, most urgent first."""
 
     WEBHOOK = "webhook"
     INCREMENTAL = "incremental"
@@ -108,10 +108,10 @@ class JobType(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """Where a job is in its life."""
+    """The state of a job in its life cycle."""
 
     QUEUED = "queued"
-    """It waits: for a worker, for its next turn, or, with `retry_after`, for a provider."""
+    """It waits: for a worker, for its next time slice, or, with `retry_after`, for a provider."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -119,7 +119,7 @@ class JobStatus(StrEnum):
 
 
 UNFINISHED = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
-"""Statuses of jobs that are still to come to an end."""
+"""Statuses of jobs that have not ended."""
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +133,7 @@ class Progress:
 
 @attrs.frozen(kw_only=True)
 class SyncJob:
-    """One walk, from request to result."""
+    """One sync run, from request to result."""
 
     id: JobId
     tenant_id: TenantId
@@ -145,36 +145,37 @@ class SyncJob:
     until: datetime | None = attrs.field(default=None, converter=optional_utc)
     target: str | None = None
     cursor: Cursor | None = None
-    """Where to resume: of the last committed page, None before the first."""
+    """Where to resume: the cursor of the last committed page; None before the first."""
     attempts: int = 0
-    """How often it was begun: the first time, after failures, after its worker died. Turns do not count."""
+    """How often it was begun: the first time, after failures, after its worker died. Time slices do not count."""
     failures: int = 0
-    """How often in a row it has failed without a page between."""
+    """Consecutive failures without a page in between."""
     run: int = 0
-    """Grows each time a worker takes it: one that was given up for dead cannot write any more (a fencing token)."""
+    """Grows each time a worker takes the job: a worker that was taken for dead can no longer write (a fencing token).
+    """
     progress: Progress = attrs.field(factory=Progress)
     error: str | None = None
-    """The last trouble, gone with the next page."""
+    """The last error; the next page clears it."""
     trace_id: str | None = None
-    """Of the request that asked for it; in all its log lines."""
+    """The trace id of the request that asked for it; all its log lines carry it."""
     scheduled_at: datetime = attrs.field(converter=utc)
     started_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     finished_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     retry_after: datetime | None = attrs.field(default=None, converter=optional_utc)
-    """Not before then: the provider said so, or a pause after a failure."""
+    """The job does not run before then: the provider asked for it, or it pauses after a failure."""
     updated_at: datetime = attrs.field(
         default=attrs.Factory(lambda self: self.scheduled_at, takes_self=True), converter=utc
     )
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether it has ended."""
         return self.status not in UNFINISHED
 
 
 @attrs.frozen(kw_only=True)
 class JobFilter:
-    """What `GET /jobs` may be narrowed to."""
+    """The filters of `GET /jobs`."""
 
     provider: ProviderSlug | None = None
     connection_id: ConnectionId | None = None

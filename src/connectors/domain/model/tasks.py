@@ -1,4 +1,4 @@
-"""Queued tasks. Each names a subject; what there is to do for it is found out when the task runs."""
+"""Queued tasks. Each names a subject; the task finds out what to do for it when it runs."""
 
 from enum import StrEnum
 from uuid import UUID
@@ -21,16 +21,16 @@ class TaskKind(StrEnum):
     SWEEP = "sweep"
     """Delete what has expired: authorization requests, idempotency keys, limits. Scheduled only; the service's own."""
     RETAIN = "retain"
-    """Delete deliveries, jobs and closed gaps that are older than we keep them. Scheduled only; the service's own."""
+    """Delete deliveries, jobs and closed gaps past their retention. Scheduled only; the service's own."""
     RESCUE = "rescue"
-    """Queue jobs again that nobody has touched for long. Scheduled only; the service's own."""
+    """Queue jobs again that have not changed for a long time. Scheduled only; the service's own."""
 
 
 PRIORITIES = {JobType.WEBHOOK: 30, JobType.INCREMENTAL: 20, JobType.BACKFILL: 10}
-"""Of sync tasks: what somebody waits for goes first, history last."""
+"""Priorities of sync tasks: what somebody waits for comes first, history last."""
 
 MAINTENANCE_PRIORITY = 40
-"""Of all others: few, short, and what they keep alive does not come back by itself."""
+"""The priority of all other tasks: they are few and short, and what they maintain does not recover by itself."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,15 +42,15 @@ class QueuedTask:
     subject_id: UUID
     """The job, connection or grant."""
     priority: int
-    """The highest first; among equals the one that came first."""
+    """The highest runs first; among equals, the oldest."""
     lock: str | None
-    """Of all tasks with one lock, one is worked on at a time."""
+    """Of all tasks with the same lock, one runs at a time."""
     queueing_lock: str
-    """Of all tasks with one queueing lock, one waits at a time."""
+    """Of all tasks with the same queueing lock, one waits at a time."""
 
 
 def sync_task(job: SyncJob, *, is_continued: bool = False) -> QueuedTask:
-    """The task of a sync job: one a connection is worked on, one new one waits for each type and target.
+    """The task of a sync job: one per connection runs, and one new one per type and target waits.
 
     Args:
         job: the job.
@@ -68,7 +68,7 @@ def sync_task(job: SyncJob, *, is_continued: bool = False) -> QueuedTask:
 
 
 def maintenance_task(tenant_id: TenantId, connection_id: ConnectionId) -> QueuedTask:
-    """The task that has a connection's subscriptions looked after. It does not wait for the connection's syncs."""
+    """The task that maintains a connection's subscriptions. It does not wait for the connection's syncs."""
     name = f"tend:{connection_id}"
     return QueuedTask(
         kind=TaskKind.MAINTAIN,
@@ -81,7 +81,7 @@ def maintenance_task(tenant_id: TenantId, connection_id: ConnectionId) -> Queued
 
 
 def refresh_task(tenant_id: TenantId, grant_id: GrantId) -> QueuedTask:
-    """The task that has a grant's tokens refreshed before they die of disuse."""
+    """The task that refreshes a grant's tokens before they expire unused."""
     name = f"refresh:{grant_id}"
     return QueuedTask(
         kind=TaskKind.REFRESH,

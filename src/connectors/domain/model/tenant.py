@@ -1,4 +1,4 @@
-"""Tenants: Core owns them, we only know which ids exist here."""
+"""Tenants: Core owns them; we only know which ids exist here."""
 
 from datetime import datetime
 

@@ -1,6 +1,6 @@
-"""The trace id: one name for all that follows from one request, in every log line."""
+"""The trace id: one id for everything that follows from one request, in every log line."""
 
 from contextvars import ContextVar
 
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""Of what this thread works on, None between two things. Entry points set it; jobs carry it on."""
+"""The trace id of this thread's current work; None in between. Entry points set it; jobs carry it on."""

@@ -10,7 +10,7 @@ from msgspec import Meta
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.idempotency import MAX_KEY_LENGTH
 from connectors.domain.model.paging import DEFAULT_LIMIT, MAX_LIMIT
-from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.sync import JobStatus, JobType, SyncMode
 from connectors.domain.model.webhook import DeliveryStatus
@@ -34,7 +34,7 @@ Texts = Annotated[tuple[Text, ...], Meta(max_length=MAX_ITEMS)]
 SyncInterval = Annotated[
     int,
     Meta(
-        ge=int(LEAST_INTERVAL.total_seconds()),
+        ge=int(SHORTEST_INTERVAL.total_seconds()),
         le=int(LONGEST_INTERVAL.total_seconds()),
         description="Seconds between two reads, give or take a fifth.",
     ),

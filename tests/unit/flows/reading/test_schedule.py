@@ -15,7 +15,7 @@ from connectors.domain.flows.reading.schedule import (
 )
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, ProviderSlug
-from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL, SERVICE, SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import DeliveryStatus
@@ -107,7 +107,7 @@ def test_intervals_stray_to_both_sides(world):
         ({"interval": MONTH, "intervals": {SLUG: QUARTER * 2}}, None, QUARTER * 2),
         ({"intervals": {ProviderSlug("other"): MONTH}}, None, QUARTER),
         ({"intervals": {SLUG: MONTH}}, 3600, timedelta(hours=1)),
-        ({}, 1, LEAST_INTERVAL),
+        ({}, 1, SHORTEST_INTERVAL),
         ({}, 10**30, LONGEST_INTERVAL),
         *(({}, own, QUARTER) for own in (0, -5, True, "60", 1.5, [60])),
     ],
@@ -126,7 +126,7 @@ def test_nobodys_interval_stops_the_schedule(world, own):
     world.later(minutes=20)
     world.tick()
     assert [queued(world, one) for one in (world.ada, world.bob)] == [[JobType.INCREMENTAL]] * 2
-    assert waits(world, world.ada) >= LEAST_INTERVAL * (1 - JITTER)
+    assert waits(world, world.ada) >= SHORTEST_INTERVAL * (1 - JITTER)
 
 
 # --- once ------------------------------------------------------------------------------------------------------------

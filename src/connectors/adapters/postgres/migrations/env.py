@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection and in the transaction of `migrate.upgrade`."""
+"""Run by Alembic: the migrations, on the connection and in the transaction of `migrate.upgrade`."""
 
 from alembic import context
 

@@ -8,7 +8,7 @@ from connectors.domain.flows.reading.schedule import INTERVAL_SETTING, Scheduler
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.ids import ConnectionId, TenantId
-from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWorkFactory
@@ -40,7 +40,7 @@ class ConnectionSettingsFlow:
             ProviderNotSupportedError: its provider is not installed here.
             ValidationError: the interval is shorter than a minute or longer than a year.
         """
-        if interval is not None and not LEAST_INTERVAL <= interval <= LONGEST_INTERVAL:
+        if interval is not None and not SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
             raise ValidationError(
                 "The interval is too short or too long.",
                 details=[{"field": INTERVAL_SETTING, "message": "is not between a minute and a year"}],

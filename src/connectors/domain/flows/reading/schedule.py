@@ -10,7 +10,7 @@ from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError, NotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
-from connectors.domain.model.schedule import LEAST_INTERVAL, LONGEST_INTERVAL, SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
 from connectors.domain.model.sync import JobType, SyncJob
 from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.providers.contract import Provider
@@ -72,7 +72,7 @@ class Scheduler:
         """How long the connection waits between two reads."""
         own = connection.metadata.get(INTERVAL_SETTING)
         if isinstance(own, int) and not isinstance(own, bool) and own > 0:
-            return timedelta(seconds=min(max(own, LEAST_INTERVAL.total_seconds()), LONGEST_INTERVAL.total_seconds()))
+            return timedelta(seconds=min(max(own, SHORTEST_INTERVAL.total_seconds()), LONGEST_INTERVAL.total_seconds()))
         chosen = self.settings.intervals.get(provider.slug, self.settings.interval)
         if chosen is not None:
             return chosen

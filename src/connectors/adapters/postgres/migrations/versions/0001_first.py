@@ -5,7 +5,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-# Owner of deliveries that belong to nobody (`ids.UNROUTED`): it makes the foreign key hold for them too.
+# The owner of deliveries that belong to nobody (`ids.UNROUTED`): with it the foreign key holds for them too.
 _UNROUTED = "INSERT INTO tenants (id, created_at) VALUES ('00000000-0000-0000-0000-000000000000', 'epoch')"
 
 _STATEMENTS = (

@@ -1,4 +1,4 @@
-"""What the sync engine keeps."""
+"""The tables of the sync engine."""
 
 from alembic import op
 
@@ -8,7 +8,7 @@ down_revision = "0001"
 _UP = (
     "ALTER TABLE subscriptions ADD COLUMN failures INTEGER DEFAULT 0 NOT NULL",
     "ALTER TABLE subscriptions ADD COLUMN checked_at TIMESTAMP WITH TIME ZONE",
-    # Up to when a cursor that is there already has read is not known: nothing before now counts as proven by it.
+    # How far existing cursors have read is unknown: nothing before now counts as proven by them.
     "ALTER TABLE sync_states ADD COLUMN read_until TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL",
     "ALTER TABLE sync_states ALTER COLUMN read_until DROP DEFAULT",
     "ALTER TABLE jobs ADD COLUMN failures INTEGER DEFAULT 0 NOT NULL",
@@ -93,7 +93,7 @@ _UP = (
         PRIMARY KEY (key)
     )
     """,
-    # There already after a downgrade: it goes with the queue, which we only ever add to.
+    # It still exists after a downgrade: it belongs to the queue, to which we only ever add.
     """
     CREATE TABLE IF NOT EXISTS queue_migrations (
         name TEXT NOT NULL,
@@ -101,7 +101,7 @@ _UP = (
         PRIMARY KEY (name)
     )
     """,
-    # Connections that are there already come round from now on, spread over a quarter of an hour.
+    # Existing connections become due from now on, spread over a quarter of an hour.
     """
     INSERT INTO schedules (tenant_id, subject_id, errand, next_at)
     SELECT tenant_id, id, errand, now() + random() * interval '15 minutes'

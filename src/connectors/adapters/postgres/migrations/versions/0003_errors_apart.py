@@ -11,7 +11,7 @@ _UP = (
     "ALTER TABLE connections RENAME COLUMN last_error TO sync_error",
     "ALTER TABLE connections ADD COLUMN webhook_error TEXT",
     "ALTER TABLE connections ADD COLUMN end_error TEXT",
-    # A connection that was disconnected here kept what the provider had refused; of others the prefix told the kind.
+    # On a connection disconnected here, the error is what the provider refused; otherwise the prefix gives its kind.
     """
     UPDATE connections SET end_error = sync_error, sync_error = NULL
     WHERE status = 'revoked' AND grant_id IS NULL AND sync_error IS NOT NULL
