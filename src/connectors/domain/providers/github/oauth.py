@@ -28,8 +28,9 @@ from connectors.domain.model.http import Authorization, Conversation, HttpRespon
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
-from connectors.domain.providers.github import limits, reading
+from connectors.domain.providers.github import limits
 from connectors.domain.providers.github.endpoints import USER_AGENT, endpoints_of, get, send
+from connectors.domain.providers.toolbox import structure
 
 SCOPES = (
     Scope("repo", "Read issues, pull requests and code of private repositories, and manage webhooks on them."),
@@ -119,7 +120,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 def identify(app: ProviderApp, _: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
     """The user who consented: the consent page lets people switch accounts, so this is asked after every exchange."""
     response = yield get(endpoints_of(app).api_url("user"))
-    user = reading.read(response.json(), User, "user")
+    user = structure.read(response.json(), User, "GitHub's user")
     details = {"node_id": user.node_id, "full_name": user.name, "avatar_url": user.avatar_url, "type": user.type}
     account = ExternalAccount(
         id=str(user.id),
