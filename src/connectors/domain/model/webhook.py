@@ -16,6 +16,8 @@ from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import SignalDraft
 
+FORM = "application/x-www-form-urlencoded"
+
 
 class SubscriptionStatus(StrEnum):
     """Where a subscription is in its life."""
@@ -123,7 +125,8 @@ class WebhookRequest:
     @cached_property
     def _decoded(self) -> dict[str, Any] | UnexpectedResponseError:
         try:
-            is_form = self.media_type == "application/x-www-form-urlencoded"
+            # Signatures do not cover the content type: what begins as JSON is no form, whatever that says.
+            is_form = self.media_type == FORM and not self.body.lstrip().startswith(b"{")
             return read_json_object(read_form_member(self.body) if is_form else self.body)
         except UnexpectedResponseError as error:
             # Kept without its cause, which holds the body: hostile bytes are not decoded a second time.

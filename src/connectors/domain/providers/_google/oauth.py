@@ -30,9 +30,10 @@ from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenS
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import one_line
 from connectors.domain.providers._google.hosts import Endpoint, url_of
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers._google.limits import RATE_PAUSE, Refusal, read_retry_at
-from connectors.domain.providers._google.reading import read_count, read_id, read_object, read_text
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
+from connectors.domain.providers.toolbox.foreign import read_count, read_object, read_text
 
 IDENTITY_SCOPES = (
     Scope("openid", "to learn the account's stable id"),

@@ -44,6 +44,7 @@ from connectors.domain.providers._zoho.data_centres import (
     home_centre,
     location_of_answer,
 )
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers._zoho.limits import (
     CODE,
     SCANNED,
@@ -52,8 +53,8 @@ from connectors.domain.providers._zoho.limits import (
     limited,
     read_answer,
 )
-from connectors.domain.providers._zoho.reading import read_id, read_name, read_object, read_text
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
+from connectors.domain.providers.toolbox.foreign import read_name, read_object, read_text
 
 IDENTITY_SCOPE = Scope("AaaServer.profile.READ", "To learn the user's stable id (ZUID), name and e-mail address.")
 """Always asked: without it a consent does not say whose it is."""

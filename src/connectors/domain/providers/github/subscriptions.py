@@ -24,7 +24,6 @@ from connectors.domain.providers.github.endpoints import (
     Endpoints,
     endpoints_of,
     get,
-    read_http_date,
     read_link,
     read_list,
     send,
@@ -33,6 +32,8 @@ from connectors.domain.providers.github.events import EVENTS
 from connectors.domain.providers.github.hooks import ORGANIZATION, REPOSITORY, follow, hook_url, hooks_url
 from connectors.domain.providers.github.limits import validation_codes
 from connectors.domain.providers.github.numbered import Position
+from connectors.domain.providers.toolbox import structure
+from connectors.domain.providers.toolbox.http_dates import read_http_date
 from connectors.domain.providers.toolbox.rules import subscribed_events
 
 MAX_REPOSITORIES = 1000
@@ -129,7 +130,7 @@ def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
             **numbered.parameters(position),
         )
         response = yield get(url)
-        answered_at = answered_at if pages else read_http_date(response.headers.get("date", ""))
+        answered_at = answered_at if pages else read_http_date(response.headers.get("date"))
         pages += 1
         items = read_list(response)
         for item in items:

@@ -33,7 +33,8 @@ from connectors.domain.providers.jira.endpoints import (
     token_endpoint,
 )
 from connectors.domain.providers.jira.limits import read_failure
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_text
+from connectors.domain.providers.jira.payloads import read_id
+from connectors.domain.providers.toolbox.foreign import read_line, read_list, read_object
 
 AUDIENCE = "api.atlassian.com"
 """What the token is for: Atlassian's own parameter, always this value."""
@@ -146,12 +147,12 @@ def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalA
 def read_sites(items: Sequence[Any]) -> tuple[tuple[str, str, str | None], ...]:
     """(cloud id, name, URL) of every Jira site listed, each once; Confluence-only entries are left out."""
     sites: dict[str, tuple[str, str, str | None]] = {}
-    for item in map(as_object, items):
+    for item in map(read_object, items):
         site_id, url = item.get("id"), item.get("url")
         if not isinstance(site_id, str) or CLOUD_ID.fullmatch(site_id) is None or not _is_jira(item.get("scopes")):
             continue
         site_url = url if isinstance(url, str) and host_of(url) is not None else None
-        sites.setdefault(site_id, (site_id, read_text(item.get("name")) or site_id, site_url))
+        sites.setdefault(site_id, (site_id, read_line(item.get("name")) or site_id, site_url))
     return tuple(sites.values())
 
 
@@ -187,12 +188,12 @@ def _find_account_id(app: ProviderApp, sites: Sequence[tuple[str, str, str | Non
 
 
 def _is_jira(scopes: Any) -> bool:
-    return any(isinstance(scope, str) and "jira" in scope for scope in as_list(scopes))
+    return any(isinstance(scope, str) and "jira" in scope for scope in read_list(scopes))
 
 
 def _document(response: HttpResponse) -> Mapping[str, Any]:
     try:
-        return as_object(response.json())
+        return read_object(response.json())
     except UnexpectedResponseError:
         return {}  # a gateway's page: the status has to do
 

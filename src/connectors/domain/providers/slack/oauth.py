@@ -36,13 +36,8 @@ from connectors.domain.providers.slack.limits import (
     read_refusal,
     token_failure,
 )
-from connectors.domain.providers.slack.payloads import (
-    NAME_LIMIT,
-    read_id,
-    read_object,
-    read_text,
-    read_workspace_url,
-)
+from connectors.domain.providers.slack.payloads import NAME_LIMIT, read_id, read_workspace_url
+from connectors.domain.providers.toolbox.foreign import read_object, read_text
 
 USER = "user"
 """The companion that holds the user's token, and Slack's `token_type` of it."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from connectors.domain.model.signal import one_line
+
 T = TypeVar("T")
 
 NAME_LIMIT = 300
@@ -15,12 +17,12 @@ NAME_LIMIT = 300
 URL_LIMIT = 2048
 """Characters; nobody clicks a longer link."""
 LARGEST_NUMBER = (1 << 64) - 1
-"""Vendors' numbers have 64 bits at the most."""
+"""No vendor's number has more than 64 bits."""
 LATEST_MILLIS = 253_402_300_799_999
 """The last millisecond of the year 9999, where datetime ends."""
 
 _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
-"""A 64-bit number in decimal: `int` never meets a text that takes it seconds."""
+"""A 64-bit number in decimal has at most 20 digits: `int` never meets a text that takes it seconds."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -77,6 +79,12 @@ def read_name(value: Any, limit: int = NAME_LIMIT) -> str | None:
     return None if text is None else " ".join(text.split())[:limit] or None
 
 
+def read_line(value: Any) -> str | None:
+    """The first line of a text, cut as titles are."""
+    text = read_text(value)
+    return None if text is None else one_line(text) or None
+
+
 def read_url(value: Any) -> str | None:
     """The value if it is a web link that may be shown to a user."""
     if not isinstance(value, str) or len(value) > URL_LIMIT or not value.isprintable() or " " in value:
@@ -114,12 +122,11 @@ def id_reader(limit: int, *, characters: str | None = None, numbers: bool = Fals
 
 
 def read_count(value: Any) -> int | None:
-    """The value if it is a whole number from 0 to 2^64 - 1: a JSON number or, as 64-bit numbers travel, its digits."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    return value if isinstance(value, int) and 0 <= value <= LARGEST_NUMBER else None
+    """The value if it is a whole number of at least 0: a JSON number or, as 64-bit numbers travel, a text of digits."""
+    if isinstance(value, str):
+        return int(value) if _DIGITS.fullmatch(value) else None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and 0 <= value <= LARGEST_NUMBER else None
 
 
 def read_millis(value: Any) -> int | None:

@@ -20,7 +20,7 @@ from connectors.domain.model.instant import from_epoch_seconds
 TOKEN_LIMIT = 8192
 """Characters. The longest that a vendor sends have about 1,200."""
 LATEST = 1 << 36
-"""Epoch seconds, in the year 4147: still a date when the tolerance is added."""
+"""Epoch seconds, in the year 4147: still a date when the leeway is added. No vendor signs for so long."""
 
 _UNCHECKED: Options = {
     "verify_exp": False,
@@ -108,7 +108,7 @@ def verify_times(claims: Mapping[str, Any], now: datetime, leeway: timedelta) ->
 
 
 def _read_instant(value: Any) -> datetime | None:
-    """A NumericDate (RFC 7519 §2), of this era."""
+    """A NumericDate (RFC 7519 §2), None if it is none or of another era."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LATEST:
         return None
     return from_epoch_seconds(value)

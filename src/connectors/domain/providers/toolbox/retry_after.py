@@ -34,13 +34,12 @@ def read_retry_after(value: str | None, now: datetime) -> datetime | None:
     """
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
-        seconds = text.lstrip("0") or "0"
-        return bounded(now + timedelta(seconds=int(seconds)) if len(seconds) <= _MOST_DIGITS else None, now)
+        digits = text.lstrip("0") or "0"
+        return bounded(now + (timedelta(seconds=int(digits)) if len(digits) <= _MOST_DIGITS else LONGEST_WAIT), now)
     at = read_http_date(text)
     return None if at is None else bounded(at, now)
 
 
-def bounded(at: datetime | None, now: datetime) -> datetime:
-    """The instant until which to wait, made one that is worth waiting for; None stands for one beyond all bounds."""
-    latest = now + LONGEST_WAIT
-    return latest if at is None else min(max(at, now + SHORTEST_WAIT), latest)
+def bounded(at: datetime, now: datetime) -> datetime:
+    """The instant that a vendor names, moved to where waiting for it makes sense."""
+    return min(max(at, now + SHORTEST_WAIT), now + LONGEST_WAIT)

@@ -5,9 +5,9 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.providers._zoho.reading import (
+from connectors.domain.providers._zoho.ids import read_id
+from connectors.domain.providers.toolbox.foreign import (
     read_count,
-    read_id,
     read_list,
     read_millis,
     read_name,
