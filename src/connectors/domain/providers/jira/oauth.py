@@ -34,7 +34,7 @@ from connectors.domain.providers.jira.endpoints import (
 )
 from connectors.domain.providers.jira.limits import read_failure
 from connectors.domain.providers.jira.payloads import read_id
-from connectors.domain.providers.toolbox.foreign import read_line, read_list, read_object
+from connectors.domain.providers.toolbox.foreign import read_expiry, read_line, read_list, read_object
 
 AUDIENCE = "api.atlassian.com"
 """What the token is for: Atlassian's own parameter, always this value."""
@@ -43,8 +43,6 @@ REUSE_WINDOW = timedelta(minutes=10)
 """Atlassian takes a rotated refresh token again for so long; later reuse counts as theft and ends the family."""
 IDLE_LIFETIME = timedelta(days=90)
 """A refresh token that nobody uses for so long is dead."""
-MAX_LIFETIME = 10 * 365 * 24 * 3600
-"""Seconds; an `expires_in` beyond this is not a lifetime."""
 
 READ_WORK = "read:jira-work"
 READ_USER = "read:jira-user"
@@ -117,7 +115,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
         access_token=access_token,
         refresh_token=refresh_token or (previous.refresh_token if previous else None),
         scopes=tuple(scope.split()) if isinstance(scope, str) else (previous.scopes if previous else ()),
-        expires_at=_expiry(document.get("expires_in"), now),
+        expires_at=read_expiry(document.get("expires_in"), now),
         extra=previous.extra if previous else {},
     )
 
@@ -203,12 +201,6 @@ def _secret(value: Any) -> Secret | None:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         return None
     return Secret(value)
-
-
-def _expiry(seconds: Any, now: datetime) -> datetime | None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_LIFETIME:
-        return None
-    return now + timedelta(seconds=seconds)
 
 
 def _token_failure(error: Any, response: HttpResponse, now: datetime) -> ConnectorsError:

@@ -18,6 +18,8 @@ URL_LIMIT = 2048
 """Characters; nobody clicks a longer link."""
 LARGEST_NUMBER = (1 << 64) - 1
 """No vendor's number has more than 64 bits."""
+LONGEST_LIFETIME = timedelta(days=3650)
+"""No vendor's token lives longer; a larger number is damaged, and would leave the calendar."""
 LATEST_MILLIS = 253_402_300_799_999
 """The last millisecond of the year 9999, where datetime ends."""
 
@@ -149,3 +151,21 @@ def millis_instant(millis: int) -> datetime:
 def instant_millis(at: datetime) -> int:
     """Whole milliseconds since the epoch."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def read_lifetime(value: Any, longest: timedelta = LONGEST_LIFETIME) -> timedelta | None:
+    """A token's `expires_in` (RFC 6749 §5.1), as a number of seconds or a text of digits.
+
+    Odd values count as unknown, not as errors: a rotated token must not be lost over them, and one that turns out to be
+    stale is refreshed at its first 401.
+    """
+    seconds = value if isinstance(value, float) else read_count(value)
+    if seconds is None or not 0 < seconds <= longest.total_seconds():
+        return None
+    return timedelta(seconds=seconds)
+
+
+def read_expiry(value: Any, now: datetime) -> datetime | None:
+    """The instant at which a token that came now with this `expires_in` dies, None where that is not known."""
+    lifetime = read_lifetime(value)
+    return None if lifetime is None else now + lifetime
