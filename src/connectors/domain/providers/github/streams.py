@@ -35,6 +35,7 @@ from connectors.domain.providers.github.pages import (
     reference_of,
 )
 from connectors.domain.providers.toolbox import structure
+from connectors.domain.providers.toolbox.foreign import read_count
 
 REVIEWED_PER_PAGE = 10
 """Pull requests whose reviews are read in one page of ours: a call each, and a kill repeats no more than these."""
@@ -141,11 +142,11 @@ def _read_review_comment(list_context: ListContext, item: Any) -> tuple[Dated, l
 def _commented(
     list_context: ListContext, where: str, url: str | None, comment: payloads.ListedComment, item: Any
 ) -> SignalDraft:
-    number = (url or "").rpartition("/")[2]
-    if not (number.isascii() and number.isdigit() and len(number) <= 18):  # noqa: PLR2004 - fits 64 bits
+    number = read_count((url or "").rpartition("/")[2])
+    if number is None:
         raise UnexpectedResponseError("GitHub's comment does not say what it is on")
     by_author = signals.in_repository(list_context.repository, comment.user, item)
-    return by_author.commented(where, int(number), comment)
+    return by_author.commented(where, number, comment)
 
 
 # --- pull requests and their reviews -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import attrs
 from connectors.domain.providers.jira.endpoints import host_of
 from connectors.domain.providers.jira.limits import CLOUD_PATH
 from connectors.domain.providers.jira.payloads import Person, read_id, read_time
-from connectors.domain.providers.toolbox.foreign import read_line, read_list, read_object
+from connectors.domain.providers.toolbox.foreign import read_each, read_line, read_object
 
 SELF_SOURCES = ("issue", "comment", "user", "sprint", "version", "project", "worklog")
 """Objects whose `self` link names the site, in the order of trust."""
@@ -57,8 +57,7 @@ class Envelope:
     @property
     def webhook_ids(self) -> frozenset[str]:
         """The webhooks that this delivery is for. They are small numbers, unique only within a site."""
-        found = (read_id(item) for item in read_list(self.document.get("matchedWebhookIds")))
-        return frozenset(item for item in found if item is not None)
+        return frozenset(read_each(self.document.get("matchedWebhookIds"), read_id))
 
     @property
     def has_webhook_ids(self) -> bool:

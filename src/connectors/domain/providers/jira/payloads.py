@@ -14,7 +14,7 @@ import attrs
 
 from connectors.domain.model.instant import from_epoch_seconds, read_instant
 from connectors.domain.model.signal import one_line
-from connectors.domain.providers.toolbox.foreign import id_reader, read_line, read_list, read_object
+from connectors.domain.providers.toolbox.foreign import id_reader, read_each, read_line, read_list, read_object
 
 read_id = id_reader(128, characters="A-Za-z0-9:._@-", numbers=True)
 """Ids and keys: issues have digits, keys look like `OPS-12`, account ids like `712020:6f1c…`. The same id is a number
@@ -210,8 +210,7 @@ class Change:
         """The change, or None without an id or without any readable item."""
         source = read_object(value)
         change_id = read_id(source.get("id"))
-        found = (ChangeItem.read(item) for item in read_list(source.get("items"))[:MAX_ITEMS])
-        items = tuple(item for item in found if item is not None)
+        items = tuple(read_each(read_list(source.get("items"))[:MAX_ITEMS], ChangeItem.read))
         if change_id is None or not items:
             return None
         return cls(change_id, items, Person.read(source.get("author")), read_time(source.get("created")))

@@ -29,7 +29,7 @@ from connectors.domain.providers.jira.events import DYNAMIC_EVENTS
 from connectors.domain.providers.jira.lists import read_listing
 from connectors.domain.providers.jira.oauth import ACCOUNT_ID
 from connectors.domain.providers.jira.payloads import read_id, read_time
-from connectors.domain.providers.toolbox.foreign import read_line, read_list, read_object
+from connectors.domain.providers.toolbox.foreign import read_each, read_line, read_list, read_object
 
 LIFETIME = timedelta(days=30)
 """A webhook ends so long after its registration or last renewal."""
@@ -208,8 +208,7 @@ def _refresh(app: ProviderApp, connection: Connection, hook_id: str) -> Conversa
 
 
 def _receipt(connection: Connection, hook: Hook, url: str, others: list[str]) -> SubscriptionReceipt:
-    known = map(read_id, read_list(connection.metadata.get(WEBHOOK_IDS)))
-    ids = dict.fromkeys([hook.id, *others, *(item for item in known if item is not None)])
+    ids = dict.fromkeys([hook.id, *others, *read_each(connection.metadata.get(WEBHOOK_IDS), read_id)])
     return SubscriptionReceipt(
         external_id=hook.id,
         expires_at=hook.expires_at,

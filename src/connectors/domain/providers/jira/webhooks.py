@@ -43,7 +43,7 @@ from connectors.domain.providers.jira.events import (
 from connectors.domain.providers.jira.payloads import read_id
 from connectors.domain.providers.jira.signals import Site
 from connectors.domain.providers.jira.subscriptions import SUBSCRIPTIONS, WEBHOOK_IDS
-from connectors.domain.providers.toolbox.foreign import read_list
+from connectors.domain.providers.toolbox.foreign import read_each
 from connectors.domain.providers.toolbox.jwt import get_bearer_token, verify_times, verify_token
 from connectors.domain.providers.toolbox.signatures import hmac_sha256_hex, is_made_with
 
@@ -174,8 +174,7 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
 
 def own_ids(connection: Connection) -> frozenset[str]:
     """The webhooks that the connection has or recently had."""
-    found = (read_id(item) for item in read_list(connection.metadata.get(WEBHOOK_IDS)))
-    return frozenset(item for item in found if item is not None)
+    return frozenset(read_each(connection.metadata.get(WEBHOOK_IDS), read_id))
 
 
 def _is_dynamic(delivery: VerifiedDelivery, envelope: Envelope) -> bool:

@@ -28,7 +28,8 @@ _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Reader = Callable[[Any], T | None]
+ReadValue = Callable[[Any], T | None]
+ReadId = ReadValue[str]
 
 
 # --- objects and arrays ----------------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def read_objects(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in read_list(value) if isinstance(item, Mapping)]
 
 
-def read_each(value: Any, read: Reader[T]) -> list[T]:
+def read_each(value: Any, read: ReadValue[T]) -> list[T]:
     """What `read` finds in the items of the value if it is an array, else nothing."""
     return [found for item in read_list(value) if (found := read(item)) is not None]
 
@@ -94,7 +95,7 @@ def read_url(value: Any) -> str | None:
     return value if value.startswith(("https://", "http://")) else None
 
 
-def id_reader(limit: int, *, characters: str | None = None, numbers: bool = False, spaces: bool = False) -> Reader[str]:
+def id_reader(limit: int, *, characters: str | None = None, numbers: bool = False, spaces: bool = False) -> ReadId:
     """What reads a vendor's identifiers: printable, not empty, not too long, and no step within a path (`.`, `..`).
 
     Identifiers become parts of dedupe keys: what a vendor's reader accepts must not change.

@@ -19,7 +19,7 @@ from connectors.domain.model.signal import SignalDraft, SignalKind
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookReply
 from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers.contract import Family, ReadContext, SubscriptionScope, Webhooks
-from connectors.domain.providers.toolbox.foreign import read_list, read_object
+from connectors.domain.providers.toolbox.foreign import read_each, read_object
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 from connectors.domain.providers.zoho_cliq.oauth import MESSAGES_SCOPE
 from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS, Push, read_push, read_time
@@ -185,8 +185,7 @@ def is_read_anyway(connection: Connection, chat_id: str | None) -> bool:
 
 def read_bot_chats(connection: Connection) -> list[str]:
     """The chats that the bot was added to."""
-    chats = map(read_id, read_list(connection.metadata.get(BOT_CHATS)))
-    return [chat_id for chat_id in chats if chat_id is not None]
+    return read_each(connection.metadata.get(BOT_CHATS), read_id)
 
 
 def membership(push: Push, connection: Connection) -> dict[str, Any]:
