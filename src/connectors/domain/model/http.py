@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import attrs
 
 from connectors.domain.model.errors import UnexpectedResponseError
+from connectors.domain.model.foreign_json import read_json
 
 
 class Authorization(StrEnum):
@@ -59,8 +60,8 @@ class HttpResponse:
             UnexpectedResponseError: the body is not JSON (a gateway's HTML, cut off, empty).
         """
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
+            return read_json(self.body)
+        except UnexpectedResponseError as error:
             raise UnexpectedResponseError(f"answered {self.status} with a body that is not JSON") from error
 
     def json_object(self) -> dict[str, Any]:

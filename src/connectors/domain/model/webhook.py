@@ -3,16 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import attrs
 
-from connectors.domain.model.errors import IllegalTransitionError
+from connectors.domain.model.errors import IllegalTransitionError, UnexpectedResponseError
+from connectors.domain.model.foreign_json import read_form_member, read_json_object
 from connectors.domain.model.http import lower_names
 from connectors.domain.model.ids import ConnectionId, DeliveryId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import SignalDraft
+
+FORM = "application/x-www-form-urlencoded"
 
 
 class SubscriptionStatus(StrEnum):
@@ -100,10 +104,38 @@ class WebhookRequest:
     """Exactly the bytes that were sent: signatures are over these."""
     received_at: datetime = attrs.field(converter=utc)
 
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, lower-case; empty where there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The body as a JSON object, decoded at most once. It may be the one member of a form.
+
+        It belongs to all who read it: nobody changes it.
+
+        Raises:
+            UnexpectedResponseError: it is something else.
+        """
+        if isinstance(self._decoded, UnexpectedResponseError):
+            raise UnexpectedResponseError(self._decoded.message)
+        return self._decoded
+
+    @cached_property
+    def _decoded(self) -> dict[str, Any] | UnexpectedResponseError:
+        try:
+            # Signatures do not cover the content type: what begins as JSON is no form, whatever that says.
+            is_form = self.media_type == FORM and not self.body.lstrip().startswith(b"{")
+            return read_json_object(read_form_member(self.body) if is_form else self.body)
+        except UnexpectedResponseError as error:
+            # Kept without its cause, which holds the body: hostile bytes are not decoded a second time.
+            return UnexpectedResponseError(error.message)
+
 
 @attrs.frozen(kw_only=True)
 class DeliveryHints:
-    """What an unproven request claims about itself: enough to look up secrets, never enough to act on."""
+    """What an unproven request's headers claim: enough to look up secrets, never enough to act on."""
 
     delivery_id: str | None = None
     subscription_external_id: str | None = None
@@ -123,6 +155,11 @@ class VerifiedDelivery:
     """What proved it: `subscription`, `app`, `connection`, `relay` (an operator's token), `replay`."""
     claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """Verified claims of a JWT, where the vendor signs with one."""
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """See `WebhookRequest.document`."""
+        return self.request.document
 
 
 @attrs.frozen(kw_only=True)

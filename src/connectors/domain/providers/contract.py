@@ -236,8 +236,8 @@ class Webhooks:
     """How a provider tells us of events."""
 
     url_scope: SubscriptionScope
-    read_hints: Callable[[WebhookRequest], DeliveryHints]
-    """What the request claims; never raises on foreign data."""
+    read_hints: Callable[[WebhookRequest], DeliveryHints] = lambda request: DeliveryHints()
+    """What the headers claim; never raises on foreign data. The body is not decoded before something has proven it."""
     verify: Callable[[WebhookRequest, VerificationMaterial], VerifiedDelivery]
     """Raises DeliveryRejectedError unless the sender is proven; with no secret at all, always. A JWT signed with a key
     that `material.keys` does not have raises `unknown_key()`: the caller fetches the key set again, once."""
@@ -255,6 +255,8 @@ class Webhooks:
     tenant's. None: hand-made ones, if any, use the app's."""
     signing_keys: Callable[[ProviderApp], Conversation[SigningKeys]] | None = None
     """Fetch the vendor's key set."""
+    read_delivery_id: Callable[[WebhookRequest], str | None] | None = None
+    """The delivery's id where only the body tells it; never raises on foreign data. Asked once it is trusted."""
     read_handshake: Callable[[WebhookRequest], Handshake | None] | None = None
     success_status: int = 202
     """What the vendor counts as received; 202 unless it insists (Zoho's 200)."""

@@ -73,7 +73,7 @@ def test_each_refusal_is_the_right_error(response, expected):
         ({}, "Retry after soon", RATE_PAUSE.total_seconds()),
         ({"Retry-After": "soon"}, "", RATE_PAUSE.total_seconds()),
         ({"Retry-After": "999999"}, "", 86_400),
-        ({"Retry-After": "Fri, 20 Nov 2020 10:02:00 GMT"}, "", 0),
+        ({"Retry-After": "Fri, 20 Nov 2020 10:02:00 GMT"}, "", 1),
     ],
 )
 def test_the_pause_is_googles_where_it_says_one(headers, message, seconds):

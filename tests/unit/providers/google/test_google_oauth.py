@@ -174,7 +174,7 @@ def test_refusals_of_the_token_endpoint_name_who_must_act(status, document, expe
     assert "Bad Request" not in str(caught.value)
 
 
-@pytest.mark.parametrize("seconds", [-1, "x", None, True, 10**30, 1.5, [], 1e400])
+@pytest.mark.parametrize("seconds", [-1, "x", None, True, 10**30, -1.5, [], 1e400])
 def test_a_senseless_lifetime_is_no_lifetime(seconds):
     """What cannot be a number of seconds leaves the end unknown."""
     tokens = GMAIL.oauth.read_tokens(reply({"access_token": "t", "expires_in": seconds}), NOW, None)

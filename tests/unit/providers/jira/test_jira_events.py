@@ -129,7 +129,7 @@ def test_foreign_payloads_are_read_or_refused(event, update, members):
 def test_envelope_is_an_object(document):
     """JSON that is not an object is no event."""
     with pytest.raises(UnexpectedResponseError):
-        Envelope.read(document)
+        receive(make_request(json.dumps(document).encode()), make_connection())
 
 
 def test_envelope_does_not_show_its_document():

@@ -60,7 +60,7 @@ def test_each_refusal_has_its_error(status, document, headers, error):
         ({"retry-after": "soon", "x-ratelimit-reset": "later"}, NOW + timedelta(seconds=2)),
         ({"retry-after": "-5"}, NOW + timedelta(seconds=2)),
         ({"retry-after": "9" * 5000}, NOW + timedelta(hours=24)),
-        ({"x-ratelimit-reset": "2020-01-01T00:00Z"}, NOW),
+        ({"x-ratelimit-reset": "2020-01-01T00:00Z"}, NOW + timedelta(seconds=1)),
         ({"ratelimit-reason": "jira-quota-global-based"}, datetime(2026, 3, 2, 13, tzinfo=UTC)),
         ({"ratelimit-reason": "jira-quota-tenant-based"}, datetime(2026, 3, 2, 13, tzinfo=UTC)),
         ({"ratelimit-reason": "jira-burst-based"}, NOW + timedelta(seconds=2)),

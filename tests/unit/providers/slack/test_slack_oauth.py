@@ -226,7 +226,7 @@ def test_a_gateways_page_is_not_a_token_answer():
         OAUTH.read_tokens(HttpResponse(status=502, body=b"<html>"), NOW, None)
 
 
-@pytest.mark.parametrize("value", [True, "43200", -1, 0, 10**400, float("inf"), None, []])
+@pytest.mark.parametrize("value", [True, "43200 s", -1, 0, 10**400, float("inf"), None, []])
 def test_a_lifetime_that_is_none_means_no_expiry(value):
     """Foreign numbers break nothing."""
     assert OAUTH.read_tokens(answer({**BOT_ONLY, "expires_in": value}), NOW, None).expires_at is None

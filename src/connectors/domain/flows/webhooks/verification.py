@@ -79,7 +79,8 @@ class DeliveryVerifier:
             DeliveryRejectedError: nothing proves it.
         """
         if trust is Trust.OPERATOR:
-            delivery_id = hints.delivery_id or hashlib.sha256(request.body).hexdigest()
+            in_body = None if webhooks.read_delivery_id is None else webhooks.read_delivery_id(request)
+            delivery_id = hints.delivery_id or in_body or hashlib.sha256(request.body).hexdigest()
             return Sender(delivery=VerifiedDelivery(request=request, delivery_id=delivery_id, via="relay"))
         app = self.apps.get(provider.slug)
         now = self.clock.now()

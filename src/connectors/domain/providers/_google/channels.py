@@ -6,7 +6,6 @@ channel, already finds its secret. Bodies are empty or ignored: what changed is 
 Source: developers.google.com/workspace/drive/api/guides/push and …/calendar/api/guides/push.
 """
 
-import hmac
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
@@ -16,9 +15,11 @@ from connectors.domain.model.errors import AccessLostError, DeliveryRejectedErro
 from connectors.domain.model.http import Conversation, json_request
 from connectors.domain.model.instant import epoch_seconds
 from connectors.domain.model.webhook import DeliveryHints, Subscription, VerifiedDelivery, WebhookRequest
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers._google.limits import reason_of
-from connectors.domain.providers._google.reading import read_id, read_millis
 from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, VerificationMaterial
+from connectors.domain.providers.toolbox.foreign import read_millis_instant
+from connectors.domain.providers.toolbox.signatures import is_made_with
 
 LIFETIME = timedelta(days=7)
 """The longest that Drive gives a changes channel, and what Calendar gives by default."""
@@ -59,10 +60,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
         raise DeliveryRejectedError("The notification names no channel and message number.")
     if not material.secrets:
         raise DeliveryRejectedError("No channel with this id is known here.")
-    claimed = request.headers.get(TOKEN_HEADER, "").encode(errors="replace")
-    # Every candidate is compared, so that the time taken does not tell which one was nearly right.
-    matches = [hmac.compare_digest(secret.reveal_bytes(), claimed) for secret in material.secrets]
-    if not claimed or not any(matches):
+    if not is_made_with(material.secrets, request.headers.get(TOKEN_HEADER, ""), bytes):
         raise DeliveryRejectedError("The channel token is missing or does not match.")
     if material.subscription is not None:
         if not is_of_channel(hints.subscription_external_id, material.subscription):
@@ -128,7 +126,7 @@ def watch(
     return SubscriptionReceipt(
         external_id=channel,
         # Whatever was asked for: what Google grants is what counts.
-        expires_at=read_millis(answer.get("expiration")) or request.expires_at,
+        expires_at=read_millis_instant(answer.get("expiration")) or request.expires_at,
         metadata=metadata,
     )
 

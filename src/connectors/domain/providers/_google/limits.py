@@ -28,15 +28,14 @@ from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.instant import read_instant
 from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers._google.quotas import DAY, PROJECT, USER, Quota
-from connectors.domain.providers._google.reading import read_http_date, read_object, read_objects, read_text
 from connectors.domain.providers.contract import Limits
+from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text
+from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 RATE_PAUSE = timedelta(seconds=64)
 """When Google does not say: its quotas count per minute, and its advice caps a pause at 64 s."""
 QUOTA_PAUSE = timedelta(hours=2)
 """A day's quota is used up: hours, and a few tries until it is filled again."""
-LONGEST_PAUSE = timedelta(days=1)
-"""Nothing that Google sends may park a connection for longer."""
 
 RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
 QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
@@ -100,13 +99,10 @@ def _reason(value: Any) -> str:
 
 def read_retry_at(response: HttpResponse, refusal: Refusal, now: datetime, otherwise: timedelta) -> datetime:
     """When Google will take another request: its header, else its text, else `otherwise` from now."""
-    header = response.headers.get("retry-after", "").strip()
-    told = now + timedelta(seconds=int(header)) if re.fullmatch("[0-9]{1,6}", header) else read_http_date(header)
+    told = read_retry_after(response.headers.get("retry-after"), now)
     if told is None and (found := RETRY_TEXT.search(refusal.message)):
         told = read_instant(found.group(1))
-    if told is None:
-        told = now + otherwise
-    return min(max(told, now), now + LONGEST_PAUSE)
+    return now + otherwise if told is None else bounded(told, now)
 
 
 def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, LimitScope]:

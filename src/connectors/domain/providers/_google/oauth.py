@@ -30,9 +30,10 @@ from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenS
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import one_line
 from connectors.domain.providers._google.hosts import Endpoint, url_of
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers._google.limits import RATE_PAUSE, Refusal, read_retry_at
-from connectors.domain.providers._google.reading import read_count, read_id, read_object, read_text
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
+from connectors.domain.providers.toolbox.foreign import read_expiry, read_object, read_text
 
 IDENTITY_SCOPES = (
     Scope("openid", "to learn the account's stable id"),
@@ -52,8 +53,6 @@ UNTICKABLE = frozenset({"openid", ALIASES["profile"]})
 IDLE_LIFETIME = timedelta(days=180)
 """Google lets a refresh token die that was not used for six months."""
 
-LIFETIME_LIMIT = 10 * 365 * 86_400
-"""Seconds. An `expires_in` above this is nonsense, and would leave the calendar."""
 
 DEAD_GRANT = frozenset({"invalid_grant", "invalid_token", "admin_policy_enforced", "access_denied"})
 OUR_FAULT = frozenset(
@@ -117,7 +116,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
         raise UnexpectedResponseError("Google's token endpoint answered without an access token.")
     fresh = read_token(answer.get("refresh_token"))
     refresh_token = previous.refresh_token if fresh is None and previous else fresh
-    refresh_expires_at = _ends_at(answer.get("refresh_token_expires_in"), now)
+    refresh_expires_at = read_expiry(answer.get("refresh_token_expires_in"), now)
     if refresh_expires_at is None and fresh is None and previous:
         refresh_expires_at = previous.refresh_expires_at
     granted = read_text(answer.get("scope"))
@@ -126,7 +125,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
         access_token=access_token,
         refresh_token=refresh_token,
         scopes=tuple(dict.fromkeys(scopes)),
-        expires_at=_ends_at(answer.get("expires_in"), now),
+        expires_at=read_expiry(answer.get("expires_in"), now),
         refresh_expires_at=refresh_expires_at,
         extra=previous.extra if previous else {},
     )
@@ -137,11 +136,6 @@ def read_token(value: Any) -> Secret | None:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         return None
     return Secret(value)
-
-
-def _ends_at(value: Any, now: datetime) -> datetime | None:
-    seconds = read_count(value)
-    return None if seconds is None or seconds > LIFETIME_LIMIT else now + timedelta(seconds=seconds)
 
 
 def _raise_refusal(response: HttpResponse, now: datetime) -> NoReturn:

@@ -28,11 +28,10 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.limits import Budget, LimitScope
-from connectors.domain.providers._zoho.reading import read_count, read_object, read_retry_after, read_text
 from connectors.domain.providers.contract import Limits
+from connectors.domain.providers.toolbox.foreign import read_count, read_object, read_text
+from connectors.domain.providers.toolbox.retry_after import read_retry_after
 
-LONGEST_WAIT = timedelta(days=1)
-"""Nothing that Zoho sends may park a connection for longer."""
 TOKEN_WINDOW = timedelta(minutes=10)
 """Zoho counts access tokens per refresh token in windows of this length and refuses for the rest of one."""
 SCANNED = 500
@@ -94,8 +93,7 @@ FindBudget = Callable[[str], Budget | None]
 
 def limited(name: str, response: HttpResponse, now: datetime, lock: timedelta) -> RateLimitedError:
     """The throttle with its end: `Retry-After` where it is sent, else the whole lock."""
-    told = read_retry_after(response.headers.get("retry-after"), now)
-    retry_at = now + lock if told is None else min(max(told, now), now + LONGEST_WAIT)
+    retry_at = read_retry_after(response.headers.get("retry-after"), now) or now + lock
     return RateLimitedError(f"{name} limits this user for now.", retry_at=retry_at)
 
 

@@ -44,6 +44,7 @@ from connectors.domain.providers._zoho.data_centres import (
     home_centre,
     location_of_answer,
 )
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers._zoho.limits import (
     CODE,
     SCANNED,
@@ -52,15 +53,15 @@ from connectors.domain.providers._zoho.limits import (
     limited,
     read_answer,
 )
-from connectors.domain.providers._zoho.reading import read_id, read_name, read_object, read_text
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
+from connectors.domain.providers.toolbox.foreign import read_lifetime, read_name, read_object, read_text
 
 IDENTITY_SCOPE = Scope("AaaServer.profile.READ", "To learn the user's stable id (ZUID), name and e-mail address.")
 """Always asked: without it a consent does not say whose it is."""
 
 TOKEN_LIMIT = 2048
 """Characters; Zoho's tokens have 70."""
-LONGEST_SECONDS = 86_400
+LONGEST_LIFETIME = timedelta(days=1)
 """`expires_in` is 3600; very old answers had milliseconds in it. No access token of Zoho lives longer than a day."""
 
 DEAD_GRANT = frozenset({"invalid_code", "invalid_grant", "invalid_token"})
@@ -159,12 +160,9 @@ def read_scopes(text: str) -> tuple[str, ...]:
 def read_expiry(answer: Mapping[str, Any], now: datetime) -> datetime | None:
     """When the access token dies. Odd values count as unknown: a stale token is refreshed on its first 401."""
     for name in ("expires_in_sec", "expires_in"):
-        value = answer.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = int(value[:12])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1000 * LONGEST_SECONDS:
-            continue
-        return now + timedelta(seconds=value if value <= LONGEST_SECONDS else value / 1000)
+        lifetime = read_lifetime(answer.get(name), 1000 * LONGEST_LIFETIME)
+        if lifetime is not None:
+            return now + (lifetime if lifetime <= LONGEST_LIFETIME else lifetime / 1000)
     return None
 
 

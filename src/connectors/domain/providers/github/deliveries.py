@@ -16,10 +16,10 @@ from connectors.domain.model.http import Conversation
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import MissedDelivery
-from connectors.domain.providers.github import reading
 from connectors.domain.providers.github.endpoints import PAGE_SIZE, endpoints_of, get, read_link, read_list, send
 from connectors.domain.providers.github.events import EVENTS
 from connectors.domain.providers.github.hooks import follow, hook_url, is_id
+from connectors.domain.providers.toolbox import structure
 
 MAX_LOG_PAGES = 200
 """Pages of one hook's log that are read, 20,000 deliveries: more in three days would be a hook of a vast organization,
@@ -87,7 +87,7 @@ def missed(
         is_past = False
         for item in read_list(response):
             try:
-                entry = reading.read(item, LogEntry, "delivery")
+                entry = structure.read(item, LogEntry, "GitHub's delivery")
             except UnexpectedResponseError:
                 continue  # without an id or an instant there is nothing to ask for
             is_past = entry.delivered_at < since

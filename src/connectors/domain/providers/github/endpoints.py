@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +9,6 @@ import attrs
 
 from connectors.domain.model.errors import ForbiddenHostError, ProviderUnavailableError, UnexpectedResponseError
 from connectors.domain.model.http import HttpRequest, HttpResponse, json_request, origin_of, with_query
-from connectors.domain.model.instant import utc
 from connectors.domain.model.oauth import ProviderApp
 
 WEB_URL = "https://github.com"
@@ -132,11 +129,3 @@ def _is_same_origin(url: str, api: str) -> bool:
         return origin_of(url) == origin_of(api)
     except ValueError:
         return False
-
-
-def read_http_date(text: str) -> datetime | None:
-    """The instant of an HTTP-date (RFC 9110 §5.6.7), or None if it is none or has no zone."""
-    try:
-        return utc(parsedate_to_datetime(text))
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None

@@ -16,7 +16,7 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.signal import Actor, SignalDraft, SignalKind
 from connectors.domain.model.webhook import Ignored, WebhookEvent
 from connectors.domain.providers.contract import Family
-from connectors.domain.providers.github import reading, signals
+from connectors.domain.providers.github import signals
 from connectors.domain.providers.github.payloads import (
     ForkEvent,
     IssueCommentEvent,
@@ -32,6 +32,7 @@ from connectors.domain.providers.github.payloads import (
     StarEvent,
 )
 from connectors.domain.providers.github.signals import Drafter
+from connectors.domain.providers.toolbox import structure
 from connectors.domain.providers.toolbox.rules import EventRule, Rules, derive_families, kinds_of
 
 E = TypeVar("E", bound=RepositoryEvent | OrganizationEvent)
@@ -66,7 +67,7 @@ def read_named_event(event: str, action: str | None, arrival: Arrival) -> Webhoo
     rule = EVENTS.get(name)
     if rule is None:
         return Ignored(name, IGNORED_WITH_REASON.get(name, "not tracked"))
-    read = reading.read(arrival.payload, rule.payload, f"{name} payload")
+    read = structure.read(arrival.payload, rule.payload, f"GitHub's {name} payload")
     outcome = rule.make(read, _drafter(read, arrival), arrival)
     if isinstance(outcome, str):
         return Ignored(name, outcome)

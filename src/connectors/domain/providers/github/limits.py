@@ -22,13 +22,14 @@ from connectors.domain.model.http import Authorization, HttpRequest, HttpRespons
 from connectors.domain.model.instant import from_epoch_seconds
 from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.contract import Limits
-from connectors.domain.providers.github.endpoints import read_http_date
+from connectors.domain.providers.toolbox.foreign import read_count
+from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 SECONDARY_PAUSE = timedelta(seconds=60)
 """How long to wait for a limit that names no instant: what GitHub asks for at least."""
 
-LONGEST_WAIT = timedelta(hours=24)
-"""A wait beyond this is a garbled header: primary limits reset every hour."""
+ROUNDING = timedelta(seconds=1)
+"""What is added to `x-ratelimit-reset`: it is rounded down, and our clock may be a little ahead."""
 
 RESERVE_SHARE = 0.10
 """What background reading leaves of a user's hourly quota: all apps of that user share it."""
@@ -94,13 +95,15 @@ def read_limit(response: HttpResponse, now: datetime, spent: Sequence[Budget] = 
     if response.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
         return None
     is_used_up = _read_count(response, "x-ratelimit-remaining") == 0
-    retry_at = _read_retry_after(response, now)
+    retry_after = response.headers.get("retry-after")
+    retry_at = read_retry_after(retry_after, now)
     reason = "GitHub wants a pause."
     if retry_at is None and is_used_up:
         retry_at = _read_reset(response, now) or now + SECONDARY_PAUSE
         reason = "The hourly quota of this GitHub user is used up."
     elif retry_at is None:
-        if response.status != HTTPStatus.TOO_MANY_REQUESTS and not _names_a_limit(response):
+        is_named = retry_after is not None or _names_a_limit(response)
+        if response.status != HTTPStatus.TOO_MANY_REQUESTS and not is_named:
             return None
         retry_at = now + SECONDARY_PAUSE
     quota = next(iter(spent), Budget(name=CORE))
@@ -158,17 +161,6 @@ def _names_a_limit(response: HttpResponse) -> bool:
     return by_link or (isinstance(message, str) and "rate limit" in message.lower())
 
 
-def _read_retry_after(response: HttpResponse, now: datetime) -> datetime | None:
-    value = response.headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    seconds = _read_number(value)
-    if seconds is not None:
-        return now + timedelta(seconds=min(seconds, LONGEST_WAIT.total_seconds()))
-    date = read_http_date(value)
-    return now + SECONDARY_PAUSE if date is None else min(max(date, now), now + LONGEST_WAIT)
-
-
 def _read_reset(response: HttpResponse, now: datetime) -> datetime | None:
     epoch = _read_count(response, "x-ratelimit-reset")
     if epoch is None:
@@ -177,17 +169,11 @@ def _read_reset(response: HttpResponse, now: datetime) -> datetime | None:
         reset = from_epoch_seconds(epoch)
     except ValueError:
         return None
-    # One second more: the header is rounded down, and our clock may be a little ahead.
-    return min(max(reset, now) + timedelta(seconds=1), now + LONGEST_WAIT)
+    return bounded(reset, now - ROUNDING) + ROUNDING
 
 
 def _read_count(response: HttpResponse, header: str) -> int | None:
-    return _read_number(response.headers.get(header, "").strip())
-
-
-def _read_number(text: str) -> int | None:
-    # 15 digits: more than any epoch or quota, and far from what int() refuses to parse.
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None  # noqa: PLR2004
+    return read_count(response.headers.get(header, "").strip())
 
 
 LIMITS = Limits(read_failure=read_failure, read_throttle=read_throttle, budgets=budgets)

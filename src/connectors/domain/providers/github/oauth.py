@@ -10,7 +10,7 @@ Source: docs.github.com, "Authorizing OAuth apps", "Scopes for OAuth apps", "Ref
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -28,8 +28,10 @@ from connectors.domain.model.http import Authorization, Conversation, HttpRespon
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.contract import AuthorizationParams, OAuth, RevocationScope, Scope
-from connectors.domain.providers.github import limits, reading
+from connectors.domain.providers.github import limits
 from connectors.domain.providers.github.endpoints import USER_AGENT, endpoints_of, get, send
+from connectors.domain.providers.toolbox import structure
+from connectors.domain.providers.toolbox.foreign import read_expiry
 
 SCOPES = (
     Scope("repo", "Read issues, pull requests and code of private repositories, and manage webhooks on them."),
@@ -105,13 +107,13 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
         kept, refresh_expires_at = previous.refresh_token, previous.refresh_expires_at
     else:
         kept = None if refresh_token is None else Secret(refresh_token)
-        refresh_expires_at = _read_expiry(answer.get("refresh_token_expires_in"), now)
+        refresh_expires_at = read_expiry(answer.get("refresh_token_expires_in"), now)
     return TokenSet(
         access_token=Secret(access_token),
         refresh_token=kept,
         token_type=(_read_text(answer, "token_type") or "bearer").lower(),
         scopes=_read_scopes(answer, previous),
-        expires_at=_read_expiry(answer.get("expires_in"), now),
+        expires_at=read_expiry(answer.get("expires_in"), now),
         refresh_expires_at=refresh_expires_at,
     )
 
@@ -119,7 +121,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 def identify(app: ProviderApp, _: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
     """The user who consented: the consent page lets people switch accounts, so this is asked after every exchange."""
     response = yield get(endpoints_of(app).api_url("user"))
-    user = reading.read(response.json(), User, "user")
+    user = structure.read(response.json(), User, "GitHub's user")
     details = {"node_id": user.node_id, "full_name": user.name, "avatar_url": user.avatar_url, "type": user.type}
     account = ExternalAccount(
         id=str(user.id),
@@ -172,19 +174,6 @@ def _read_scopes(answer: Mapping[str, Any], previous: TokenSet | None) -> tuple[
     if not isinstance(scope, str):
         return () if previous is None else previous.scopes
     return tuple(dict.fromkeys(scope.replace(",", " ").split()))
-
-
-def _read_expiry(seconds: Any, now: datetime) -> datetime | None:
-    # Odd values count as unknown, not as an error: the old pair is dead already, and losing the new one over this
-    # would cost the connection. A token that turns out to be stale is refreshed on its first 401.
-    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit():
-        seconds = int(seconds[:18])
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        return None
-    try:
-        return now + timedelta(seconds=seconds)
-    except (OverflowError, ValueError):
-        return None
 
 
 OAUTH = OAuth(

@@ -1,7 +1,7 @@
 """The fields of GitHub's objects that are read here, and no others.
 
-Webhooks and REST answers describe the same things with the same names, so one class serves both. `reading.py` fills
-them in.
+Webhooks and REST answers describe the same things with the same names, so one class serves both. `structure.py` of the
+toolbox fills them in.
 
 Source: docs.github.com, "Webhook events and payloads" and the REST reference; each class names its own object.
 """

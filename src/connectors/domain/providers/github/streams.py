@@ -19,7 +19,7 @@ from connectors.domain.model.http import Conversation, HttpResponse
 from connectors.domain.model.instant import read_instant
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import SkippedItem
-from connectors.domain.providers.github import payloads, reading, signals
+from connectors.domain.providers.github import payloads, signals
 from connectors.domain.providers.github.endpoints import Endpoints, read_link
 from connectors.domain.providers.github.numbered import Position
 from connectors.domain.providers.github.pages import (
@@ -34,6 +34,8 @@ from connectors.domain.providers.github.pages import (
     read_items,
     reference_of,
 )
+from connectors.domain.providers.toolbox import structure
+from connectors.domain.providers.toolbox.foreign import read_count
 
 REVIEWED_PER_PAGE = 10
 """Pull requests whose reviews are read in one page of ours: a call each, and a kill repeats no more than these."""
@@ -111,7 +113,7 @@ def _after(
 
 
 def _read_issue(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
-    issue = reading.read(item, payloads.Issue, "issue")
+    issue = structure.read(item, payloads.Issue, "GitHub's issue")
     by_author = signals.in_repository(list_context.repository, issue.user, item)
     # The list does not say who closed it; the key does not need to know.
     by_nobody = attrs.evolve(by_author, actor=None)
@@ -127,24 +129,24 @@ def _read_issue(list_context: ListContext, item: Any) -> tuple[Dated, list[Signa
 
 
 def _read_comment(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
-    comment = reading.read(item, payloads.ListedComment, "comment")
+    comment = structure.read(item, payloads.ListedComment, "GitHub's comment")
     where = signals.PULL_REQUEST if _ON_PULL_REQUEST.search(comment.html_url) else signals.ISSUE
     return comment, [_commented(list_context, where, comment.issue_url, comment, item)]
 
 
 def _read_review_comment(list_context: ListContext, item: Any) -> tuple[Dated, list[SignalDraft]]:
-    comment = reading.read(item, payloads.ListedComment, "review comment")
+    comment = structure.read(item, payloads.ListedComment, "GitHub's review comment")
     return comment, [_commented(list_context, signals.DIFF, comment.pull_request_url, comment, item)]
 
 
 def _commented(
     list_context: ListContext, where: str, url: str | None, comment: payloads.ListedComment, item: Any
 ) -> SignalDraft:
-    number = (url or "").rpartition("/")[2]
-    if not (number.isascii() and number.isdigit() and len(number) <= 18):  # noqa: PLR2004 - fits 64 bits
+    number = read_count((url or "").rpartition("/")[2])
+    if number is None:
         raise UnexpectedResponseError("GitHub's comment does not say what it is on")
     by_author = signals.in_repository(list_context.repository, comment.user, item)
-    return by_author.commented(where, int(number), comment)
+    return by_author.commented(where, number, comment)
 
 
 # --- pull requests and their reviews -----------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def read_pulls(list_context: ListContext, position: Position) -> Conversation[Pa
 
 
 def _read_pull(list_context: ListContext, item: Any) -> tuple[payloads.PullRequest, list[SignalDraft]]:
-    pull = reading.read(item, payloads.PullRequest, "pull request")
+    pull = structure.read(item, payloads.PullRequest, "GitHub's pull request")
     by_author = signals.in_repository(list_context.repository, pull.user, item)
     drafts = [by_author.pull_opened(pull)]
     if pull.closed_at is not None:
@@ -211,7 +213,7 @@ def _read_reviews(list_context: ListContext, position: Position) -> Conversation
 
 def _read_reviews_of(list_context: ListContext, number: int, part: Part) -> Conversation[None]:
     def read_review(list_context: ListContext, item: Any) -> tuple[payloads.Review, list[SignalDraft]]:
-        review = reading.read(item, payloads.Review, "review")
+        review = structure.read(item, payloads.Review, "GitHub's review")
         if signals.is_noise(review):
             return review, []
         by_author = signals.in_repository(list_context.repository, review.user, item)
@@ -248,7 +250,7 @@ def read_releases(list_context: ListContext, position: Position) -> Conversation
 
 
 def _read_release(list_context: ListContext, item: Any) -> tuple[payloads.Release, list[SignalDraft]]:
-    release = reading.read(item, payloads.Release, "release")
+    release = structure.read(item, payloads.Release, "GitHub's release")
     if release.draft or release.published_at is None:
         return release, []
     return release, [signals.in_repository(list_context.repository, release.author, item).released(release)]
@@ -269,7 +271,7 @@ def read_activity(list_context: ListContext, position: Position) -> Conversation
 
 
 def _read_activity_entry(list_context: ListContext, item: Any) -> tuple[payloads.Activity, list[SignalDraft]]:
-    entry = reading.read(item, payloads.Activity, "activity")
+    entry = structure.read(item, payloads.Activity, "GitHub's activity")
     if entry.activity_type not in PUSHES or not entry.ref.startswith(signals.BRANCHES):
         return entry, []
     by_actor = signals.in_repository(list_context.repository, entry.actor, item)

@@ -17,14 +17,13 @@ from connectors.domain.model.http import Conversation
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, Subscriptions
-from connectors.domain.providers.github import numbered, payloads, reading
+from connectors.domain.providers.github import numbered, payloads
 from connectors.domain.providers.github.deliveries import missed, redeliver
 from connectors.domain.providers.github.endpoints import (
     PAGE_SIZE,
     Endpoints,
     endpoints_of,
     get,
-    read_http_date,
     read_link,
     read_list,
     send,
@@ -33,6 +32,8 @@ from connectors.domain.providers.github.events import EVENTS
 from connectors.domain.providers.github.hooks import ORGANIZATION, REPOSITORY, follow, hook_url, hooks_url
 from connectors.domain.providers.github.limits import validation_codes
 from connectors.domain.providers.github.numbered import Position
+from connectors.domain.providers.toolbox import structure
+from connectors.domain.providers.toolbox.http_dates import read_http_date
 from connectors.domain.providers.toolbox.rules import subscribed_events
 
 MAX_REPOSITORIES = 1000
@@ -129,7 +130,7 @@ def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
             **numbered.parameters(position),
         )
         response = yield get(url)
-        answered_at = answered_at if pages else read_http_date(response.headers.get("date", ""))
+        answered_at = answered_at if pages else read_http_date(response.headers.get("date"))
         pages += 1
         items = read_list(response)
         for item in items:
@@ -146,7 +147,7 @@ def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
 def read_repository(item: Any) -> payloads.ListedRepository | None:
     """A repository of a list, or None if it is none that could be asked for."""
     try:
-        repository = reading.read(item, payloads.ListedRepository, "repository")
+        repository = structure.read(item, payloads.ListedRepository, "GitHub's repository")
     except UnexpectedResponseError:
         return None
     return repository if REPOSITORY.fullmatch(repository.full_name) else None
@@ -191,7 +192,7 @@ def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> C
         if ours is None:
             raise UnexpectedResponseError(f"GitHub refused a webhook on {target}: {validation_codes(response)}.")
         response = yield from follow(send("PATCH", f"{url}/{ours.id}", document))
-    hook = reading.read(response.json(), Hook, "hook")
+    hook = structure.read(response.json(), Hook, "GitHub's hook")
     return SubscriptionReceipt(external_id=str(hook.id), metadata={"events": document["events"]})
 
 
@@ -210,7 +211,7 @@ def probe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conver
     response = yield get(url, expects=frozenset({HTTPStatus.NOT_FOUND}))
     if response.status == HTTPStatus.NOT_FOUND:
         return False
-    return reading.read(response.json(), Hook, "hook").active
+    return structure.read(response.json(), Hook, "GitHub's hook").active
 
 
 _REFUSALS = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -238,7 +239,7 @@ def _find_hook(endpoints: Endpoints, listed_at: str, callback_url: str) -> Conve
         response = yield get(url)
         for item in read_list(response):
             try:
-                hook = reading.read(item, Hook, "hook")
+                hook = structure.read(item, Hook, "GitHub's hook")
             except UnexpectedResponseError:
                 continue  # somebody else's, of a kind without a URL
             if hook.config.url == callback_url:

@@ -21,7 +21,7 @@ from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage, SyncPlan
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.github import payloads
-from connectors.domain.providers.github.endpoints import Endpoints, endpoints_of, get, read_http_date
+from connectors.domain.providers.github.endpoints import Endpoints, endpoints_of, get
 from connectors.domain.providers.github.numbered import Position
 from connectors.domain.providers.github.pages import ListContext, Part, Window
 from connectors.domain.providers.github.streams import STREAMS
@@ -33,6 +33,7 @@ from connectors.domain.providers.github.subscriptions import (
     list_repositories,
     read_repository,
 )
+from connectors.domain.providers.toolbox.http_dates import read_http_date
 
 VERSION = 1
 """Of the cursor's shape. A stored cursor of another version is a new baseline, with the gap told."""
@@ -206,7 +207,7 @@ def _find_repository(
         response = yield get(endpoints.repository_url(full_name))
     except AccessLostError:
         return None, None
-    return read_repository(response.json()), read_http_date(response.headers.get("date", ""))
+    return read_repository(response.json()), read_http_date(response.headers.get("date"))
 
 
 def _unique(repositories: Iterable[payloads.ListedRepository]) -> tuple[payloads.ListedRepository, ...]:

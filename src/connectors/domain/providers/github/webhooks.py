@@ -8,17 +8,14 @@ Source: docs.github.com, "Validating webhook deliveries" and "Webhook events and
 """
 
 import hashlib
-import hmac
-from typing import Any
-from urllib.parse import parse_qs
-
-import msgspec
 
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.webhook import DeliveryHints, Ignored, VerifiedDelivery, WebhookEvent, WebhookRequest
 from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
 from connectors.domain.providers.github.events import Arrival, read_named_event
 from connectors.domain.providers.github.subscriptions import SUBSCRIPTIONS
+from connectors.domain.providers.toolbox.foreign import clean_text
+from connectors.domain.providers.toolbox.signatures import hmac_sha256_hex, is_made_with
 
 SIGNATURE_HEADER = "x-hub-signature-256"
 LEGACY_SIGNATURE_HEADER = "x-hub-signature"
@@ -49,13 +46,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
         legacy = LEGACY_SIGNATURE_HEADER in request.headers
         hint = "; its SHA-1 predecessor is not enough" if legacy else ""
         raise DeliveryRejectedError(f"The header X-Hub-Signature-256 is missing{hint}.")
-    # Bytes: compare_digest raises TypeError for text that is not ASCII, and the sender chose this one.
-    claimed_bytes = claimed.encode(errors="replace")
-    # Every secret is tried, so that the time taken does not tell which one matched.
-    matches = [
-        hmac.compare_digest(sign(secret.reveal_bytes(), request.body), claimed_bytes) for secret in material.secrets
-    ]
-    if not any(matches):
+    if not is_made_with(material.secrets, claimed, lambda key: sign(key, request.body)):
         raise DeliveryRejectedError("The signature does not match the body.")
     # Without a GUID the body stands for itself: GitHub's bodies of two events are never the same bytes.
     delivery_id = _short(request, DELIVERY_HEADER) or hashlib.sha256(request.body).hexdigest()
@@ -64,7 +55,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
 
 def sign(secret: bytes, body: bytes) -> bytes:
     """The header's value that GitHub would send for this body."""
-    return b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode()
+    return b"sha256=" + hmac_sha256_hex(secret, body)
 
 
 def read_event(delivery: VerifiedDelivery, _: ReadContext) -> WebhookEvent | Ignored:
@@ -73,7 +64,7 @@ def read_event(delivery: VerifiedDelivery, _: ReadContext) -> WebhookEvent | Ign
     event = request.headers.get(EVENT_HEADER)
     if not event:
         raise UnexpectedResponseError("The header X-GitHub-Event is missing.")
-    payload = _read_payload(request)
+    payload = delivery.document
     action = payload.get("action")
     if action is not None and not isinstance(action, str):
         raise UnexpectedResponseError("GitHub's payload is not as documented: not a text @ $.action")
@@ -83,25 +74,7 @@ def read_event(delivery: VerifiedDelivery, _: ReadContext) -> WebhookEvent | Ign
 
 def _name(text: str) -> str:
     # The inbox stores it also when it is nothing that we know.
-    return text.replace("\0", "")[:LONGEST_NAME]
-
-
-def _read_payload(request: WebhookRequest) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(_json_bytes(request))
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise UnexpectedResponseError("The body is not JSON.") from error
-    if not isinstance(document, dict):
-        raise UnexpectedResponseError("The body is JSON, but not an object.")
-    return document
-
-
-def _json_bytes(request: WebhookRequest) -> bytes:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/x-www-form-urlencoded":
-        return request.body
-    fields = parse_qs(request.body.decode("ascii"), errors="strict", max_num_fields=1, strict_parsing=True)
-    return "".join(fields.get("payload", [])).encode()
+    return clean_text(text)[:LONGEST_NAME]
 
 
 def _short(request: WebhookRequest, header: str) -> str | None:

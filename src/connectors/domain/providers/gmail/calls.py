@@ -10,10 +10,10 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.sync import Cursor
-from connectors.domain.providers._google.reading import read_count
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_url
 from connectors.domain.providers.gmail.payloads import HEADERS
+from connectors.domain.providers.toolbox.foreign import read_count
 
 
 def with_pairs(url: str, pairs: Sequence[tuple[str, str | None]]) -> str:

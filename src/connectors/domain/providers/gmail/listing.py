@@ -20,20 +20,14 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest
 from connectors.domain.model.instant import epoch_seconds, read_instant, rfc3339
 from connectors.domain.model.sync import Cursor, SkippedItem, SyncPage
-from connectors.domain.providers._google.reading import (
-    read_count,
-    read_id,
-    read_object,
-    read_objects,
-    read_text,
-    read_texts,
-)
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.gmail.calls import get_message, later, with_pairs
 from connectors.domain.providers.gmail.limits import PAGE_SIZE
 from connectors.domain.providers.gmail.oauth import SEARCH_SCOPES, mailbox_url
 from connectors.domain.providers.gmail.payloads import Message, read_message
 from connectors.domain.providers.gmail.signals import observe_message
+from connectors.domain.providers.toolbox.foreign import read_count, read_each, read_object, read_objects, read_text
 
 OVERLAP = timedelta(days=1)
 """Dates in queries are the mailbox's own days, and mail is not listed in the order of its arrival to the second."""
@@ -100,11 +94,11 @@ def read_listing(value: Any) -> Listing:
     return Listing(
         since=read_instant(data.get("since")),
         until=read_instant(data.get("until")),
-        labels=tuple(read_texts(data.get("labels"))),
+        labels=tuple(read_each(data.get("labels"), read_id)),
         page=read_text(data.get("page")),
         before=read_instant(data.get("before")),
         oldest=read_instant(data.get("oldest")),
-        passed=tuple(read_texts(data.get("passed"))),
+        passed=tuple(read_each(data.get("passed"), read_id)),
         passed_page=read_text(data.get("passed_page")),
         starts=read_count(data.get("starts")) or 0,
     )

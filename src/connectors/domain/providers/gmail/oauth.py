@@ -7,10 +7,10 @@ from connectors.domain.model.errors import AccessLostError
 from connectors.domain.model.http import Conversation, HttpRequest
 from connectors.domain.model.oauth import ProviderApp, TokenSet
 from connectors.domain.providers._google.hosts import Endpoint, url_of
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers._google.limits import read_refusal
 from connectors.domain.providers._google.oauth import google_oauth
 from connectors.domain.providers._google.oauth import identify as identify_user
-from connectors.domain.providers._google.reading import read_id
 from connectors.domain.providers.contract import Scope
 
 READ_SCOPE = "https://www.googleapis.com/auth/gmail.readonly"

@@ -10,13 +10,13 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.providers._google.reading import (
-    read_id,
-    read_millis,
+from connectors.domain.providers._google.ids import read_id
+from connectors.domain.providers.toolbox.foreign import (
+    read_each,
+    read_millis_instant,
     read_object,
     read_objects,
     read_text,
-    read_texts,
 )
 
 HEADERS = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To")
@@ -46,7 +46,7 @@ def read_message(document: Any) -> Message | str:
     identifier = read_id(data.get("id"))
     if identifier is None:
         return "has no id"
-    received_at = read_millis(data.get("internalDate"))
+    received_at = read_millis_instant(data.get("internalDate"))
     if received_at is None:
         return "does not say when it was received"
     headers = read_headers(data.get("payload"))
@@ -54,7 +54,7 @@ def read_message(document: Any) -> Message | str:
     return Message(
         id=identifier,
         thread_id=read_id(data.get("threadId")),
-        labels=frozenset(read_texts(data.get("labelIds"))),
+        labels=frozenset(read_each(data.get("labelIds"), read_id)),
         received_at=received_at,
         subject=headers.get("subject"),
         sender_name=name or address,
@@ -115,7 +115,7 @@ def read_history(records: list[Mapping[str, Any]]) -> dict[str, MessageHistory]:
                     event = LabelEvent(
                         history_id=history_id,
                         was_added=was_added,
-                        labels=tuple(read_texts(entry.get("labelIds"))),
+                        labels=tuple(read_each(entry.get("labelIds"), read_id)),
                         document=entry,
                     )
                     message.label_events.append(event)

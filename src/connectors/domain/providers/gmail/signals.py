@@ -23,10 +23,11 @@ from typing import Any
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
-from connectors.domain.providers._google.reading import read_id, read_object, read_objects, read_text, read_texts
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_of
 from connectors.domain.providers.gmail.payloads import Message, read_message
+from connectors.domain.providers.toolbox.foreign import read_each, read_object, read_objects, read_text
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
 FAMILY_OF: Mapping[SignalKind, str] = {
@@ -146,7 +147,7 @@ def interpret(
     drafts: list[SignalDraft] = []
     if isinstance(message, Message):
         labels = state.get("arrival_labels")
-        arrival = None if labels is None else frozenset(read_texts(labels))
+        arrival = None if labels is None else frozenset(read_each(labels, read_id))
         kind = None if arrival is None else arrival_kind(arrival)
         if kind is not None and arrival is not None:
             drafts.append(_arrival(mailbox, message, kind, arrival, read_object(state.get("document"))))
@@ -169,7 +170,7 @@ def _is_draft(state: Mapping[str, Any]) -> bool:
     """Whether the message is one that is still being written, whose label changes are nobody's news."""
     seen = [state.get("document")]
     seen += [read_object(event.get("document")).get("message") for event in read_objects(state.get("label_events"))]
-    return any("DRAFT" in read_texts(read_object(message).get("labelIds")) for message in seen)
+    return any("DRAFT" in read_each(read_object(message).get("labelIds"), read_id) for message in seen)
 
 
 def _arrival(
@@ -208,7 +209,7 @@ def _label_drafts(
     wants_all = wants_label_events(app)
     for event in read_objects(state.get("label_events")):
         was_added = event.get("was_added") is True
-        for label in read_texts(event.get("labels")):
+        for label in read_each(event.get("labels"), read_id):
             kind = label_kind(label, was_added=was_added, wants_all=wants_all)
             if kind is None:
                 continue

@@ -19,7 +19,6 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest
 from connectors.domain.model.instant import read_instant
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
-from connectors.domain.providers._google.reading import read_count, read_objects, read_text
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.gmail.calls import get_history_id, get_message, later, with_pairs
 from connectors.domain.providers.gmail.limits import PAGE_SIZE
@@ -33,6 +32,7 @@ from connectors.domain.providers.gmail.payloads import (
     read_message,
 )
 from connectors.domain.providers.gmail.signals import interpret, label_kind, observe_message, wants_label_events
+from connectors.domain.providers.toolbox.foreign import read_count, read_objects, read_text
 
 HISTORY_SIZE = 100
 """Records per answer. They are cheap, and what they say of one message belongs together; the messages that they name

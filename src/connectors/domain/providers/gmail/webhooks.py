@@ -8,7 +8,7 @@ Source: developers.google.com/workspace/gmail/api/guides/push; docs.cloud.google
 import base64
 import binascii
 import hashlib
-import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,10 @@ import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.foreign_json import read_json
 from connectors.domain.model.http import Conversation, json_request
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import (
-    DeliveryHints,
     Ignored,
     Subscription,
     VerifiedDelivery,
@@ -27,8 +27,8 @@ from connectors.domain.model.webhook import (
     WebhookRequest,
 )
 from connectors.domain.providers._google.channels import LIFETIME
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers._google.limits import reason_of
-from connectors.domain.providers._google.reading import read_count, read_id, read_millis, read_object
 from connectors.domain.providers._google.signing_keys import Expected, fetch_signing_keys, verify_push_token
 from connectors.domain.providers.contract import (
     ReadContext,
@@ -40,6 +40,7 @@ from connectors.domain.providers.contract import (
     Webhooks,
 )
 from connectors.domain.providers.gmail.oauth import mailbox_of, mailbox_url
+from connectors.domain.providers.toolbox.foreign import read_count, read_millis_instant, read_object
 
 TOPIC_OPTION = "pubsub_topic"
 AUDIENCE_OPTION = "push_audience"
@@ -74,35 +75,36 @@ class Notification:
     history_id: int | None
 
 
-def _read_envelope(body: bytes) -> Any:
+def read_document(request: WebhookRequest) -> Mapping[str, Any]:
+    """The push, empty where its body is no JSON object."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+        return request.document
+    except UnexpectedResponseError:
+        return {}
 
 
-def read_notification(body: bytes) -> Notification | None:
-    """The notification, or None for whatever else was published to the topic."""
-    data = read_object(read_object(_read_envelope(body)).get("message")).get("data")
+def read_notification(document: Mapping[str, Any]) -> Notification | None:
+    """The notification in a push, or None for whatever else was published to the topic."""
+    data = read_object(document.get("message")).get("data")
     if not isinstance(data, str) or len(data) > DATA_LIMIT or not data.isascii():
         return None
     # The alphabets of base64 and base64url are both seen, with and without padding.
     text = data.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
+        content = read_object(read_json(base64.b64decode(text + "=" * (-len(text) % 4), validate=True)))
+    except (binascii.Error, UnexpectedResponseError):
         return None
-    content = read_object(_read_envelope(decoded))
     address = read_id(content.get("emailAddress"))
     if address is None:
         return None
     return Notification(mailbox=address.strip().lower(), history_id=read_count(content.get("historyId")))
 
 
-def read_hints(request: WebhookRequest) -> DeliveryHints:
-    """The message's id, which a redelivery keeps."""
-    message = read_object(read_object(_read_envelope(request.body)).get("message"))
-    return DeliveryHints(delivery_id=read_id(message.get("messageId")) or read_id(message.get("message_id")))
+def delivery_id(request: WebhookRequest) -> str:
+    """The message's id, which a redelivery keeps; a hash of the body where there is none."""
+    message = read_object(read_document(request).get("message"))
+    named = read_id(message.get("messageId")) or read_id(message.get("message_id"))
+    return named or hashlib.sha256(request.body).hexdigest()
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
@@ -124,8 +126,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
         Expected(audience=audience, email=account),
         material.now,
     )
-    delivery_id = read_hints(request).delivery_id or hashlib.sha256(request.body).hexdigest()
-    return VerifiedDelivery(request=request, delivery_id=delivery_id, via=material.via, claims=claims)
+    return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via, claims=claims)
 
 
 def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:
@@ -133,11 +134,11 @@ def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | I
 
     What cannot be read is ignored, and so acknowledged: Pub/Sub would send a poisonous message for a week.
     """
-    body = delivery.request.body
+    document = read_document(delivery.request)
     pinned = None if ctx.app is None else ctx.app.options[SUBSCRIPTION_OPTION]
-    if pinned and read_object(_read_envelope(body)).get("subscription") != pinned:
+    if pinned and document.get("subscription") != pinned:
         return Ignored(EVENT, "of another Pub/Sub subscription")
-    notification = read_notification(body)
+    notification = read_notification(document)
     if notification is None:
         return Ignored(EVENT, "malformed data")
     return WebhookEvent(event=EVENT, account_ids=(EMAIL_ACCOUNT + notification.mailbox,), needs_sync=True)
@@ -145,7 +146,7 @@ def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | I
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
     """The event without its read, if this connection's history is already past it."""
-    notification = read_notification(delivery.request.body)
+    notification = read_notification(read_document(delivery.request))
     read_up_to = read_count(connection.metadata.get("history_id"))
     if notification is None or notification.history_id is None or read_up_to is None:
         return event
@@ -194,7 +195,7 @@ def _watch(
     return SubscriptionReceipt(
         external_id=mailbox_of(connection),
         # A watch always ends: without Google's word, no later than what was known before.
-        expires_at=read_millis(answer.get("expiration")) or known_end,
+        expires_at=read_millis_instant(answer.get("expiration")) or known_end,
         metadata={"topic": topic},
     )
 
@@ -215,7 +216,7 @@ def shared_key(connection: Connection) -> str:
 
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.APP,
-    read_hints=read_hints,
+    read_delivery_id=delivery_id,
     verify=verify,
     read_event=read_event,
     to_signals=to_signals,

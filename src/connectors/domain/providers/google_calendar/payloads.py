@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 
 from connectors.domain.model.instant import read_instant
-from connectors.domain.providers._google.reading import read_id, read_object, read_objects, read_text, read_url
+from connectors.domain.providers._google.ids import read_id
+from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text, read_url
 
 CANCELLED = "cancelled"
 NO_TITLE = "(No title)"

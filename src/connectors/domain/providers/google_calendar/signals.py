@@ -20,9 +20,10 @@ import attrs
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
-from connectors.domain.providers._google.reading import read_id, read_object, read_text, read_url
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_calendar.payloads import NO_TITLE, Calendar, Event, Person, read_event_item
+from connectors.domain.providers.toolbox.foreign import read_object, read_text, read_url
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
 FAMILY_OF: Mapping[SignalKind, str] = {

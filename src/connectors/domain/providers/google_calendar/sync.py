@@ -30,10 +30,11 @@ from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
 from connectors.domain.providers._google.hosts import Endpoint, url_of
-from connectors.domain.providers._google.reading import read_id, read_object, read_objects, read_text, read_texts
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.google_calendar.payloads import Calendar, read_calendars, read_event_item
 from connectors.domain.providers.google_calendar.signals import Window, interpret, observe, read_window
+from connectors.domain.providers.toolbox.foreign import read_each, read_object, read_objects, read_text
 
 PARAMETERS = {"singleEvents": "false", "showDeleted": "true", "maxResults": "500"}
 """The same in every request of a calendar: Google leaves undefined what a token means under others. Series stay one
@@ -72,7 +73,7 @@ def list_calendars(app: ProviderApp, connection: Connection) -> Conversation[tup
         if page is None:
             break
     chosen = connection.metadata.get("calendars")
-    wanted = set(read_texts(chosen)) if isinstance(chosen, list) else set(calendars)
+    wanted = set(read_each(chosen, read_id)) if isinstance(chosen, list) else set(calendars)
     return tuple(calendar for calendar in calendars.values() if calendar.id in wanted)
 
 

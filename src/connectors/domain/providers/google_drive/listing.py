@@ -17,12 +17,13 @@ from connectors.domain.model.http import Conversation, HttpRequest, with_query
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncPage, SyncPlan
 from connectors.domain.providers._google.hosts import Endpoint, url_of
-from connectors.domain.providers._google.reading import read_id, read_object, read_objects, read_text
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.google_drive.logs import USER_LOG, log_parameters
 from connectors.domain.providers.google_drive.payloads import LIST_FIELDS, read_change, read_file
 from connectors.domain.providers.google_drive.signals import observe_change, observe_file
 from connectors.domain.providers.google_drive.sync_run import Work, is_bad_token, page_of
+from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text
 
 FILES_PAGE = 500
 """Files per page. It must always be said: left out, Drive may send a whole My Drive at once."""

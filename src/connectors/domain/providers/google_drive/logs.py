@@ -8,8 +8,9 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest, with_query
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers._google.hosts import Endpoint, url_of
-from connectors.domain.providers._google.reading import read_id, read_objects, read_text, read_texts
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.google_drive.oauth import SHARED_DRIVE_SCOPES
+from connectors.domain.providers.toolbox.foreign import read_each, read_objects, read_text
 
 USER_LOG = "user"
 USER_TARGET = "changes"
@@ -43,7 +44,7 @@ def find_logs(app: ProviderApp, connection: Connection) -> Conversation[tuple[st
     """The user's log, and the shared drives chosen in the connection's metadata, or else all that it may list."""
     chosen = connection.metadata.get("shared_drives")
     if isinstance(chosen, list):
-        return (USER_LOG, *read_texts(chosen))
+        return (USER_LOG, *read_each(chosen, read_id))
     if SHARED_DRIVE_SCOPES.isdisjoint(connection.scopes):
         return (USER_LOG,)
     drives: list[str] = []

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 
 from connectors.domain.model.instant import read_instant
-from connectors.domain.providers._google.reading import read_id, read_object, read_text, read_texts, read_url
+from connectors.domain.providers._google.ids import read_id
+from connectors.domain.providers.toolbox.foreign import read_each, read_object, read_text, read_url
 
 FOLDER = "application/vnd.google-apps.folder"
 SHORTCUT = "application/vnd.google-apps.shortcut"
@@ -81,7 +82,7 @@ def read_file(document: Any) -> File | None:
         id=identifier,
         name=read_text(data.get("name")) or identifier,
         mime_type=read_text(data.get("mimeType")) or "",
-        parents=tuple(sorted(read_texts(data.get("parents")))),
+        parents=tuple(sorted(read_each(data.get("parents"), read_id))),
         trashed=data.get("trashed") is True,
         created_at=read_instant(data.get("createdTime")),
         modified_at=modified_at,

@@ -24,7 +24,7 @@ import attrs
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
-from connectors.domain.providers._google.reading import read_object, read_text, read_texts, read_url
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_drive.payloads import (
     FOLDER,
@@ -35,6 +35,7 @@ from connectors.domain.providers.google_drive.payloads import (
     read_change,
     read_file,
 )
+from connectors.domain.providers.toolbox.foreign import read_each, read_object, read_text, read_url
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
 FAMILY_OF: Mapping[SignalKind, str] = {
@@ -98,7 +99,7 @@ def read_snapshot(state: Mapping[str, Any] | None) -> Snapshot | None:
         return None
     return Snapshot(
         name=read_text(state.get("name")) or "",
-        parents=tuple(sorted(read_texts(state.get("parents")))),
+        parents=tuple(sorted(read_each(state.get("parents"), read_id))),
         trashed=state.get("trashed") is True,
         modified_time=read_text(state.get("modified_time")) or "",
         version=read_text(state.get("version")) or "",

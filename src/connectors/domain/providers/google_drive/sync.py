@@ -23,7 +23,7 @@ from connectors.domain.model.http import Conversation, HttpRequest, with_query
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
 from connectors.domain.providers._google.hosts import Endpoint, url_of
-from connectors.domain.providers._google.reading import read_id, read_object, read_objects, read_text
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.google_drive.listing import read_files
 from connectors.domain.providers.google_drive.logs import (
@@ -37,6 +37,7 @@ from connectors.domain.providers.google_drive.logs import (
 from connectors.domain.providers.google_drive.payloads import CHANGE_FIELDS, read_change
 from connectors.domain.providers.google_drive.signals import interpret, observe_change
 from connectors.domain.providers.google_drive.sync_run import Work, at_rest, is_bad_token, page_of
+from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text
 
 CHANGES_PAGE = 500
 """Changes per page; Drive takes up to 1000."""

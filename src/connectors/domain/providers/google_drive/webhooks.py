@@ -18,7 +18,7 @@ from connectors.domain.providers._google.channels import (
     watch,
 )
 from connectors.domain.providers._google.hosts import Endpoint, url_of
-from connectors.domain.providers._google.reading import read_id
+from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import (
     ReadContext,
     SubscriptionReceipt,

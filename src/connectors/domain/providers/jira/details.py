@@ -14,9 +14,10 @@ from connectors.domain.model.http import Conversation, HttpRequest, json_request
 from connectors.domain.model.sync import SkippedItem
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.jira.endpoints import site_api
-from connectors.domain.providers.jira.lists import read_list
-from connectors.domain.providers.jira.payloads import Change, as_list, as_object, read_id
+from connectors.domain.providers.jira.lists import read_listing
+from connectors.domain.providers.jira.payloads import Change, read_id
 from connectors.domain.providers.jira.signals import STATUS_CATEGORIES
+from connectors.domain.providers.toolbox.foreign import read_list, read_object
 
 CHANGES_PAGE = 1000
 """History entries asked for at a time."""
@@ -65,12 +66,12 @@ def read_details(
         issue_id = _issue_id(issue)
         if issue_id is None:
             continue
-        embedded = embedded_comments(as_object(issue.get("fields")))
+        embedded = embedded_comments(read_object(issue.get("fields")))
         if embedded is not None:
             comments[issue_id] = embedded
             continue
         try:
-            listing = yield from read_list(
+            listing = yield from read_listing(
                 *(context.app, context.connection, f"issue/{issue_id}/comment"),
                 member="comments",
                 gone_is_empty=True,  # deleted since the search
@@ -81,8 +82,8 @@ def read_details(
             skipped.append(SkippedItem(reference=f"comments of issue {issue_id}", reason=error.message))
         else:
             calls += listing.calls
-            comments[issue_id] = [as_object(item) for item in listing.items]
-    known = as_object(context.connection.metadata.get(STATUS_CATEGORIES))
+            comments[issue_id] = [read_object(item) for item in listing.items]
+    known = read_object(context.connection.metadata.get(STATUS_CATEGORIES))
     if known and _statuses(changes) <= known.keys():
         return Details(issues, changes, comments, known, {}, tuple(skipped))
     categories = {**known, **(yield from read_categories(context))}
@@ -95,8 +96,8 @@ def read_categories(context: SyncContext) -> Conversation[Mapping[str, str]]:
     url = site_api(context.app, context.connection.account.id, "status")
     response = yield HttpRequest(method="GET", url=url, headers={"accept": "application/json"})
     pairs = (
-        (read_id(status.get("id")), read_id(as_object(status.get("statusCategory")).get("key")))
-        for status in map(as_object, response.json_list())
+        (read_id(status.get("id")), read_id(read_object(status.get("statusCategory")).get("key")))
+        for status in map(read_object, response.json_list())
     )
     return {status_id: key for status_id, key in pairs if status_id is not None and key is not None}
 
@@ -127,10 +128,10 @@ def read_changes(
         if response.status in BULK_MISSING:
             break
         page = response.json_object()
-        for log in map(as_object, as_list(page.get("issueChangeLogs"))):
+        for log in map(read_object, read_list(page.get("issueChangeLogs"))):
             issue_id = read_id(log.get("issueId"))
             if issue_id is not None:
-                found.setdefault(issue_id, []).extend(map(as_object, as_list(log.get("changeHistories"))))
+                found.setdefault(issue_id, []).extend(map(read_object, read_list(log.get("changeHistories"))))
         token = page.get("nextPageToken")
         if not isinstance(token, str) or not token:
             return found, issues
@@ -155,21 +156,21 @@ def _changes_one_by_one(
         if issue_id is None:
             continue
         try:
-            listing = yield from read_list(context.app, context.connection, f"issue/{issue_id}/changelog")
+            listing = yield from read_listing(context.app, context.connection, f"issue/{issue_id}/changelog")
         except AccessLostError as error:
             calls += 1
             skipped.append(SkippedItem(reference=f"history of issue {issue_id}", reason=error.message))
         else:
             calls += listing.calls
-            found[issue_id] = [as_object(value) for value in listing.items]
+            found[issue_id] = [read_object(value) for value in listing.items]
     return found, issues
 
 
 def embedded_comments(fields: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
     """The comments that came with an issue, None if they are not all."""
-    embedded = as_object(fields.get("comment"))
-    first, total = as_list(embedded.get("comments")), embedded.get("total")
-    return [as_object(item) for item in first] if isinstance(total, int) and total <= len(first) else None
+    embedded = read_object(fields.get("comment"))
+    first, total = read_list(embedded.get("comments")), embedded.get("total")
+    return [read_object(item) for item in first] if isinstance(total, int) and total <= len(first) else None
 
 
 def _issue_id(issue: Mapping[str, Any]) -> str | None:

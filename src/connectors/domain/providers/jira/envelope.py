@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.providers.jira.endpoints import host_of
 from connectors.domain.providers.jira.limits import CLOUD_PATH
-from connectors.domain.providers.jira.payloads import Person, as_list, as_object, read_id, read_text, read_time
+from connectors.domain.providers.jira.payloads import Person, read_id, read_time
+from connectors.domain.providers.toolbox.foreign import read_each, read_line, read_object
 
 SELF_SOURCES = ("issue", "comment", "user", "sprint", "version", "project", "worklog")
 """Objects whose `self` link names the site, in the order of trust."""
@@ -34,18 +34,12 @@ class Envelope:
     user: Person | None
 
     @classmethod
-    def read(cls, document: Any) -> "Envelope":
-        """The envelope that this JSON document is.
-
-        Raises:
-            UnexpectedResponseError: it is not an object.
-        """
-        if not isinstance(document, Mapping):
-            raise UnexpectedResponseError("The delivery's body is JSON that is not an object.")
+    def read(cls, document: Mapping[str, Any]) -> "Envelope":
+        """The envelope that this document is."""
         return cls(
             document=document,
             event=read_id(document.get("webhookEvent")) or "unknown",
-            update=read_text(document.get("issue_event_type_name")),
+            update=read_line(document.get("issue_event_type_name")),
             sent_at=read_time(document.get("timestamp")),
             user=Person.read(document.get("user")),
         )
@@ -54,7 +48,7 @@ class Envelope:
     def site(self) -> str | None:
         """The site that the first `self` link names: `host:acme.atlassian.net`, or a cloud id if the link has one."""
         for source in SELF_SOURCES:
-            link = as_object(self.document.get(source)).get("self")
+            link = read_object(self.document.get(source)).get("self")
             if isinstance(link, str) and (host := host_of(link)) is not None:
                 through_gateway = CLOUD_PATH.search(link)
                 return through_gateway.group(1) if through_gateway else f"host:{host}"
@@ -63,8 +57,7 @@ class Envelope:
     @property
     def webhook_ids(self) -> frozenset[str]:
         """The webhooks that this delivery is for. They are small numbers, unique only within a site."""
-        found = (read_id(item) for item in as_list(self.document.get("matchedWebhookIds")))
-        return frozenset(item for item in found if item is not None)
+        return frozenset(read_each(self.document.get("matchedWebhookIds"), read_id))
 
     @property
     def has_webhook_ids(self) -> bool:

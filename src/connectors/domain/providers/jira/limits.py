@@ -9,8 +9,7 @@ Source: Rate limiting; OAuth 2.0 (3LO) apps; REST v3 status codes.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from connectors.domain.model.errors import (
@@ -25,14 +24,13 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.instant import read_instant
 from connectors.domain.model.limits import Budget, LimitScope
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_text
+from connectors.domain.providers.toolbox.foreign import read_line, read_list, read_object
+from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 BACKOFF_BASE = timedelta(seconds=2)
 """First pause after a refusal that names no time (Atlassian's advice)."""
 BACKOFF_CAP = timedelta(seconds=60)
 """Longest pause between tries that nobody asked for."""
-MAX_WAIT = timedelta(hours=24)
-"""A named instant further off is not believed: quotas reset every hour."""
 
 GLOBAL_QUOTA = "jira-quota-global-based"
 TENANT_QUOTA = "jira-quota-tenant-based"
@@ -117,7 +115,7 @@ def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime)
     asked = read_retry_at(response.headers, now)
     if asked is None:
         asked = _next_hour(now) if reason in {GLOBAL_QUOTA, TENANT_QUOTA} else now + BACKOFF_BASE
-    retry_at = min(max(asked, now), now + MAX_WAIT)
+    retry_at = bounded(asked, now)
     scope, limit_scope = _limited(request, reason)
     return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=scope, limit_scope=limit_scope)
 
@@ -149,14 +147,9 @@ def read_retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
     In this order: `Retry-After` (seconds or an HTTP-date), `X-RateLimit-Reset` (ISO 8601, seconds optional), `t=` of
     `RateLimit`. Headers that begin with `Beta-` are announcements, not limits.
     """
-    after = headers.get("retry-after", "").strip()
-    if after.isascii() and after.isdigit():
-        return now + min(timedelta(seconds=int(after[:9])), MAX_WAIT)
-    try:
-        date = parsedate_to_datetime(after)
-        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        pass  # not a date either: look further
+    after = read_retry_after(headers.get("retry-after"), now)
+    if after is not None:
+        return after
     reset = headers.get("x-ratelimit-reset", "").strip()
     found = read_instant(_with_seconds(reset))
     if found is not None:
@@ -206,9 +199,9 @@ def _next_hour(now: datetime) -> datetime:
 def _reason(response: HttpResponse) -> str:
     """The site's own first sentence, for the operator; empty where the body has none (HTML, the gateway)."""
     try:
-        document = as_object(response.json())
+        document = read_object(response.json())
     except UnexpectedResponseError:
         return ""
-    texts = [*as_list(document.get("errorMessages")), *as_object(document.get("errors")).values()]
-    first = next((text for text in map(read_text, texts) if text), None)
+    texts = [*read_list(document.get("errorMessages")), *read_object(document.get("errors")).values()]
+    first = next((text for text in map(read_line, texts) if text), None)
     return "" if first is None else f": {first}"

@@ -16,7 +16,8 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.http import Conversation, HttpRequest, HttpResponse, with_query
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.jira.endpoints import site_api
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_id
+from connectors.domain.providers.jira.payloads import read_id
+from connectors.domain.providers.toolbox.foreign import read_list, read_object
 
 PAGE_SIZE = 100
 """Items asked for at a time."""
@@ -45,7 +46,7 @@ class _Reading:
     def take(self, response: HttpResponse) -> tuple[list[Any], Mapping[str, Any]]:
         self.calls += 1
         page = response.json_object()
-        items = as_list(page.get(self.member))
+        items = read_list(page.get(self.member))
         for item in items:
             # Without an id nothing tells two items apart: each then counts.
             self.found.setdefault(_mark(item) or f"?{len(self.found)}", item)
@@ -56,7 +57,7 @@ class _Reading:
         return Listing(tuple(self.found.values()), self.calls)
 
 
-def read_list(
+def read_listing(
     app: ProviderApp,
     connection: Connection,
     path: str,
@@ -116,4 +117,4 @@ def _read_pass(reading: _Reading, ask: Callable[[int], HttpRequest], limit: int 
 
 
 def _mark(item: Any) -> str | None:
-    return read_id(as_object(item).get("id"))
+    return read_id(read_object(item).get("id"))

@@ -33,7 +33,8 @@ from connectors.domain.providers.jira.endpoints import (
     token_endpoint,
 )
 from connectors.domain.providers.jira.limits import read_failure
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_text
+from connectors.domain.providers.jira.payloads import read_id
+from connectors.domain.providers.toolbox.foreign import read_expiry, read_line, read_list, read_object
 
 AUDIENCE = "api.atlassian.com"
 """What the token is for: Atlassian's own parameter, always this value."""
@@ -42,8 +43,6 @@ REUSE_WINDOW = timedelta(minutes=10)
 """Atlassian takes a rotated refresh token again for so long; later reuse counts as theft and ends the family."""
 IDLE_LIFETIME = timedelta(days=90)
 """A refresh token that nobody uses for so long is dead."""
-MAX_LIFETIME = 10 * 365 * 24 * 3600
-"""Seconds; an `expires_in` beyond this is not a lifetime."""
 
 READ_WORK = "read:jira-work"
 READ_USER = "read:jira-user"
@@ -116,7 +115,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
         access_token=access_token,
         refresh_token=refresh_token or (previous.refresh_token if previous else None),
         scopes=tuple(scope.split()) if isinstance(scope, str) else (previous.scopes if previous else ()),
-        expires_at=_expiry(document.get("expires_in"), now),
+        expires_at=read_expiry(document.get("expires_in"), now),
         extra=previous.extra if previous else {},
     )
 
@@ -146,12 +145,12 @@ def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalA
 def read_sites(items: Sequence[Any]) -> tuple[tuple[str, str, str | None], ...]:
     """(cloud id, name, URL) of every Jira site listed, each once; Confluence-only entries are left out."""
     sites: dict[str, tuple[str, str, str | None]] = {}
-    for item in map(as_object, items):
+    for item in map(read_object, items):
         site_id, url = item.get("id"), item.get("url")
         if not isinstance(site_id, str) or CLOUD_ID.fullmatch(site_id) is None or not _is_jira(item.get("scopes")):
             continue
         site_url = url if isinstance(url, str) and host_of(url) is not None else None
-        sites.setdefault(site_id, (site_id, read_text(item.get("name")) or site_id, site_url))
+        sites.setdefault(site_id, (site_id, read_line(item.get("name")) or site_id, site_url))
     return tuple(sites.values())
 
 
@@ -187,12 +186,12 @@ def _find_account_id(app: ProviderApp, sites: Sequence[tuple[str, str, str | Non
 
 
 def _is_jira(scopes: Any) -> bool:
-    return any(isinstance(scope, str) and "jira" in scope for scope in as_list(scopes))
+    return any(isinstance(scope, str) and "jira" in scope for scope in read_list(scopes))
 
 
 def _document(response: HttpResponse) -> Mapping[str, Any]:
     try:
-        return as_object(response.json())
+        return read_object(response.json())
     except UnexpectedResponseError:
         return {}  # a gateway's page: the status has to do
 
@@ -202,12 +201,6 @@ def _secret(value: Any) -> Secret | None:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         return None
     return Secret(value)
-
-
-def _expiry(seconds: Any, now: datetime) -> datetime | None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_LIFETIME:
-        return None
-    return now + timedelta(seconds=seconds)
 
 
 def _token_failure(error: Any, response: HttpResponse, now: datetime) -> ConnectorsError:

@@ -6,7 +6,6 @@ None (or an empty tuple) for what is missing, of another type or absurdly large,
 Source: Jira platform webhooks; REST v3 (issues, comments, changelogs).
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,11 +14,11 @@ import attrs
 
 from connectors.domain.model.instant import from_epoch_seconds, read_instant
 from connectors.domain.model.signal import one_line
+from connectors.domain.providers.toolbox.foreign import id_reader, read_each, read_line, read_list, read_object
 
-IDENTIFIER = re.compile(r"[A-Za-z0-9:._@-]{1,128}")
-"""Ids and keys: issues have digits, keys look like `OPS-12`, account ids like `712020:6f1c…`."""
-MAX_NUMBER = 2**63
-"""Ids that are numbers fit 64 bits; larger ones are not Jira's."""
+read_id = id_reader(128, characters="A-Za-z0-9:._@-", numbers=True)
+"""Ids and keys: issues have digits, keys look like `OPS-12`, account ids like `712020:6f1c…`. The same id is a number
+here and a text there."""
 EPOCH_MS_FROM = 100_000_000_000
 """An epoch number from here up is milliseconds: as seconds it would be the year 5138."""
 MAX_ITEMS = 1000
@@ -31,32 +30,6 @@ MAX_NODES = 500
 
 Categories = Mapping[str, str]
 """Status id → category key: `new`, `indeterminate`, `done`, `undefined`."""
-
-
-def as_object(value: Any) -> Mapping[str, Any]:
-    """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    """The value if it is a JSON array, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def read_id(value: Any) -> str | None:
-    """An id or key as text. Numbers become text: the same id is a number here and a string there."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return str(value) if 0 <= value < MAX_NUMBER else None
-    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None
-
-
-def read_text(value: Any) -> str | None:
-    """One printable line, or None. Lone surrogates, which JSON can carry and UTF-8 cannot, become `?`."""
-    if not isinstance(value, str):
-        return None
-    return one_line(value.encode(errors="replace").decode()) or None
 
 
 def read_time(value: Any) -> datetime | None:
@@ -71,7 +44,7 @@ def read_time(value: Any) -> datetime | None:
 
 def excerpt_of(body: Any) -> str | None:
     """The first words of a comment: wiki markup (a string) as it stands, a rich-text document (ADF) as its text."""
-    text = read_text(body if isinstance(body, str) else "".join(_adf_texts(body)))
+    text = read_line(body if isinstance(body, str) else "".join(_adf_texts(body)))
     return None if text is None else one_line(text, EXCERPT)
 
 
@@ -80,11 +53,11 @@ def _adf_texts(document: Any) -> Iterator[str]:
     stack, looked_at = [document], 0
     while stack and looked_at < MAX_NODES:
         looked_at += 1
-        node = as_object(stack.pop())
-        text = node.get("text") if node.get("type") == "text" else as_object(node.get("attrs")).get("text")
+        node = read_object(stack.pop())
+        text = node.get("text") if node.get("type") == "text" else read_object(node.get("attrs")).get("text")
         if isinstance(text, str):
             yield text
-        stack.extend(reversed(as_list(node.get("content"))[:MAX_NODES]))
+        stack.extend(reversed(read_list(node.get("content"))[:MAX_NODES]))
         if node.get("type") in {"paragraph", "heading", "hardBreak", "listItem"}:
             yield "" if text else " "
 
@@ -99,9 +72,9 @@ class Person:
     @classmethod
     def read(cls, value: Any) -> "Person | None":
         """Who it is. A documentation example spells the id `accoundId`, so that is understood too."""
-        source = as_object(value)
+        source = read_object(value)
         account_id = read_id(source.get("accountId")) or read_id(source.get("accoundId"))
-        return None if account_id is None else cls(account_id, read_text(source.get("displayName")) or account_id)
+        return None if account_id is None else cls(account_id, read_line(source.get("displayName")) or account_id)
 
 
 @attrs.frozen
@@ -115,9 +88,9 @@ class Project:
     @classmethod
     def read(cls, value: Any) -> "Project | None":
         """The project, or None without a key."""
-        source = as_object(value)
+        source = read_object(value)
         key = read_id(source.get("key"))
-        return None if key is None else cls(read_id(source.get("id")), key, read_text(source.get("name")) or key)
+        return None if key is None else cls(read_id(source.get("id")), key, read_line(source.get("name")) or key)
 
 
 @attrs.frozen
@@ -137,11 +110,11 @@ class Issue:
     @classmethod
     def read(cls, value: Any) -> "Issue | None":
         """The issue, or None without an id."""
-        source = as_object(value)
-        issue_id, key, fields = read_id(source.get("id")), read_id(source.get("key")), as_object(source.get("fields"))
+        source = read_object(value)
+        issue_id, key, fields = read_id(source.get("id")), read_id(source.get("key")), read_object(source.get("fields"))
         if issue_id is None:
             return None
-        status = as_object(fields.get("status"))
+        status = read_object(fields.get("status"))
         project = Project.read(fields.get("project"))
         if project is None and key is not None and "-" in key:
             prefix = key.rpartition("-")[0]
@@ -149,13 +122,13 @@ class Issue:
         return cls(
             id=issue_id,
             key=key,
-            summary=read_text(fields.get("summary")),
+            summary=read_line(fields.get("summary")),
             created=read_time(fields.get("created")),
             updated=read_time(fields.get("updated")),
             creator=Person.read(fields.get("creator")) or Person.read(fields.get("reporter")),
             project=project,
             status_id=read_id(status.get("id")),
-            status_category=read_id(as_object(status.get("statusCategory")).get("key")),
+            status_category=read_id(read_object(status.get("statusCategory")).get("key")),
         )
 
     @property
@@ -183,7 +156,7 @@ class Comment:
     @classmethod
     def read(cls, value: Any) -> "Comment | None":
         """The comment, or None without an id."""
-        source = as_object(value)
+        source = read_object(value)
         comment_id = read_id(source.get("id"))
         if comment_id is None:
             return None
@@ -210,16 +183,16 @@ class ChangeItem:
     @classmethod
     def read(cls, value: Any) -> "ChangeItem | None":
         """The change of a field, or None without the field's name. `fieldId` is the name that is not translated."""
-        source = as_object(value)
-        field = read_text(source.get("fieldId")) or read_text(source.get("field"))
+        source = read_object(value)
+        field = read_line(source.get("fieldId")) or read_line(source.get("field"))
         if field is None:
             return None
         return cls(
             field=field,
             from_id=read_id(source.get("from")),
             to_id=read_id(source.get("to")),
-            from_text=read_text(source.get("fromString")),
-            to_text=read_text(source.get("toString")),
+            from_text=read_line(source.get("fromString")),
+            to_text=read_line(source.get("toString")),
         )
 
 
@@ -235,10 +208,9 @@ class Change:
     @classmethod
     def read(cls, value: Any) -> "Change | None":
         """The change, or None without an id or without any readable item."""
-        source = as_object(value)
+        source = read_object(value)
         change_id = read_id(source.get("id"))
-        found = (ChangeItem.read(item) for item in as_list(source.get("items"))[:MAX_ITEMS])
-        items = tuple(item for item in found if item is not None)
+        items = tuple(read_each(read_list(source.get("items"))[:MAX_ITEMS], ChangeItem.read))
         if change_id is None or not items:
             return None
         return cls(change_id, items, Person.read(source.get("author")), read_time(source.get("created")))
@@ -257,13 +229,13 @@ class Thing:
     @classmethod
     def read(cls, value: Any) -> "Thing | None":
         """The thing, or None without an id."""
-        source = as_object(value)
+        source = read_object(value)
         thing_id = read_id(source.get("id"))
         if thing_id is None:
             return None
         return cls(
             id=thing_id,
-            name=read_text(source.get("name")) or thing_id,
+            name=read_line(source.get("name")) or thing_id,
             owner_id=read_id(source.get("projectId")) or read_id(source.get("issueId")),
             started=read_time(source.get("started")),
             author=Person.read(source.get("author")),

@@ -25,9 +25,9 @@ from connectors.domain.providers.jira.payloads import (
     Person,
     Project,
     Thing,
-    as_object,
 )
 from connectors.domain.providers.jira.rules import JiraRule
+from connectors.domain.providers.toolbox.foreign import read_object
 
 STATUS_CATEGORIES = "status_categories"
 """Key in a connection's metadata: status id → category, kept up by the reader."""
@@ -48,7 +48,7 @@ class Site:
     def of(cls, connection: Connection) -> "Site":
         """The site of a connection."""
         url = connection.account.url
-        categories = as_object(connection.metadata.get(STATUS_CATEGORIES))
+        categories = read_object(connection.metadata.get(STATUS_CATEGORIES))
         return cls(connection.account.id, None if url is None else url.rstrip("/"), categories)
 
     def key(self, rest: str) -> str:
@@ -215,7 +215,7 @@ def work_logged(worklog: Thing, draft: Drafter) -> SignalDraft:
 def project_created(project: Project, draft: Drafter) -> SignalDraft:
     """A new project. Without `user` its lead counts as the one who made it."""
     project_id = _required(project.id, "the project's id")
-    lead = Person.read(as_object(draft.envelope.document.get("project")).get("projectLead"))
+    lead = Person.read(read_object(draft.envelope.document.get("project")).get("projectLead"))
     return draft.draft(
         draft.rule.kind,
         Subject("project", project_id, project.name, draft.site.link(f"browse/{project.key}")),

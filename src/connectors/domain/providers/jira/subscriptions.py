@@ -26,9 +26,10 @@ from connectors.domain.model.webhook import Subscription
 from connectors.domain.providers.contract import SubscriptionReceipt, SubscriptionRequest, Subscriptions
 from connectors.domain.providers.jira.endpoints import site_api
 from connectors.domain.providers.jira.events import DYNAMIC_EVENTS
-from connectors.domain.providers.jira.lists import read_list
+from connectors.domain.providers.jira.lists import read_listing
 from connectors.domain.providers.jira.oauth import ACCOUNT_ID
-from connectors.domain.providers.jira.payloads import as_list, as_object, read_id, read_text, read_time
+from connectors.domain.providers.jira.payloads import read_id, read_time
+from connectors.domain.providers.toolbox.foreign import read_each, read_line, read_list, read_object
 
 LIFETIME = timedelta(days=30)
 """A webhook ends so long after its registration or last renewal."""
@@ -58,7 +59,7 @@ class Hook:
     @classmethod
     def read(cls, value: Any) -> "Hook | None":
         """The webhook, or None without a numeric id. The expiry is a text in examples and a number in the schema."""
-        source = as_object(value)
+        source = read_object(value)
         hook_id, url, jql = read_id(source.get("id")), source.get("url"), source.get("jqlFilter")
         if hook_id is None or not hook_id.isdigit():
             return None
@@ -66,7 +67,7 @@ class Hook:
             id=hook_id,
             url=url if isinstance(url, str) else None,
             jql=jql if isinstance(jql, str) else None,
-            events=frozenset(item for item in as_list(source.get("events")) if isinstance(item, str)),
+            events=frozenset(item for item in read_list(source.get("events")) if isinstance(item, str)),
             expires_at=read_time(source.get("expirationDate")),
         )
 
@@ -81,7 +82,7 @@ class Hook:
 
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
     """The site, once the user can see a project on it: a filter over no project cannot be registered."""
-    projects = yield from read_list(app, connection, "project/search", limit=1)
+    projects = yield from read_listing(app, connection, "project/search", limit=1)
     return (TARGET + connection.account.id,) if projects.items else ()
 
 
@@ -145,15 +146,15 @@ def list_hooks(
     app: ProviderApp, connection: Connection, *, gone_is_empty: bool = False
 ) -> Conversation[tuple[Hook, ...]]:
     """The webhooks that this app and user have on the site, oldest first."""
-    listing = yield from read_list(app, connection, "webhook", gone_is_empty=gone_is_empty)
+    listing = yield from read_listing(app, connection, "webhook", gone_is_empty=gone_is_empty)
     found = (Hook.read(value) for value in listing.items)
     return tuple(sorted((hook for hook in found if hook is not None), key=lambda hook: int(hook.id)))
 
 
 def visible_projects(app: ProviderApp, connection: Connection) -> Conversation[tuple[int, ...]]:
     """The ids of every project that the user can see, ascending."""
-    listing = yield from read_list(app, connection, "project/search", orderBy="key")
-    found = (read_id(as_object(value).get("id")) for value in listing.items)
+    listing = yield from read_listing(app, connection, "project/search", orderBy="key")
+    found = (read_id(read_object(value).get("id")) for value in listing.items)
     return tuple(sorted({int(item) for item in found if item is not None and item.isdigit()}))
 
 
@@ -207,8 +208,7 @@ def _refresh(app: ProviderApp, connection: Connection, hook_id: str) -> Conversa
 
 
 def _receipt(connection: Connection, hook: Hook, url: str, others: list[str]) -> SubscriptionReceipt:
-    known = map(read_id, as_list(connection.metadata.get(WEBHOOK_IDS)))
-    ids = dict.fromkeys([hook.id, *others, *(item for item in known if item is not None)])
+    ids = dict.fromkeys([hook.id, *others, *read_each(connection.metadata.get(WEBHOOK_IDS), read_id)])
     return SubscriptionReceipt(
         external_id=hook.id,
         expires_at=hook.expires_at,
@@ -221,11 +221,11 @@ def _register(app: ProviderApp, connection: Connection, url: str, jql: str) -> C
     """The new webhook's id. An answer of 200 may hold an error in its place."""
     document = {"url": url, "webhooks": [{"events": list(DYNAMIC_EVENTS), "jqlFilter": jql}]}
     response = yield json_request("POST", site_api(app, connection.account.id, "webhook"), document)
-    results = as_list(response.json_object().get("webhookRegistrationResult"))
-    result: Mapping[str, Any] = as_object(results[0]) if results else {}
+    results = read_list(response.json_object().get("webhookRegistrationResult"))
+    result: Mapping[str, Any] = read_object(results[0]) if results else {}
     hook_id = read_id(result.get("createdWebhookId"))
     if hook_id is None or not hook_id.isdigit():
-        reasons = [text for text in map(read_text, as_list(result.get("errors"))) if text]
+        reasons = [text for text in map(read_line, read_list(result.get("errors"))) if text]
         why = "; ".join(reasons[:3]) or "no reason was given"
         raise UnexpectedResponseError(
             f"Jira did not register the webhook: {why}",

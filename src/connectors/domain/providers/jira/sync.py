@@ -26,9 +26,10 @@ from connectors.domain.providers.jira.endpoints import site_api
 from connectors.domain.providers.jira.envelope import Envelope
 from connectors.domain.providers.jira.events import UPDATED, normalize
 from connectors.domain.providers.jira.limits import read_failure
-from connectors.domain.providers.jira.payloads import Change, Comment, Issue, as_list, as_object, read_id, read_time
+from connectors.domain.providers.jira.payloads import Change, Comment, Issue, read_id, read_time
 from connectors.domain.providers.jira.signals import STATUS_CATEGORIES, Site, epoch_ms
 from connectors.domain.providers.jira.sync_run import SyncRun
+from connectors.domain.providers.toolbox.foreign import read_list, read_object
 
 OVERLAP = timedelta(minutes=10)
 """How far an incremental walk starts before the last one ended: Jira's search index lags behind its issues."""
@@ -83,7 +84,7 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
         # A token lives seven days; the page that it meant begins at `since_ms` again.
         return SyncPage(cursor=_at(sync_run.since_ms, sync_run.started_ms))
     document = response.json_object()
-    issues = [as_object(item) for item in as_list(document.get("issues"))]
+    issues = [read_object(item) for item in read_list(document.get("issues"))]
     read = [Issue.read(item) for item in issues]
     found = yield from read_details(context, issues, lambda count: sync_run.may_end(read[:count]))
     drafts, skipped = _collect(context, plan, sync_run, found)
@@ -137,7 +138,7 @@ def envelopes_of(issue: Mapping[str, Any], details: Details) -> Iterator[tuple[s
     """Everything that an issue shows, each as the webhook's envelope with a reference for the log."""
     issue_id = read_id(issue.get("id")) or ""
     # The comments have envelopes of their own; in each copy of the issue they would only take package.
-    fields = {name: value for name, value in as_object(issue.get("fields")).items() if name != "comment"}
+    fields = {name: value for name, value in read_object(issue.get("fields")).items() if name != "comment"}
     plain = {**issue, "fields": fields}
     creator = fields.get("creator") or fields.get("reporter")
     created = fields.get("created")

@@ -9,8 +9,9 @@ import attrs
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import from_epoch_seconds, rfc3339
 from connectors.domain.model.sync import Cursor
-from connectors.domain.providers.jira.payloads import Issue, as_list
+from connectors.domain.providers.jira.payloads import Issue
 from connectors.domain.providers.jira.signals import epoch_ms
+from connectors.domain.providers.toolbox.foreign import read_list
 
 MAX_DOUBTED = 2
 """Issues of a full page whose `updated` may be newer than the index, so many edits fitting into the making of it."""
@@ -125,4 +126,4 @@ def _is_in_second(issue: Issue, since_ms: int) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    return (item for item in as_list(value) if isinstance(item, str))
+    return (item for item in read_list(value) if isinstance(item, str))

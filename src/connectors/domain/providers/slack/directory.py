@@ -19,16 +19,11 @@ from connectors.domain.providers.slack.endpoints import method_url
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 from connectors.domain.providers.slack.oauth import USER_PREFIX
 from connectors.domain.providers.slack.options import JOIN_CHANNELS
-from connectors.domain.providers.slack.payloads import (
-    ChannelChange,
-    read_channel,
-    read_object,
-    read_person,
-    read_text,
-)
+from connectors.domain.providers.slack.payloads import ChannelChange, read_channel, read_person
 from connectors.domain.providers.slack.signals import channel_created
 from connectors.domain.providers.slack.sync_run import CURSOR_LIMIT, Phase, Stop, SyncRun, is_within, page_at
 from connectors.domain.providers.slack.workspace import Source, workspace_of
+from connectors.domain.providers.toolbox.foreign import read_list, read_object, read_text
 
 LIST_LIMIT = 200
 """Items per page of channels and people: Slack's advice, its maximum is 1,000."""
@@ -134,11 +129,6 @@ def first_names(names: Mapping[str, str]) -> dict[str, str]:
 def call(context: SyncContext, method: str, **params: str | None) -> HttpRequest:
     """A GET of a method; parameters that are None are left out."""
     return HttpRequest(method="GET", url=with_query(method_url(context.app, method), params))
-
-
-def read_list(value: Any) -> list[Any]:
-    """A JSON array, empty for anything else."""
-    return value if isinstance(value, list) else []
 
 
 def next_page(answer: Mapping[str, Any]) -> str | None:

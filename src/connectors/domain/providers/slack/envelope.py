@@ -3,14 +3,13 @@
 Source: docs.slack.dev, "The Events API".
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from connectors.domain.model.errors import UnexpectedResponseError
-from connectors.domain.providers.slack.payloads import TYPE_LIMIT, event_name, read_id, read_object, read_text, read_ts
+from connectors.domain.providers.slack.payloads import TYPE_LIMIT, event_name, read_id, read_ts
+from connectors.domain.providers.toolbox.foreign import read_list, read_object, read_text
 
 EVENT_CALLBACK = "event_callback"
 """The outer type of a delivery that carries an event."""
@@ -41,21 +40,6 @@ class Envelope:
         return read_ts(str(at)) if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 10**11 else None
 
 
-def read_document(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in a delivery's body.
-
-    Raises:
-        UnexpectedResponseError: not a JSON object.
-    """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedResponseError("the delivery's body is not JSON") from error
-    if not isinstance(document, dict):
-        raise UnexpectedResponseError("the delivery's body is not a JSON object")
-    return document
-
-
 def read_envelope(document: Mapping[str, Any]) -> Envelope:
     """The envelope in a delivery's decoded body."""
     return Envelope(
@@ -73,8 +57,7 @@ def read_account_id(document: Mapping[str, Any]) -> str | None:
     """Whose install sees the event. The outer `team_id` is where it *happened*: in a channel shared with a partner
     that can be the partner's workspace, so it is asked last.
     """
-    authorizations = document.get("authorizations")
-    first = read_object(authorizations[0]) if isinstance(authorizations, list) and authorizations else {}
+    first = read_object(next(iter(read_list(document.get("authorizations"))), None))
     enterprise_wide = first.get("is_enterprise_install") is True
     claims = (
         first.get("enterprise_id") if enterprise_wide else first.get("team_id"),

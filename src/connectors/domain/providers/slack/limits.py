@@ -4,10 +4,8 @@ Every answer to a Web API method goes through `read_answer`; nothing else in thi
 Source: docs.slack.dev, "Web API", "Rate limits" and the methods' own error tables.
 """
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -25,12 +23,11 @@ from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.contract import Limits
 from connectors.domain.providers.slack.endpoints import method_of
-from connectors.domain.providers.slack.payloads import read_text
+from connectors.domain.providers.toolbox.foreign import read_text
+from connectors.domain.providers.toolbox.retry_after import read_retry_after
 
 DEFAULT_WAIT = timedelta(seconds=60)
 """Where a limit comes without `Retry-After`: Slack counts in windows of one minute."""
-LONGEST_WAIT = timedelta(days=1)
-"""A larger `Retry-After` is damage, not advice; Slack's windows are minutes."""
 MINUTE = timedelta(minutes=1)
 """Slack's window for every method."""
 TIER_2, TIER_3 = (15, 5), (40, 10)
@@ -192,17 +189,17 @@ def read_refusal(response: HttpResponse) -> dict[str, Any] | None:
     if b'"error"' not in response.body:
         return None
     try:
-        document = json.loads(response.body)
-    except (ValueError, RecursionError):
+        document = response.json_object()
+    except UnexpectedResponseError:
         return None
-    return document if isinstance(document, dict) and document.get("ok") is not True else None
+    return None if document.get("ok") is True else document
 
 
 def rate_limited(response: HttpResponse, now: datetime, method: str | None) -> RateLimitedError:
     """The limit with its end. Slack counts per method, workspace and app: other methods and workspaces may go on."""
-    wait = read_retry_after(response.headers.get("retry-after"), now)
+    retry_at = read_retry_after(response.headers.get("retry-after"), now) or now + DEFAULT_WAIT
     message = f"Slack limits {method or 'this method'} for now."
-    return RateLimitedError(message, retry_at=now + wait, scope=method, limit_scope=LimitScope.ACCOUNT)
+    return RateLimitedError(message, retry_at=retry_at, scope=method, limit_scope=LimitScope.ACCOUNT)
 
 
 def budgets(request: HttpRequest) -> tuple[Budget, ...]:
@@ -218,23 +215,6 @@ def budgets(request: HttpRequest) -> tuple[Budget, ...]:
         return (Budget(name=method, limit_scope=LimitScope.ACCOUNT),)
     steadily, at_once = TIERS[method]
     return (Budget(name=method, limit_scope=LimitScope.ACCOUNT, requests=steadily, per=MINUTE, burst=at_once),)
-
-
-def read_retry_after(value: str | None, now: datetime) -> timedelta:
-    """How long to wait: delay-seconds or an HTTP-date (RFC 9110 §10.2.3), else a minute."""
-    if value is None:
-        return DEFAULT_WAIT
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        # Nine digits are 31 years: beyond that the number is not worth reading.
-        seconds = int(text) if len(text) <= 9 else LONGEST_WAIT.total_seconds()  # noqa: PLR2004
-        return min(timedelta(seconds=seconds), LONGEST_WAIT)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return DEFAULT_WAIT
-    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
 
 
 LIMITS = Limits(

@@ -36,13 +36,8 @@ from connectors.domain.providers.slack.limits import (
     read_refusal,
     token_failure,
 )
-from connectors.domain.providers.slack.payloads import (
-    NAME_LIMIT,
-    read_id,
-    read_object,
-    read_text,
-    read_workspace_url,
-)
+from connectors.domain.providers.slack.payloads import NAME_LIMIT, read_id, read_workspace_url
+from connectors.domain.providers.toolbox.foreign import read_expiry, read_object, read_text
 
 USER = "user"
 """The companion that holds the user's token, and Slack's `token_type` of it."""
@@ -54,8 +49,6 @@ TOKEN_LIMIT = 8192
 REUSE_WINDOW = timedelta(minutes=5)
 """Slack gives a used refresh token a grace time that it does not publish. A wrong guess costs nothing: the answer is
 then the same reauthorization that not trying would end in. Longer than a refresh lease lasts, or nobody could try."""
-LONGEST_LIFETIME = 10 * 365 * 86_400
-"""Seconds. An `expires_in` beyond ten years is damage."""
 
 
 def _scope(name: str, reason: str) -> Scope:
@@ -203,13 +196,6 @@ def read_scopes(value: Any) -> tuple[str, ...]:
     """The scopes of a comma-separated list."""
     text = read_text(value) or ""
     return tuple(scope for scope in (part.strip() for part in text.replace(" ", ",").split(",")) if scope)
-
-
-def read_expiry(value: Any, now: datetime) -> datetime | None:
-    """When a rotating token dies; None for those that never do."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_LIFETIME:
-        return None
-    return now + timedelta(seconds=value)
 
 
 def read_extra(document: Mapping[str, Any]) -> dict[str, Any]:

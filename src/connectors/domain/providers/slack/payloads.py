@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from connectors.domain.providers.toolbox.foreign import id_reader, read_list, read_object, read_text
+
 TEXT_LIMIT = 40_000
 """Characters. Slack cuts a message's text there; only its first line is shown."""
 NAME_LIMIT = 300
 """Characters. Slack's own names have 80 at the most."""
-ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
-"""Slack's ids are 9 to 11 capitals and digits; some package, but nothing that could break a key or a URL."""
+read_id = id_reader(64, characters=r"A-Za-z0-9_.\-")
+"""Slack's ids (of users, channels, teams, events) are 9 to 11 capitals and digits: some characters more, but none that
+could break a key or a URL."""
 TS = re.compile(r"(?P<seconds>[0-9]{1,11})(?:\.(?P<fraction>[0-9]{1,6}))?", re.ASCII)
 TYPE_LIMIT = 80
 """Characters of a type or subtype. Slack's longest have about 30."""
@@ -32,26 +35,9 @@ TOMBSTONE = "tombstone"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read_text(value: Any, limit: int = TEXT_LIMIT) -> str | None:
-    """A non-empty text without NUL, cut to `limit`; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    return value.replace("\0", "")[:limit] or None
-
-
-def read_id(value: Any) -> str | None:
-    """An id (of a user, channel, team, event), None if it cannot be one."""
-    return value if isinstance(value, str) and ID.fullmatch(value) else None
-
-
 def read_ts(value: Any) -> str | None:
     """A `ts`, kept as the text it is: it names a message, and a float would lose its last digits."""
     return value if isinstance(value, str) and TS.fullmatch(value) else None
-
-
-def read_object(value: Any) -> Mapping[str, Any]:
-    """A JSON object, empty for anything else."""
-    return value if isinstance(value, dict) else {}
 
 
 def ts_instant(ts: str) -> datetime:
@@ -181,15 +167,14 @@ def read_bot_name(document: Mapping[str, Any]) -> str | None:
 
 def read_message_text(document: Mapping[str, Any]) -> str | None:
     """The text, or what stands in for it where a message is only files or attachments; None if it is only blocks."""
-    text = read_text(document.get("text"))
-    if text is not None and text.strip():
+    text = read_text(document.get("text"), TEXT_LIMIT)
+    if text is not None:
         return text
     for list_name, names in (("files", ("title", "name")), ("attachments", ("fallback", "title", "text"))):
-        entries = document.get(list_name)
-        first = read_object(entries[0]) if isinstance(entries, list) and entries else {}
+        first = read_object(next(iter(read_list(document.get(list_name))), None))
         for name in names:
-            found = read_text(first.get(name))
-            if found is not None and found.strip():
+            found = read_text(first.get(name), TEXT_LIMIT)
+            if found is not None:
                 return found
     return None
 
@@ -279,7 +264,8 @@ class Reaction:
         """The reaction in an event."""
         item = read_object(event.get("item"))
         return cls(
-            name=read_text(event.get("reaction"), NAME_LIMIT),
+            # A part of the key, which has always been stored with U+FFFD for half a character.
+            name=read_text(event.get("reaction"), NAME_LIMIT, half_pair="\ufffd"),
             user=read_id(event.get("user")),
             item_type=read_text(item.get("type"), TYPE_LIMIT),
             channel=read_id(item.get("channel")),

@@ -20,25 +20,12 @@ from connectors.domain.model.http import Conversation, form_request
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage, SyncPlan
 from connectors.domain.providers.contract import Sync, SyncContext
-from connectors.domain.providers.slack.directory import (
-    call,
-    next_page,
-    read_channels,
-    read_list,
-    read_people,
-    wants_people,
-)
+from connectors.domain.providers.slack.directory import call, next_page, read_channels, read_people, wants_people
 from connectors.domain.providers.slack.endpoints import method_url
 from connectors.domain.providers.slack.limits import StaleCursorError, read_answer
 from connectors.domain.providers.slack.messages import read_item
 from connectors.domain.providers.slack.options import LOOKBACK_DAYS, PAGE_SIZE
-from connectors.domain.providers.slack.payloads import (
-    EPOCH,
-    Message,
-    instant_ts,
-    read_object,
-    ts_instant,
-)
+from connectors.domain.providers.slack.payloads import EPOCH, Message, instant_ts, ts_instant
 from connectors.domain.providers.slack.sync_run import (
     Phase,
     Stop,
@@ -52,6 +39,7 @@ from connectors.domain.providers.slack.sync_run import (
     write_sync_run,
 )
 from connectors.domain.providers.slack.workspace import workspace_of
+from connectors.domain.providers.toolbox.foreign import read_list, read_object
 
 OVERLAP = timedelta(minutes=5)
 """How far an incremental walk reaches back behind the one before. Slack stamps messages with its clock and we fix the

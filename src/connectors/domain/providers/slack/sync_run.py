@@ -9,15 +9,8 @@ import attrs
 
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import Cursor, SkippedItem, SyncPage, SyncPlan
-from connectors.domain.providers.slack.payloads import (
-    NAME_LIMIT,
-    Message,
-    read_id,
-    read_object,
-    read_text,
-    read_ts,
-    ts_instant,
-)
+from connectors.domain.providers.slack.payloads import NAME_LIMIT, Message, read_id, read_ts, ts_instant
+from connectors.domain.providers.toolbox.foreign import read_object, read_text
 
 CURSOR_LIMIT = 2000
 """Characters of one of Slack's paging cursors."""

@@ -7,7 +7,6 @@ Source: docs.slack.dev, "The Events API", "Verifying requests from Slack".
 """
 
 import hashlib
-import hmac
 import json
 import re
 from datetime import timedelta
@@ -18,10 +17,9 @@ import attrs
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.instant import epoch_seconds
-from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.webhook import (
-    DeliveryHints,
+    FORM,
     Ignored,
     Lifecycle,
     VerifiedDelivery,
@@ -30,11 +28,13 @@ from connectors.domain.model.webhook import (
     WebhookRequest,
 )
 from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
-from connectors.domain.providers.slack.envelope import EVENT_CALLBACK, Envelope, read_document, read_envelope
+from connectors.domain.providers.slack.envelope import EVENT_CALLBACK, Envelope, read_envelope
 from connectors.domain.providers.slack.events import BOT_EVENTS, LIFECYCLE_EVENTS, TOKENS_REVOKED, read_signal
 from connectors.domain.providers.slack.options import APP_ID
-from connectors.domain.providers.slack.payloads import read_id, read_object
+from connectors.domain.providers.slack.payloads import read_id
 from connectors.domain.providers.slack.workspace import Workspace, workspace_of
+from connectors.domain.providers.toolbox.foreign import read_object
+from connectors.domain.providers.toolbox.signatures import hmac_sha256_hex, is_made_with
 
 SIGNATURE = "x-slack-signature"
 TIMESTAMP = "x-slack-request-timestamp"
@@ -62,14 +62,6 @@ Slack has no API call for this: do it once, in the app's settings at api.slack.c
 4. Invite the bot to the channels that it should read: Slack sends messages only of channels that it is a member of."""
 
 
-def read_hints(request: WebhookRequest) -> DeliveryHints:
-    """The event's id as claimed; retries have the same."""
-    try:
-        return DeliveryHints(delivery_id=read_envelope(read_document(request.body)).event_id)
-    except UnexpectedResponseError:
-        return DeliveryHints()
-
-
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
     """The delivery, proven to come from Slack and to be of the last five minutes.
 
@@ -85,22 +77,24 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
         raise DeliveryRejectedError(f"{TIMESTAMP} is missing or not a whole number of seconds.")
     if abs(epoch_seconds(material.now) - int(timestamp)) > TOLERANCE.total_seconds():
         raise DeliveryRejectedError(f"{TIMESTAMP} is more than {TOLERANCE.seconds} seconds away from now.")
-    claimed = request.headers.get(SIGNATURE, "").encode(errors="replace")
-    matches = [hmac.compare_digest(sign(secret, timestamp, request.body), claimed) for secret in material.secrets]
-    if not any(matches):
+    claimed = request.headers.get(SIGNATURE, "")
+    if not is_made_with(material.secrets, claimed, lambda key: sign(key, timestamp, request.body)):
         raise DeliveryRejectedError(f"{SIGNATURE} is missing or does not match the body.")
     return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via)
 
 
-def sign(secret: Secret, timestamp: str, body: bytes) -> bytes:
+def sign(key: bytes, timestamp: str, body: bytes) -> bytes:
     """The signature header's value for a body: `v0=` and the lower-case hex of HMAC-SHA256 over `v0:timestamp:body`."""
-    base = f"{VERSION}:{timestamp}:".encode() + body
-    return f"{VERSION}={hmac.new(secret.reveal_bytes(), base, hashlib.sha256).hexdigest()}".encode()
+    return f"{VERSION}=".encode() + hmac_sha256_hex(key, f"{VERSION}:{timestamp}:".encode() + body)
 
 
 def delivery_id(request: WebhookRequest) -> str:
     """`event_id`, which is unique at Slack and the same on retries; a hash of the body where there is none."""
-    return read_hints(request).delivery_id or hashlib.sha256(request.body).hexdigest()
+    try:
+        event_id = read_id(request.document.get("event_id"))
+    except UnexpectedResponseError:
+        event_id = None
+    return event_id or hashlib.sha256(request.body).hexdigest()
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
@@ -109,10 +103,10 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     Raises:
         UnexpectedResponseError: an event of our table without what its row needs.
     """
-    if delivery.request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    if delivery.request.media_type == FORM:
         # Buttons and slash commands belong to other URLs; someone entered ours for them, too.
         return Ignored("interaction", "interactivity and slash commands are not used")
-    envelope = read_envelope(read_document(delivery.request.body))
+    envelope = read_envelope(delivery.document)
     if envelope.type == URL_VERIFICATION:
         return answer_challenge(envelope)
     ours = context.app.options[APP_ID] if context.app else None
@@ -144,7 +138,7 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
     """
     if connection.account.id not in event.account_ids:
         return attrs.evolve(event, signals=(), lifecycle=None, needs_sync=False)
-    envelope = read_envelope(read_document(delivery.request.body))
+    envelope = read_envelope(delivery.document)
     if event.lifecycle is not None:
         return event if ends_connection(envelope, connection) else attrs.evolve(event, lifecycle=None)
     if envelope.type != EVENT_CALLBACK:
@@ -172,7 +166,7 @@ def ends_connection(envelope: Envelope, connection: Connection) -> bool:
 
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.APP,
-    read_hints=read_hints,
+    read_delivery_id=delivery_id,
     verify=verify,
     read_event=read_event,
     to_signals=to_signals,

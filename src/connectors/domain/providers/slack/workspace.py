@@ -9,7 +9,8 @@ import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.signal import Actor, Container, SignalDraft, one_line
-from connectors.domain.providers.slack.payloads import Message, read_id, read_object
+from connectors.domain.providers.slack.payloads import Message, read_id
+from connectors.domain.providers.toolbox.foreign import read_object
 
 TITLE_TEXT = 2000
 """Characters of a message that are looked at for its title, which takes the first line."""

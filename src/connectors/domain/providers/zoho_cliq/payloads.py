@@ -8,23 +8,15 @@ milliseconds as numbers or texts; the legacy shape also in seconds or as ISO 860
 Source: zoho.com/cliq/help: platform/bot-participation-handler, platform/bothandlers, restapi/v2/messages.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import attrs
 
-from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import read_instant
-from connectors.domain.providers._zoho.reading import (
-    instant_millis,
-    read_id,
-    read_millis,
-    read_name,
-    read_object,
-    read_text,
-)
+from connectors.domain.providers._zoho.ids import read_id
+from connectors.domain.providers.toolbox.foreign import instant_millis, read_millis, read_name, read_object, read_text
 
 MESSAGE_TYPES = frozenset(
     {
@@ -170,35 +162,6 @@ LEGACY_OPERATIONS = {
 }
 MESSAGE_HANDLERS = frozenset({"message_handler", "mention_handler"})
 """Handlers without an operation: that they run means that a message was sent."""
-
-
-def read_body(body: bytes, content_type: str = "") -> dict[str, Any]:
-    """The body as a JSON object. A form with one JSON member, which `invokeUrl` makes of `parameters:`, will do.
-
-    Raises:
-        UnexpectedResponseError: it is something else.
-    """
-    if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
-        body = _read_form(body)
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedResponseError("The body is not JSON.") from error
-    if not isinstance(document, dict):
-        raise UnexpectedResponseError("The body is JSON, but not an object.")
-    return document
-
-
-def _read_form(body: bytes) -> bytes:
-    try:
-        fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1)
-    except ValueError as error:
-        raise UnexpectedResponseError("The body is not the form that it claims to be.") from error
-    if len(fields) != 1:
-        raise UnexpectedResponseError("The body is a form without its one JSON member.")
-    name, value = fields[0]
-    # `{"a":1}` alone is a name without a value.
-    return (value or name).encode("utf-8", "replace")
 
 
 def read_push(document: Mapping[str, Any]) -> Push:

@@ -23,7 +23,8 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.providers._zoho.data_centres import DATA_CENTRES, location_of
-from connectors.domain.providers._zoho.reading import millis_instant, read_id
+from connectors.domain.providers._zoho.ids import read_id
+from connectors.domain.providers.toolbox.foreign import millis_instant
 from connectors.domain.providers.zoho_cliq.payloads import Person, Push, Row
 
 FAMILY_OF: Mapping[SignalKind, str] = {

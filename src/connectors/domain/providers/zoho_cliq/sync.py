@@ -26,11 +26,12 @@ from connectors.domain.model.instant import read_instant
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import Cursor, SkippedItem, SyncMode, SyncPage, SyncPlan
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers._zoho.limits import read_answer
-from connectors.domain.providers._zoho.reading import (
+from connectors.domain.providers.contract import Sync, SyncContext
+from connectors.domain.providers.toolbox.foreign import (
     LATEST_MILLIS,
     instant_millis,
-    read_id,
     read_list,
     read_millis,
     read_name,
@@ -38,7 +39,6 @@ from connectors.domain.providers._zoho.reading import (
     read_objects,
     read_text,
 )
-from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.zoho_cliq.oauth import NAME, cliq_url
 from connectors.domain.providers.zoho_cliq.payloads import read_row
 from connectors.domain.providers.zoho_cliq.signals import is_own_bot, posted_row

@@ -5,9 +5,10 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.providers._zoho.reading import (
+from connectors.domain.providers._zoho.ids import read_id
+from connectors.domain.providers.toolbox.foreign import (
     read_count,
-    read_id,
+    read_each,
     read_list,
     read_millis,
     read_name,
@@ -95,7 +96,7 @@ def read_sync_run(cursor: Any) -> SyncRun | None:
         has_grown=data.get("has_grown") is True,
         queue=tuple(stop for stop in map(_read_stop, read_list(data.get("queue"))) if stop is not None),
         windows=tuple(one for one in map(_read_window, read_list(data.get("windows"))) if one is not None),
-        behind=tuple(one for one in map(read_id, read_list(data.get("behind"))) if one is not None),
+        behind=tuple(read_each(data.get("behind"), read_id)),
     )
 
 

@@ -13,7 +13,6 @@ Source: zoho.com/cliq/help/platform/build-url-invoke-type-extensions.
 import base64
 import binascii
 import hashlib
-import hmac
 import json
 from datetime import datetime, timedelta
 
@@ -24,11 +23,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
-from connectors.domain.model.webhook import DeliveryHints, VerifiedDelivery, WebhookRequest
-from connectors.domain.providers._zoho.reading import millis_instant
+from connectors.domain.model.webhook import VerifiedDelivery, WebhookRequest
 from connectors.domain.providers.contract import Reader, VerificationMaterial
+from connectors.domain.providers.toolbox.foreign import millis_instant
 from connectors.domain.providers.toolbox.options import several
-from connectors.domain.providers.zoho_cliq.payloads import read_body, read_push
+from connectors.domain.providers.toolbox.signatures import is_made_with
+from connectors.domain.providers.zoho_cliq.payloads import read_push
 
 SIGNATURE_HEADER = "x-cliq-signature"
 TOKEN_HEADER = "x-webhook-token"  # noqa: S105 - a header's name
@@ -42,13 +42,8 @@ SIGNATURE_LIMIT = 1024
 """Characters; a 4096-bit signature has 684."""
 
 
-def read_hints(request: WebhookRequest) -> DeliveryHints:
-    """The body's hash: Cliq sends no id, and nothing again."""
-    return DeliveryHints(delivery_id=delivery_id(request))
-
-
 def delivery_id(request: WebhookRequest) -> str:
-    """SHA-256 of the body."""
+    """The body's hash: Cliq sends no id, and nothing again."""
     return hashlib.sha256(request.body).hexdigest()
 
 
@@ -77,7 +72,7 @@ def verify_signature(request: WebhookRequest, material: VerificationMaterial) ->
             next_step="Set POBLYSH_ZOHO_CLIQ_PUBLIC_KEY to the key that Cliq shows for the bot.",
         )
     signature = read_signature(request.headers[SIGNATURE_HEADER])
-    if signature is None or not is_signed(request.body, signature, keys):
+    if signature is None or not is_signed(request, signature, keys):
         raise DeliveryRejectedError("X-Cliq-Signature does not match the body.")
     check_age(request, material.now)
 
@@ -112,13 +107,12 @@ def read_signature(text: str) -> bytes | None:
         return None
 
 
-def is_signed(body: bytes, signature: bytes, keys: tuple[RSAPublicKey, ...]) -> bool:
-    """Whether one of the keys signed these bytes, or the compact form of the JSON that they are."""
-    forms = [body]
-    compact = compact_form(body)
-    if compact is not None and compact != body:
-        forms.append(compact)
-    return any(_matches(key, signature, form) for form in forms for key in keys)
+def is_signed(request: WebhookRequest, signature: bytes, keys: tuple[RSAPublicKey, ...]) -> bool:
+    """Whether one of the keys signed the body, or the compact form of the JSON that it is."""
+    if any(_matches(key, signature, request.body) for key in keys):
+        return True
+    compact = compact_form(request)
+    return compact is not None and any(_matches(key, signature, compact) for key in keys)
 
 
 def _matches(key: RSAPublicKey, signature: bytes, form: bytes) -> bool:
@@ -129,11 +123,11 @@ def _matches(key: RSAPublicKey, signature: bytes, form: bytes) -> bool:
     return True
 
 
-def compact_form(body: bytes) -> bytes | None:
-    """The JSON without blanks, as JavaScript writes it; None if it is no JSON."""
+def compact_form(request: WebhookRequest) -> bytes | None:
+    """The JSON without blanks, as JavaScript writes it; None if it is no JSON object."""
     try:
-        return json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        return json.dumps(request.document, separators=(",", ":"), ensure_ascii=False).encode()
+    except (UnexpectedResponseError, ValueError, RecursionError):
         return None
 
 
@@ -144,7 +138,7 @@ def check_age(request: WebhookRequest, now: datetime) -> None:
         DeliveryRejectedError: it does not say when it was made, or that was too long ago, or is still to come.
     """
     try:
-        sent_at = read_push(read_body(request.body)).sent_at
+        sent_at = read_push(request.document).sent_at
     except UnexpectedResponseError:
         sent_at = None
     if sent_at is None:
@@ -172,16 +166,7 @@ def verify_token(request: WebhookRequest, material: VerificationMaterial) -> Non
     claimed = read_claimed(request)
     if claimed is None:
         raise DeliveryRejectedError("Neither X-Cliq-Signature nor our secret is in the headers.")
-    # Bytes: compare_digest raises TypeError for text that is not ASCII, and the sender chose this one. Hashed, so that
-    # its time does not tell the secret's length.
-    digest = hashlib.sha256(claimed.encode(errors="replace")).digest()
-    # Every secret is tried, so that the time taken does not tell which one matched.
-    matches = [
-        hmac.compare_digest(hashlib.sha256(secret.reveal_bytes()).digest(), digest)
-        for secret in material.secrets
-        if secret.reveal()
-    ]
-    if not any(matches):
+    if not is_made_with(material.secrets, claimed, bytes):
         raise DeliveryRejectedError("The secret in the headers is not ours.")
 
 

@@ -16,12 +16,13 @@ import attrs
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.signal import SignalDraft, SignalKind
-from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookReply, WebhookRequest
-from connectors.domain.providers._zoho.reading import read_id, read_list, read_object
+from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookReply
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers.contract import Family, ReadContext, SubscriptionScope, Webhooks
+from connectors.domain.providers.toolbox.foreign import read_each, read_object
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 from connectors.domain.providers.zoho_cliq.oauth import MESSAGES_SCOPE
-from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS, Push, read_body, read_push, read_time
+from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS, Push, read_push, read_time
 from connectors.domain.providers.zoho_cliq.signals import (
     FAMILY_OF,
     ORGANIZATION,
@@ -33,7 +34,6 @@ from connectors.domain.providers.zoho_cliq.verification import (
     AUTHORIZATION_HEADER,
     SIGNATURE_HEADER,
     TOKEN_HEADER,
-    read_hints,
     verify,
 )
 
@@ -110,7 +110,7 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     Raises:
         UnexpectedResponseError: not JSON, or neither a handler nor an operation; a message without chat or time.
     """
-    document = read_document(delivery.request)
+    document = delivery.document
     push = read_push(document)
     if push.handler in IGNORED_HANDLERS:
         return Ignored(push.event, "not tracked", reply=REPLY)
@@ -149,14 +149,9 @@ def timed(push: Push) -> Push:
     return attrs.evolve(push, time=read_time(push.message_id.partition("_")[0]))
 
 
-def read_document(request: WebhookRequest) -> dict[str, Any]:
-    """The body of a request."""
-    return read_body(request.body, request.headers.get("content-type", ""))
-
-
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
     """The event finished for one connection."""
-    document = read_document(delivery.request)
+    document = delivery.document
     push = timed(read_push(document))
     if push.operation in MEMBERSHIP:
         return attrs.evolve(event, connection_metadata=membership(push, connection))
@@ -190,8 +185,7 @@ def is_read_anyway(connection: Connection, chat_id: str | None) -> bool:
 
 def read_bot_chats(connection: Connection) -> list[str]:
     """The chats that the bot was added to."""
-    chats = map(read_id, read_list(connection.metadata.get(BOT_CHATS)))
-    return [chat_id for chat_id in chats if chat_id is not None]
+    return read_each(connection.metadata.get(BOT_CHATS), read_id)
 
 
 def membership(push: Push, connection: Connection) -> dict[str, Any]:
@@ -205,7 +199,6 @@ def membership(push: Push, connection: Connection) -> dict[str, Any]:
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.CONNECTION,
     manual_secret_scope=SubscriptionScope.CONNECTION,
-    read_hints=read_hints,
     verify=verify,
     read_event=read_event,
     to_signals=to_signals,

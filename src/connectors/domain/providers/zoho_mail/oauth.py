@@ -12,10 +12,11 @@ from connectors.domain.model.errors import AccessLostError
 from connectors.domain.model.http import Conversation, HttpRequest
 from connectors.domain.model.oauth import ProviderApp, TokenSet
 from connectors.domain.providers._zoho.data_centres import Product, api_url, find_centre
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers._zoho.limits import read_answer
 from connectors.domain.providers._zoho.oauth import identify_user, zoho_oauth
-from connectors.domain.providers._zoho.reading import read_id, read_name, read_object, read_objects
 from connectors.domain.providers.contract import Scope
+from connectors.domain.providers.toolbox.foreign import read_name, read_object, read_objects
 
 NAME = "Zoho Mail"
 OWN_MAILBOX = "ZOHO_ACCOUNT"

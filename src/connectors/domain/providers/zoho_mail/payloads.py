@@ -21,11 +21,10 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.providers._zoho.reading import (
-    DIGITS,
+from connectors.domain.providers._zoho.ids import read_id
+from connectors.domain.providers.toolbox.foreign import (
     millis_instant,
     read_count,
-    read_id,
     read_millis,
     read_name,
     read_object,
@@ -146,11 +145,8 @@ def read_message_id(data: Mapping[str, Any]) -> str | None:
     A float has lost digits already. An integer is exact here, but where the safe twin is beside it, the twin counts.
     """
     for name in ("messageIdString", "messageId"):
-        value = data.get(name)
-        if isinstance(value, str) and DIGITS.fullmatch(value):
-            # The same id as a number and as a text gives one key.
-            return str(int(value))
-        if not isinstance(value, str) and (count := read_count(value)) is not None:
+        # The same id as a number and as a text, with zeros in front or without, gives one key.
+        if (count := read_count(data.get(name))) is not None:
             return str(count)
     return None
 

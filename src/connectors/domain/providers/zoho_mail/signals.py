@@ -19,8 +19,9 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
 from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
-from connectors.domain.providers._zoho.reading import read_id, read_name, read_object
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
+from connectors.domain.providers.toolbox.foreign import read_name, read_object
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_row
 

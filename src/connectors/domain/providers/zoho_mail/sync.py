@@ -25,9 +25,10 @@ from connectors.domain.model.errors import AccessLostError, UnexpectedResponseEr
 from connectors.domain.model.http import Conversation, HttpRequest, with_query
 from connectors.domain.model.signal import SignalDraft
 from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncMode, SyncPage, SyncPlan
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers._zoho.limits import read_answer
-from connectors.domain.providers._zoho.reading import instant_millis, read_id, read_list, read_object, read_objects
 from connectors.domain.providers.contract import Sync, SyncContext
+from connectors.domain.providers.toolbox.foreign import instant_millis, read_list, read_object, read_objects
 from connectors.domain.providers.zoho_mail.oauth import NAME, mailbox_url
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_folder, read_row
 from connectors.domain.providers.zoho_mail.signals import arrival, interpret, observe, tracks_changes

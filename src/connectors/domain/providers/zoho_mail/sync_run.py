@@ -5,9 +5,10 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.providers._zoho.reading import (
+from connectors.domain.providers._zoho.ids import read_id
+from connectors.domain.providers.toolbox.foreign import (
     read_count,
-    read_id,
+    read_each,
     read_list,
     read_millis,
     read_name,
@@ -79,7 +80,7 @@ def read_sync_run(cursor: Any) -> SyncRun | None:
         phase=phase if phase in {"folders", "messages", "rest"} else "rest",
         queue=tuple(folder for folder in map(_read_stop, read_list(data.get("queue"))) if folder is not None),
         start=max(read_count(data.get("start")) or 1, 1),
-        tail=tuple(identifier for identifier in map(read_id, read_list(data.get("tail"))) if identifier),
+        tail=tuple(read_each(data.get("tail"), read_id)),
         retreats=read_count(data.get("retreats")) or 0,
         newest=read_millis(data.get("newest")),
     )

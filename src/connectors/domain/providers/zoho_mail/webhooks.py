@@ -14,15 +14,14 @@ Source: zoho.com/mail/help/dev-platform/webhook.
 import base64
 import binascii
 import hashlib
-import hmac
-import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.webhook import DeliveryHints, Ignored, VerifiedDelivery, WebhookEvent, WebhookRequest
-from connectors.domain.providers._zoho.reading import read_id, read_millis
+from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookRequest
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers.contract import (
     Handshake,
     ReadContext,
@@ -30,6 +29,8 @@ from connectors.domain.providers.contract import (
     VerificationMaterial,
     Webhooks,
 )
+from connectors.domain.providers.toolbox.foreign import read_millis
+from connectors.domain.providers.toolbox.signatures import hmac_sha256, is_made_with
 from connectors.domain.providers.zoho_mail.payloads import is_task, read_delivery
 from connectors.domain.providers.zoho_mail.signals import MAIL, arrival, known_folder
 
@@ -49,13 +50,8 @@ Zoho announces a new secret when the webhook is made again or its URL edited, an
 `connectors webhooks rekey --tenant <tenant> <connection>`, then save the webhook again."""
 
 
-def read_hints(request: WebhookRequest) -> DeliveryHints:
-    """The body's hash: Zoho sends no id."""
-    return DeliveryHints(delivery_id=delivery_id(request))
-
-
 def delivery_id(request: WebhookRequest) -> str:
-    """SHA-256 of the body."""
+    """The body's hash: Zoho sends no id."""
     return hashlib.sha256(request.body).hexdigest()
 
 
@@ -66,7 +62,7 @@ def read_handshake(request: WebhookRequest) -> Handshake | None:
         return None
     signature = request.headers.get(SIGNATURE_HEADER)
     secret = Secret(announced)
-    if signature is not None and not is_signed(request.body, signature, secret):
+    if signature is not None and not is_signed(request.body, signature, [secret]):
         return None
     return Handshake(secret=secret)
 
@@ -86,21 +82,18 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
                 next_step="If the webhook was made again, run `connectors webhooks rekey` and save it again.",
             )
         raise DeliveryRejectedError("The header X-Hook-Signature is missing.")
-    # Every secret is tried, so that the time taken does not tell which one matched.
-    matches = [is_signed(request.body, signature, secret) for secret in material.secrets]
-    if not any(matches):
+    if not is_signed(request.body, signature, material.secrets):
         raise DeliveryRejectedError("X-Hook-Signature does not match the body.")
     return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via)
 
 
-def is_signed(body: bytes, signature: str, secret: Secret) -> bool:
-    """Whether the signature is the body's, made with this secret. Compares decoded bytes."""
+def is_signed(body: bytes, signature: str, secrets: Sequence[Secret]) -> bool:
+    """Whether the signature is the body's, made with one of these secrets. Compares decoded bytes."""
     try:
         claimed = base64.b64decode(signature.encode("ascii"), validate=True)
     except (ValueError, binascii.Error):
         return False
-    key = secret.reveal().encode(errors="replace")
-    return hmac.compare_digest(hmac.new(key, body, hashlib.sha256).digest(), claimed)
+    return is_made_with(secrets, claimed, lambda key: hmac_sha256(key, body))
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
@@ -109,7 +102,7 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     Raises:
         UnexpectedResponseError: not JSON, nothing that looks like mail, or mail of another mailbox.
     """
-    body = read_body(delivery.request.body)
+    body = read_document(delivery.request)
     if is_task(body):
         return Ignored(TASK, "tasks are not tracked")
     if not body:
@@ -123,7 +116,7 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     return WebhookEvent(event=MAIL, needs_sync=isinstance(message, str))
 
 
-def check_mailbox(body: dict[str, Any], connection: Connection) -> None:
+def check_mailbox(body: Mapping[str, Any], connection: Connection) -> None:
     """Make sure that the mail is of the connection's mailbox.
 
     Raises:
@@ -138,7 +131,7 @@ def check_mailbox(body: dict[str, Any], connection: Connection) -> None:
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
     """The event with its signal, under the key that polling gives the same message."""
-    body = read_body(delivery.request.body)
+    body = read_document(delivery.request)
     check_mailbox(body, connection)
     message = read_delivery(body)
     if isinstance(message, str):
@@ -149,27 +142,18 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
     return WebhookEvent(event=event.event, signals=() if draft is None else (draft,))
 
 
-def read_body(body: bytes) -> dict[str, Any]:
+def read_document(request: WebhookRequest) -> Mapping[str, Any]:
     """The body as a JSON object; an empty one for an empty body.
 
     Raises:
         UnexpectedResponseError: it is something else.
     """
-    if not body.strip():
-        return {}
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedResponseError("The body is not JSON.") from error
-    if not isinstance(document, dict):
-        raise UnexpectedResponseError("The body is JSON, but not an object.")
-    return document
+    return request.document if request.body.strip() else {}
 
 
 WEBHOOKS = Webhooks(
     url_scope=SubscriptionScope.CONNECTION,
     manual_secret_scope=SubscriptionScope.CONNECTION,
-    read_hints=read_hints,
     verify=verify,
     read_event=read_event,
     to_signals=to_signals,

@@ -1,6 +1,7 @@
-"""From foreign JSON to attrs classes, with errors that name the field.
+"""Foreign JSON as attrs classes, with errors that name the field.
 
-Reading is strict about types (`"5"` is not a number, `true` is not 1) and indifferent to fields that no class lists.
+Types are strict (`"5"` is not a number, `true` is not 1). Fields that a class does not list are ignored. Readers of
+single values that never raise are in `foreign.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +14,12 @@ from cattrs.gen import make_dict_structure_fn
 
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import from_epoch_seconds, read_instant
+from connectors.domain.providers.toolbox.foreign import clean_text
 
 T = TypeVar("T")
 
-LARGEST_ID = 2**63 - 1
-"""GitHub's ids are 64-bit at most; more digits are no id, and would make keys of any length."""
+LARGEST_NUMBER = 2**63 - 1
+"""Ids have 64 bits at the most; longer numbers are no ids, and would make keys of any length."""
 
 
 def read(document: Any, shape: type[T], what: str) -> T:
@@ -26,7 +28,7 @@ def read(document: Any, shape: type[T], what: str) -> T:
     Args:
         document: foreign JSON of any type.
         shape: an attrs class with the fields to read.
-        what: the document's name in the error.
+        what: whose document it is, for the error: "GitHub's issue".
 
     Raises:
         UnexpectedResponseError: a field is missing or of another type; the message and `details` name each.
@@ -36,7 +38,7 @@ def read(document: Any, shape: type[T], what: str) -> T:
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
         faults = cattrs.transform_error(error)
         raise UnexpectedResponseError(
-            f"GitHub's {what} is not as documented: {'; '.join(faults[:3])}",
+            f"{what} is not as documented: {'; '.join(faults[:3])}",
             details=[{"field": fault.rpartition("@ ")[2], "message": fault} for fault in faults],
         ) from error
 
@@ -44,7 +46,7 @@ def read(document: Any, shape: type[T], what: str) -> T:
 def _structure_int(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("not a whole number")
-    if not 0 <= value <= LARGEST_ID:
+    if not 0 <= value <= LARGEST_NUMBER:
         raise ValueError("out of range")
     return value
 
@@ -58,8 +60,7 @@ def _structure_bool(value: Any, _: Any) -> bool:
 def _structure_text(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
-    # Neither NUL nor half a surrogate pair can be stored or sent as UTF-8; the payload keeps what came.
-    return value.replace("\0", "").encode(errors="replace").decode()
+    return clean_text(value)  # the payload keeps what came
 
 
 def _structure_instant(value: Any, _: Any) -> datetime:
