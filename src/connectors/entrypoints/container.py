@@ -19,8 +19,10 @@ from connectors.domain.flows.reading.run import SyncFlow
 from connectors.domain.flows.reading.schedule import ScheduleFlow, Scheduler, ScheduleSettings
 from connectors.domain.flows.signals.queries import QueryFlow
 from connectors.domain.flows.signals.statistics import StatisticsFlow
+from connectors.domain.flows.webhooks.inbox import Inbox
 from connectors.domain.flows.webhooks.ingest import IngestFlow
 from connectors.domain.flows.webhooks.missed_deliveries import MissedDeliveries
+from connectors.domain.flows.webhooks.routing import DeliveryRouter
 from connectors.domain.flows.webhooks.signing_keys import SigningKeyCache
 from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
@@ -137,18 +139,19 @@ class Container(containers.DeclarativeContainer):
     )
     signing_keys = providers.Singleton(SigningKeyCache, converser=converser, clock=clock)
     verifier = providers.Singleton(DeliveryVerifier, vault=vault, clock=clock, entropy=entropy, apps=apps)
+    router = providers.Singleton(DeliveryRouter, clock=clock, entropy=entropy, apps=apps)
+    inbox = providers.Singleton(
+        Inbox, clock=clock, entropy=entropy, providers=registry, jobs=jobs, ledger=ledger, telemetry=telemetry
+    )
     ingest = providers.Singleton(
         IngestFlow,
         unit_of_work=unit_of_work,
         verifier=verifier,
         signing_keys=signing_keys,
-        clock=clock,
-        entropy=entropy,
+        router=router,
+        inbox=inbox,
         providers=registry,
         apps=apps,
-        jobs=jobs,
-        ledger=ledger,
-        telemetry=telemetry,
     )
     webhook_secrets = providers.Singleton(
         WebhookSecretFlow,

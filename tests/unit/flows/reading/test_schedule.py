@@ -184,7 +184,7 @@ def test_a_read_that_still_runs_is_not_doubled(world):
 
 
 def test_an_ended_connections_schedule_entries_vanish(world):
-    """Disconnected here they are gone at once; withdrawn at the provider, when they come."""
+    """Disconnected here they are gone at once; revoked at the provider, when they come."""
     world.connectors.disconnect.end_connection(TENANT, world.ada.id)
     world.deliver({"event": "revoked"}, tenant=OTHER_TENANT)
     assert world.reload(world.bob).status is ConnectionStatus.REVOKED

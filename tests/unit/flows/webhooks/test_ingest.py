@@ -6,7 +6,8 @@ from uuid import uuid4
 import attrs
 import pytest
 
-from connectors.domain.flows.webhooks.ingest import NO_CONNECTION, Trust
+from connectors.domain.flows.webhooks.routing import NO_CONNECTION
+from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import (
     ConnectionNotFoundError,
@@ -589,7 +590,7 @@ def test_a_withdrawn_consent_ends_the_connection(world):
     connection = world.connect()
     world.deliver({"event": "revoked"})
     ended = world.reload(connection)
-    assert (ended.status, ended.status_reason) == (ConnectionStatus.REVOKED, "withdrawn at the provider (revoked)")
+    assert (ended.status, ended.status_reason) == (ConnectionStatus.REVOKED, "revoked at the provider (revoked)")
 
 
 def test_an_old_withdrawal_does_not_end_a_new_connection(world):

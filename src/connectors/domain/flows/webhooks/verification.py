@@ -43,6 +43,21 @@ class Trust(StrEnum):
 
 
 @attrs.frozen(kw_only=True)
+class Incoming:
+    """A delivery that is not verified yet, and what it is verified with."""
+
+    provider: Provider
+    webhooks: Webhooks
+    request: WebhookRequest
+    hints: DeliveryHints
+    trust: Trust
+    keys: SigningKeys | None
+    """The vendor's public keys, where it signs with one."""
+    connection: Connection | None = None
+    """The connection that the URL names."""
+
+
+@attrs.frozen(kw_only=True)
 class Sender:
     """Who a verified delivery turned out to come from."""
 
@@ -59,17 +74,7 @@ class DeliveryVerifier:
     entropy: Entropy
     apps: Mapping[ProviderSlug, ProviderApp]
 
-    def identify(
-        self,
-        uow: UnitOfWork,
-        provider: Provider,
-        webhooks: Webhooks,
-        request: WebhookRequest,
-        hints: DeliveryHints,
-        trust: Trust,
-        keys: SigningKeys | None,
-        connection: Connection | None,
-    ) -> Sender:
+    def verify(self, uow: UnitOfWork, incoming: Incoming) -> Sender:
         """Who sent the request, proven.
 
         The secret is the named subscription's, else a pending one's, else the connection's or tenant's own, else the
@@ -78,11 +83,12 @@ class DeliveryVerifier:
         Raises:
             DeliveryRejectedError: nothing proves it.
         """
-        if trust is Trust.OPERATOR:
+        webhooks, request, hints = incoming.webhooks, incoming.request, incoming.hints
+        if incoming.trust is Trust.OPERATOR:
             in_body = None if webhooks.read_delivery_id is None else webhooks.read_delivery_id(request)
             delivery_id = hints.delivery_id or in_body or hashlib.sha256(request.body).hexdigest()
             return Sender(delivery=VerifiedDelivery(request=request, delivery_id=delivery_id, via="relay"))
-        app = self.apps.get(provider.slug)
+        app, keys = self.apps.get(incoming.provider.slug), incoming.keys
         now = self.clock.now()
         named: DeliveryRejectedError | None = None
         for subscription in self._candidates(uow, request, hints):
@@ -103,16 +109,19 @@ class DeliveryVerifier:
             return Sender(delivery=delivery, subscription=subscription)
         if named is not None:
             raise named
-        secrets = self._own_secrets(uow, webhooks, request, connection)
+        secrets = self._own_secrets(uow, webhooks, request, incoming.connection)
         via = "connection" if secrets else "app"
         secrets = secrets or (app.webhook_secrets if app is not None else ())
         material = VerificationMaterial(app=app, secrets=secrets, keys=keys, now=now, via=via)
         return Sender(delivery=webhooks.verify(request, material))
 
-    def shake_hands(self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection) -> bool:
-        """Keep the secret that the vendor announces for this connection, if it is the first; whether it was."""
-        handshake = None if webhooks.read_handshake is None else webhooks.read_handshake(request)
-        if handshake is None or connection.status is ConnectionStatus.REVOKED:
+    def shake_hands(self, uow: UnitOfWork, incoming: Incoming) -> bool:
+        """Keep the secret that the vendor announces for the URL's connection, if it is the first; whether it was."""
+        connection, read_handshake = incoming.connection, incoming.webhooks.read_handshake
+        if connection is None or connection.status is ConnectionStatus.REVOKED or read_handshake is None:
+            return False
+        handshake = read_handshake(incoming.request)
+        if handshake is None:
             return False
         uow.connections.get(connection.tenant_id, connection.id, lock=True)  # of two at once, one comes first
         if self._connection_secrets(uow, connection):

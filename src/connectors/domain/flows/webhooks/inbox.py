@@ -1,0 +1,186 @@
+"""The inbox: keeps a delivery, its signals and everything that follows from it, in the caller's transaction."""
+
+import logging
+from collections.abc import Sequence
+
+import attrs
+
+from connectors.domain.flows.reading.coverage import Ledger
+from connectors.domain.flows.reading.jobs import SyncJobs
+from connectors.domain.flows.webhooks.routing import Outcome
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
+from connectors.domain.model.ids import UNROUTED, SignalId
+from connectors.domain.model.signal import Origin, Signal
+from connectors.domain.model.sync import JobType
+from connectors.domain.model.webhook import DeliveryStatus, Lifecycle, Recorded, WebhookDelivery, WebhookEvent
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.telemetry import Telemetry
+from connectors.ports.unit_of_work import UnitOfWork
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Inbox:
+    """Keeps deliveries."""
+
+    clock: Clock
+    entropy: Entropy
+    providers: ProviderRegistry
+    jobs: SyncJobs
+    ledger: Ledger
+    telemetry: Telemetry
+
+    def keep(self, uow: UnitOfWork, outcome: Outcome) -> Recorded:
+        """Keep the signals and the delivery and, unless the delivery was there already, what follows from it."""
+        self._lock_changed(uow, outcome)
+        added = self._record_signals(uow, outcome)
+        row = attrs.evolve(outcome.row, signal_count=added)
+        recorded = uow.deliveries.record(row)
+        if recorded is Recorded.NEW:
+            self._follow_up(uow, outcome)
+            if row.status is DeliveryStatus.FAILED:
+                self._open_gap(uow, row)
+            else:
+                self._close_missed(uow, row)
+        elif row.status is DeliveryStatus.PROCESSED:
+            self._heal(uow, outcome, row)
+        return recorded
+
+    def settle(self, uow: UnitOfWork, row: WebhookDelivery, outcomes: Sequence[Outcome]) -> WebhookDelivery:
+        """The stored delivery after a replay, with what these outcomes add. They may concern other tenants, too."""
+        added = 0
+        for outcome in outcomes:
+            if outcome.row.tenant_id != row.tenant_id:
+                self.keep(uow, outcome)
+                continue
+            added += self._record_signals(uow, outcome)
+            if row.status is not DeliveryStatus.PROCESSED:
+                self._follow_up(uow, outcome)
+        settled = attrs.evolve(
+            outcomes[0].row,
+            id=row.id,
+            tenant_id=row.tenant_id,
+            connection_id=outcomes[0].row.connection_id if row.tenant_id != UNROUTED else None,
+            headers=row.headers,
+            signal_count=row.signal_count + added,
+        )
+        uow.deliveries.settle(settled)
+        self._close_gap(uow, settled)
+        return settled
+
+    def report(self, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
+        """Tell telemetry of a delivery that was kept."""
+        now = self.clock.now()
+        for outcome in outcomes:
+            self.telemetry.delivery_accepted(outcome.row.provider, outcome.row.status, recorded)
+            if recorded is Recorded.NEW:
+                for _, event in outcome.connections:
+                    for draft in event.signals:
+                        self.telemetry.signal_visible(outcome.row.provider, Origin.WEBHOOK, now - draft.occurred_at)
+
+    @staticmethod
+    def find_connection(uow: UnitOfWork, row: WebhookDelivery) -> Connection | None:
+        """The delivery's connection, or None if it has none or that was erased."""
+        if row.connection_id is None:
+            return None
+        try:
+            return uow.connections.get(row.tenant_id, row.connection_id)
+        except ConnectionNotFoundError:
+            return None
+
+    def _lock_changed(self, uow: UnitOfWork, outcome: Outcome) -> None:
+        # A sync locks the connection and then writes signals. In the other order, the two could wait for each other.
+        for connection, event in outcome.connections:
+            if event.lifecycle is not None or event.connection_metadata:
+                uow.connections.get(connection.tenant_id, connection.id, lock=True)
+
+    def _heal(self, uow: UnitOfWork, outcome: Outcome, row: WebhookDelivery) -> None:
+        """Settle a delivery that failed the first time and was read when it came again."""
+        present = uow.deliveries.find_by_delivery_id(row.tenant_id, row.provider, row.delivery_id, lock=True)
+        if present is not None and present.status is DeliveryStatus.FAILED:
+            uow.deliveries.settle(
+                attrs.evolve(row, id=present.id, signal_count=present.signal_count + row.signal_count)
+            )
+            self._follow_up(uow, outcome)
+            self._close_gap(uow, attrs.evolve(row, id=present.id))
+
+    def _open_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+        """Record that events may be missing until the unread delivery is replayed or a sync has read them."""
+        connection = self.find_connection(uow, row)
+        if connection is None:
+            return  # nobody's, so nothing is missing
+        provider = self.providers.get(row.provider)
+        self.ledger.open_gap(
+            uow,
+            connection,
+            self.ledger.family_names(provider, row.event),
+            GapCause.DELIVERY_FAILED,
+            "A webhook delivery could not be read.",
+            from_at=row.received_at,
+            to_at=row.received_at,
+            reference=str(row.id),
+        )
+
+    def _close_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+        if row.status is not DeliveryStatus.FAILED:
+            self._close(uow, row, GapCause.DELIVERY_FAILED, str(row.id))
+
+    def _close_missed(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+        """Close the gap of a delivery that the provider's log said was lost, and that has arrived."""
+        webhooks = self.providers.get(row.provider).webhooks
+        if webhooks is not None and webhooks.subscriptions is not None and webhooks.subscriptions.missed is not None:
+            self._close(uow, row, GapCause.DELIVERY_MISSED, row.delivery_id)
+
+    def _close(self, uow: UnitOfWork, row: WebhookDelivery, cause: GapCause, reference: str) -> None:
+        if row.connection_id is None:
+            return
+        for gap in uow.coverage.list_gaps(row.tenant_id, row.connection_id, is_open=True):
+            if gap.cause is cause and gap.reference == reference:
+                self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
+
+    def _record_signals(self, uow: UnitOfWork, outcome: Outcome) -> int:
+        signals = [
+            Signal.from_draft(
+                draft,
+                connection,
+                # Made now: after a replay the signals arrive now, and the feed goes by ids.
+                SignalId(self.entropy.uuid7(self.clock.now())),
+                received_at=outcome.row.received_at,
+                origin=Origin.WEBHOOK,
+            )
+            for connection, event in outcome.connections
+            for draft in event.signals
+        ]
+        return len(uow.signals.record_all(signals)) if signals else 0
+
+    def _follow_up(self, uow: UnitOfWork, outcome: Outcome) -> None:
+        for connection, event in outcome.connections:
+            if event.needs_sync:
+                self._enqueue(uow, connection, event)
+            self._change_connection(uow, connection, event)
+
+    def _enqueue(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
+        try:
+            self.jobs.enqueue(uow, connection, JobType.WEBHOOK, target=event.sync_target)
+        except ConflictError as error:
+            # It needs its user first. What changes meanwhile is read once it works again.
+            log.info("sync_not_queued", extra={"connection_id": str(connection.id), "reason": error.message})
+
+    def _change_connection(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
+        if event.lifecycle is None and not event.connection_metadata:
+            return
+        now = self.clock.now()
+        present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+        changed = attrs.evolve(present, metadata={**present.metadata, **event.connection_metadata}, updated_at=now)
+        if event.lifecycle is Lifecycle.REVOKED:
+            reason = f"revoked at the provider ({event.event})"
+            changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
+            # No more events arrive, and those after a new consent prove nothing about the time until then.
+            self.ledger.note_stream_ended(uow, changed)
+            log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
+        uow.connections.save(changed)

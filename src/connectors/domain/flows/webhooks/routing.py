@@ -1,0 +1,209 @@
+"""Routing: what a verified delivery says, and for which tenants and connections."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from connectors.domain.flows.webhooks.verification import Sender
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.errors import ConnectorsError, DeliveryRejectedError, InfrastructureError
+from connectors.domain.model.ids import UNROUTED, DeliveryId, ProviderSlug, TenantId
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import DeliveryStatus, Ignored, WebhookDelivery, WebhookEvent
+from connectors.domain.providers.contract import Provider, ReadContext, Webhooks
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.unit_of_work import UnitOfWork
+
+SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"})
+"""Never stored, whoever sends them. Each provider package adds its own in `Webhooks.secret_headers`."""
+
+NO_CONNECTION = "no connection"
+
+REPLAY = "replay"
+"""`VerifiedDelivery.via` of a stored delivery that runs again: it was verified when it arrived."""
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """A verified delivery and what it says."""
+
+    provider: Provider
+    webhooks: Webhooks
+    sender: Sender
+    connection: Connection | None
+    """The connection that the URL names."""
+    says: WebhookEvent | Ignored | str
+    """A text says why the delivery could not be read."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What one delivery means for one tenant: the row to keep and what follows from it."""
+
+    row: WebhookDelivery
+    connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
+    is_foreign: bool = False
+    """It names the tenant's account but is for none of the tenant's connections."""
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryRouter:
+    """Reads deliveries and finds their connections."""
+
+    clock: Clock
+    entropy: Entropy
+    apps: Mapping[ProviderSlug, ProviderApp]
+
+    def read(
+        self, provider: Provider, webhooks: Webhooks, sender: Sender, connection: Connection | None = None
+    ) -> Reading:
+        """What the delivery says. Unreadable data becomes a text: it must never cost us the delivery.
+
+        Raises:
+            InfrastructureError: our database failed.
+        """
+        context = ReadContext(app=self.apps.get(provider.slug), connections=() if connection is None else (connection,))
+        says: WebhookEvent | Ignored | str
+        try:
+            says = webhooks.read_event(sender.delivery, context)
+        except InfrastructureError:
+            raise
+        except ConnectorsError as error:
+            says = _explain(error)
+        except Exception as error:
+            # A bug of the provider package. The delivery is kept as failed and can be replayed once the bug is fixed.
+            log.exception("normalization_crashed", extra={"provider": provider.slug})
+            says = f"internal error: {type(error).__name__}"
+        return Reading(provider=provider, webhooks=webhooks, sender=sender, connection=connection, says=says)
+
+    def route(self, uow: UnitOfWork, reading: Reading) -> tuple[Outcome, ...]:
+        """What the delivery means, for each tenant that it concerns; at least one outcome.
+
+        A delivery that concerns no tenant is kept for the tenant `UNROUTED`.
+        """
+        tenant_id = reading.sender.delivery.request.tenant_id
+        if tenant_id is not None:
+            return (self._outcome(uow, reading, tenant_id),)
+        # An app-level URL: the event's accounts say whose it is. They may be several tenants'.
+        account_ids = reading.says.account_ids if isinstance(reading.says, WebhookEvent) else ()
+        tenants = dict.fromkeys(
+            one.tenant_id
+            for one in uow.connections.list_by_accounts(reading.provider.slug, account_ids)
+            if one.status is not ConnectionStatus.REVOKED
+        )
+        outcomes = [self._outcome(uow, reading, owner) for owner in tenants]
+        # A tenant whom the event turns out not to be for gets nothing of it: it may be another tenant's secret.
+        return tuple(one for one in outcomes if not one.is_foreign) or (self._unrouted(uow, reading),)
+
+    def _outcome(self, uow: UnitOfWork, reading: Reading, tenant_id: TenantId) -> Outcome:
+        row = self._row(reading, tenant_id)
+        says, subscription = reading.says, reading.sender.subscription
+        if subscription is not None:
+            row = attrs.evolve(row, connection_id=subscription.connection_id)  # a replay cannot find it otherwise
+        if isinstance(says, str):
+            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=says))
+        row = attrs.evolve(row, event=says.event)
+        if isinstance(says, Ignored):
+            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.IGNORED, error=says.reason))
+        connections = self._connections(uow, reading, says, tenant_id)
+        if not connections:
+            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION))
+        return self._finished(uow, reading, says, row, connections)
+
+    def _finished(
+        self, uow: UnitOfWork, reading: Reading, event: WebhookEvent, row: WebhookDelivery, owners: Sequence[Connection]
+    ) -> Outcome:
+        """The event, finished for each connection that it is for."""
+        finished: list[tuple[Connection, WebhookEvent]] = []
+        failure: str | None = None
+        foreign: str | None = None
+        for connection in owners:
+            try:
+                finished.append((connection, _finish(reading, event, connection)))
+            except InfrastructureError:
+                raise
+            except DeliveryRejectedError as error:
+                foreign = error.message
+            except ConnectorsError as error:
+                failure = _explain(error)
+            except Exception as error:
+                log.exception("normalization_crashed", extra={"provider": row.provider})
+                failure = f"internal error: {type(error).__name__}"
+        if failure is not None:
+            # What the others got is kept. A replay, for all of them, completes it.
+            row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=failure)
+        elif finished:
+            row = attrs.evolve(row, connection_id=finished[0][0].id)
+        else:
+            row = attrs.evolve(row, status=DeliveryStatus.IGNORED, error=foreign)
+        if any(one.lifecycle is not None for _, one in finished) and _was_unrouted(uow, row):
+            # It arrived first when nobody was connected. A redelivery must not end a connection that was made since.
+            finished = [(connection, attrs.evolve(one, lifecycle=None)) for connection, one in finished]
+        return Outcome(row=row, connections=tuple(finished), is_foreign=failure is None and not finished)
+
+    @staticmethod
+    def _connections(
+        uow: UnitOfWork, reading: Reading, event: WebhookEvent, tenant_id: TenantId
+    ) -> Sequence[Connection]:
+        """Whose event it is: the path's, the subscription's, the accounts' that it names, or the only one there is."""
+        named, sender, slug = reading.connection, reading.sender, reading.provider.slug
+        if named is None and sender.subscription is not None:
+            named = uow.connections.get(tenant_id, sender.subscription.connection_id)
+        if named is not None:
+            has_ended = named.status is ConnectionStatus.REVOKED and sender.delivery.via != REPLAY
+            return () if has_ended else (named,)
+        by_account = [
+            one
+            for one in uow.connections.list_by_accounts(slug, event.account_ids)
+            if one.tenant_id == tenant_id and one.status is not ConnectionStatus.REVOKED
+        ]
+        if by_account:
+            return by_account
+        active = uow.connections.list_of_provider(tenant_id, slug, ConnectionStatus.ACTIVE)
+        return active if len(active) == 1 else ()
+
+    def _unrouted(self, uow: UnitOfWork, reading: Reading) -> Outcome:
+        uow.tenants.record(Tenant(id=UNROUTED, created_at=self.clock.now()))
+        row, says = self._row(reading, UNROUTED), reading.says
+        if isinstance(says, str):
+            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=says))
+        reason = says.reason if isinstance(says, Ignored) else "no connection to this account"
+        return Outcome(row=attrs.evolve(row, event=says.event, status=DeliveryStatus.IGNORED, error=reason))
+
+    def _row(self, reading: Reading, tenant_id: TenantId) -> WebhookDelivery:
+        delivery = reading.sender.delivery
+        request = delivery.request
+        hidden = SENSITIVE_HEADERS | reading.webhooks.secret_headers
+        return WebhookDelivery(
+            id=DeliveryId(self.entropy.uuid7(request.received_at)),
+            tenant_id=tenant_id,
+            provider=request.provider,
+            connection_id=request.connection_id,
+            delivery_id=delivery.delivery_id,
+            event=None,
+            headers={name: value for name, value in request.headers.items() if name not in hidden},
+            body=request.body,
+            received_at=request.received_at,
+            status=DeliveryStatus.PROCESSED,
+        )
+
+
+def _finish(reading: Reading, event: WebhookEvent, connection: Connection) -> WebhookEvent:
+    webhooks = reading.webhooks
+    return event if webhooks.to_signals is None else webhooks.to_signals(reading.sender.delivery, event, connection)
+
+
+def _was_unrouted(uow: UnitOfWork, row: WebhookDelivery) -> bool:
+    return uow.deliveries.find_by_delivery_id(UNROUTED, row.provider, row.delivery_id) is not None
+
+
+def _explain(error: ConnectorsError) -> str:
+    if not error.details:
+        return error.message
+    return f"{error.message} {json.dumps(list(error.details), default=str)}"[:1000]
