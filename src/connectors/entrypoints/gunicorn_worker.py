@@ -9,10 +9,10 @@ from typing import Any
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from connectors.entrypoints.flask.encoding import encode
 from connectors.entrypoints.flask.problems import CONTENT_TYPE
 from connectors.entrypoints.flask.tracing import TRACE_HEADER
-from connectors.entrypoints.representation.views import Problem
+from connectors.entrypoints.representation.encoding import encode
+from connectors.entrypoints.representation.problem import make_problem
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +43,7 @@ def _refusal(error: BaseException) -> tuple[HTTPStatus, str]:
 
 def _answer(status: HTTPStatus, message: str, trace_id: str) -> bytes:
     code = "VALIDATION_ERROR" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "INTERNAL_ERROR"
-    problem = Problem(
-        type=f"urn:poblysh:problem:{code.lower().replace('_', '-')}",
-        title=code.replace("_", " ").capitalize(),
-        status=status.value,
-        detail=message,
-        code=code,
-        message=message,
-        trace_id=trace_id,
-    )
-    body = encode(problem)
+    body = encode(make_problem(code, message, status=status.value, trace_id=trace_id))
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         "Connection: close\r\n"

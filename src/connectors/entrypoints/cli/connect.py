@@ -7,7 +7,7 @@ import click
 from connectors.domain.model.ids import TenantId
 from connectors.entrypoints.cli.output import Output, output_option, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.representation.show import show_connection
+from connectors.entrypoints.representation.connections import show_connection
 
 
 @click.command(name="connect")

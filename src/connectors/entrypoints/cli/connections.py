@@ -14,7 +14,8 @@ from connectors.domain.model.paging import MAX_LIMIT
 from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import duration, show_instant
-from connectors.entrypoints.representation.show import show_connection, show_coverage, show_details
+from connectors.entrypoints.representation.connections import show_connection, show_details
+from connectors.entrypoints.representation.coverage import show_coverage
 
 COLUMNS = {
     "id": lambda one: one.id,

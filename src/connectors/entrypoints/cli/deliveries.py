@@ -10,7 +10,7 @@ from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, Webh
 from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.representation.show import show_delivery
+from connectors.entrypoints.representation.deliveries import show_delivery
 
 COLUMNS = {
     "received": lambda one: one.received_at.isoformat(timespec="seconds").replace("+00:00", "Z"),

@@ -10,8 +10,7 @@ from connectors.domain.model.sync import JobFilter, JobStatus, JobType
 from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import show_instant
-from connectors.entrypoints.representation.show import show_job
-from connectors.entrypoints.representation.sync_views import JobView
+from connectors.entrypoints.representation.jobs import JobView, show_job
 
 COLUMNS = {
     "asked for": lambda one: show_instant(one.scheduled_at),

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from connectors.entrypoints.representation.encoding import encode
+
 GAP = 2
 """Characters between two columns."""
 
@@ -50,7 +52,12 @@ def output_option(function: F) -> F:
 
 def print_json(document: Any) -> None:
     """The document on standard output, indented."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    click.echo(msgspec.json.format(encode(document), indent=2).decode())
+
+
+def print_json_line(document: Any) -> None:
+    """The document on one line of standard output."""
+    click.echo(encode(document).decode())
 
 
 def show_rows(
@@ -70,7 +77,7 @@ def show_rows(
             print_json(listed)
         case Output.JSONL:
             for row in listed:
-                click.echo(msgspec.json.encode(row).decode())
+                print_json_line(row)
         case Output.TABLE if not listed:
             click.echo(empty)
         case Output.TABLE:
@@ -83,7 +90,7 @@ def show_one(thing: Any, output: Output) -> None:
         if output is Output.JSON:
             print_json(thing)
         else:
-            click.echo(msgspec.json.encode(thing).decode())
+            print_json_line(thing)
         return
     members: Mapping[str, Any] = msgspec.to_builtins(thing)
     print_table(["", ""], [[name, _plain(value)] for name, value in members.items()], headings_shown=False)
@@ -147,7 +154,7 @@ def _least_width(columns: Sequence[_Column]) -> int:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict | list):
-        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        return msgspec.json.format(encode(value), indent=2).decode()
     return "" if value is None else str(value)
 
 

@@ -5,7 +5,7 @@ import click
 from connectors.domain.providers.registry import installed_providers
 from connectors.entrypoints.cli.output import Output, output_option, print_table, printable, show_one, show_rows
 from connectors.entrypoints.cli.system import load_settings
-from connectors.entrypoints.representation.show import show_provider
+from connectors.entrypoints.representation.providers import show_provider
 
 
 @click.group(name="providers")

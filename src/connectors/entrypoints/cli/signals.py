@@ -6,18 +6,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
-import msgspec
 
 from connectors.domain.flows.signals.feed import SignalFeed
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ConnectionId, SignalId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.signal import SignalFilter, SignalKind
-from connectors.entrypoints.cli.output import Output, output_option, print_line, show_one, show_rows
+from connectors.entrypoints.cli.output import Output, output_option, print_json_line, print_line, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import duration, instant, show_instant
-from connectors.entrypoints.representation.show import show_signal
-from connectors.entrypoints.representation.views import SignalView
+from connectors.entrypoints.representation.signals import SignalView, show_signal
 
 COLUMNS = {
     "occurred": lambda one: show_instant(one.occurred_at),
@@ -146,7 +144,7 @@ def follow(feed: SignalFeed, output: Output, pause: Callable[[], None]) -> None:
 
 def _print_arrival(signal: SignalView, output: Output) -> None:
     if output is not Output.TABLE:
-        click.echo(msgspec.json.encode(signal).decode())
+        print_json_line(signal)
         return
     print_line(
         [

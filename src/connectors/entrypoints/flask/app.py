@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from connectors.adapters.prometheus.exposition import create_registry
 from connectors.adapters.system.operators import OperatorTokens
+from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.flask import (
     connect,
     connections,
@@ -23,13 +24,13 @@ from connectors.entrypoints.flask import (
     tracing,
     webhooks,
 )
-from connectors.entrypoints.flask.encoding import encode
 from connectors.entrypoints.flask.limiting import DeliveryLimiter
 from connectors.entrypoints.flask.openapi import build_document
 from connectors.entrypoints.flask.operations import Operation
 from connectors.entrypoints.flask.service import Service
 from connectors.entrypoints.flask.settings import ApiSettings
 from connectors.entrypoints.library import Connectors
+from connectors.entrypoints.representation.encoding import encode
 
 RESOURCES: Mapping[str, Sequence[Operation]] = {
     "health": health.OPERATIONS,
@@ -68,7 +69,7 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
         operators=operators,
         settings=settings,
         limiter=DeliveryLimiter(settings.webhook_rate_limit),
-        openapi=encode(document(connectors, settings)),
+        openapi=encode(document(connectors.providers, version=settings.version)),
         metrics=create_registry(
             connectors.telemetry,
             connectors.statistics.collect,
@@ -85,10 +86,15 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
     return app
 
 
-def document(connectors: Connectors, settings: ApiSettings) -> dict[str, object]:
-    """The OpenAPI document of the API in front of that system."""
+def document(providers: ProviderRegistry, *, version: str) -> dict[str, object]:
+    """The OpenAPI document of the API in front of a system with these providers.
+
+    Args:
+        providers: which path parameters can name.
+        version: the service's own.
+    """
     operations = [operation for group in RESOURCES.values() for operation in group]
-    return build_document(operations, connectors.providers, version=settings.version)
+    return build_document(operations, providers, version=version)
 
 
 def _blueprint(name: str, operations: Sequence[Operation], service: Service) -> Blueprint:

@@ -10,8 +10,7 @@ from connectors.adapters.system.operators import Permission
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation
 from connectors.entrypoints.flask.request_models import CallbackQuery, ConnectBody
 from connectors.entrypoints.flask.request_parsing import read_parameters
-from connectors.entrypoints.representation.show import show_connection
-from connectors.entrypoints.representation.views import AuthorizationStartView, ConnectedView
+from connectors.entrypoints.representation.connections import AuthorizationStartView, ConnectedView, show_connection
 
 
 @operation(

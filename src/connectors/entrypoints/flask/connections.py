@@ -7,9 +7,13 @@ from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
 from connectors.entrypoints.flask.request_models import ConnectionChanges, ConnectionsQuery
-from connectors.entrypoints.representation.show import show_connection, show_coverage, show_details
-from connectors.entrypoints.representation.sync_views import CoverageView
-from connectors.entrypoints.representation.views import ConnectionList, ConnectionView
+from connectors.entrypoints.representation.connections import (
+    ConnectionList,
+    ConnectionView,
+    show_connection,
+    show_details,
+)
+from connectors.entrypoints.representation.coverage import CoverageView, show_coverage
 
 
 @operation(

@@ -7,8 +7,7 @@ from connectors.domain.model.ids import ConnectionId, DeliveryId
 from connectors.domain.model.webhook import DeliveryFilter
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
 from connectors.entrypoints.flask.request_models import DeliveriesQuery
-from connectors.entrypoints.representation.show import show_delivery
-from connectors.entrypoints.representation.views import DeliveryList, DeliveryView
+from connectors.entrypoints.representation.deliveries import DeliveryList, DeliveryView, show_delivery
 
 
 @operation(

@@ -22,8 +22,6 @@ from connectors.domain.model.errors import (
     UnauthorizedError,
 )
 from connectors.domain.model.ids import UNROUTED, TenantId
-from connectors.entrypoints.flask.bodies import read_whole_body
-from connectors.entrypoints.flask.encoding import JSON, json_response
 from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Call, Operation
 from connectors.entrypoints.flask.request_models import NoQuery
 from connectors.entrypoints.flask.request_parsing import (
@@ -34,8 +32,11 @@ from connectors.entrypoints.flask.request_parsing import (
     read_parameters,
     read_query,
     read_uuid,
+    read_whole_body,
 )
+from connectors.entrypoints.flask.responses import json_response
 from connectors.entrypoints.flask.service import Service
+from connectors.entrypoints.representation.encoding import JSON
 
 TENANT_HEADER = "X-Tenant-Id"
 

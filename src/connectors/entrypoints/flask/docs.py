@@ -8,8 +8,8 @@ from flask import Blueprint, Response, redirect, send_from_directory
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from connectors.entrypoints.flask.encoding import JSON
 from connectors.entrypoints.flask.operations import Call, operation
+from connectors.entrypoints.representation.encoding import JSON
 
 DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 ASSETS = frozenset(

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from connectors.domain.model.errors import InfrastructureError
 from connectors.entrypoints.flask.operations import Answer, Call, operation
-from connectors.entrypoints.representation.views import AliveView, ReadyView, ServiceView
+from connectors.entrypoints.representation.service import AliveView, ReadyView, ServiceView
 
 
 @operation("GET", "/", tag="service", summary="Where things are", query=None, answers={HTTPStatus.OK: ServiceView})

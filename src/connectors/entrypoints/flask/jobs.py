@@ -14,8 +14,7 @@ from connectors.entrypoints.flask.request_models import (
     ProviderSyncBody,
     RepeatableHeaders,
 )
-from connectors.entrypoints.representation.show import show_job
-from connectors.entrypoints.representation.sync_views import JobList, JobView, RequestedJobsView, RequestedJobView
+from connectors.entrypoints.representation.jobs import JobList, JobView, RequestedJobsView, RequestedJobView, show_job
 
 TYPES = {SyncMode.INCREMENTAL: JobType.INCREMENTAL, SyncMode.BACKFILL: JobType.BACKFILL}
 """Of jobs that a caller may ask for."""

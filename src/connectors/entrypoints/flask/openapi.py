@@ -13,9 +13,10 @@ import msgspec
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Operation
 from connectors.entrypoints.flask.problems import CONTENT_TYPE, STATUS
-from connectors.entrypoints.flask.request_models import ConnectOptions, NoQuery
+from connectors.entrypoints.flask.request_models import NoQuery
 from connectors.entrypoints.flask.request_parsing import header_name
-from connectors.entrypoints.representation.views import Problem
+from connectors.entrypoints.representation.connect_options import ConnectOptions
+from connectors.entrypoints.representation.problem import Problem
 
 DESCRIPTION = """\
 Connects tenants' accounts at GitHub, Slack, Jira, Google and Zoho, receives their webhooks, and turns what happened

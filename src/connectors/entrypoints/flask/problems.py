@@ -8,7 +8,6 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from flask import Flask, Response, request
-from msgspec import UNSET, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from connectors.domain.model.errors import (
@@ -19,9 +18,9 @@ from connectors.domain.model.errors import (
     RequestRejectedError,
     UnauthorizedError,
 )
-from connectors.entrypoints.flask.encoding import json_response
+from connectors.entrypoints.flask.responses import json_response
 from connectors.entrypoints.flask.tracing import current_trace_id
-from connectors.entrypoints.representation.views import Problem
+from connectors.entrypoints.representation.problem import make_problem
 from connectors.ports.clock import Clock
 
 CONTENT_TYPE = "application/problem+json"
@@ -154,20 +153,14 @@ def _problem(
     status: HTTPStatus | None = None,
 ) -> Response:
     status = STATUS[code] if status is None else status
-    next_step = None if error is None else error.next_step
-    details: UnsetType | tuple[Mapping[str, object], ...] = UNSET
-    if error is not None and error.details:
-        details = error.details
-    problem = Problem(
-        type=f"urn:poblysh:problem:{code.lower().replace('_', '-')}",
-        title=code.replace("_", " ").capitalize(),
+    problem = make_problem(
+        code,
+        message,
         status=status.value,
-        detail=message if next_step is None else f"{message} {next_step}",
-        code=code,
-        message=message,
         trace_id=current_trace_id(),
-        details=details,
-        retry_after=UNSET if retry_after is None else retry_after,
+        next_step=None if error is None else error.next_step,
+        details=() if error is None else error.details,
+        retry_after=retry_after,
     )
     response = json_response(problem, status, CONTENT_TYPE)
     if retry_after is not None:

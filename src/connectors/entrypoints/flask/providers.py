@@ -4,8 +4,7 @@ from http import HTTPStatus
 
 from connectors.domain.providers.contract import Provider
 from connectors.entrypoints.flask.operations import Answer, Call, operation
-from connectors.entrypoints.representation.show import show_provider
-from connectors.entrypoints.representation.views import ProviderList, ProviderView
+from connectors.entrypoints.representation.providers import ProviderList, ProviderView, show_provider
 
 
 def _show(call: Call, provider: Provider) -> ProviderView:

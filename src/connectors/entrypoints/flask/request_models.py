@@ -14,11 +14,8 @@ from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.sync import JobStatus, JobType, SyncMode
 from connectors.domain.model.webhook import DeliveryStatus
+from connectors.entrypoints.representation.connect_options import ConnectOptions, SyncInterval, Text, Texts
 
-MAX_ITEMS = 100
-"""Scopes, repositories or organizations in one request: more than anybody chooses by hand."""
-MAX_TEXT = 2048
-"""Characters of one text, as long as the longest URLs that browsers and vendors reliably take."""
 MAX_TARGET = 400
 """Characters of a calendar's or channel's id: ten times what any vendor's has, and kept whole."""
 
@@ -29,16 +26,6 @@ Cursor = Annotated[
 ]
 ProviderFilter = Annotated[str, Meta(description="Only this provider.", examples=["github"])]
 ConnectionFilter = Annotated[UUID, Meta(description="Only this connection.")]
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
-Texts = Annotated[tuple[Text, ...], Meta(max_length=MAX_ITEMS)]
-SyncInterval = Annotated[
-    int,
-    Meta(
-        ge=int(SHORTEST_INTERVAL.total_seconds()),
-        le=int(LONGEST_INTERVAL.total_seconds()),
-        description="Seconds between two reads, give or take a fifth.",
-    ),
-]
 Since = Annotated[
     datetime,
     Meta(tz=True, description="Backfill only: nothing older. RFC 3339; as far as the first backfill, unless given."),
@@ -170,17 +157,6 @@ class ConnectionChanges:
 
     sync_interval_seconds: SyncInterval | None
     """Null for what its provider has."""
-
-
-@attrs.frozen(kw_only=True)
-class ConnectOptions:
-    """What the connection shall cover, where the provider lets one choose, and how often it is read."""
-
-    repositories: Annotated[Texts, Meta(description="`owner/name` each (GitHub).")] | None = None
-    organizations: Annotated[Texts, Meta(description="Names (GitHub).")] | None = None
-    calendars: Annotated[Texts, Meta(description="Ids (Google Calendar).")] | None = None
-    shared_drives: Annotated[Texts, Meta(description="Ids (Google Drive).")] | None = None
-    sync_interval_seconds: SyncInterval | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Foreign input to the classes of `inputs`, or a ValidationError that names every fault."""
+"""Requests to the classes of `request_models`, or an error that names every fault."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,8 @@ import attrs
 import cattrs
 import msgspec
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from flask import request
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.instant import utc
@@ -228,6 +230,37 @@ def read_headers(find: Callable[[str], str | None], kind: type[T]) -> T:
 def header_name(name: str) -> str:
     """How a member of a header class is called on the wire: `idempotency_key` is `Idempotency-Key`."""
     return "-".join(part.capitalize() for part in name.split("_"))
+
+
+def read_whole_body(limit: int) -> bytes:
+    """Exactly the bytes that were sent, parsed by nobody.
+
+    Werkzeug by itself ends a body without a length at its limit, and one whose sender went away where it broke off,
+    without a word. A relayed delivery would then be kept cut, because nobody checks its signature.
+
+    Args:
+        limit: bytes.
+
+    Raises:
+        RequestEntityTooLarge: it is longer. With a declared length it is not read at all.
+        BadRequest: it ended before its declared length, or its chunks are malformed.
+    """
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise RequestEntityTooLarge
+    request.max_content_length = limit + 1
+    try:
+        body = request.get_data(cache=False, parse_form_data=False)
+    except HTTPException:
+        raise
+    except Exception as error:
+        # Each HTTP server has errors of its own for malformed chunks; what the sender's bytes provoke is the sender's.
+        raise BadRequest from error
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    if declared is not None and len(body) < declared:
+        raise BadRequest
+    return body
 
 
 def read_body(body: bytes, kind: type[T]) -> T:

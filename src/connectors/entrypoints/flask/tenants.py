@@ -6,8 +6,7 @@ from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.webhook import Recorded
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.representation.show import show_tenant
-from connectors.entrypoints.representation.views import TenantView
+from connectors.entrypoints.representation.tenants import TenantView, show_tenant
 
 
 @operation(

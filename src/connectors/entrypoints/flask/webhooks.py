@@ -10,11 +10,11 @@ from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.errors import ForbiddenError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.webhook import WebhookRequest
-from connectors.entrypoints.flask.bodies import read_whole_body
 from connectors.entrypoints.flask.dispatch import find_operator, read_tenant
-from connectors.entrypoints.flask.encoding import json_response
 from connectors.entrypoints.flask.operations import Auth, Call, operation
-from connectors.entrypoints.representation.views import AcceptedView
+from connectors.entrypoints.flask.request_parsing import read_whole_body
+from connectors.entrypoints.flask.responses import json_response
+from connectors.entrypoints.representation.deliveries import AcceptedView
 
 ANSWERS = {HTTPStatus.ACCEPTED: AcceptedView, HTTPStatus.OK: bytes}
 ERRORS = (
