@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from connectors.adapters.system.settings import Settings
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import Database, build, open_worker
+from connectors.entrypoints.production import Database, open_worker, production_container
 
 if TYPE_CHECKING:
     from connectors.adapters.procrastinate.worker import WorkerOptions
@@ -57,8 +57,9 @@ def run_worker(
     # Imported late: whoever shares its figures between processes has to say so before this is loaded.
     from connectors.adapters.prometheus.telemetry import PrometheusTelemetry  # noqa: PLC0415
 
+    container = production_container(database, settings, telemetry=PrometheusTelemetry())
     with (
-        build(database, settings, telemetry=PrometheusTelemetry()) as connectors,
+        Connectors.assemble(container) as connectors,
         _exporter(settings, connectors, parent_pid),
     ):
         worker = open_worker(database, settings, connectors.tasks, options)

@@ -19,7 +19,7 @@ from connectors.entrypoints.flask.settings import ApiSettings
 from connectors.entrypoints.gunicorn_logs import OurLogger
 from connectors.entrypoints.gunicorn_worker import ProblemWorker
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import Database, build
+from connectors.entrypoints.production import Database, production_container
 
 THREADS = 16
 """Per worker process. Requests wait for the database most of their time; its pool has 20 connections a process."""
@@ -90,5 +90,5 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
         """The API, built in the worker process."""
         self._configure_worker()
         telemetry = PrometheusTelemetry(shared_in=self._metrics_directory)
-        connectors = build(self._database, self._settings, telemetry=telemetry)
+        connectors = Connectors.assemble(production_container(self._database, self._settings, telemetry=telemetry))
         return create_api(connectors, self._settings.operators, self._settings)

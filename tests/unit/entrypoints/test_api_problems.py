@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError, RateLimitedError
 from connectors.domain.model.http import HttpResponse
+from connectors.entrypoints.container import Readiness
 from connectors.entrypoints.flask.app import RESOURCES
 from connectors.entrypoints.flask.problems import STATUS
-from connectors.entrypoints.library import Readiness
 from tests.support.api import GitHubStub, issue_opened, make_api, problem
 
 

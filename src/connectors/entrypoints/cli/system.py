@@ -60,8 +60,12 @@ def open_system() -> Iterator[System]:
         yield given
         return
     settings = load_settings()
-    with production.open_system(settings) as (connectors, database):
-        yield System(connectors, lambda: production.open_worker(database, settings, connectors.tasks))
+    database = production.prepare(settings)
+    try:
+        with Connectors.assemble(production.production_container(database, settings)) as connectors:
+            yield System(connectors, lambda: production.open_worker(database, settings, connectors.tasks))
+    finally:
+        database.stop()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
 from connectors.entrypoints.demo.scenes import Scene
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import build, load, open_worker, prepare
+from connectors.entrypoints.production import load, open_worker, prepare, production_container
 from connectors.entrypoints.server import create_api
 from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.server import QuietHandler
@@ -70,7 +70,8 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
         settings: Settings = load(environment)
         try:
             database = prepare(settings)
-            with build(database, settings, on_close=database.stop) as connectors:
+            container = production_container(database, settings, on_close=database.stop)
+            with Connectors.assemble(container) as connectors:
                 server.app = create_api(connectors, settings.operators, settings)
                 worker = open_worker(database, settings, connectors.tasks)
                 with (

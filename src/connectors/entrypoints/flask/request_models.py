@@ -10,7 +10,6 @@ from msgspec import Meta
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.idempotency import MAX_KEY_LENGTH
 from connectors.domain.model.paging import DEFAULT_LIMIT, MAX_LIMIT
-from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.sync import JobStatus, JobType, SyncMode
 from connectors.domain.model.webhook import DeliveryStatus

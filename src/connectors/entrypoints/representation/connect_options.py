@@ -5,8 +5,7 @@ from typing import Annotated
 import attrs
 from msgspec import Meta
 
-from connectors.domain.flows.connections.settings import LONGEST_INTERVAL
-from connectors.domain.flows.reading.schedule import LEAST_INTERVAL
+from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 
 MAX_ITEMS = 100
 """Scopes, repositories or organizations in one request: more than anybody chooses by hand."""
@@ -18,7 +17,7 @@ Texts = Annotated[tuple[Text, ...], Meta(max_length=MAX_ITEMS)]
 SyncInterval = Annotated[
     int,
     Meta(
-        ge=int(LEAST_INTERVAL.total_seconds()),
+        ge=int(SHORTEST_INTERVAL.total_seconds()),
         le=int(LONGEST_INTERVAL.total_seconds()),
         description="Seconds between two reads, give or take a fifth.",
     ),
