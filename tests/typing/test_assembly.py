@@ -83,7 +83,11 @@ WRONG = {
         'Missing named argument "clock" for "Converser"',
     ),
     "misspelt_in_the_system": (
-        changed(ASSEMBLY, "            jobs=jobs,\n            sync=sync,\n", "            jops=jobs,\n            sync=sync,\n"),
+        changed(
+            ASSEMBLY,
+            "            jobs=jobs,\n            sync=sync,\n",
+            "            jops=jobs,\n            sync=sync,\n",
+        ),
         'Unexpected keyword argument "jops" for "Assembly"',
     ),
     "misspelt_port": (
