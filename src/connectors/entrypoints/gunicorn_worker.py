@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, whose own refusals are problem documents like all of ours."""
+"""gunicorn's threaded worker; what it refuses is answered with a problem document, like every error of the API."""
 
 import logging
 import socket
@@ -18,17 +18,17 @@ log = logging.getLogger(__name__)
 
 
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
-    """Serves the API; answers what never becomes a request, such as a malformed header, in the API's own form."""
+    """Serves the API, and answers malformed HTTP, which never reaches Flask, in the API's own form."""
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: BaseException) -> None:
-        """Answer and log; neither repeats anything of the request, which may hold a token or a code."""
+        """Answer and log, without repeating anything of the request: it may hold a token or a code."""
         status, message = _refusal(exc)
         trace_id = uuid.uuid4().hex
         log.warning("request_refused", extra={"trace_id": trace_id, "reason": type(exc).__name__})
         try:
             client.sendall(_answer(status, message, trace_id))
         except OSError:
-            log.debug("caller_gone", extra={"trace_id": trace_id})
+            log.debug("client_disconnected", extra={"trace_id": trace_id})
 
 
 def _refusal(error: BaseException) -> tuple[HTTPStatus, str]:

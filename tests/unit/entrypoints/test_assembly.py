@@ -17,7 +17,7 @@ from tests.support.builders import NOW, TENANT
 
 
 def filled(**changes):
-    """A container whose ports are texts, save those that are given."""
+    """A container whose ports are texts, except those that are given."""
     return fill(Ports(**{field.name: f"a {field.name}" for field in attrs.fields(Ports)} | changes))
 
 
@@ -42,7 +42,7 @@ def test_every_port_of_a_system_in_memory_can_be_given(name):
 
 
 def test_no_port_of_the_flows_is_left_out():
-    """Whatever the container has beside settings and the process's own functions can be given in memory."""
+    """Every port of the container can be given in memory, except the settings and the process's own functions."""
     own = {"settings", "empty_queue", "check_readiness", "close"}
     assert set(REPLACEMENTS) == set(Container.providers) - own
 

@@ -1,4 +1,4 @@
-"""The Flask app: every operation on its route, every error a problem document, nothing global."""
+"""The Flask app: a route for every operation, a problem document for every error, no global state."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -52,16 +52,16 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
     """The API in front of a system.
 
     Args:
-        connectors: the system; whoever made it closes it.
+        connectors: the system; the caller closes it.
         operators: who may call.
-        settings: the defaults, unless given.
+        settings: None for the defaults.
 
     Raises:
-        ValueError: the rate limit is not understood.
+        ValueError: the rate limit is malformed.
     """
     settings = settings or ApiSettings()
     app = Flask("connectors", static_folder=None)
-    # A path is what it says: no redirect that would lose a POST's body or a signature.
+    # Paths are taken literally: a redirect would lose a POST's body or a signature.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
     service = Service(
@@ -115,7 +115,7 @@ def _view(operation: Operation, service: Service) -> Callable[..., ResponseRetur
 
 
 def _add_headers(response: Response) -> Response:
-    # What we answer is a tenant's, or as of now: nobody on the way keeps it. The docs' files set their own.
+    # Answers hold a tenant's data or the present state, so nobody may cache them. The docs' files set their own header.
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "no-referrer")

@@ -74,7 +74,7 @@ def show_one_connection(call: Call) -> Answer:
     errors=("PROVIDER_NOT_SUPPORTED",),
 )
 def change_connection(call: Call) -> Answer:
-    """The connection, its next read planned again: about an interval from now."""
+    """The connection, its next read scheduled again: about an interval from now."""
     changes: ConnectionChanges = call.body
     connectors = call.service.connectors
     connection_id = ConnectionId(path_id(call, "connection_id"))
@@ -132,10 +132,10 @@ def refresh_connection(call: Call) -> Answer:
     answers={HTTPStatus.OK: CoverageView},
 )
 def show_connection_coverage(call: Call) -> Answer:
-    """For each family of events, the stretches of time proven complete and by which path, and the gaps.
+    """For each family of events, the stretches of time proven complete, by which path, and the gaps.
 
-    A gap opens when a subscription lapses, a delivery fails for good, or the provider's log shows one that never came;
-    it closes when a read has gone over it.
+    A gap opens when a subscription lapses, when a delivery fails for good, or when the provider's log shows one that
+    never came. It closes when a read has covered it.
     """
     connection_id = ConnectionId(path_id(call, "connection_id"))
     families = call.service.connectors.coverage.show(call.tenant, connection_id)

@@ -1,4 +1,4 @@
-"""A tenant's inbox of webhook deliveries."""
+"""A tenant's webhook deliveries."""
 
 from http import HTTPStatus
 
@@ -69,7 +69,7 @@ def show_one_delivery(call: Call) -> Answer:
     errors=("PROVIDER_NOT_SUPPORTED",),
 )
 def replay_delivery(call: Call) -> Answer:
-    """The delivery, run again from its stored bytes. Running it twice changes nothing more."""
+    """The delivery, processed again from its stored bytes. Repeating it changes nothing."""
     delivery = call.service.connectors.ingest.replay(call.tenant, DeliveryId(path_id(call, "delivery_id")))
     return Answer(show_delivery(delivery, whole=False))
 

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP answers: problem documents (RFC 9457)."""
+"""The table from errors to HTTP answers. Every error is a problem document (RFC 9457)."""
 
 import logging
 import math
@@ -40,23 +40,23 @@ STATUS: Mapping[str, HTTPStatus] = MappingProxyType(
         "NOT_FOUND": HTTPStatus.NOT_FOUND,
         "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
         "CONFLICT": HTTPStatus.CONFLICT,
-        # The user, or an operator, has to change something first: trying again, as a 5xx invites to, does not help.
+        # The user or an operator has to change something first, so the retry that a 5xx invites would not help.
         "REAUTHORIZATION_REQUIRED": HTTPStatus.CONFLICT,
         "PROVIDER_NOT_CONFIGURED": HTTPStatus.CONFLICT,
         "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
         "PROVIDER_ERROR": HTTPStatus.BAD_GATEWAY,
-        # Not 429: it is not our caller who asked too often.
+        # Not 429: our caller has not sent too many requests.
         "PROVIDER_RATE_LIMITED": HTTPStatus.SERVICE_UNAVAILABLE,
         "SERVICE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
         "INTERNAL_ERROR": HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
-"""Every code that there is, and its status."""
+"""Every error code and its status."""
 
-RETRY_SOON = 5
-"""Seconds after which a caller may try again when our own database or vault failed."""
+OUTAGE_RETRY_AFTER = 5
+"""Seconds after which a caller may try again when our own database or vault has failed."""
 
 _CODES_OF_FRAMEWORK: Mapping[int, str] = MappingProxyType(
     {
@@ -66,7 +66,7 @@ _CODES_OF_FRAMEWORK: Mapping[int, str] = MappingProxyType(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
     }
 )
-"""Codes of what Flask itself raises; any other 4xx of its is a VALIDATION_ERROR."""
+"""Codes of Flask's own errors; any other 4xx is a VALIDATION_ERROR."""
 
 _MESSAGES: Mapping[str, str] = MappingProxyType(
     {
@@ -83,7 +83,7 @@ log = logging.getLogger(__name__)
 
 
 class TooManyDeliveriesError(RequestRejectedError):
-    """A webhook URL was called more often than it may be."""
+    """A webhook URL was called more often than its rate limit allows."""
 
     code = "RATE_LIMITED"
 
@@ -94,7 +94,7 @@ class TooManyDeliveriesError(RequestRejectedError):
 
 
 def install(app: Flask, clock: Clock) -> None:
-    """Make every error of the app a problem document."""
+    """Answer every error of the app with a problem document."""
 
     @app.errorhandler(Exception)
     def answer(error: Exception) -> Response | HTTPException:
@@ -128,7 +128,7 @@ def _retry_after(error: ConnectorsError, now: datetime) -> int | None:
         return max(0, math.ceil((error.retry_at - now).total_seconds()))
     if isinstance(error, TooManyDeliveriesError):
         return error.retry_after
-    return RETRY_SOON if isinstance(error, InfrastructureError) else None
+    return OUTAGE_RETRY_AFTER if isinstance(error, InfrastructureError) else None
 
 
 def _answer_framework(error: HTTPException) -> Response | HTTPException:

@@ -1,4 +1,4 @@
-"""What the API takes: query parameters and bodies, as attrs classes that both the reader and OpenAPI use."""
+"""What the API takes: queries, headers and bodies, as classes that parsing and the OpenAPI document both use."""
 
 from datetime import datetime
 from typing import Annotated
@@ -16,21 +16,21 @@ from connectors.domain.model.webhook import DeliveryStatus
 from connectors.entrypoints.representation.connect_options import ConnectOptions, SyncInterval, Text, Texts
 
 MAX_TARGET = 400
-"""Characters of a calendar's or channel's id: ten times what any vendor's has, and kept whole."""
+"""Characters of a calendar's or channel's id: ten times the longest of any vendor."""
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Items on a page.")]
 Cursor = Annotated[
     str,
-    Meta(min_length=1, max_length=500, description="`next_cursor` of the page before, asked with the same filters."),
+    Meta(min_length=1, max_length=500, description="`next_cursor` of the previous page, with the same filters."),
 ]
 ProviderFilter = Annotated[str, Meta(description="Only this provider.", examples=["github"])]
 ConnectionFilter = Annotated[UUID, Meta(description="Only this connection.")]
 Since = Annotated[
     datetime,
-    Meta(tz=True, description="Backfill only: nothing older. RFC 3339; as far as the first backfill, unless given."),
+    Meta(tz=True, description="Backfill only: nothing older. RFC 3339; the range of the first backfill if left out."),
 ]
-Until = Annotated[datetime, Meta(tz=True, description="Backfill only: nothing newer. RFC 3339; now, unless given.")]
-Mode = Annotated[SyncMode, Meta(description="What is new since the last read, or history.")]
+Until = Annotated[datetime, Meta(tz=True, description="Backfill only: nothing newer. RFC 3339; now if left out.")]
+Mode = Annotated[SyncMode, Meta(description="New events since the last read, or history.")]
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +40,7 @@ class NoHeaders:
 
 @attrs.frozen(kw_only=True)
 class RepeatableHeaders:
-    """Headers of an operation that does its work once, however often it is called for the same purpose."""
+    """Headers of an operation that may be repeated safely under one key."""
 
     idempotency_key: (
         Annotated[
@@ -64,7 +64,7 @@ class NoQuery:
 
 @attrs.frozen(kw_only=True)
 class CallbackQuery:
-    """What the authorization server sent the user back with. Parameters beyond these are let through."""
+    """The parameters of the authorization server's redirect. Other parameters are accepted."""
 
     code: Annotated[str, Meta(description="The authorization code.")] | None = None
     state: Annotated[str, Meta(description="The `state` of the authorization request.")] | None = None
@@ -155,15 +155,15 @@ class ConnectionChanges:
     """What to change about a connection."""
 
     sync_interval_seconds: SyncInterval | None
-    """Null for what its provider has."""
+    """Null for its provider's interval."""
 
 
 @attrs.frozen(kw_only=True)
 class ConnectBody:
-    """What may be asked of a new connection."""
+    """What a caller may choose about a new connection."""
 
     redirect_uri: (
-        Annotated[Text, Meta(description="Another than the configured one, from the allowed list.")] | None
+        Annotated[Text, Meta(description="One of the allowed ones, instead of the configured one.")] | None
     ) = None
-    scopes: Annotated[Texts, Meta(description="Others than the default ones.")] | None = None
+    scopes: Annotated[Texts, Meta(description="Instead of the default ones.")] | None = None
     options: ConnectOptions | None = None
