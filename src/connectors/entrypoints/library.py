@@ -29,7 +29,7 @@ class Connectors(Assembly):
 
     @property
     def browse(self) -> QueryFlow:
-        """`queries`, under the name that `docs/embedding.md` has always given it."""
+        """`queries` under its earlier name, for programs that were written against it."""
         return self.queries
 
     def run_pending(self) -> int:

@@ -82,7 +82,7 @@ def test_a_port_is_overridden_in_one_line():
     assert (read_ports(container).clock, read_ports(other).clock) == (clock, "a clock")
 
 
-def test_the_documented_name_of_the_lists_works():
-    """`connectors.browse` is what `connectors.queries` is."""
+def test_the_earlier_name_of_the_queries_works():
+    """`connectors.browse` is `connectors.queries`."""
     with Connectors.in_memory() as connectors:
         assert connectors.browse is connectors.queries
