@@ -1,4 +1,4 @@
-"""The API in memory, with a GitHub that answers, and a check that every answer is as the OpenAPI document says."""
+"""The API in memory with a simulated GitHub; every answer is checked against the OpenAPI document."""
 
 import hashlib
 import hmac
@@ -38,14 +38,14 @@ OPERATORS = OperatorTokens.parse(
 
 
 class ImpatientClock(SystemClock):
-    """The machine's clock, save that nobody waits."""
+    """The machine's clock, without sleeping."""
 
     def sleep(self, duration):
         pass
 
 
 class GitHubStub:
-    """A GitHub that trades any code for a new token, says who it is, and takes hooks."""
+    """A GitHub that gives a new token for any code, names its user, and accepts hooks."""
 
     def __init__(self):
         self.user = {"id": 101, "login": "ada", "html_url": "https://github.com/ada"}
@@ -92,7 +92,7 @@ def make_api(github=None, settings=None, **changes):
 
 
 class Api:
-    """A client that fails on any answer the OpenAPI document does not allow."""
+    """A client that fails on any answer that the OpenAPI document does not allow."""
 
     def __init__(self, connectors, settings):
         self.connectors = connectors
@@ -102,7 +102,7 @@ class Api:
         self.document = self.client.get("/openapi.json").get_json()
 
     def call(self, method, path, *, token=ROOT_TOKEN, tenant=None, headers=None, check=True, **request):
-        """One request, its answer checked."""
+        """The checked answer to one request."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
@@ -125,7 +125,7 @@ class Api:
         return tenant
 
     def connect(self, tenant, body=None):
-        """Go through the whole consent; the connection."""
+        """The connection that a whole consent gives."""
         started = self.post("/connect/github", tenant=tenant, json=body).get_json()
         state = parse_qs(urlsplit(started["authorize_url"]).query)["state"][0]
         answer = self.get("/connect/github/callback", query_string={"code": "c0de", "state": state})
@@ -147,7 +147,7 @@ class Api:
         return self.post(path, headers={**headers, **request.pop("headers", {})}, data=body, **request)
 
     def check(self, method, path, response):
-        """Hold an answer against the document."""
+        """Check an answer against the document."""
         assert len(response.headers["X-Trace-Id"]) == 32
         assert response.status_code != 500, response.get_json()
         if response.status_code in {404, 405, 308} and self._find(method, path) is None:
@@ -175,7 +175,7 @@ class Api:
         return self.validators[key]
 
     def _find(self, method, path):
-        """The operation that the document has for this."""
+        """The document's operation for this method and path, or None."""
         parts = path.partition("?")[0].split("/")
         for template, operations in self.document["paths"].items():
             pattern = template.split("/")

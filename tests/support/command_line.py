@@ -1,4 +1,4 @@
-"""Runs our commands as a shell would: in this process, or in one of their own where that matters."""
+"""Runs our commands as a shell would: in this process, or in a process of their own where a test needs one."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ TIMEOUT = 90
 
 @attrs.frozen
 class Finished:
-    """What a command left."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -25,7 +25,7 @@ class Finished:
 
 
 class CommandLine:
-    """Runs commands in this process, with an environment of their own."""
+    """Runs commands in this process, each with its own environment."""
 
     def __init__(self, monkeypatch, capsys, folder):
         self._monkeypatch = monkeypatch
@@ -33,8 +33,8 @@ class CommandLine:
         self._folder = folder
 
     def run(self, *arguments, environment=None, given=""):
-        """What `connectors` with these arguments leaves."""
-        # Each command sends the logs to the standard error of its time.
+        """Exit code and output of `connectors` with these arguments."""
+        # Each command configures the logs for the standard error that it finds.
         root = logging.getLogger()
         handlers, level = root.handlers[:], root.level
         with self._monkeypatch.context() as patch:
@@ -58,7 +58,7 @@ class CommandLine:
 
 
 def run_process(*arguments, environment, folder, given=b""):
-    """What `connectors` leaves as a process of its own."""
+    """Exit code and output of `connectors` as a process of its own."""
     finished = subprocess.run(
         [str(COMMAND), *map(str, arguments)],
         env=clean_environment(**environment),
@@ -72,7 +72,7 @@ def run_process(*arguments, environment, folder, given=b""):
 
 
 def start_process(*arguments, environment, folder, **options):
-    """`connectors` as a process that goes on."""
+    """`connectors` as a process that keeps running."""
     return subprocess.Popen(
         [str(COMMAND), *map(str, arguments)],
         env=clean_environment(**environment),
@@ -85,5 +85,5 @@ def start_process(*arguments, environment, folder, **options):
 
 
 def press_ctrl_c(process):
-    """What a terminal does: SIGINT to the whole foreground group."""
+    """Send SIGINT to the whole process group, as a terminal does."""
     os.killpg(process.pid, signal.SIGINT)

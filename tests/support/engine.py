@@ -16,7 +16,7 @@ from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.sync import JobFilter, JobType
-from connectors.entrypoints.production import from_loaded, load
+from connectors.entrypoints.library import Connectors
 from tests.support.service import (
     COMMAND,
     CORE_CALLBACK,
@@ -192,7 +192,7 @@ def open_rig(folder, database_url, **settings):
         }
         requests = []
         server.sandbox.app.before_request(lambda: requests.append(request.full_path))
-        with from_loaded(load(environment)) as connectors:
+        with Connectors.from_settings(environment) as connectors:
             engine = create_engine(database_url)
             rig = Rig(folder, server, environment, connectors, engine, requests)
             try:

@@ -12,7 +12,8 @@ import attrs
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.adapters.procrastinate.worker import WorkerOptions
 from connectors.domain.model.sync import JobType
-from connectors.entrypoints.production import build, load, open_worker, prepare
+from connectors.entrypoints.library import Connectors
+from connectors.entrypoints.production import load, open_worker, prepare, production_container
 from connectors.ports.telemetry import NullTelemetry
 
 MOMENT = timedelta(milliseconds=50)
@@ -193,7 +194,8 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
     with ExitStack() as stack:
 
         def machine():
-            return stack.enter_context(build(database, settings, telemetry=tally, clock=clock))
+            container = production_container(database, settings, telemetry=tally, clock=clock)
+            return stack.enter_context(Connectors.assemble(container))
 
         def watched(system):
             return attrs.evolve(system.schedule, unit_of_work=diary.watch(system.schedule.unit_of_work))

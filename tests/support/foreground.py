@@ -1,4 +1,4 @@
-"""Commands on a system in memory, with a worker that lends a hand."""
+"""Commands on a system in memory, with an inline worker."""
 
 import sys
 import time
@@ -6,15 +6,14 @@ from threading import Event
 
 import attrs
 
-from connectors.entrypoints.cli import main
-from connectors.entrypoints.cli import watch as following
+from connectors.entrypoints.cli import main, watch
 from connectors.entrypoints.cli.system import System
 from tests.support.builders import TENANT
 from tests.support.world import World, item
 
 
-class MemoryHand:
-    """A worker that works off the queue in memory until it is told to stop."""
+class MemoryQueueWorker:
+    """A worker that runs the tasks of the queue in memory until it is stopped."""
 
     def __init__(self, connectors, *, error=None):
         self._connectors = connectors
@@ -32,8 +31,8 @@ class MemoryHand:
         self._stopped.set()
 
 
-class IdleHand(MemoryHand):
-    """A worker that finds nothing to do."""
+class IdleWorker(MemoryQueueWorker):
+    """A worker that runs no tasks."""
 
     def run(self):
         self._stopped.wait(10)
@@ -47,23 +46,23 @@ class Finished:
 
 
 class Commands:
-    """Runs commands on a world, as a shell would."""
+    """Runs commands on a world, as a shell would run them."""
 
     def __init__(self, monkeypatch, capsys, *, items=5):
         self._monkeypatch, self._capsys = monkeypatch, capsys
         self.world = World()
         self.world.vendor.add_items(*(item(number) for number in range(items)))
         self.connection = self.world.connect()
-        self.open_worker = lambda: MemoryHand(self.world.connectors)
-        monkeypatch.setattr(following, "LOOK_EVERY", 0.001)
+        self.open_worker = lambda: MemoryQueueWorker(self.world.connectors)
+        monkeypatch.setattr(watch, "POLL_INTERVAL", 0.001)
         monkeypatch.setenv("NO_COLOR", "1")
 
     def settle(self):
-        """Let everything that is queued be done."""
+        """Run all queued tasks that are due."""
         self.world.connectors.run_pending()
 
     def run(self, *arguments):
-        """What `connectors` with these arguments leaves."""
+        """Exit code and output of `connectors` with these arguments."""
         system = System(self.world.connectors, self.open_worker)
         self._monkeypatch.setattr(sys, "argv", ["connectors", *map(str, arguments)])
         self._capsys.readouterr()
@@ -80,5 +79,5 @@ class Commands:
         return self.run(*arguments, "--tenant", TENANT)
 
     def jobs(self, **changes):
-        """The tenant's jobs, the newest first, that have these attributes."""
+        """The tenant's jobs with these attributes, newest first."""
         return [job for job in self.world.jobs() if all(getattr(job, name) == x for name, x in changes.items())]

@@ -1,4 +1,4 @@
-"""A server that really runs: the API on a loopback port, in a thread."""
+"""A real HTTP server: the API on a loopback port, in a thread."""
 
 import threading
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Says nothing on standard error, and keeps what was asked."""
+    """Logs nothing to standard error, and records the requests."""
 
     protocol_version = "HTTP/1.1"
 
@@ -20,7 +20,7 @@ class QuietHandler(WSGIRequestHandler):
 
 @contextmanager
 def running(app):
-    """The server; `server.url` is where it is and `server.requests` what it was asked."""
+    """The server: `server.url` is its address, `server.requests` are the requests so far."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
     server.requests = []
     server.url = f"http://127.0.0.1:{server.server_port}"

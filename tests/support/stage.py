@@ -14,7 +14,8 @@ from connectors.adapters.postgres import create_engine
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
 from connectors.domain.providers.registry import installed_providers
-from connectors.entrypoints.production import build, load, prepare
+from connectors.entrypoints.library import Connectors
+from connectors.entrypoints.production import load, prepare, production_container
 from connectors.entrypoints.server import create_api
 from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.google.pubsub import TOPIC
@@ -193,7 +194,8 @@ def open_stage(database_url, registry=None, *, sandbox_clock=None, clock=None, *
             **more_settings,
         }
         settings = load(environment, registry)
-        with build(prepare(settings), settings, registry, clock=clock) as connectors:
+        container = production_container(prepare(settings), settings, registry, clock=clock)
+        with Connectors.assemble(container) as connectors:
             listener.app = create_api(connectors, settings.operators, settings)
             thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
             thread.start()

@@ -8,7 +8,7 @@ from enum import Enum
 import attrs
 
 from connectors.domain.model.errors import ConnectorsError
-from connectors.entrypoints.production import from_loaded, load
+from connectors.entrypoints.library import Connectors
 
 GATE_TIMEOUT = 120
 """Seconds that the first process waits for the last one to have started."""
@@ -25,7 +25,7 @@ class Answers:
 
 def ask_together(environment, tenant_id, grant_id, callers, everybody, answers):
     """So many threads ask for the grant's tokens once all processes are at the gate; sends `Answers`."""
-    with from_loaded(load(environment)) as connectors:
+    with Connectors.from_settings(environment) as connectors:
         keeper = connectors.connect.keeper
         gate = threading.Barrier(callers, action=lambda: everybody.wait(GATE_TIMEOUT))
         tokens, errors = [], []
@@ -63,7 +63,7 @@ class Moment(Enum):
 
 def die(environment, tenant_id, grant_id, moment):
     """Ask for the grant's tokens, and be killed by SIGKILL at that moment of the refresh."""
-    with from_loaded(load(environment)) as connectors:
+    with Connectors.from_settings(environment) as connectors:
         keeper = connectors.connect.keeper
         doom = _Doom(moment, keeper.unit_of_work, keeper.token_endpoint)
         attrs.evolve(keeper, unit_of_work=doom.begin, token_endpoint=doom).fresh_tokens(tenant_id, grant_id)

@@ -1,4 +1,4 @@
-"""A whole system in memory with Acme in it, and short words for what tests do with it."""
+"""A whole system in memory with the provider Acme, and short methods for what tests do with it."""
 
 import json
 import time
@@ -20,7 +20,7 @@ from tests.support.vendor import Vendor
 
 
 class StillClock(ManualClock):
-    """A clock that sleepers do not move: they wait for others, who need real time."""
+    """A clock that sleeping does not advance: the sleeper waits for other threads, which need real time."""
 
     def sleep(self, duration):
         time.sleep(0.0005)
@@ -48,11 +48,11 @@ class World:
         return self.connectors.connect.complete_authorization("acme", query, **changes)
 
     def connect(self, tenant=TENANT, user="ada", **changes):
-        """The whole consent; the first connection it gave."""
+        """The first connection that a whole consent gives."""
         return self.finish(self.vendor.consent(self.start(tenant, **changes).authorize_url, user))[0]
 
     def known(self, tenant=TENANT):
-        """The tenant, made known."""
+        """The tenant, created if it is not known."""
         return self.connectors.queries.ensure_tenant(TenantId(tenant))[0].id
 
     def reload(self, connection):
@@ -89,15 +89,15 @@ class World:
             return uow.deliveries.list_page(UNROUTED, PageRequest(limit=100), DeliveryFilter()).items
 
     def work(self):
-        """Do all queued work whose time has come; how many tasks that was."""
+        """Run all queued tasks that are due; how many there were."""
         return self.connectors.run_pending()
 
     def tick(self):
-        """Queue what has become due; how much that was."""
+        """Queue what has become due; how many tasks that were."""
         return self.connectors.schedule.tick()
 
     def retune(self, *, concurrency=None, time_slice=None):
-        """Let workers work by other settings."""
+        """Give workers other settings."""
         sync = self.connectors.sync
         if concurrency is not None:
             concurrency = attrs.evolve(sync.concurrency, settings=concurrency)
@@ -108,7 +108,7 @@ class World:
         self.connectors = attrs.evolve(self.connectors, sync=sync, tasks=changed)
 
     def tasks(self):
-        """What stands in the queue, as (task, due at), those in work left out."""
+        """The queued tasks that are not running, as (task, due at)."""
         with self.uow() as uow:
             return [(row.task, row.due_at) for row in uow.queue._rows.values() if not row.is_taken]
 
@@ -125,7 +125,7 @@ class World:
             return uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=is_open)
 
     def proven(self, connection, path):
-        """What the path has proven, as {family: [(from, to)]}."""
+        """The intervals that the path has proven, as {family: [(from, to)]}."""
         found = {}
         with self.uow() as uow:
             for one in uow.coverage.list_intervals(connection.tenant_id, connection.id):
@@ -134,7 +134,7 @@ class World:
         return found
 
     def hook(self, connection):
-        """The vendor's side of the connection's one hook."""
+        """The connection's one hook, as the vendor stores it."""
         return next(one for one in self.vendor.hooks.values() if connection.account.id in one["accounts"])
 
     def request(self, document, *, secret="webhook-secret", tenant=TENANT, connection=None, hook=None, **headers):

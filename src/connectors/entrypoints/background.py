@@ -1,4 +1,4 @@
-"""The background worker as a process: run here, or kept running beside the API."""
+"""The background worker as a process: run in this one, or supervised beside the API."""
 
 import logging
 import os
@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING
 
 from connectors.adapters.system.settings import Settings
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import Database, build, open_worker
+from connectors.entrypoints.production import Database, open_worker, production_container
 
 if TYPE_CHECKING:
     from connectors.adapters.procrastinate.worker import WorkerOptions
 
-PARENT_LOOK = 1.0
-"""Seconds between two looks whether the process that we work for is still there."""
+CHECK_INTERVAL = 1.0
+"""Seconds between two checks whether the other process is still alive."""
 
 RESTART_PAUSES = (1, 2, 5, 10, 30)
-"""Seconds before a worker that died is started again, the last ones for all further deaths in a row."""
+"""Seconds before a worker that died is restarted; the last value holds for all further deaths in a row."""
 
-STEADY = 60.0
-"""Seconds that a worker has to live for its earlier deaths to be forgotten."""
+STABLE_AFTER = 60.0
+"""Seconds that a worker must live before its earlier deaths stop counting."""
 
 STOP_GRACE = 30.0
-"""Seconds that it may take to end: a turn and its present page."""
+"""Seconds that a worker may take to stop: its time slice and its current page."""
 
 _STARTING = threading.Lock()
-"""Held while a process is started. Popen waits for the end of a pipe that the new process closes; a copy of it in a
-process that is forked at that very moment (gunicorn's workers are) would keep it waiting for ever."""
+"""Held while a process is started. Popen waits until the new process closes a pipe. A process that is forked at that
+moment, as gunicorn's workers are, would hold a copy of the pipe and keep Popen waiting for ever."""
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +46,20 @@ def run_worker(
     parent_pid: int | None = None,
     options: "WorkerOptions | None" = None,
 ) -> None:
-    """Work until SIGTERM, Ctrl-C, or the end of the parent.
+    """Run a worker until SIGTERM, Ctrl-C, or the end of the parent.
 
     Args:
-        settings: how.
-        database: on whose queue.
-        parent_pid: the process for which we work; None for nobody.
+        settings: the operator's.
+        database: whose queue to work on.
+        parent_pid: stop when this process is gone; None to run without a parent.
         options: see `open_worker`.
     """
-    # Imported late: whoever shares its figures between processes has to say so before this is loaded.
+    # Imported here: sharing metrics between processes has to be set up before this module is loaded.
     from connectors.adapters.prometheus.telemetry import PrometheusTelemetry  # noqa: PLC0415
 
+    container = production_container(database, settings, telemetry=PrometheusTelemetry())
     with (
-        build(database, settings, telemetry=PrometheusTelemetry()) as connectors,
+        Connectors.assemble(container) as connectors,
         _exporter(settings, connectors, parent_pid),
     ):
         worker = open_worker(database, settings, connectors.tasks, options)
@@ -78,7 +79,7 @@ def run_worker(
 
 @contextmanager
 def _exporter(settings: Settings, connectors: Connectors, parent_pid: int | None) -> Iterator[None]:
-    """The worker's own `/metrics`, where one is wanted; beside an API its figures are in the API's."""
+    """The worker's own `/metrics` if there is an address for it; beside an API, the API shows its metrics."""
     bind = settings.service.metrics_bind
     if bind is None or parent_pid is not None:
         yield
@@ -99,28 +100,28 @@ def _exporter(settings: Settings, connectors: Connectors, parent_pid: int | None
 
 
 def _watch(parent_pid: int, stop: Callable[[], None]) -> None:
-    # Killed, it can tell nobody; but then we have another parent.
+    # A killed parent cannot tell us, but the system then gives us another one.
     while os.getppid() == parent_pid:
-        time.sleep(PARENT_LOOK)
+        time.sleep(CHECK_INTERVAL)
     stop()
 
 
 @contextmanager
-def worker_beside() -> Iterator[None]:
-    """A worker process beside this one, started again when it dies, and ended with the block."""
+def supervised_worker() -> Iterator[None]:
+    """A worker process beside this one: restarted when it dies, stopped with the block."""
     os.register_at_fork(before=_STARTING.acquire, after_in_parent=_STARTING.release, after_in_child=_STARTING.release)
-    keeper = _Keeper()
-    thread = threading.Thread(target=keeper.keep, name="worker-keeper", daemon=True)
+    supervisor = _Supervisor()
+    thread = threading.Thread(target=supervisor.run, name="worker-supervisor", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        keeper.stop()
+        supervisor.stop()
         thread.join(STOP_GRACE + 5)
 
 
-class _Keeper:
-    """Keeps one `connectors worker` alive."""
+class _Supervisor:
+    """Keeps one `connectors worker` running."""
 
     def __init__(self) -> None:
         self._ending = threading.Event()
@@ -129,7 +130,7 @@ class _Keeper:
     def stop(self) -> None:
         self._ending.set()
 
-    def keep(self) -> None:
+    def run(self) -> None:
         deaths = 0
         while not self._ending.is_set():
             process = self._start()
@@ -137,22 +138,22 @@ class _Keeper:
             if self._ending.is_set():
                 _end(process)
                 return
-            deaths = 1 if lived > STEADY else deaths + 1
+            deaths = 1 if lived > STABLE_AFTER else deaths + 1
             pause = RESTART_PAUSES[min(deaths, len(RESTART_PAUSES)) - 1]
             log.error("worker_died", extra={"exit_code": process.returncode, "restart_in_seconds": pause})
             self._ending.wait(pause)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # A process of its own: a long read must not take the API's time, nor the API's end the read.
+        # A process of its own: a long read must not slow the API down, and a restart of the API must not cut it off.
         command = [sys.executable, "-m", "connectors", "worker", "--parent-pid", str(self._pid)]
         with _STARTING:
-            # Out of our process group: Ctrl-C is for us to pass on, once.
-            return subprocess.Popen(command, start_new_session=True)  # noqa: S603 - ourselves
+            # Outside our process group, so that Ctrl-C reaches it once, through us.
+            return subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own command
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> float:
         lived = 0.0
-        while process.poll() is None and not self._ending.wait(PARENT_LOOK):
-            lived += PARENT_LOOK
+        while process.poll() is None and not self._ending.wait(CHECK_INTERVAL):
+            lived += CHECK_INTERVAL
         return lived
 
 

@@ -1,4 +1,4 @@
-"""gunicorn's log lines, in the form of ours."""
+"""gunicorn's log lines, in our format."""
 
 import logging
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 
-class OurLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
-    """Hands what gunicorn has to say to the root logger, which `configure_logs` has set up."""
+class PropagatingLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
+    """Passes gunicorn's log lines on to the root logger, which `configure_logs` has set up."""
 
     def setup(self, cfg: Any) -> None:
-        """See `gunicorn.glogging.Logger`. Called again when gunicorn reads its configuration again."""
+        """See `gunicorn.glogging.Logger`. gunicorn calls it at the start and at every reload."""
         super().setup(cfg)
-        # Only this one: requests are logged by `flask/tracing.py`, without their queries.
+        # Not the access log: `flask/tracing.py` logs requests, without their queries.
         self.error_log.handlers.clear()
         self.error_log.propagate = True
         self.error_log.setLevel(logging.NOTSET)

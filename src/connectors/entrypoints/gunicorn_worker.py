@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, whose own refusals are problem documents like all of ours."""
+"""gunicorn's threaded worker; what it refuses is answered with a problem document, like every error of the API."""
 
 import logging
 import socket
@@ -9,26 +9,26 @@ from typing import Any
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from connectors.entrypoints.flask.encoding import encode
 from connectors.entrypoints.flask.problems import CONTENT_TYPE
 from connectors.entrypoints.flask.tracing import TRACE_HEADER
-from connectors.entrypoints.representation.views import Problem
+from connectors.entrypoints.representation.encoding import encode
+from connectors.entrypoints.representation.problem import make_problem
 
 log = logging.getLogger(__name__)
 
 
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
-    """Serves the API; answers what never becomes a request, such as a malformed header, in the API's own form."""
+    """Serves the API, and answers malformed HTTP, which never reaches Flask, in the API's own form."""
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: BaseException) -> None:
-        """Answer and log; neither repeats anything of the request, which may hold a token or a code."""
+        """Answer and log, without repeating anything of the request: it may hold a token or a code."""
         status, message = _refusal(exc)
         trace_id = uuid.uuid4().hex
         log.warning("request_refused", extra={"trace_id": trace_id, "reason": type(exc).__name__})
         try:
             client.sendall(_answer(status, message, trace_id))
         except OSError:
-            log.debug("caller_gone", extra={"trace_id": trace_id})
+            log.debug("client_disconnected", extra={"trace_id": trace_id})
 
 
 def _refusal(error: BaseException) -> tuple[HTTPStatus, str]:
@@ -43,16 +43,7 @@ def _refusal(error: BaseException) -> tuple[HTTPStatus, str]:
 
 def _answer(status: HTTPStatus, message: str, trace_id: str) -> bytes:
     code = "VALIDATION_ERROR" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "INTERNAL_ERROR"
-    problem = Problem(
-        type=f"urn:poblysh:problem:{code.lower().replace('_', '-')}",
-        title=code.replace("_", " ").capitalize(),
-        status=status.value,
-        detail=message,
-        code=code,
-        message=message,
-        trace_id=trace_id,
-    )
-    body = encode(problem)
+    body = encode(make_problem(code, message, status=status.value, trace_id=trace_id))
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         "Connection: close\r\n"

@@ -1,10 +1,8 @@
-"""A complete system in memory: which adapters fill the ports when there is neither database nor network."""
+"""The ports of a system in memory: what stands in where there is neither a database nor a network."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 import attrs
-from dependency_injector import providers
 
 from connectors.adapters.aesgcm import AesGcmVault, KeyRing, generate_key
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
@@ -13,58 +11,61 @@ from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTok
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
 from connectors.domain.flows.connections.connect import ConnectSettings
-from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
-from connectors.domain.flows.reading.concurrency import ConcurrencySettings
-from connectors.domain.flows.reading.schedule import ScheduleSettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
-from connectors.entrypoints.container import Container
-from connectors.entrypoints.library import Connectors, Readiness
+from connectors.entrypoints.container import Container, FlowSettings, Ports, Readiness, fill
 from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
+from connectors.ports.provider_api import ProviderApi
 from connectors.ports.telemetry import NullTelemetry, Telemetry
+from connectors.ports.token_endpoint import TokenEndpoint
+from connectors.ports.unit_of_work import UnitOfWorkFactory
+from connectors.ports.vault import Vault
 
-TIME_SLICE = timedelta(seconds=10)
-"""As in production, though nobody else waits."""
 
-
-def in_memory(
+def memory_container(
     *,
     respond: Responder | None,
     registry: ProviderRegistry | None,
     apps: Mapping[ProviderSlug, ProviderApp] | None,
-    clock: Clock | None,
     redirect_uri: str,
     public_url: str | None,
+    clock: Clock | None,
+    entropy: Entropy | None,
     telemetry: Telemetry | None,
-) -> Connectors:
-    """What `Connectors.in_memory` says."""
+    vault: Vault | None,
+    provider_api: ProviderApi | None,
+    token_endpoint: TokenEndpoint | None,
+    database: MemoryDatabase | None,
+    unit_of_work: UnitOfWorkFactory | None,
+) -> Container:
+    """The ports that `Connectors.in_memory` describes."""
     respond = respond or no_network
-    registry = registry or installed_providers()
     clock = clock or SystemClock()
-    database = MemoryDatabase(clock.now)
-    container = Container(
-        unit_of_work=providers.Object(memory_unit_of_work(database)),
-        vault=AesGcmVault(KeyRing.parse(generate_key("memory"))),
-        clock=clock,
-        entropy=SystemEntropy(),
-        provider_api=MemoryProviderApi(respond),
-        token_endpoint=MemoryTokenEndpoint(respond),
-        registry=registry,
-        apps=providers.Object(_complete_apps(registry, _made_up_apps(registry) if apps is None else apps)),
-        connect_settings=ConnectSettings(redirect_uri=redirect_uri),
-        public_url=providers.Object(public_url),
-        schedule_settings=ScheduleSettings(),
-        concurrency_settings=ConcurrencySettings(),
-        lease_lifetime=providers.Object(LEASE_LIFETIME),
-        time_slice=providers.Object(TIME_SLICE),
-        telemetry=telemetry or NullTelemetry(),
-        empty_queue=providers.Object(lambda tasks: MemoryWorker(database, tasks.handle_task).run_pending()),
-        check_readiness=providers.Object(lambda: Readiness({"memory": "ok"})),
-        close=providers.Object(lambda: None),
+    stored = database or MemoryDatabase(clock.now)
+    providers = registry or installed_providers()
+    return fill(
+        Ports(
+            unit_of_work=unit_of_work or memory_unit_of_work(stored),
+            vault=vault or AesGcmVault(KeyRing.parse(generate_key("memory"))),
+            clock=clock,
+            entropy=entropy or SystemEntropy(),
+            provider_api=provider_api or MemoryProviderApi(respond),
+            token_endpoint=token_endpoint or MemoryTokenEndpoint(respond),
+            telemetry=telemetry or NullTelemetry(),
+            settings=FlowSettings(
+                providers=providers,
+                apps=_complete_apps(providers, _made_up_apps(providers) if apps is None else apps),
+                public_url=public_url,
+                connect=ConnectSettings(redirect_uri=redirect_uri),
+            ),
+            empty_queue=lambda tasks: MemoryWorker(stored, tasks.handle_task).run_pending(),
+            check_readiness=lambda: Readiness({"memory": "ok"}),
+            close=lambda: None,
+        )
     )
-    return container.connectors()
 
 
 def _complete_apps(

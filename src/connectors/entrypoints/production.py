@@ -1,4 +1,4 @@
-"""The real system: which adapters fill the ports on PostgreSQL, as the settings say."""
+"""The ports of the real system: PostgreSQL, the providers over HTTPS, and what the settings say."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
-from dependency_injector import providers
 from sqlalchemy import Engine
 
 from connectors.adapters.aesgcm import AesGcmVault, KeyRing
@@ -29,8 +28,7 @@ from connectors.domain.flows.reading.schedule import ScheduleSettings
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
-from connectors.entrypoints.container import Container
-from connectors.entrypoints.library import Connectors, Readiness
+from connectors.entrypoints.container import Container, FlowSettings, Ports, Readiness, fill
 from connectors.entrypoints.worker import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.telemetry import NullTelemetry, Telemetry
@@ -41,15 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DATABASE_FOLDER = "postgres"
-"""Of the embedded database, below the data folder."""
-
-
-def from_settings(environment: Mapping[str, str] | None = None) -> Connectors:
-    """What `Connectors.from_settings` says."""
-    registry = installed_providers()
-    for plugin in registry.skipped:
-        log.warning(str(plugin))
-    return from_loaded(load(environment, registry), registry)
+"""Below the data folder: the embedded database."""
 
 
 def load(environment: Mapping[str, str] | None = None, registry: ProviderRegistry | None = None) -> Settings:
@@ -64,42 +54,21 @@ def load(environment: Mapping[str, str] | None = None, registry: ProviderRegistr
     return load_settings(registry)
 
 
-def from_loaded(settings: Settings, registry: ProviderRegistry | None = None) -> Connectors:
-    """The real system, as these settings say. Raises like `from_settings`."""
-    database = prepare(settings)
-    try:
-        return build(database, settings, registry, on_close=database.stop)
-    except BaseException:
-        database.stop()
-        raise
-
-
-@contextmanager
-def open_system(settings: Settings) -> "Iterator[tuple[Connectors, Database]]":
-    """The real system and its database, for who wants a worker beside it. Raises like `from_settings`."""
-    database = prepare(settings)
-    try:
-        with build(database, settings) as connectors:
-            yield connectors, database
-    finally:
-        database.stop()
-
-
 @attrs.frozen(kw_only=True)
 class Database:
-    """A database that is there and up to date, and the keys to the secrets in it."""
+    """A database that is reachable and up to date, and the keys to the secrets in it."""
 
     url: Secret
     keys: KeyRing
     stop: Callable[[], None]
-    """Let go of it: the embedded one ends with its last user, another one is not ours to end."""
+    """Release it: the embedded one ends with its last user, any other one is not ours to stop."""
 
 
 def prepare(settings: Settings) -> Database:
     """The database, started if it is the embedded one, its tables up to date.
 
     Raises:
-        SettingsError: the vault's keys are missing, or the data folder is of no use.
+        SettingsError: the vault's keys are missing, or the data folder cannot be used.
         InfrastructureError: the database cannot be reached, or its tables are not up to date.
     """
     keys = resolve_key_ring(settings.service)
@@ -120,10 +89,10 @@ def prepare(settings: Settings) -> Database:
 
 @contextmanager
 def open_engine(settings: Settings, url: Secret) -> Iterator[Engine]:
-    """A pool for one look at the database; its errors say which setting to look at, without the password.
+    """A pool for a short check of the database; its errors name the setting to check, without the password.
 
     Raises:
-        InfrastructureError: the database cannot be reached, or whatever the block found wrong.
+        InfrastructureError: the database cannot be reached, or the block raised it.
     """
     engine = create_engine(url.reveal())
     try:
@@ -138,7 +107,7 @@ def open_engine(settings: Settings, url: Secret) -> Iterator[Engine]:
 
 
 def open_database(settings: Settings) -> tuple[Secret, Callable[[], None]]:
-    """The database's URL, and how to let go of it.
+    """The database's URL, and how to release it.
 
     Raises:
         SettingsError: the embedded database cannot be started in the data folder.
@@ -150,7 +119,29 @@ def open_database(settings: Settings) -> tuple[Secret, Callable[[], None]]:
     return Secret(embedded.url), embedded.stop
 
 
-def build(
+def open_container(environment: Mapping[str, str] | None = None) -> Container:
+    """The ports on a database that is prepared here and released when the system is closed.
+
+    Args:
+        environment: see `load`.
+
+    Raises:
+        SettingsError: a setting is missing or wrong, or the data folder cannot be used.
+        InfrastructureError: the database cannot be reached, or its tables are not up to date.
+    """
+    registry = installed_providers()
+    for plugin in registry.skipped:
+        log.warning(str(plugin))
+    settings = load(environment, registry)
+    database = prepare(settings)
+    try:
+        return production_container(database, settings, registry, on_close=database.stop)
+    except BaseException:
+        database.stop()
+        raise
+
+
+def production_container(
     database: Database,
     settings: Settings,
     registry: ProviderRegistry | None = None,
@@ -158,16 +149,16 @@ def build(
     on_close: Callable[[], None] = lambda: None,
     telemetry: Telemetry | None = None,
     clock: Clock | None = None,
-) -> Connectors:
-    """The system on a prepared database. Each process builds its own: pools do not survive a fork.
+) -> Container:
+    """The ports on a prepared database. Each process makes its own: connection pools do not survive a fork.
 
     Args:
         database: the database.
-        settings: what the operator has said.
+        settings: the operator's.
         registry: other providers than the installed ones.
-        on_close: called when the system is closed, last of all.
-        telemetry: takes note of what happens; None for nobody.
-        clock: another than the machine's. The queue goes by the database's in any case.
+        on_close: called last when the system is closed.
+        telemetry: counts what happens; None counts nothing.
+        clock: another than the machine's. The queue uses the database's in any case.
     """
     service = settings.service
     engine = create_engine(database.url.reveal())
@@ -182,56 +173,64 @@ def build(
         engine.dispose()
         on_close()
 
-    container = Container(
-        unit_of_work=providers.Object(postgres_unit_of_work(engine, ProcrastinateJobQueue)),
-        vault=AesGcmVault(database.keys),
-        clock=providers.Object(clock or SystemClock()),
-        entropy=SystemEntropy(),
-        provider_api=RequestsProviderApi(transport),
-        token_endpoint=RequestsTokenEndpoint(transport),
-        registry=registry or installed_providers(),
-        apps=providers.Object(settings.apps),
-        connect_settings=ConnectSettings(
+    return fill(
+        Ports(
+            unit_of_work=postgres_unit_of_work(engine, ProcrastinateJobQueue),
+            vault=AesGcmVault(database.keys),
+            clock=clock or SystemClock(),
+            entropy=SystemEntropy(),
+            provider_api=RequestsProviderApi(transport),
+            token_endpoint=RequestsTokenEndpoint(transport),
+            telemetry=telemetry or NullTelemetry(),
+            settings=_flow_settings(settings, registry or installed_providers()),
+            empty_queue=lambda tasks: empty_queue(database, settings, tasks),
+            check_readiness=lambda: readiness_of(engine),
+            close=close,
+        )
+    )
+
+
+def _flow_settings(settings: Settings, registry: ProviderRegistry) -> FlowSettings:
+    service = settings.service
+    return FlowSettings(
+        providers=registry,
+        apps=settings.apps,
+        public_url=service.public_url,
+        connect=ConnectSettings(
             redirect_uri=service.oauth_redirect_uri,
             allowed_redirect_uris=service.oauth_allowed_redirect_uris or (),
             state_lifetime=service.oauth_state_lifetime,
             backfill=service.backfill,
         ),
-        public_url=providers.Object(service.public_url),
-        schedule_settings=ScheduleSettings(
+        schedule=ScheduleSettings(
             interval=service.sync_interval,
             intervals=settings.sync_intervals,
             delivery_retention=service.delivery_retention,
             job_retention=service.job_retention,
         ),
-        concurrency_settings=ConcurrencySettings(
+        concurrency=ConcurrencySettings(
             per_tenant=service.tenant_concurrency,
             per_provider=service.provider_concurrency,
             providers=settings.provider_concurrency,
         ),
-        # The usual one, or, with a longer timeout, time for its headers, its silence and the connecting.
-        lease_lifetime=providers.Object(max(LEASE_LIFETIME, 3 * service.outbound_timeout)),
-        time_slice=providers.Object(service.job_time_slice),
-        telemetry=providers.Object(telemetry or NullTelemetry()),
-        empty_queue=providers.Object(lambda tasks: empty_queue(database, settings, tasks)),
-        check_readiness=providers.Object(lambda: readiness_of(engine)),
-        close=providers.Object(close),
+        # With a longer timeout, a refresh may take longer: once to connect, once for the headers, once for the body.
+        lease_lifetime=max(LEASE_LIFETIME, 3 * service.outbound_timeout),
+        time_slice=service.job_time_slice,
     )
-    return container.connectors()
 
 
 def open_worker(
     database: Database, settings: Settings, tasks: TaskHandler, options: "WorkerOptions | None" = None
 ) -> "QueueWorker":
-    """A worker on the database's queue, not begun.
+    """A worker on the database's queue, not started.
 
     Args:
         database: whose queue.
-        settings: how many tasks at once.
-        tasks: what to do with them.
-        options: other ways of working than the settings' and the usual ones.
+        settings: say how many tasks run at once.
+        tasks: runs them.
+        options: instead of the default ones with the settings' concurrency.
     """
-    # Imported by those who work: it takes half a second.
+    # Only workers need this import, and it takes half a second.
     from connectors.adapters.procrastinate.worker import QueueWorker, WorkerOptions  # noqa: PLC0415
 
     return QueueWorker(
@@ -244,20 +243,20 @@ def open_worker(
 
 
 def empty_queue(database: Database, settings: Settings, tasks: TaskHandler) -> int:
-    """Do what is due and return; how many tasks that was."""
+    """Run all tasks that are due; how many there were."""
     done = 0
     while True:
         worker = open_worker(database, settings, tasks)
         worker.run(wait=False)
         if not worker.tasks_done:
             return done
-        done += worker.tasks_done  # a task that waited for one of these may go now
+        done += worker.tasks_done  # a task that waited for one of these may run now
 
 
 def readiness_of(engine: Engine) -> Readiness:
-    """Whether the database can be worked on, and whether its tables and the queue's are those that we need.
+    """Whether the database is reachable, and whether its tables and the queue's are up to date.
 
-    Not whether anybody works on the queue: the API takes orders and webhooks without.
+    It does not check for workers: the API takes requests and webhooks without one.
     """
     stale = "not up to date: run `connectors db upgrade`"
     try:

@@ -1,4 +1,4 @@
-"""Serves the API with gunicorn: one parent that owns the embedded database, worker processes with threads."""
+"""The API under gunicorn: one parent that owns the embedded database, and worker processes with threads."""
 
 import os
 import signal
@@ -16,20 +16,20 @@ from connectors.adapters.system.operators import OperatorTokens
 from connectors.adapters.system.settings import Settings
 from connectors.entrypoints.flask.app import create_app
 from connectors.entrypoints.flask.settings import ApiSettings
-from connectors.entrypoints.gunicorn_logs import OurLogger
+from connectors.entrypoints.gunicorn_logs import PropagatingLogger
 from connectors.entrypoints.gunicorn_worker import ProblemWorker
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import Database, build
+from connectors.entrypoints.production import Database, production_container
 
 THREADS = 16
-"""Per worker process. Requests wait for the database most of their time; its pool has 20 connections a process."""
+"""Per worker process. Requests mostly wait for the database; its pool has 20 connections a process."""
 
 GRACE_SECONDS = 20
-"""How long a worker may finish its requests after SIGTERM: GitHub itself gives up on a delivery after 10 s."""
+"""How long a worker may finish its requests after SIGTERM. GitHub gives up on a delivery after 10 s."""
 
 
 def api_settings(settings: Settings) -> ApiSettings:
-    """What the API needs to know of the settings."""
+    """The settings that concern the API."""
     service = settings.service
     limit = service.webhook_rate_limit
     return ApiSettings(
@@ -40,13 +40,13 @@ def api_settings(settings: Settings) -> ApiSettings:
 
 
 def create_api(connectors: Connectors, operators: OperatorTokens, settings: Settings) -> Flask:
-    """The API over this system."""
+    """The API in front of this system."""
     return create_app(connectors, operators, api_settings(settings))
 
 
 def _leave_ctrl_c_to_the_parent(_worker: Any) -> None:
-    # A terminal sends SIGINT to parent and workers alike, and the parent at once tells its workers to quit. gunicorn's
-    # worker waits for itself when the second signal comes while it handles the first, until it is killed at the end of
+    # A terminal sends SIGINT to the parent and to the workers, and the parent at once tells its workers to quit. A
+    # worker that gets the second signal while it handles the first waits for itself, until it is killed at the end of
     # the grace period.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -64,7 +64,7 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
         super().__init__()
 
     def load_config(self) -> None:
-        """Hand our settings to gunicorn."""
+        """Give our settings to gunicorn."""
         service = self._settings.service
         options: dict[str, Any] = {
             "bind": str(service.bind),
@@ -75,7 +75,7 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
             "control_socket_disable": True,
             "post_worker_init": _leave_ctrl_c_to_the_parent,
             "child_exit": lambda _server, worker: forget_process(self._metrics_directory, worker.pid),
-            "logger_class": OurLogger,
+            "logger_class": PropagatingLogger,
             "accesslog": None,
             "proc_name": "connectors",
             "limit_request_line": 8190,
@@ -90,5 +90,5 @@ class ConnectorsServer(BaseApplication):  # type: ignore[misc]  # gunicorn publi
         """The API, built in the worker process."""
         self._configure_worker()
         telemetry = PrometheusTelemetry(shared_in=self._metrics_directory)
-        connectors = build(self._database, self._settings, telemetry=telemetry)
+        connectors = Connectors.assemble(production_container(self._database, self._settings, telemetry=telemetry))
         return create_api(connectors, self._settings.operators, self._settings)

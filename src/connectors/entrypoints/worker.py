@@ -1,4 +1,4 @@
-"""What a worker does with a task: it calls the flow, and turns trouble of our own into another try."""
+"""Runs the tasks of the queue: calls the flow of each, and queues it again after an error of our own."""
 
 import logging
 import uuid
@@ -23,34 +23,33 @@ from connectors.domain.model.errors import (
     VaultError,
 )
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId, TenantId
-from connectors.domain.model.sync import SyncJob
 from connectors.domain.model.tasks import QueuedTask, TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 
-RETRY_PAUSES = (1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)
-"""Seconds between tries to put a task back while the database is away: five minutes in all. Whoever comes back later
-is rescued by the schedule (`TaskKind.RESCUE`)."""
+REQUEUE_PAUSES = (1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)
+"""Seconds between attempts to queue a task again while the database is down: five minutes in all. After that the
+schedule finds what was left behind (`TaskKind.RESCUE`)."""
 
-PUT_BACK_PAUSE = timedelta(seconds=1)
-"""Until a task is tried again that our database has failed: if it fails for long, nobody shall spin."""
+OUTAGE_DELAY = timedelta(seconds=1)
+"""Delay before retrying a task after a database error, so that workers do not busy-loop during an outage."""
 
-CRASH_PAUSE = timedelta(minutes=1)
-"""Until a task whose flow has crashed is tried again."""
+CRASH_DELAY = timedelta(minutes=1)
+"""Delay before retrying a task whose flow has crashed: a bug does not go away within seconds."""
 
-SUBJECTS: Mapping[TaskKind, str] = {
+LOG_FIELDS: Mapping[TaskKind, str] = {
     TaskKind.SYNC: "job_id",
     TaskKind.MAINTAIN: "connection_id",
     TaskKind.REFRESH: "grant_id",
 }
-"""What log lines call that which a task names."""
+"""The log field that holds a task's subject."""
 
 log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
 class TaskHandler:
-    """Looks after tasks."""
+    """Runs tasks, and queues again those that failed for a reason of ours."""
 
     unit_of_work: UnitOfWorkFactory
     sync: SyncFlow
@@ -58,33 +57,33 @@ class TaskHandler:
     keeper: TokenKeeper
     schedule: ScheduleFlow
     time_slice: timedelta
-    """How long a sync job may go on while others wait."""
+    """How long a sync job may run while others wait."""
     is_stopping: Event = attrs.field(factory=Event)
 
     def handle(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
-        """Look after what a task names. Never raises: what can be tried again is queued again."""
-        # In a context of its own: whatever is bound for its log lines ends with it.
+        """Run one task. Never raises: what can be retried is queued again."""
+        # In a context of its own, so that what is bound for its log lines ends with it.
         copy_context().run(self._handle, kind, tenant_id, subject_id)
 
     def handle_task(self, task: QueuedTask) -> None:
-        """The same, for a queue that hands out whole tasks."""
+        """`handle`, for a queue that hands out whole tasks."""
         self.handle(task.kind, task.tenant_id, task.subject_id)
 
     def tick(self) -> None:
-        """Queue what has become due."""
+        """Queue what has become due. Never raises when our database fails: the next tick is seconds away."""
         copy_context().run(self._tick)
 
     def _tick(self) -> None:
-        _name(uuid.uuid4().hex)  # what it queues is traced from here
+        _bind_trace_id(uuid.uuid4().hex)  # what it queues is traced from here
         try:
             self.schedule.tick()
         except InfrastructureError as error:
-            log.warning("tick_failed", extra={"reason": error.message})  # the next one is seconds away
+            log.warning("tick_failed", extra={"reason": error.message})
 
     def requeue(
         self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta = timedelta(0)
     ) -> None:
-        """Queue again what a task named whose worker has died; nothing if that has ended or is gone.
+        """Queue a task again whose worker has died; nothing is queued if its subject has finished or is gone.
 
         Raises:
             InfrastructureError: our database failed.
@@ -104,24 +103,24 @@ class TaskHandler:
                     uow.queue.put(refresh_task(tenant_id, GrantId(subject_id)), delay=delay)
 
     def _handle(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
-        _name(uuid.uuid4().hex)
-        bind_contextvars(tenant_id=str(tenant_id), **{SUBJECTS[kind]: str(subject_id)})
+        _bind_trace_id(uuid.uuid4().hex)
+        bind_contextvars(tenant_id=str(tenant_id), **{LOG_FIELDS[kind]: str(subject_id)})
         try:
-            self._look_after(kind, tenant_id, subject_id)
+            self._run(kind, tenant_id, subject_id)
         except (NotFoundError, ConnectionNotFoundError, TenantNotFoundError):
-            log.debug("task_without_subject", extra={"task": str(kind)})  # erased since it was queued
+            log.debug("task_subject_missing", extra={"task": str(kind)})  # erased since the task was queued
         except VaultError as error:
-            # The key is missing, or the row damaged: the operator's business, and no reason to hurry.
+            # The key is missing, or the row is damaged: an operator has to act, so retrying soon is no use.
             log.error("task_requeued", extra={"task": str(kind), "reason": error.message})  # noqa: TRY400 - no bug
-            self._put_back(kind, tenant_id, subject_id, delay=CRASH_PAUSE)
+            self._requeue_with_retries(kind, tenant_id, subject_id, delay=CRASH_DELAY)
         except InfrastructureError as error:
             log.warning("task_requeued", extra={"task": str(kind), "reason": error.message})
-            self._put_back(kind, tenant_id, subject_id, delay=PUT_BACK_PAUSE)
+            self._requeue_with_retries(kind, tenant_id, subject_id, delay=OUTAGE_DELAY)
         except Exception:
             log.exception("task_crashed", extra={"task": str(kind)})
-            self._put_back(kind, tenant_id, subject_id, delay=CRASH_PAUSE)
+            self._requeue_with_retries(kind, tenant_id, subject_id, delay=CRASH_DELAY)
 
-    def _look_after(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
+    def _run(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
         match kind:
             case TaskKind.SYNC:
                 self._sync(tenant_id, JobId(subject_id))
@@ -132,16 +131,14 @@ class TaskHandler:
 
     def _sync(self, tenant_id: TenantId, job_id: JobId) -> None:
         with self.unit_of_work() as uow:
-            job: SyncJob = uow.jobs.get(tenant_id, job_id)
+            job = uow.jobs.get(tenant_id, job_id)
         if job.trace_id is not None:
-            _name(job.trace_id)
+            _bind_trace_id(job.trace_id)
         bind_contextvars(connection_id=str(job.connection_id))
         self.sync.run(tenant_id, job_id, time_slice=self.time_slice, is_stopping=self.is_stopping.is_set)
 
-    def _put_back(
-        self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta = timedelta(0)
-    ) -> None:
-        for pause in RETRY_PAUSES:
+    def _requeue_with_retries(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta) -> None:
+        for pause in REQUEUE_PAUSES:
             try:
                 self.requeue(kind, tenant_id, subject_id, delay=delay)
             except InfrastructureError:
@@ -152,7 +149,7 @@ class TaskHandler:
         log.error("task_abandoned", extra={"task": str(kind)})
 
 
-def _name(trace_id: str) -> None:
-    """From now on the trace id in logs and in whatever is queued."""
+def _bind_trace_id(trace_id: str) -> None:
+    """Put the trace id into the log lines and the queued tasks of this context."""
     TRACE_ID.set(trace_id)
     bind_contextvars(trace_id=trace_id)

@@ -11,9 +11,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from connectors.adapters.postgres import create_engine, migrate, postgres_unit_of_work
+from connectors.adapters.postgres import create_engine, migrate, postgres_unit_of_work, queue_schema
 from connectors.adapters.postgres.tables import METADATA
-from connectors.adapters.procrastinate import schema as queue_schema
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.errors import InfrastructureError, SettingsError
 from connectors.domain.model.sync import JobStatus

@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from connectors.domain.flows.reading.schedule import JITTER
-from connectors.domain.flows.webhooks.subscription_maintenance import AUDIT_EVERY, IN_FLIGHT, PROBE_EVERY
+from connectors.domain.flows.webhooks.missed_deliveries import IN_FLIGHT
+from connectors.domain.flows.webhooks.subscription_maintenance import AUDIT_EVERY, PROBE_EVERY
 from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.providers.github import GITHUB

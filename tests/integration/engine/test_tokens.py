@@ -17,7 +17,7 @@ from sqlalchemy import text
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import ReauthorizationRequiredError
 from connectors.domain.model.ids import TenantId
-from connectors.entrypoints.production import from_loaded, load
+from connectors.entrypoints.library import Connectors
 from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.faults import Fault, FaultKind
 from tests.support.acts import ACTS, fresh_name
@@ -128,7 +128,7 @@ def house(own_database):
             "POBLYSH_OAUTH_REDIRECT_URI": CORE_CALLBACK,
             "POBLYSH_SLACK_SCOPES": BOT_AND_USER,
         }
-        with from_loaded(load(environment)) as connectors:
+        with Connectors.from_settings(environment) as connectors:
             yield House(server, connectors, environment)
 
 

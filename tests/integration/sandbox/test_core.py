@@ -110,3 +110,20 @@ def test_it_runs_as_a_process():
             assert requests.get(f"{url}/_sandbox/state").json()["auto_consent"] is True
         finally:
             process.terminate()
+
+
+def test_the_sandbox_imports_nothing_of_the_service():
+    """With all its modules imported, the process has no module of `connectors`."""
+    program = """
+import importlib, pkgutil, sys
+import connectors_sandbox
+
+for module in pkgutil.walk_packages(connectors_sandbox.__path__, "connectors_sandbox."):
+    importlib.import_module(module.name)
+print(sum(name.startswith("connectors_sandbox.") for name in sys.modules))
+print([name for name in sys.modules if name.partition(".")[0] == "connectors"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    count, ours = done.stdout.splitlines()
+    assert int(count) > 50
+    assert ours == "[]"

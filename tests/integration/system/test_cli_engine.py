@@ -74,7 +74,7 @@ def test_ctrl_c_loses_nothing(rig, settings, folder):
     assert "Traceback" not in err
     (stopped,) = backfills(rig, connection)
     assert stopped.status is JobStatus.QUEUED
-    again = re.search(r"`connectors (backfill .+)` goes on", err)[1].split()
+    again = re.search(r"`connectors (backfill .+)` continues", err)[1].split()
 
     done = run_process(*again, "-o", "json", environment=settings, folder=folder)
     assert done.code == 0, done.err

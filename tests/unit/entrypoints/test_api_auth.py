@@ -1,4 +1,4 @@
-"""Who may call what: a matrix made from the operations themselves."""
+"""Who may call which operation: a matrix made from the operations themselves."""
 
 from uuid import uuid4
 
@@ -55,7 +55,7 @@ def test_public_operations_need_nothing(api, operation):
 
 @pytest.mark.parametrize("operation", GUARDED, **names)
 def test_without_a_token_of_ours_it_is_401(api, operation):
-    """A missing, malformed or unknown token is UNAUTHORIZED before anything else is looked at."""
+    """A missing, malformed or unknown token is UNAUTHORIZED before anything else is checked."""
     for authorization in BAD_AUTHORIZATIONS:
         headers = {} if authorization is None else {"Authorization": authorization}
         answer = api.call(operation.method, path_of(operation) + "?nonsense=1", token=None, headers=headers)
@@ -85,7 +85,7 @@ def test_the_tenant_is_checked_before_the_request(api, operation):
 
 @pytest.mark.parametrize("operation", [one for one in GUARDED if "tenant_id" in one.parameters], **names)
 def test_a_bound_token_does_not_reach_other_tenants_by_path(api, operation):
-    """A tenant in the path is walled like one in the header."""
+    """A token bound to one tenant cannot use another one in the path either."""
     answer = api.call(operation.method, path_of(operation, tenant=str(uuid4())), token=TENANT_TOKEN)
     assert problem(answer) == (403, "FORBIDDEN")
 

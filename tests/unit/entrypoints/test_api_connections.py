@@ -1,4 +1,4 @@
-"""How a connection is: health, interval and coverage over the API."""
+"""A connection's health, interval and coverage over the API."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -47,7 +47,7 @@ def change(world, connection, **changes):
 
 
 def open_gap(world, connection, families, **changes):
-    """Something of these families may be missing for an hour."""
+    """Open a gap of one hour in these families."""
     span = {"from_at": NOW - HOUR, "to_at": NOW, **changes}
     with world.uow() as uow:
         world.connectors.maintenance.ledger.open_gap(
@@ -70,7 +70,7 @@ def open_gap(world, connection, families, **changes):
     ],
 )
 def test_health_is_told_in_one_word(world, connection, api, path, changes, health):
-    """Health follows status and last error, and nothing is planned for a connection that does not work."""
+    """Health follows status and last error, and an inactive connection has no next read."""
     change(world, connection, **changes)
     one = shown(api, path)
     assert one["health"] == health
@@ -81,7 +81,7 @@ def test_health_is_told_in_one_word(world, connection, api, path, changes, healt
 
 
 def test_an_open_gap_degrades(world, connection, api, path):
-    """A connection with an open gap is degraded where it is looked at closely."""
+    """A connection with an open gap is degraded where it is asked for by itself."""
     open_gap(world, connection, ["events"])
     assert shown(api, path)["health"] == "degraded"
     assert api.get("/connections", tenant=TENANT).get_json()["connections"][0]["health"] == "healthy"
@@ -95,7 +95,7 @@ def next_read(one):
 
 
 def test_a_connection_has_an_interval_of_its_own(api, path):
-    """The next read is planned by the new interval, until null gives the provider's back."""
+    """The next read is scheduled by the new interval; null restores the provider's."""
     assert abs(next_read(shown(api, path)) - HOUR / 4) <= HOUR / 20
     changed = api.call("PATCH", path, tenant=TENANT, json={"sync_interval_seconds": 7200}).get_json()
     assert changed == shown(api, path)
@@ -108,7 +108,7 @@ def test_a_connection_has_an_interval_of_its_own(api, path):
 
 @pytest.mark.parametrize("seconds", [59, 0, -60, True, "60", 60.5, 10**30, 31_622_401, [60]])
 def test_an_interval_is_a_minute_to_a_year(api, path, seconds):
-    """Anything else is refused."""
+    """Any other interval is refused."""
     answer = api.call("PATCH", path, tenant=TENANT, json={"sync_interval_seconds": seconds})
     assert problem(answer) == (400, "VALIDATION_ERROR")
     assert [detail["field"] for detail in answer.get_json()["details"]] == ["sync_interval_seconds"]
@@ -125,7 +125,7 @@ def test_a_change_names_what_changes(api, path):
 
 
 def test_an_ended_connection_gets_no_schedule_entry(world, connection, api, path):
-    """The interval of a revoked connection is kept for its return, and nothing is planned."""
+    """The interval of a revoked connection is kept, and no read is scheduled."""
     world.connectors.disconnect.end_connection(connection.tenant_id, connection.id)
     changed = api.call("PATCH", path, tenant=TENANT, json={"sync_interval_seconds": 60}).get_json()
     assert (changed["metadata"], changed["next_sync_at"]) == ({"sync_interval_seconds": 60}, None)
@@ -151,7 +151,7 @@ def test_the_interval_can_be_chosen_at_connecting():
 
 
 def test_coverage_tells_what_is_proven_and_what_is_not(world, connection, api, path):
-    """Reads prove intervals; a gap is open until one has gone over it, and keeps who closed it."""
+    """Reads prove intervals; a gap stays open until a read has covered it, and then says which path closed it."""
     world.connectors.run_pending()
     (family,) = api.get(f"{path}/coverage", tenant=TENANT).get_json()["families"]
     assert (family["name"], family["is_complete"], family["gaps"]) == ("events", True, [])
@@ -178,7 +178,7 @@ def test_coverage_tells_what_is_proven_and_what_is_not(world, connection, api, p
 
 
 def test_a_gap_of_unknown_family_counts_once():
-    """It stands with every family of the provider."""
+    """A gap of unknown family is listed with every family of the provider."""
     api = make_api()
     tenant = str(uuid4())
     connection = api.connect(tenant)
@@ -196,7 +196,7 @@ def test_a_gap_of_unknown_family_counts_once():
 
 
 def test_coverage_is_of_one_tenant(world, api, path):
-    """A stranger's connection is not found."""
+    """Another tenant's connection is not found."""
     stranger = api.new_tenant()
     assert problem(api.get(f"{path}/coverage", tenant=stranger)) == (404, "CONNECTION_NOT_FOUND")
     assert problem(api.get(f"{path}/coverage", tenant=uuid4())) == (404, "TENANT_NOT_FOUND")

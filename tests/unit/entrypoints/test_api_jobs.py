@@ -1,4 +1,4 @@
-"""Asking for reads over the API, looking at them and stopping them."""
+"""Requesting, listing and cancelling reads over the API."""
 
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -20,7 +20,7 @@ def tenant(api):
 
 @pytest.fixture(scope="module")
 def sync_path(api, tenant):
-    """Where to ask for reads of a connection that is up to date."""
+    """The path for reads of a connection that is up to date."""
     path = f"/connections/{api.connect(tenant)['id']}/sync"
     api.connectors.run_pending()
     return path
@@ -73,7 +73,7 @@ def test_a_backfill_reaches_as_far_as_it_is_told(api, tenant, sync_path):
 
 
 def test_a_repeated_request_gets_the_same_job(api, tenant, sync_path):
-    """Under one Idempotency-Key the same wish is fulfilled once, even after the job has ended."""
+    """The same request under one Idempotency-Key gets the same job, even after it has ended."""
     body = {"type": "backfill", "target": "ada/repeated"}
     first = ask(api, sync_path, tenant, body, key="key 1")
     api.connectors.run_pending()
@@ -93,7 +93,7 @@ def test_keys_of_tenants_do_not_meet(api, tenant, sync_path):
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "k\xe9y", "k\x7fy", "k\ty"])
 def test_a_key_has_1_to_255_printable_characters(api, tenant, sync_path, key):
-    """Any other key is refused by the header's name."""
+    """A malformed key is refused, naming the header."""
     answer = api.post(sync_path, tenant=tenant, headers={"Idempotency-Key": key})
     assert faults(answer) == {"Idempotency-Key"}
 
@@ -113,7 +113,7 @@ def test_a_key_has_1_to_255_printable_characters(api, tenant, sync_path, key):
     ],
 )
 def test_every_fault_of_a_wish_is_named(api, tenant, sync_path, body, named):
-    """What cannot be read is refused, each fault by its name."""
+    """An invalid request is refused, naming each fault."""
     assert faults(api.post(sync_path, tenant=tenant, json=body)) == named
 
 
@@ -136,7 +136,7 @@ def test_all_connections_of_a_provider_are_read():
 
 
 def test_a_job_can_be_cancelled(api, tenant, sync_path):
-    """A cancelled job never begins; cancelling an ended one changes nothing."""
+    """A cancelled job never starts; cancelling a finished one changes nothing."""
     job = ask(api, sync_path, tenant, {"target": "ada/cancelled"})
     cancelled = api.post(f"/jobs/{job['id']}/cancel", tenant=tenant).get_json()
     assert (cancelled["id"], cancelled["status"]) == (job["id"], "cancelled")
@@ -177,7 +177,7 @@ def test_jobs_are_filtered_and_paged():
 
 
 def test_jobs_are_of_one_tenant(api, tenant, sync_path):
-    """Another tenant's job, and one that never was, are not found."""
+    """Another tenant's job and an unknown one are not found."""
     job, stranger = ask(api, sync_path, tenant), api.new_tenant()
     for path in (f"/jobs/{job['id']}", f"/jobs/{uuid4()}", "/jobs/nonsense"):
         assert problem(api.get(path, tenant=stranger)) == (404, "NOT_FOUND")
@@ -187,7 +187,7 @@ def test_jobs_are_of_one_tenant(api, tenant, sync_path):
 
 
 def test_readers_ask_for_nothing(api, tenant, sync_path):
-    """Asking for reads and cancelling them takes the permission to write."""
+    """Requesting and cancelling reads needs the permission to write."""
     for path in (sync_path, "/sync/github", f"/jobs/{uuid4()}/cancel"):
         assert problem(api.post(path, tenant=tenant, token=READER_TOKEN)) == (403, "FORBIDDEN")
     assert api.get("/jobs", tenant=tenant, token=READER_TOKEN).status_code == 200

@@ -56,7 +56,7 @@ def test_payloads_come_only_when_asked_for(api):
 
 
 def test_every_filter_narrows(api):
-    """Provider, connection, kind and both times select what they say, times exclusively."""
+    """The filters provider, connection, kind and both times select signals; the times are exclusive."""
     tenant = str(uuid4())
     connection = api.connect(tenant)
     for hour in (8, 9, 10):
@@ -122,7 +122,7 @@ def test_chosen_repositories_are_subscribed(api):
 
 
 def test_deliveries_are_listed_shown_and_replayed(api):
-    """The inbox keeps each delivery with its body, without its signature, and replays one that had no connection."""
+    """Each delivery is stored with its body and without its signature; one that had no connection can be replayed."""
     tenant = api.new_tenant()
     api.deliver(f"/webhooks/github/{tenant}", "issues", issue_opened())
     (listed,) = api.get("/deliveries", tenant=tenant, query_string={"status": "failed"}).get_json()["deliveries"]
@@ -139,7 +139,7 @@ def test_deliveries_are_listed_shown_and_replayed(api):
 
 
 def test_bytes_that_are_no_text_are_shown_as_base64(api):
-    """A delivery whose body is not UTF-8 is kept and shown in base64."""
+    """A delivery whose body is not UTF-8 is stored and shown in base64."""
     tenant = api.new_tenant()
     assert api.deliver(f"/webhooks/github/{tenant}", "issues", b"\xff\xfe").status_code == 202
     (listed,) = api.get("/deliveries", tenant=tenant).get_json()["deliveries"]
@@ -148,7 +148,7 @@ def test_bytes_that_are_no_text_are_shown_as_base64(api):
 
 
 def test_tenants_come_and_go(api):
-    """PUT makes a tenant once, DELETE erases it with all it has."""
+    """PUT creates a tenant once; DELETE erases it with all its data."""
     tenant = str(uuid4())
     assert problem(api.get(f"/tenants/{tenant}")) == (404, "TENANT_NOT_FOUND")
     assert api.call("PUT", f"/tenants/{tenant}").status_code == 201
@@ -161,7 +161,7 @@ def test_tenants_come_and_go(api):
 
 @pytest.mark.parametrize("wrong", ["nonsense", "00000000-0000-0000-0000-000000000000", f"{{{ONLY_TENANT}}}"])
 def test_a_malformed_tenant_is_an_unknown_one(api, wrong):
-    """A tenant id that is no canonical UUID, or the nil one, is not found, wherever it stands."""
+    """A tenant id that is not a canonical UUID, or the nil UUID, is not found, in the header or in the path."""
     assert problem(api.call("PUT", f"/tenants/{wrong}")) == (404, "TENANT_NOT_FOUND")
     assert problem(api.get("/signals", tenant=wrong)) == (404, "TENANT_NOT_FOUND")
     assert problem(api.post("/connect/github", tenant=wrong)) == (404, "TENANT_NOT_FOUND")
@@ -171,7 +171,7 @@ def test_a_malformed_tenant_is_an_unknown_one(api, wrong):
 
 
 def test_a_denied_consent_says_so(api):
-    """An error in the redirect is OAUTH_DENIED, and spends the state."""
+    """An error in the redirect is OAUTH_DENIED, and the state cannot be used again."""
     tenant = api.new_tenant()
     url = api.post("/connect/github", tenant=tenant).get_json()["authorize_url"]
     state = url.partition("state=")[2].partition("&")[0]
@@ -181,7 +181,7 @@ def test_a_denied_consent_says_so(api):
 
 
 def test_parameters_that_vendors_add_are_let_through(api):
-    """The callback takes parameters that it does not know, but none twice."""
+    """The callback accepts unknown parameters, but no parameter twice."""
     query = {"code": "c", "state": "s", "scope": "x", "iss": "https://accounts.example"}
     assert problem(api.get("/connect/github/callback", query_string=query)) == (400, "OAUTH_STATE_INVALID")
     assert problem(api.get("/connect/github/callback?code=a&code=b&state=s")) == (400, "VALIDATION_ERROR")

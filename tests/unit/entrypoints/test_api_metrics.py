@@ -17,7 +17,7 @@ def samples(api):
 
 
 def test_a_delivery_shows():
-    """Nobody has to say who they are; what came in, how fresh it was and what waits are there, and no tenant is."""
+    """Without a token, metrics show deliveries, freshness and waiting jobs, and name no tenant."""
     api = make_api(telemetry=PrometheusTelemetry())
     tenant = api.new_tenant()
     connection = api.connect(tenant)
@@ -34,7 +34,7 @@ def test_a_delivery_shows():
 
 
 def test_without_database_or_telemetry():
-    """A system that counts nothing still says what it is, and that its database is away."""
+    """A system without telemetry still shows its version and that its database is unreachable."""
     api = make_api()
 
     class Away:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError, RateLimitedError
 from connectors.domain.model.http import HttpResponse
+from connectors.entrypoints.container import Readiness
 from connectors.entrypoints.flask.app import RESOURCES
 from connectors.entrypoints.flask.problems import STATUS
-from connectors.entrypoints.library import Readiness
 from tests.support.api import GitHubStub, issue_opened, make_api, problem
 
 
@@ -50,19 +50,19 @@ def test_every_error_code_has_a_status():
 
 @pytest.mark.parametrize("path", ["/nowhere", "/signals/", "/providers/", "/docs/../secret", "/docs/swagger-ui.js"])
 def test_an_unknown_path_is_a_problem(api, path):
-    """A path that is not there is NOT_FOUND and redirects nowhere."""
+    """An unknown path is NOT_FOUND, without a redirect."""
     assert problem(api.get(path)) == (404, "NOT_FOUND")
 
 
 def test_a_method_that_a_path_does_not_take(api):
-    """405 says in Allow what would be taken."""
+    """405 lists the allowed methods in Allow."""
     answer = api.call("PATCH", "/signals")
     assert problem(answer) == (405, "METHOD_NOT_ALLOWED")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_head_and_options_are_answered(api):
-    """HEAD is GET without a body, OPTIONS says what is allowed."""
+    """HEAD is GET without a body, OPTIONS lists the allowed methods."""
     head = api.client.head("/providers")
     assert (head.status_code, head.get_data()) == (200, b"")
     assert int(head.headers["Content-Length"]) > 0
@@ -70,7 +70,7 @@ def test_head_and_options_are_answered(api):
 
 
 def test_tenants_data_is_not_cached(api, tenant):
-    """No answer with a tenant's data may be kept on the way."""
+    """No answer with a tenant's data may be cached."""
     assert api.get("/connections", tenant=tenant).headers["Cache-Control"] == "no-store"
     assert api.post("/connect/github", tenant=tenant).headers["Cache-Control"] == "no-store"
     assert "max-age" in api.get("/docs/swagger-ui.css").headers["Cache-Control"]
@@ -136,7 +136,7 @@ def test_the_request_log_has_no_query(api, caplog):
     ],
 )
 def test_a_failing_provider_is_told_apart_from_us(failure, expected):
-    """What the provider does wrong is 502, what its user has to mend 409; never a 500."""
+    """A provider's fault is 502, what its user has to fix is 409; neither is a 500."""
     github = GitHubStub()
     api = make_api(github)
     tenant = str(uuid4())
@@ -171,7 +171,7 @@ def test_a_provider_that_is_not_configured():
 
 
 def test_readiness_names_what_fails():
-    """A part that fails makes readyz a 503 that names it, while healthz stays well."""
+    """A failing part makes readyz a 503 that names it, while healthz stays 200."""
     api = make_api()
     object.__setattr__(api.connectors, "check_readiness", lambda: Readiness({"database": "refused", "vault": "ok"}))
     answer = api.get("/readyz")
@@ -181,7 +181,7 @@ def test_readiness_names_what_fails():
 
 
 def test_a_database_that_is_down():
-    """A webhook that could not be kept is a 503, so that the vendor sends it again."""
+    """A webhook that could not be stored is a 503, so that the vendor sends it again."""
     api = make_api()
     tenant = api.new_tenant()
 
@@ -214,12 +214,12 @@ def test_every_fault_of_a_query_is_named(api, tenant):
 
 @pytest.mark.parametrize("limit", ["0", "-1", "101", "1.0", "1e1", "٣", " 1", "0x1", "9" * 5000, ""])
 def test_a_limit_is_an_integer_from_1_to_100(api, tenant, limit):
-    """Anything else is refused."""
+    """Any other limit is refused."""
     assert faults(api.get("/signals", tenant=tenant, query_string={"limit": limit})).keys() == {"limit"}
 
 
 def test_a_parameter_given_twice_is_refused(api, tenant):
-    """Which one would count?"""
+    """A parameter that is given twice is refused: it is unclear which one counts."""
     assert faults(api.get("/signals?limit=1&limit=2", tenant=tenant)).keys() == {"limit"}
 
 
@@ -263,7 +263,7 @@ names_ = st.sampled_from(
 
 @given(query=st.dictionaries(st.one_of(names_, hostile), hostile, max_size=4))
 def test_no_query_is_a_500(api, tenant, query):
-    """Whatever stands in a query, the answer is documented."""
+    """Any query gets a documented answer."""
     api.get("/signals?" + urlencode(query), tenant=tenant)
 
 
@@ -277,7 +277,7 @@ def test_no_bytes_in_a_query_or_path_are_a_500(api, tenant, raw):
 
 @given(value=st.text(alphabet=st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60))
 def test_no_header_is_a_500(api, value):
-    """Whatever stands in the headers that we read, the answer is documented."""
+    """Any value of the headers that we read gets a documented answer."""
     for headers in ({"X-Tenant-Id": value}, {"Authorization": value}, {"traceparent": value}):
         token = None if "Authorization" in headers else "root-token"
         api.get("/signals", token=token, headers=headers)
@@ -287,7 +287,7 @@ def test_no_header_is_a_500(api, value):
 
 
 def test_every_fault_of_a_body_is_named(api, tenant):
-    """Unknown members and wrong types are named by their place in the body."""
+    """Unknown members and wrong types are named by their path in the body."""
     body = {"redirect_uri": 1, "scopes": ["a", 2], "options": {"repositories": "a/b", "colour": 1}, "nonsense": None}
     assert faults(api.post("/connect/github", tenant=tenant, json=body)).keys() == {
         "redirect_uri",
@@ -306,14 +306,14 @@ def test_a_body_that_is_no_json_object(api, tenant, body):
 
 
 def test_a_body_of_another_type_is_415(api, tenant):
-    """Only JSON is taken; without a body no type is needed."""
+    """Only JSON is accepted; without a body no content type is needed."""
     answer = api.post("/connect/github", tenant=tenant, data=b"a=b", content_type="application/x-www-form-urlencoded")
     assert problem(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert api.post("/connect/github", tenant=tenant).status_code == 200
 
 
 def test_a_redirect_uri_that_is_not_allowed(api, tenant):
-    """Another redirect URI than those allowed is refused by name."""
+    """A redirect URI that is not allowed is refused, naming the field."""
     answer = api.post("/connect/github", tenant=tenant, json={"redirect_uri": "https://evil.example/"})
     assert faults(answer).keys() == {"redirect_uri"}
 
@@ -327,7 +327,7 @@ json_values = st.recursive(
 
 @given(body=st.dictionaries(st.sampled_from(["redirect_uri", "scopes", "options"]), json_values))
 def test_no_body_is_a_500(api, tenant, body):
-    """Whatever stands in a body, the answer is documented."""
+    """Any body gets a documented answer."""
     api.post("/connect/github", tenant=tenant, data=json.dumps(body), content_type="application/json")
 
 

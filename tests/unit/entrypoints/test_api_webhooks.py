@@ -1,4 +1,4 @@
-"""Where providers deliver: signatures, relays, sizes and rates."""
+"""The webhook URLs: signatures, relays, sizes and rate limits."""
 
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ def api():
 
 @pytest.mark.parametrize("secret", [None, "wrong", ""])
 def test_an_unproven_sender_is_refused(api, secret):
-    """Without the right signature a delivery is INVALID_SIGNATURE and is not kept."""
+    """A delivery without the right signature is INVALID_SIGNATURE and is not stored."""
     tenant = api.new_tenant()
     answer = api.deliver(f"/webhooks/github/{tenant}", "issues", issue_opened(), secret=secret)
     assert problem(answer) == (401, "INVALID_SIGNATURE")
@@ -35,7 +35,7 @@ def test_a_redelivery_is_accepted_and_changes_nothing(api):
 
 
 def test_unknown_places_are_not_found_and_not_made(api):
-    """Unknown providers, tenants and connections are 404, and a webhook never makes a tenant."""
+    """Unknown providers, tenants and connections are 404, and a webhook never creates a tenant."""
     tenant = str(uuid4())
     assert problem(api.deliver(f"/webhooks/github/{tenant}", "ping", {})) == (404, "TENANT_NOT_FOUND")
     assert problem(api.get(f"/tenants/{tenant}")) == (404, "TENANT_NOT_FOUND")
@@ -60,7 +60,7 @@ def test_a_connections_url_takes_its_deliveries(api):
 
 
 def test_a_trusted_relay_needs_no_signature(api):
-    """With an operator token and a tenant, an unsigned delivery is taken."""
+    """An unsigned delivery with an operator token and a tenant is accepted."""
     tenant = str(uuid4())
     api.connect(tenant)
     answer = api.deliver("/webhooks/github", "issues", issue_opened(), secret=None, token=ROOT_TOKEN, tenant=tenant)
@@ -69,7 +69,7 @@ def test_a_trusted_relay_needs_no_signature(api):
 
 
 def test_a_relay_is_checked_like_any_operator(api):
-    """A relay needs the permission to write, a tenant that exists, and to be its own."""
+    """A relay needs the permission to write, and a tenant that exists and that it may act for."""
 
     def relay(**headers):
         return problem(api.deliver("/webhooks/github", "ping", {}, secret=None, **headers))
@@ -109,14 +109,14 @@ def test_a_body_past_the_limit_is_413():
 
 
 class BrokenStream:
-    """The body of an HTTP server that finds malformed chunks, and says so with an error of its own."""
+    """The body stream of an HTTP server that raises its own error for malformed chunks."""
 
     def read(self, *_sizes):
         raise ValueError("invalid chunk size")
 
 
 def test_a_body_that_the_server_cannot_read_is_400():
-    """Malformed chunks are their sender's fault, whatever the HTTP server calls them."""
+    """Malformed chunks are a 400, whatever error the HTTP server raises for them."""
     api = make_api()
     tenant = api.new_tenant()
     answer = api.client.post(
@@ -139,13 +139,13 @@ def test_the_rate_is_limited_per_tenant_before_anything_is_verified():
 
 
 def test_without_a_rate_limit_there_is_none():
-    """None lets any number through."""
+    """Without a rate limit any number of deliveries is accepted."""
     api = make_api(settings=ApiSettings(webhook_rate_limit=None))
     tenant = api.new_tenant()
     assert {api.deliver(f"/webhooks/github/{tenant}", "ping", {}).status_code for _ in range(10)} == {202}
 
 
 def test_a_wrong_rate_stops_the_start():
-    """A rate that is not understood raises when the app is made."""
+    """A malformed rate raises when the app is created."""
     with pytest.raises(ValueError):
         make_api(settings=ApiSettings(webhook_rate_limit="often"))

@@ -1,4 +1,4 @@
-"""`connectors jobs`, and what `connections` and `webhooks` show and change of the engine, in memory."""
+"""`connectors jobs`, and the commands of `connections` and `webhooks` that concern the engine, in memory."""
 
 import json
 from datetime import timedelta
@@ -18,7 +18,7 @@ def commands(monkeypatch, capsys):
 
 
 def test_jobs_are_listed_and_shown(commands):
-    """The filters narrow the list; `show` has all there is to know."""
+    """The filters narrow the list; `show` has all details."""
     commands.settle()
     commands.mine("backfill", "--detach")
     rows = json.loads(commands.mine("jobs", "list", "-o", "json").out)
@@ -33,26 +33,26 @@ def test_jobs_are_listed_and_shown(commands):
 
 
 def test_a_job_is_cancelled(commands):
-    """A job that waits never begins; one that has ended stays as it is, and that is said."""
+    """A queued job never starts; a finished one stays as it is, and the command says so."""
     commands.settle()
     commands.mine("backfill", "--detach")
     (queued,) = json.loads(commands.mine("jobs", "list", "--status", "queued", "-o", "json").out)
     done = commands.mine("jobs", "cancel", queued["id"], "-o", "json")
     assert (done.code, json.loads(done.out)["status"], done.err) == (0, "cancelled", "")
-    assert "had ended before: cancelled" in commands.mine("jobs", "cancel", queued["id"]).err
+    assert "had already ended: cancelled" in commands.mine("jobs", "cancel", queued["id"]).err
     commands.settle()
     assert json.loads(commands.mine("jobs", "show", queued["id"], "-o", "json").out)["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("verb", ["show", "cancel"])
 def test_unknown_job(commands, verb):
-    """A job that the tenant does not have is one line and exit code 1."""
+    """A job that the tenant does not have gives one line and exit code 1."""
     done = commands.mine("jobs", verb, make_id())
     assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
 
 
 def test_connections_show_their_health(commands):
-    """`list` has health and the last read; `show` has the next read and the coverage, gaps with their reasons."""
+    """`list` shows health and the last read; `show` also the next read and the coverage, with the reasons of gaps."""
     commands.settle()
     world, connection = commands.world, commands.connection
     family = world.acme.event_families[0].name
@@ -80,7 +80,7 @@ def test_connections_show_their_health(commands):
 
 
 def test_a_connection_gets_its_own_interval(commands):
-    """`schedule --every` plans the next read again; `--default` takes the interval back."""
+    """`schedule --every` schedules the next read again; `--default` removes the interval."""
     commands.settle()
 
     def until_next():
@@ -101,7 +101,7 @@ def test_a_connection_gets_its_own_interval(commands):
 
 
 def test_subscriptions_are_maintained(commands):
-    """`webhooks maintain` makes what is missing and exits 0 when all of it works, 1 when it does not."""
+    """`webhooks maintain` makes missing subscriptions, and exits 0 when all of them work."""
     commands.settle()
     world = commands.world
     world.vendor.hooks.clear()

@@ -14,12 +14,12 @@ from connectors.entrypoints.cli.progress import Lines, Screen, clock_time, open_
 from connectors.entrypoints.cli.read_targets import ReadRequest, ReadTarget
 from tests.support.builders import NOW, make_account, make_connection, make_job
 
-ORDER = ReadRequest(type=JobType.BACKFILL)
+REQUEST = ReadRequest(type=JobType.BACKFILL)
 
 
-def make_wish(name="ada", **changes):
+def make_target(name="ada", **changes):
     return ReadTarget(
-        connection=make_connection(account=make_account(name=name)), request=ORDER, job=make_job(**changes)
+        connection=make_connection(account=make_account(name=name)), request=REQUEST, job=make_job(**changes)
     )
 
 
@@ -38,7 +38,7 @@ def shown(screen, console, targets, now=NOW):
     ("changes", "state"),
     [
         ({"status": JobStatus.QUEUED}, "queued"),
-        ({"status": JobStatus.QUEUED, "attempts": 1}, "next turn"),
+        ({"status": JobStatus.QUEUED, "attempts": 1}, "queued again"),
         ({"status": JobStatus.QUEUED, "retry_after": NOW + timedelta(seconds=30)}, "waiting until 05:06:37Z"),
         ({"status": JobStatus.QUEUED, "retry_after": NOW + timedelta(days=1)}, "waiting until 2026-03-05 05:06:07Z"),
         ({"status": JobStatus.RUNNING}, "reading"),
@@ -46,14 +46,14 @@ def shown(screen, console, targets, now=NOW):
     ],
 )
 def test_states(changes, state):
-    """A job's state is a few words; a wait says until when, with the date if that is not today."""
-    assert state_of(make_wish(**changes), NOW) == state
+    """A job's state is a few words; a wait gives its end, with the date if that is not today."""
+    assert state_of(make_target(**changes), NOW) == state
 
 
 def test_the_screen_shows_counts_and_rate():
-    """Pages, items, signals and items a second of each job, and their sum."""
+    """The screen shows pages, items, signals and items a second of each job, and their sum."""
     screen, console = make_screen()
-    target = make_wish(status=JobStatus.RUNNING, progress=Progress(pages=1, items=100, signals=40))
+    target = make_target(status=JobStatus.RUNNING, progress=Progress(pages=1, items=100, signals=40))
     screen.show([target], NOW)
     target.job = attrs.evolve(target.job, progress=Progress(pages=12, items=2100, signals=1240))
     screen.show([target], NOW + timedelta(seconds=4))
@@ -63,11 +63,11 @@ def test_the_screen_shows_counts_and_rate():
     assert "0 of 1 done, 2,100 items, 500 items/s" in text
 
 
-def test_a_small_terminal_shows_what_goes_on():
-    """Where not all jobs have package, those that go on are shown first, and the rest is counted."""
+def test_a_low_terminal_shows_unfinished_jobs():
+    """If not all jobs fit, unfinished ones are shown first and the rest is counted."""
     screen, console = make_screen(height=8)
-    targets = [make_wish(f"done{n}", status=JobStatus.SUCCEEDED) for n in range(6)] + [
-        make_wish("going", status=JobStatus.RUNNING)
+    targets = [make_target(f"done{n}", status=JobStatus.SUCCEEDED) for n in range(6)] + [
+        make_target("going", status=JobStatus.RUNNING)
     ]
     text = shown(screen, console, targets)
     assert "going" in text
@@ -78,15 +78,15 @@ def test_a_small_terminal_shows_what_goes_on():
 def test_foreign_text_does_not_move_the_cursor():
     """Account names and errors are shown without control characters and without markup."""
     screen, console = make_screen()
-    text = shown(screen, console, [make_wish("[red]\x1b[2Jx", status=JobStatus.QUEUED, error="a\x07b")])
+    text = shown(screen, console, [make_target("[red]\x1b[2Jx", status=JobStatus.QUEUED, error="a\x07b")])
     assert "[red]" in text
     assert "\x07" not in text
     assert "\x1b" not in text
 
 
-def test_lines_come_now_and_then(capsys):
-    """Elsewhere a line comes every few seconds, when something has changed, and at the end."""
-    lines, target = Lines(), make_wish(status=JobStatus.RUNNING)
+def test_lines_are_printed_at_intervals(capsys):
+    """Without a terminal a line is printed every few seconds if something has changed, and at the end."""
+    lines, target = Lines(), make_target(status=JobStatus.RUNNING)
     for second in range(12):
         lines.show([target], NOW + timedelta(seconds=second))
     target.job = attrs.evolve(target.job, status=JobStatus.SUCCEEDED)
@@ -99,7 +99,7 @@ def test_lines_come_now_and_then(capsys):
 
 
 def test_no_terminal_no_screen(capsys):
-    """Where standard error is no terminal, nothing is drawn, and logging is left alone."""
+    """If standard error is not a terminal, nothing is drawn and logging stays as it is."""
     before = list(logging.getLogger().handlers)
     with open_display() as display:
         assert isinstance(display, Lines)
@@ -109,10 +109,10 @@ def test_no_terminal_no_screen(capsys):
 
 
 def test_a_narrow_terminal_keeps_the_numbers():
-    """Where there is little package the bar goes, and the numbers stay."""
+    """A narrow terminal shows the numbers in full, and no bar."""
     screen, console = make_screen(width=60)
     text = shown(
-        screen, console, [make_wish("a long name", status=JobStatus.RUNNING, progress=Progress(items=1_234_567))]
+        screen, console, [make_target("a long name", status=JobStatus.RUNNING, progress=Progress(items=1_234_567))]
     )
     assert "  1,234,567  " in text
     assert "items/s" in text.splitlines()[0]

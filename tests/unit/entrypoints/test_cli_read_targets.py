@@ -9,9 +9,9 @@ from connectors.domain.model.errors import ProviderUnavailableError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobStatus, JobType
-from connectors.entrypoints.cli import watch as following
+from connectors.entrypoints.cli import watch
 from tests.support.builders import NOW, OTHER_TENANT, TENANT
-from tests.support.foreground import Commands, IdleHand, MemoryHand
+from tests.support.foreground import Commands, IdleWorker, MemoryQueueWorker
 from tests.support.vendor import answer
 
 
@@ -23,26 +23,26 @@ def commands(monkeypatch, capsys):
 
 @pytest.fixture
 def settled(commands):
-    """The same, its first jobs done."""
+    """The same, with its first jobs done."""
     commands.settle()
     return commands
 
 
 def interrupt(monkeypatch, after=0):
-    """Ctrl-C at that look, counted from 0."""
-    looks = iter(range(10_000))
-    refresh = following.refresh
+    """Ctrl-C at that check of the jobs, counted from 0."""
+    checks = iter(range(10_000))
+    refresh = watch.refresh
 
-    def look(connectors, targets):
+    def check(connectors, targets):
         refresh(connectors, targets)
-        if next(looks) >= after:
+        if next(checks) >= after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(following, "refresh", look)
+    monkeypatch.setattr(watch, "refresh", check)
 
 
 def test_sync_of_one_connection(commands):
-    """It reads the connection to the end and prints its job as one object."""
+    """`sync --connection` reads the connection to the end and prints its job as one object."""
     done = commands.mine("sync", "--connection", commands.connection.id, "--now", "-o", "json")
     assert done.code == 0, done.err
     shown = json.loads(done.out)
@@ -63,7 +63,7 @@ def test_sync_of_all(settled):
 
 
 def test_backfill_reads_history(settled):
-    """It reads all that its range holds, and says how much that was."""
+    """A backfill reads everything in its range and prints the counts."""
     done = settled.mine("backfill", "--connection", settled.connection.id, "--days", "7", "-o", "json")
     assert done.code == 0, done.err
     shown = json.loads(done.out)
@@ -72,7 +72,7 @@ def test_backfill_reads_history(settled):
 
 
 def test_dry_run_writes_nothing(settled):
-    """It shows the range, what is unfinished and how it is limited, and queues nothing."""
+    """A dry run shows the range, unfinished jobs and limits, and queues nothing."""
     before = settled.world.jobs()
     table = settled.mine("backfill", "--dry-run")
     rows = json.loads(settled.mine("backfill", "--dry-run", "--since", "2026-01-01T00:00:00Z", "-o", "json").out)
@@ -83,15 +83,15 @@ def test_dry_run_writes_nothing(settled):
 
 
 def test_detach_only_queues(settled):
-    """It leaves the job to the workers."""
+    """`--detach` leaves the job to the workers."""
     done = settled.mine("backfill", "--detach", "-o", "json")
     assert (done.code, json.loads(done.out)[0]["status"]) == (0, "queued")
     assert len(settled.jobs(type=JobType.BACKFILL, status=JobStatus.QUEUED)) == 1
 
 
 def test_ctrl_c_and_again(settled, monkeypatch):
-    """Ctrl-C exits 130 and says how to go on; that command finishes the same job, and queues no other."""
-    settled.open_worker = lambda: IdleHand(settled.world.connectors)
+    """Ctrl-C exits 130 and prints the command to continue, which finishes the same job and queues no other."""
+    settled.open_worker = lambda: IdleWorker(settled.world.connectors)
     with monkeypatch.context() as patch:
         interrupt(patch)
         stopped = settled.mine("backfill", "--connection", settled.connection.id, "--days", "7")
@@ -101,10 +101,10 @@ def test_ctrl_c_and_again(settled, monkeypatch):
     assert again[:2] == ["connectors", "backfill"]
 
     settled.world.later(minutes=5)
-    settled.open_worker = lambda: MemoryHand(settled.world.connectors)
+    settled.open_worker = lambda: MemoryQueueWorker(settled.world.connectors)
     done = settled.run(*again[1:], "-o", "json")
     assert (done.code, json.loads(done.out)["job"]) == (0, str(job.id))
-    assert "Going on with 1 backfill" in done.err
+    assert "Continuing 1 unfinished backfill" in done.err
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_ctrl_c_and_again(settled, monkeypatch):
         (("--days", "20", "--until", "2026-03-01T00:00:00Z"), False),
     ],
 )
-def test_which_backfill_is_taken_up_again(settled, arguments, is_resumed):
-    """An unfinished one serves whoever names no range or the same one, and nobody else."""
+def test_which_backfill_is_continued(settled, arguments, is_resumed):
+    """An unfinished backfill is continued by a command with no range or the same range, and by no other."""
     settled.mine("backfill", "--detach", "--days", "20")
     settled.world.later(hours=3)
     (row,) = json.loads(settled.mine("backfill", "--dry-run", *arguments, "-o", "json").out)
@@ -128,7 +128,7 @@ def test_which_backfill_is_taken_up_again(settled, arguments, is_resumed):
 
 
 def test_another_range_is_read_too(settled):
-    """Beside a backfill that has begun and reads another range, the wanted one is queued, and read to the end."""
+    """Beside a running backfill of another range, the requested one is queued and read to the end."""
     settled.mine("backfill", "--days", "20", "--detach")
     (first,) = settled.jobs(type=JobType.BACKFILL, status=JobStatus.QUEUED)
     settled.world.connectors.sync.run(TENANT, first.id, is_stopping=lambda: True)
@@ -140,7 +140,7 @@ def test_another_range_is_read_too(settled):
 
 
 def test_a_failure_says_why(settled):
-    """Exit code 1, the reason, and what to look at next."""
+    """A failed read gives exit code 1, the reason, and the command that shows more."""
     settled.world.vendor.kill()
     done = settled.mine("sync")
     assert done.code == 1
@@ -153,7 +153,7 @@ def test_a_failure_says_why(settled):
 
 
 def test_a_wait_is_shown(settled, monkeypatch):
-    """While the provider has it wait, the line says until when and why; then it goes on."""
+    """While a provider's limit holds, the line says until when and why; then the read continues."""
 
     def refuse(request):
         raise ProviderUnavailableError("Acme answered 503.")
@@ -163,14 +163,14 @@ def test_a_wait_is_shown(settled, monkeypatch):
     settled.settle()
     settled.world.vendor.before = lambda request: None
     (job,) = settled.jobs(type=JobType.BACKFILL, status=JobStatus.QUEUED)
-    refresh, looks = following.refresh, iter(range(10_000))
+    refresh, checks = watch.refresh, iter(range(10_000))
 
-    def look(connectors, targets):
+    def check(connectors, targets):
         refresh(connectors, targets)
-        if next(looks) == 1:
+        if next(checks) == 1:
             settled.world.later(minutes=1)
 
-    monkeypatch.setattr(following, "refresh", look)
+    monkeypatch.setattr(watch, "refresh", check)
     done = settled.mine("backfill")
     assert done.code == 0, done.err
     first, *_, last = done.err.splitlines()[1:]
@@ -179,12 +179,12 @@ def test_a_wait_is_shown(settled, monkeypatch):
     assert "succeeded" in last
 
 
-def test_a_dead_worker_is_noticed(settled):
-    """If the worker in this process dies, the command ends with one line instead of waiting for ever."""
-    settled.open_worker = lambda: MemoryHand(settled.world.connectors, error=OSError("gone"))
+def test_a_crashed_worker_is_noticed(settled):
+    """If the inline worker crashes, the command ends with one line instead of waiting for ever."""
+    settled.open_worker = lambda: MemoryQueueWorker(settled.world.connectors, error=OSError("gone"))
     done = settled.mine("sync")
     assert done.code == 1
-    assert "Error: The worker has ended: OSError." in done.err
+    assert "Error: The worker has crashed: OSError." in done.err
 
 
 @pytest.mark.parametrize(
@@ -198,22 +198,22 @@ def test_a_dead_worker_is_noticed(settled):
     ],
     ids=" ".join,
 )
-def test_senseless_ranges(commands, arguments):
-    """They are refused before anything is queued, with exit code 2 and the option's name."""
+def test_impossible_ranges(commands, arguments):
+    """An impossible range is refused before anything is queued, with exit code 2 and the option's name."""
     done = commands.mine("backfill", *arguments)
     assert (done.code, done.out) == (2, "")
     assert arguments[-2] in done.err or arguments[0] in done.err
 
 
 def test_unknown_ones(commands):
-    """A connection or provider that is not there is one line."""
+    """An unknown connection or provider gives one line."""
     assert commands.mine("sync", "--connection", TENANT).err.startswith("Error: ")
     assert commands.run("sync", "--connection", TENANT).err.startswith("Error: There is no such connection.")
     assert commands.mine("backfill", "--provider", "nobody").code == 1
     assert commands.run("backfill", "--tenant", TenantId(OTHER_TENANT)).code == 1
 
 
-def test_an_answer_that_is_an_error_is_counted(settled):
+def test_one_failing_connection_leaves_the_others(settled):
     """A provider's refusal of one connection does not keep the others from being read."""
     other = settled.world.connect(OTHER_TENANT)
 

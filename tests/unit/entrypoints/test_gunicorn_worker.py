@@ -1,4 +1,4 @@
-"""What gunicorn refuses before it is a request."""
+"""What gunicorn refuses before it reaches Flask."""
 
 import json
 
@@ -9,7 +9,7 @@ from connectors.entrypoints.gunicorn_worker import ProblemWorker
 
 
 class Caller:
-    """A socket that keeps what it is sent, or whose other end has gone."""
+    """A socket that records what is sent, or whose other end is closed."""
 
     def __init__(self, *, is_gone=False):
         self.received = b""
@@ -35,7 +35,7 @@ def refuse(error, caller):
     ],
 )
 def test_a_refusal_is_a_problem_document(error, status, code, caplog):
-    """It has the API's form and a length that is right, and neither it nor the log repeats the request."""
+    """The answer is a problem document of the right length, and neither it nor the log repeats the request."""
     caller = Caller()
     refuse(error, caller)
     head, _, body = caller.received.partition(b"\r\n\r\n")
@@ -50,5 +50,5 @@ def test_a_refusal_is_a_problem_document(error, status, code, caplog):
 
 
 def test_a_caller_who_has_gone_is_no_error():
-    """Nobody is left to be answered."""
+    """A client that has disconnected causes no error."""
     refuse(LimitRequestLine(9000, 8190), Caller(is_gone=True))

@@ -1,4 +1,4 @@
-"""Log lines of background work: whose they are, and which request began it all."""
+"""Log lines of background work name their subject and the request that caused them."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.support.world import World, item
 
 @pytest.fixture
 def lines():
-    """What has been logged as JSON so far, a dict a line."""
+    """The JSON log lines so far, as dicts."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     configure_logs("debug", "json")
@@ -30,8 +30,8 @@ def lines():
     structlog.reset_defaults()
 
 
-def asked_for(world, connection):
-    """A job that a request with a trace id has asked for."""
+def requested_job(world, connection):
+    """A job that was requested under a trace id."""
     token = TRACE_ID.set("a" * 32)
     try:
         return world.connectors.jobs.request(TENANT, connection.id, JobType.BACKFILL)
@@ -39,13 +39,13 @@ def asked_for(world, connection):
         TRACE_ID.reset(token)
 
 
-def test_every_line_of_a_job_says_whose_it_is(lines):
-    """Tenant, connection, job and the trace id of the request stand in all lines of a job, and in no other's."""
+def test_every_line_of_a_job_names_its_subject(lines):
+    """All log lines of a job have its tenant, connection, job and trace id; nothing stays bound afterwards."""
     world = World()
     connection = world.connect()
     world.work()
     world.vendor.add_items(*(item(number) for number in range(3)))
-    job = asked_for(world, connection)
+    job = requested_job(world, connection)
     before = len(lines())
     world.work()
     written = lines()[before:]
@@ -59,12 +59,12 @@ def test_every_line_of_a_job_says_whose_it_is(lines):
     assert TRACE_ID.get() is None
 
 
-def test_a_task_that_crashes_says_whose_it_was(lines):
-    """The line about a crash, and about a database that is away, has the ids too."""
+def test_the_line_about_a_crash_names_its_subject(lines):
+    """The log line about a crash, or about a database error, has the ids too."""
     world = World()
     connection = world.connect()
     world.work()
-    job = asked_for(world, connection)
+    job = requested_job(world, connection)
 
     class Broken:
         def run(self, *_, **__):
@@ -89,8 +89,8 @@ def test_a_task_that_crashes_says_whose_it_was(lines):
         }
 
 
-def test_libraries_keep_quiet(lines):
-    """The queue's and the pool's own chatter, which repeats connection strings, is not shown at any level of ours."""
+def test_libraries_log_errors_only(lines):
+    """Lines of the queue and the pool below `error`, which repeat connection strings, are never shown."""
     before = len(lines())
     logging.getLogger("procrastinate.worker").info("Starting job")
     logging.getLogger("psycopg.pool").warning("error connecting in 'pool-1': invalid token: 'hunter%zz'")
@@ -99,13 +99,13 @@ def test_libraries_keep_quiet(lines):
     assert [line["event"] for line in lines()[before:]] == ["It broke"]
 
 
-def test_gunicorn_speaks_as_we_do(lines):
-    """gunicorn's lines go through our handler, as events of one line."""
+def test_gunicorn_logs_in_our_format(lines):
+    """gunicorn's lines go through our handler, one event a line."""
     config_module = pytest.importorskip("gunicorn.config")
-    from connectors.entrypoints.gunicorn_logs import OurLogger
+    from connectors.entrypoints.gunicorn_logs import PropagatingLogger
 
     config = config_module.Config()
-    logger = OurLogger(config)
+    logger = PropagatingLogger(config)
     logger.setup(config)
     before = len(lines())
     logger.info("Listening at: %s (%s)", "http://127.0.0.1:8080", 7)

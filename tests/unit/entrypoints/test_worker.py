@@ -1,4 +1,4 @@
-"""What workers do with tasks: never raise, lose nothing, and do not spin."""
+"""Running tasks never raises, loses nothing, and does not busy-loop."""
 
 import logging
 from datetime import timedelta
@@ -13,7 +13,7 @@ from connectors.domain.model.ids import ConnectionId, GrantId, JobId
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
-from connectors.entrypoints.worker import RETRY_PAUSES, SUBJECTS
+from connectors.entrypoints.worker import LOG_FIELDS, REQUEUE_PAUSES
 from tests.support.builders import OTHER_TENANT, TENANT, make_id
 from tests.support.world import World
 
@@ -36,7 +36,7 @@ class Raising:
 
 
 class Stopwatch(Event):
-    """An event that nobody waits for in earnest."""
+    """An event whose waiters return at once, and that records how long they would have waited."""
 
     def __init__(self, *, stops_after=None):
         super().__init__()
@@ -48,7 +48,7 @@ class Stopwatch(Event):
 
 
 class Bench:
-    """A connection whose first reads are done, and a handler of tasks whose parts can be broken."""
+    """A connection whose first reads are done, and a task handler whose parts can be made to fail."""
 
     def __init__(self):
         self.world = World()
@@ -66,12 +66,12 @@ class Bench:
                 return self.connection.grant_id
 
     def broken(self, task, error, **changes):
-        """The handler, with the flow for such tasks failing."""
+        """The handler, whose flow for such tasks raises the error."""
         part = {TaskKind.SYNC: "sync", TaskKind.MAINTAIN: "maintenance", TaskKind.REFRESH: "keeper"}[task]
         return attrs.evolve(self.handler, **{part: Raising(error), **changes})
 
     def take(self):
-        """Take every task out, as a worker would; what they name."""
+        """All queued tasks, taken out of the queue."""
         with self.world.uow() as uow:
             rows = list(uow.queue._rows.values())
             for row in rows:
@@ -79,7 +79,7 @@ class Bench:
         return [row.task for row in rows]
 
     def waits(self):
-        """Until when tasks wait, from now."""
+        """How long each queued task still waits."""
         return [due_at - self.world.clock.now() for _, due_at in self.world.tasks()]
 
 
@@ -88,9 +88,9 @@ def bench():
     return Bench()
 
 
-@pytest.mark.parametrize("kind", list(SUBJECTS))
-def test_each_task_comes_to_its_flow(bench, kind):
-    """A sync is run, a connection maintained, a grant refreshed."""
+@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+def test_each_task_is_run_by_its_flow(bench, kind):
+    """A sync job is run, a connection maintained, a grant refreshed."""
     subject = bench.subject(kind)
     bench.world.vendor.log.clear()
     bench.handler.handle(kind, TENANT, subject)
@@ -102,9 +102,9 @@ def test_each_task_comes_to_its_flow(bench, kind):
     assert bench.world.vendor.count(call) == 1
 
 
-@pytest.mark.parametrize("kind", list(SUBJECTS))
-def test_a_task_outlives_our_database(bench, kind):
-    """What our database has failed is queued again, a moment later; tried again then, it succeeds."""
+@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+def test_a_task_survives_a_database_error(bench, kind):
+    """After a database error the task is queued again with a short delay; the retry succeeds."""
     subject = bench.subject(kind)
     bench.take()
     bench.broken(kind, InfrastructureError("The database is gone.")).handle(kind, TENANT, subject)
@@ -116,10 +116,10 @@ def test_a_task_outlives_our_database(bench, kind):
     assert bench.world.tasks() == []
 
 
-@pytest.mark.parametrize("kind", list(SUBJECTS))
+@pytest.mark.parametrize("kind", list(LOG_FIELDS))
 @pytest.mark.parametrize("error", [KeyError("a bug"), VaultError("There is no such key.")])
-def test_what_does_not_mend_itself_is_not_hurried(bench, kind, error, caplog):
-    """A bug, or a key that is missing, is told to operators and tried again at leisure: no worker spins on it."""
+def test_what_does_not_recover_by_itself_is_retried_slowly(bench, kind, error, caplog):
+    """After a bug, or with a missing key, operators get an error line and the retry waits a minute."""
     subject = bench.subject(kind)
     bench.take()
     bench.broken(kind, error).handle(kind, TENANT, subject)
@@ -128,9 +128,9 @@ def test_what_does_not_mend_itself_is_not_hurried(bench, kind, error, caplog):
     assert "a bug" not in caplog.messages
 
 
-@pytest.mark.parametrize("kind", list(SUBJECTS))
-def test_a_subject_that_is_gone_is_forgotten(bench, kind):
-    """Erased since it was queued, or another tenant's, it is nothing to look after, and not queued again."""
+@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+def test_a_task_whose_subject_is_gone_is_dropped(bench, kind):
+    """If the subject was erased, or is another tenant's, the task does nothing and is not queued again."""
     subject = bench.subject(kind)
     bench.take()
     bench.world.known(OTHER_TENANT)
@@ -143,19 +143,19 @@ def test_a_subject_that_is_gone_is_forgotten(bench, kind):
     assert (bench.world.tasks(), bench.world.vendor.log) == ([], [])
 
 
-def test_while_the_database_is_away_a_worker_keeps_trying(bench, caplog):
-    """With growing pauses, some minutes long; then the schedule's rescue has to find the job."""
+def test_a_worker_keeps_requeueing_while_the_database_is_down(bench, caplog):
+    """It retries with growing pauses, for some minutes, and then leaves the job to the schedule's rescue."""
     clock = Stopwatch()
     error = InfrastructureError("The database is gone.")
     handler = bench.broken(TaskKind.SYNC, error, unit_of_work=Raising(error), is_stopping=clock)
     handler.handle(TaskKind.SYNC, TENANT, make_id())
-    assert clock.waited == list(RETRY_PAUSES)
-    assert 240 <= sum(RETRY_PAUSES) <= 600
+    assert clock.waited == list(REQUEUE_PAUSES)
+    assert 240 <= sum(REQUEUE_PAUSES) <= 600
     assert "task_abandoned" in caplog.text
 
 
-def test_a_worker_that_is_stopped_gives_up_at_once(bench):
-    """It does not wait for the database: the rescue finds what it leaves."""
+def test_a_stopping_worker_stops_requeueing(bench):
+    """A worker that is told to stop does not wait for the database: the rescue finds what it leaves."""
     clock = Stopwatch(stops_after=1)
     error = InfrastructureError("The database is gone.")
     bench.broken(TaskKind.MAINTAIN, error, unit_of_work=Raising(error), is_stopping=clock).handle(
@@ -164,8 +164,8 @@ def test_a_worker_that_is_stopped_gives_up_at_once(bench):
     assert len(clock.waited) == 1
 
 
-def test_the_job_of_a_dead_worker_goes_on(bench):
-    """Its task is queued again, and the one who takes it goes on from the last page; what has ended is left alone."""
+def test_the_job_of_a_dead_worker_continues(bench):
+    """Its task is queued again and continues after the last page; a finished job is left alone."""
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     bench.take()
     with bench.world.uow() as uow:
@@ -188,11 +188,11 @@ def test_the_job_of_a_dead_worker_goes_on(bench):
     assert bench.world.tasks() == []
 
 
-def test_requeueing_is_what_queueing_was(bench):
-    """The same tasks, so that one of each waits, however often it is asked for."""
+def test_requeueing_queues_the_same_task(bench):
+    """A task that is queued again equals the first one, so only one of each waits."""
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     for _ in range(2):
-        for task in SUBJECTS:
+        for task in LOG_FIELDS:
             subject = {
                 TaskKind.SYNC: job.id,
                 TaskKind.MAINTAIN: bench.connection.id,
@@ -209,15 +209,15 @@ def test_requeueing_is_what_queueing_was(bench):
 
 @pytest.mark.parametrize("error", [None, InfrastructureError("The database is gone.")])
 def test_a_tick_queues_what_is_due(bench, error):
-    """A tick that our database fails is a warning: the next one is seconds away."""
+    """A tick queues what is due; a database error during it is a warning, because the next one is seconds away."""
     bench.world.later(minutes=20)
     schedule = bench.handler.schedule if error is None else Raising(error)
     attrs.evolve(bench.handler, schedule=schedule).tick()
     assert bool(bench.world.tasks()) is (error is None)
 
 
-def test_whose_work_it_is_stands_in_the_logs(bench):
-    """Tenant, connection, job and the trace id of who asked are bound while a job is run, and nothing is afterwards."""
+def test_log_lines_name_the_subject_of_a_task(bench):
+    """Tenant, connection, job and the requester's trace id are bound while a job runs, and unbound afterwards."""
     token = TRACE_ID.set("trace-1")
     try:
         job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
@@ -233,8 +233,8 @@ def test_whose_work_it_is_stands_in_the_logs(bench):
     assert (structlog.contextvars.get_contextvars(), TRACE_ID.get()) == before
 
 
-def test_a_stopping_worker_ends_a_job_between_pages(bench):
-    """Asked to stop, it commits the page it holds and leaves the rest in the queue."""
+def test_a_stopping_worker_pauses_a_job_between_pages(bench):
+    """A worker that is told to stop commits its current page and leaves the rest in the queue."""
     for number in range(4):
         bench.world.vendor.add_items({"id": str(number), "title": f"Item {number}"})
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)

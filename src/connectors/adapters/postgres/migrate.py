@@ -6,8 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from connectors.adapters.postgres import queue_schema
 from connectors.adapters.postgres.engine import translate
-from connectors.adapters.procrastinate import schema as queue_schema
 
 HEAD = "0003"
 """The newest migration. It is a constant so that checking a current database needs no Alembic; a test compares them."""

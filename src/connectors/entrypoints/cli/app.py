@@ -1,4 +1,4 @@
-"""The root command. Subcommands are imported when they are called, so that `--help` is quick."""
+"""The root command. Subcommands are imported when they are called, so that `--help` is fast."""
 
 import sys
 from collections.abc import Mapping
@@ -9,34 +9,34 @@ import click
 from connectors.domain.model.errors import ConnectorsError
 
 COMMANDS: Mapping[str, str] = {
-    "demo": "Connect, receive and read in one go, against the built-in sandbox.",
+    "demo": "Show the whole journey: connect, receive and read, against the built-in sandbox.",
     "serve": "Run the API and a background worker.",
-    "worker": "Run the background work: syncs, schedules, subscriptions.",
-    "db": "Look after the database.",
-    "settings": "Show every setting, its value and where it came from.",
+    "worker": "Run background work: syncs, schedules, subscriptions.",
+    "db": "Check and upgrade the database.",
+    "settings": "Show every setting, its value and its source.",
     "providers": "Show the providers and how to set them up.",
     "connect": "Start connecting an account.",
     "connections": "List, show, schedule, refresh and end connections.",
-    "sync": "Read now what is new.",
+    "sync": "Read new events now.",
     "backfill": "Read history, with a progress bar.",
     "jobs": "List, show and cancel reads of the providers.",
     "signals": "List, show and follow signals.",
     "deliveries": "List, show and replay webhook deliveries.",
-    "vault": "Make keys for the vault.",
-    "webhooks": "Renew subscriptions; secrets of single connections; why a signature fails.",
+    "vault": "Generate keys for the vault.",
+    "webhooks": "Renew and maintain subscriptions, manage secrets, find out why a signature fails.",
     "openapi": "Print the OpenAPI document.",
-    "sandbox": "Play the providers on loopback.",
+    "sandbox": "Simulate the providers on loopback.",
 }
-"""Command → its line in the help. Each lives in the module of its name, as `command`."""
+"""Command → its line in the help. Each is the `command` of the module of its name."""
 
 MODULES: Mapping[str, str] = {"settings": "settings_command"}
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names, and imports the one that is called."""
+    """A group that knows the names of its commands and imports only the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """All names, in the order of the journey."""
+        """All names, in the order in which one needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -63,10 +63,10 @@ def cli() -> None:
 
 
 def main(system: object = None) -> None:
-    """Run the command line. Errors of ours end in one line that says what to do, and exit code 1.
+    """Run the command line. An error of ours is printed on one line, with what to do about it, and the exit code is 1.
 
     Args:
-        system: a `System` (`system.py`) to work on, instead of the one that the settings name.
+        system: a `System` (`system.py`) to use instead of the one that the settings describe.
     """
     try:
         cli(obj=system)
@@ -78,6 +78,6 @@ def main(system: object = None) -> None:
             click.echo(error.next_step, err=True)
         sys.exit(1)
     except BrokenPipeError:
-        # `connectors signals list | head`: the reader has seen enough.
+        # `connectors signals list | head`: the reader has closed the pipe.
         sys.stderr.close()
         sys.exit(0)

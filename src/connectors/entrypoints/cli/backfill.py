@@ -11,18 +11,18 @@ from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobType
 from connectors.entrypoints.cli.output import Output, output_option, show_rows
-from connectors.entrypoints.cli.read_targets import ReadRequest, unfinished_of
+from connectors.entrypoints.cli.read_targets import ReadRequest, find_unfinished
 from connectors.entrypoints.cli.system import (
     System,
     any_tenant_option,
     open_system,
 )
 from connectors.entrypoints.cli.time_options import instant, show_instant
-from connectors.entrypoints.cli.watch import name_again, read_now
+from connectors.entrypoints.cli.watch import command_line, read_now
 from connectors.entrypoints.library import Connectors
 
 DEFAULT_HISTORY = timedelta(days=30)
-"""Where a connection's first backfill is switched off, and nobody says how far back this one shall go."""
+"""How far back to read if no range is given and the first backfill of connections is switched off."""
 
 
 @click.command(name="backfill")
@@ -32,8 +32,8 @@ DEFAULT_HISTORY = timedelta(days=30)
 @click.option("--since", type=instant, help="Nothing older than this.")
 @click.option("--days", type=click.IntRange(1, 36_525), help="Nothing older than so many days, instead of --since.")
 @click.option("--until", type=instant, help="Nothing newer than this.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be read.")
-@click.option("--detach", is_flag=True, help="Only queue it, and leave it to the workers.")
+@click.option("--dry-run", is_flag=True, help="Show what would be read, and queue nothing.")
+@click.option("--detach", is_flag=True, help="Queue the reads and return; workers run them.")
 @output_option
 def command(
     tenant_id: TenantId | None,
@@ -47,15 +47,15 @@ def command(
     dry_run: bool,
     detach: bool,
 ) -> None:
-    """Read history: of one connection, of a provider's, of a tenant's, or of all.
+    """Read history: of one connection, of all connections of a provider or of a tenant, or of all.
 
-    It works itself, beside the workers that run anyway, and shows how far it is. Ctrl-C loses nothing: the same command
-    goes on where it stopped. How far back it goes if nobody says: POBLYSH_BACKFILL_DAYS.
+    It runs a worker in this process, beside those that run elsewhere, and shows the progress. Ctrl-C loses nothing: the
+    same command continues where it stopped. Without --since and --days it reads POBLYSH_BACKFILL_DAYS days.
     """
     if provider is not None and connection_id is not None:
-        raise click.UsageError("--provider and --connection: one of them, please.")
+        raise click.UsageError("Give --provider or --connection, not both.")
     if since is not None and days is not None:
-        raise click.UsageError("--since and --days: one of them, please.")
+        raise click.UsageError("Give --since or --days, not both.")
     with open_system() as system:
         connectors = system.connectors
         request = _read_request(connectors, since, days, until)
@@ -74,7 +74,7 @@ def command(
             connections,
             request,
             output,
-            again=_again(tenant_id, provider, connection_id, request),
+            again=_command_to_continue(tenant_id, provider, connection_id, request),
             is_one=connection_id is not None,
             is_detached=detach,
         )
@@ -85,20 +85,24 @@ def _read_request(
 ) -> ReadRequest:
     now = connectors.clock.now().replace(microsecond=0)
     is_any_range = since is None and days is None and until is None
-    is_about = since is None
+    is_relative = since is None
     if since is None:
         history = connectors.connect.settings.backfill or DEFAULT_HISTORY
         since = now - (history if days is None else timedelta(days=days))
     if since >= now:
-        raise click.UsageError("--since: it has to be in the past.")
+        raise click.UsageError("--since has to be in the past.")
     if until is not None and until <= since:
-        raise click.UsageError("--until: it has to be later than what it begins with.")
-    return ReadRequest(type=JobType.BACKFILL, since=since, until=until, is_any_range=is_any_range, is_about=is_about)
+        raise click.UsageError("--until has to be later than the start.")
+    return ReadRequest(
+        type=JobType.BACKFILL, since=since, until=until, is_any_range=is_any_range, is_relative=is_relative
+    )
 
 
-def _again(tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, request: ReadRequest) -> str:
-    """The command that goes on with this: with the instant, because `--days` means another one by then."""
-    words = [name_again("backfill", tenant_id, provider, connection_id)]
+def _command_to_continue(
+    tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, request: ReadRequest
+) -> str:
+    """The command that continues this read. It names the instant, because `--days` will mean another one then."""
+    words = [command_line("backfill", tenant_id, provider, connection_id)]
     if not request.is_any_range and request.since is not None:
         words.append(f"--since {rfc3339(request.since)}")
     if request.until is not None:
@@ -112,7 +116,7 @@ def _show_plan(system: System, connections: Sequence[Connection], request: ReadR
     rows = []
     for connection in connections:
         jobs = connectors.jobs.unfinished(connection.tenant_id, connection.id)
-        resumed = unfinished_of(connectors, connection, request)
+        resumed = find_unfinished(connectors, connection, request)
         rows.append(
             {
                 "tenant_id": connection.tenant_id,
@@ -123,7 +127,7 @@ def _show_plan(system: System, connections: Sequence[Connection], request: ReadR
                 "until": request.until if resumed is None else resumed.until,
                 "resumes": None if resumed is None else resumed.id,
                 "unfinished": [{"job": job.id, "type": job.type, "status": job.status} for job in jobs],
-                # One place of a tenant's and of a provider's is kept for what is new (`Admission`).
+                # Each tenant and each provider keeps one concurrency slot for incremental reads (`Concurrency`).
                 "at_once_of_tenant": max(slots.per_tenant - 1, 1),
                 "at_once_of_provider": _less_one(slots.providers.get(connection.provider, slots.per_provider)),
             }
@@ -134,7 +138,7 @@ def _show_plan(system: System, connections: Sequence[Connection], request: ReadR
         "account": lambda one: one["account"],
         "since": lambda one: show_instant(one["since"]),
         "until": lambda one: "now" if one["until"] is None else show_instant(one["until"]),
-        "goes on with": lambda one: one["resumes"] or "",
+        "continues": lambda one: one["resumes"] or "",
         "unfinished": lambda one: ", ".join(f"{job['type']} {job['status']}" for job in one["unfinished"]),
     }
     show_rows(rows, output, columns, empty="There is no active connection to read.")
@@ -144,8 +148,8 @@ def _show_plan(system: System, connections: Sequence[Connection], request: ReadR
             {f"{one['at_once_of_provider']} of {one['provider']}" for one in rows if one["at_once_of_provider"]}
         )
         click.echo(
-            f"At once: {', '.join(limits)}, all workers together. Each keeps within its vendor's limits and waits when "
-            "told to. Nothing was queued.",
+            f"At once: {', '.join(limits)}, over all workers. Each read keeps to its vendor's limits. "
+            "Nothing was queued.",
             err=True,
         )
 

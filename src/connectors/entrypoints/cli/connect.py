@@ -7,7 +7,7 @@ import click
 from connectors.domain.model.ids import TenantId
 from connectors.entrypoints.cli.output import Output, output_option, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
-from connectors.entrypoints.representation.show import show_connection
+from connectors.entrypoints.representation.connections import show_connection
 
 
 @click.command(name="connect")
@@ -23,14 +23,14 @@ def command(
     organizations: tuple[str, ...],
     output: Output,
 ) -> None:
-    """Connect an account: open the printed URL, consent, and paste the address that you end up at."""
+    """Connect an account: open the printed URL, consent, and paste the address that you are sent to."""
     options = {"repositories": list(repositories), "organizations": list(organizations)}
     with open_connectors() as connectors:
         start = connectors.connect.start_authorization(
             tenant_id, provider, options={name: value for name, value in options.items() if value}
         )
         click.echo(f"Open this in a browser:\n\n  {start.authorize_url}\n", err=True)
-        # Hidden: the address holds a code that is still worth something.
+        # Hidden, because the address holds an authorization code that is still valid.
         landed = click.prompt("The address that you were sent to", hide_input=True, err=True)
         query = dict(parse_qsl(urlsplit(landed.strip()).query))
         connected = connectors.connect.complete_authorization(provider, query)

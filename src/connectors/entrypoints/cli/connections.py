@@ -14,7 +14,8 @@ from connectors.domain.model.paging import MAX_LIMIT
 from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import duration, show_instant
-from connectors.entrypoints.representation.show import show_connection, show_coverage, show_details
+from connectors.entrypoints.representation.connections import show_connection, show_details
+from connectors.entrypoints.representation.coverage import show_coverage
 
 COLUMNS = {
     "id": lambda one: one.id,
@@ -62,7 +63,7 @@ def list_command(tenant_id: TenantId, provider: str | None, status: str | None, 
 @click.argument("connection_id", type=click.UUID)
 @output_option
 def show_command(tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
-    """Show one connection: its health, its subscriptions, when it is read next, and what is proven complete."""
+    """Show one connection: its health, its subscriptions, its next read, and what is proven complete."""
     with open_connectors() as connectors:
         details = connectors.queries.inspect_connection(tenant_id, ConnectionId(connection_id))
         families = connectors.coverage.show(tenant_id, ConnectionId(connection_id))
@@ -77,7 +78,7 @@ def show_command(tenant_id: TenantId, connection_id: UUID, output: Output) -> No
 
 
 def _coverage_row(coverage: FamilyCoverage) -> list[str]:
-    """The family's latest proven stretch, whatever has proven it, and its open gaps."""
+    """The family's latest complete stretch, by any path, and its open gaps."""
     stretches = merge(coverage.intervals)
     gaps = "\n".join(
         f"{show_instant(gap.from_at)} to {'now' if gap.to_at is None else show_instant(gap.to_at)}: {gap.reason}"
@@ -93,15 +94,15 @@ def _coverage_row(coverage: FamilyCoverage) -> list[str]:
 @command.command(name="schedule")
 @tenant_option
 @click.argument("connection_id", type=click.UUID)
-@click.option("--every", type=duration, help="Between two reads, give or take a fifth; a minute at least.")
-@click.option("--default", "is_default", is_flag=True, help="What its provider has, or POBLYSH_SYNC_INTERVAL_SECONDS.")
+@click.option("--every", type=duration, help="Time between two reads, give or take a fifth; a minute at least.")
+@click.option("--default", "is_default", is_flag=True, help="The provider's own, or POBLYSH_SYNC_INTERVAL_SECONDS.")
 @output_option
 def schedule_command(
     tenant_id: TenantId, connection_id: UUID, every: timedelta | None, output: Output, *, is_default: bool
 ) -> None:
-    """Set how often a connection is read. The next read is planned again."""
+    """Set how often a connection is read. Its next read is scheduled again."""
     if (every is None) is not is_default:
-        raise click.UsageError("--every or --default: one of them, please.")
+        raise click.UsageError("Give --every or --default, one of them.")
     with open_connectors() as connectors:
         connectors.connection_settings.set_sync_interval(tenant_id, ConnectionId(connection_id), every)
         details = connectors.queries.inspect_connection(tenant_id, ConnectionId(connection_id))
@@ -129,4 +130,4 @@ def delete_command(tenant_id: TenantId, connection_id: UUID) -> None:
         ended = connectors.disconnect.end_connection(tenant_id, ConnectionId(connection_id))
     click.echo(f"Ended {ended.provider} connection of {ended.account.name}.")
     if ended.last_error:
-        click.echo(f"The provider did not do all of it: {ended.last_error}", err=True)
+        click.echo(f"The provider refused a part of it: {ended.last_error}", err=True)

@@ -9,12 +9,12 @@ from connectors.entrypoints.production import open_database, open_engine
 
 @click.group(name="db")
 def command() -> None:
-    """Look after the database."""
+    """Check and upgrade the database."""
 
 
 @command.command(name="upgrade")
 def upgrade_command() -> None:
-    """Bring the tables up to date. Safe to run from several machines at once, and again."""
+    """Bring the tables up to date. It is safe to run this on several machines at once, and repeatedly."""
     settings = load_settings()
     url, stop = open_database(settings)
     try:

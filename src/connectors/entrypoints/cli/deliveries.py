@@ -10,7 +10,7 @@ from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, Webh
 from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.representation.show import show_delivery
+from connectors.entrypoints.representation.deliveries import show_delivery
 
 COLUMNS = {
     "received": lambda one: one.received_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -64,8 +64,8 @@ def show_command(tenant_id: TenantId, delivery_id: UUID, output: Output) -> None
 @command.command(name="replay")
 @tenant_option
 @click.argument("delivery_ids", type=click.UUID, nargs=-1)
-@click.option("--failed", is_flag=True, help="All failed ones instead of those that are named.")
-@click.option("--provider", help="With --failed: only this provider's.")
+@click.option("--failed", is_flag=True, help="All failed deliveries, instead of named ones.")
+@click.option("--provider", help="With --failed: only this provider.")
 @output_option
 @click.pass_context
 def replay_command(
@@ -77,17 +77,17 @@ def replay_command(
     *,
     failed: bool,
 ) -> None:
-    """Run deliveries again from their stored bytes; exit code 1 if any fails again. Repeating it is harmless."""
+    """Process deliveries again from their stored bytes. Exit code 1 if any fails again. Repeating it is harmless."""
     if failed == bool(delivery_ids):
-        raise click.UsageError("Name deliveries, or say --failed.")
+        raise click.UsageError("Give delivery ids or --failed.")
     with open_connectors() as connectors:
-        wanted = [DeliveryId(one) for one in delivery_ids]
+        selected = [DeliveryId(one) for one in delivery_ids]
         if failed:
             where = _where(connectors, provider, None, DeliveryStatus.FAILED)
-            wanted = [one.id for one in _find(connectors, tenant_id, where, None)]
-        settled = [connectors.ingest.replay(tenant_id, one) for one in wanted]
-    show_rows([show_delivery(one, whole=False) for one in settled], output, COLUMNS, empty="Nothing to replay.")
-    if any(one.status is DeliveryStatus.FAILED for one in settled):
+            selected = [one.id for one in _find(connectors, tenant_id, where, None)]
+        replayed = [connectors.ingest.replay(tenant_id, one) for one in selected]
+    show_rows([show_delivery(one, whole=False) for one in replayed], output, COLUMNS, empty="Nothing to replay.")
+    if any(one.status is DeliveryStatus.FAILED for one in replayed):
         context.exit(1)
 
 

@@ -11,11 +11,11 @@ from connectors.adapters.system.logs import configure_logs
 from connectors.entrypoints.cli.output import print_json, print_table
 
 TABLE_ROWS = 50
-"""Signals in the table; the rest is counted."""
+"""Signals in the table; the others are only counted."""
 
 
 @click.command(name="demo")
-@click.option("--once", is_flag=True, help="End when it is done, instead of staying up.")
+@click.option("--once", is_flag=True, help="Exit when it is done, instead of staying up.")
 @click.option(
     "--output",
     "-o",
@@ -31,11 +31,11 @@ TABLE_ROWS = 50
     help="Where its database lives; `demo` in POBLYSH_DATA_DIR if left out.",
 )
 def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> None:
-    """Connect, receive and read in one go, with a database of its own and the built-in sandbox.
+    """Show the whole journey: connect, receive and read, with a database of its own and the built-in sandbox.
 
-    No account, no credentials and no network are needed. It stays up with the API explorer until Ctrl-C.
+    It needs no account, no credentials and no network, and stays up with the API explorer until Ctrl-C.
     """
-    # Imported here: everything of the service is in these modules.
+    # Imported here: these modules import the whole service.
     from connectors.entrypoints.demo.run import Result, play  # noqa: PLC0415
     from connectors.entrypoints.demo.scenes import SCENES  # noqa: PLC0415
     from connectors.entrypoints.demo.stage import open_stage  # noqa: PLC0415
@@ -64,7 +64,7 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
             click.echo(f"… and {len(result.signals) - TABLE_ROWS} more.")
 
     if not as_json:
-        click.echo("Starting a database, the API and a sandbox that plays the providers …", err=True)
+        click.echo("Starting a database, the API and a sandbox that simulates the providers …", err=True)
     with open_stage(SCENES, folder, port) as stage:
         result = play(stage, SCENES)
         show(result)
@@ -74,7 +74,7 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
         click.echo(f"Operator token: {stage.operator_token}   (under Authorize)", err=True)
         click.echo(f"X-Tenant-Id:    {result.tenant_id}", err=True)
         click.echo(f"Sandbox:        {stage.sandbox.url}/_sandbox", err=True)
-        click.echo("Ctrl-C ends it.", err=True)
+        click.echo("Ctrl-C stops it.", err=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -82,6 +82,6 @@ def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> Non
 
 
 def _row(signal: Mapping[str, Any]) -> list[str | None]:
-    # All of it happens now, so the time of day is enough: RFC 3339 has it from the twelfth character on.
+    # Everything happens today, so the time of day is enough: in RFC 3339 it begins at the twelfth character.
     time_of_day = signal["occurred_at"][11:19] + "Z"
     return [time_of_day, signal["provider"], signal["kind"], signal["title"], (signal["actor"] or {}).get("name")]

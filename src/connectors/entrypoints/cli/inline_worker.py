@@ -1,4 +1,4 @@
-"""Lending a hand: a worker in this process, for as long as somebody watches."""
+"""A worker in a thread of this process, for as long as a command waits."""
 
 import logging
 import os
@@ -14,36 +14,36 @@ from connectors.domain.model.errors import InfrastructureError
 from connectors.entrypoints.cli.system import System, Worker
 
 INTERRUPTED = 130
-"""The exit code that shells give to what Ctrl-C has ended: 128 + SIGINT."""
+"""The exit code of a command that Ctrl-C has stopped: 128 + SIGINT."""
 
-STOP_AGAIN = 1.0
-"""Seconds until a worker is told once more to stop: what it is told while it starts, it may forget."""
+STOP_RETRY = 1.0
+"""Seconds until a worker is told again to stop: while it starts, it may miss the first call."""
 
 
 @attrs.define
 class InlineWorker:
-    """The worker that works beside the one who watches."""
+    """The state of the worker in the other thread."""
 
     error: BaseException | None = None
 
     def check(self) -> None:
-        """See that it is still at work.
+        """Check that it still runs.
 
         Raises:
-            InfrastructureError: it is not.
+            InfrastructureError: it has crashed.
         """
         if self.error is not None:
             raise InfrastructureError(
-                f"The worker has ended: {type(self.error).__name__}.",
-                next_step="What is queued stays queued; run the command again, or `connectors worker`.",
+                f"The worker has crashed: {type(self.error).__name__}.",
+                next_step="Queued jobs stay queued; run the command again, or `connectors worker`.",
             ) from self.error
 
 
 @contextmanager
 def run_inline_worker(system: System) -> Iterator[InlineWorker]:
-    """A worker in a thread of this process. It ends with the block, its present pages read.
+    """A worker in a thread of this process. It stops with the block, after its current pages.
 
-    It takes whatever is due, like any worker: what is watched may just as well be done by another one.
+    It takes any task that is due, like every worker: another one may run the jobs that this command waits for.
     """
     worker, inline_worker = system.open_worker(), InlineWorker()
     stopping = system.connectors.tasks.is_stopping
@@ -62,7 +62,7 @@ def run_inline_worker(system: System) -> Iterator[InlineWorker]:
         try:
             yield inline_worker
         except KeyboardInterrupt:
-            click.echo("Stopping after the page in work. (Ctrl-C again: at once.)", err=True)
+            click.echo("Stopping after the current page. (Ctrl-C again: at once.)", err=True)
             raise
         finally:
             stopping.set()
@@ -72,11 +72,11 @@ def run_inline_worker(system: System) -> Iterator[InlineWorker]:
 def _end(worker: Worker, thread: threading.Thread) -> None:
     try:
         while thread.is_alive():
-            with suppress(RuntimeError):  # its event loop has closed meanwhile
+            with suppress(RuntimeError):  # its event loop is already closed
                 worker.stop()
-            thread.join(STOP_AGAIN)
+            thread.join(STOP_RETRY)
     except KeyboardInterrupt:
-        # Like kill -9, which a worker may suffer at any time: the page is read again by whoever takes over.
+        # This is like kill -9, which every worker has to survive: another one reads the page again.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
@@ -84,7 +84,7 @@ def _end(worker: Worker, thread: threading.Thread) -> None:
 
 @contextmanager
 def _fewer_logs() -> Iterator[None]:
-    """Without the worker's everyday log lines: what they tell is on the screen. With `debug`, all are shown."""
+    """Hide log lines of level `info`: the display shows what they say. Level `debug` shows all of them."""
     root = logging.getLogger()
     level = root.level
     if level == logging.INFO:

@@ -10,11 +10,10 @@ from connectors.domain.model.sync import JobFilter, JobStatus, JobType
 from connectors.entrypoints.cli.output import Output, output_option, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import show_instant
-from connectors.entrypoints.representation.show import show_job
-from connectors.entrypoints.representation.sync_views import JobView
+from connectors.entrypoints.representation.jobs import JobView, show_job
 
 COLUMNS = {
-    "asked for": lambda one: show_instant(one.scheduled_at),
+    "requested": lambda one: show_instant(one.scheduled_at),
     "id": lambda one: one.id,
     "provider": lambda one: one.provider,
     "type": lambda one: one.type,
@@ -47,7 +46,7 @@ def list_command(
     limit: int,
     output: Output,
 ) -> None:
-    """List a tenant's jobs, newest first by when they were asked for."""
+    """List a tenant's jobs, newest first by when they were requested."""
     rows: list[JobView] = []
     with open_connectors() as connectors:
         where = JobFilter(
@@ -63,7 +62,7 @@ def list_command(
             )
             rows += [show_job(one) for one in listing.items]
             cursor, more = listing.next_cursor, listing.has_more
-    show_rows(rows, output, COLUMNS, empty="No jobs. Ask for one with `connectors sync` or `connectors backfill`.")
+    show_rows(rows, output, COLUMNS, empty="No jobs. Start one with `connectors sync` or `connectors backfill`.")
 
 
 @command.command(name="show")
@@ -71,7 +70,7 @@ def list_command(
 @click.argument("job_id", type=click.UUID)
 @output_option
 def show_command(tenant_id: TenantId, job_id: UUID, output: Output) -> None:
-    """Show one job with all there is to know of it."""
+    """Show one job with all its details."""
     with open_connectors() as connectors:
         job = connectors.queries.get_job(tenant_id, JobId(job_id))
     show_one(show_job(job), output)
@@ -82,10 +81,10 @@ def show_command(tenant_id: TenantId, job_id: UUID, output: Output) -> None:
 @click.argument("job_id", type=click.UUID)
 @output_option
 def cancel_command(tenant_id: TenantId, job_id: UUID, output: Output) -> None:
-    """Cancel a job: one that waits never begins, one that runs stops after its present page. What it has read stays."""
+    """Cancel a job: a queued one never starts, a running one stops after its current page. What it has read stays."""
     with open_connectors() as connectors:
         before = connectors.queries.get_job(tenant_id, JobId(job_id))
         job = connectors.jobs.cancel(tenant_id, JobId(job_id))
     show_one(show_job(job), output)
     if before.is_finished:
-        click.echo(f"It had ended before: {job.status}.", err=True)
+        click.echo(f"It had already ended: {job.status}.", err=True)

@@ -1,4 +1,4 @@
-"""How commands print: a table for people, JSON or JSON lines for programs."""
+"""What commands print: a table for people, JSON or JSON lines for programs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -12,17 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from connectors.entrypoints.representation.encoding import encode
+
 GAP = 2
 """Characters between two columns."""
 
-LEAST_WORDS = 16
-"""Characters that a column of words keeps: two or three words a line can still be read."""
+MIN_TEXT_WIDTH = 16
+"""Characters that a column of text keeps: two or three words a line are still readable."""
 
-FEWEST_COLUMNS = 2
-"""A name and what belongs to it."""
+MIN_COLUMNS = 2
+"""Columns that every terminal shows: a name and its value."""
 
 PIPE_WIDTH = 10_000
-"""Characters: where nobody looks, nothing wraps. A title has 300."""
+"""Characters of a line that is not printed to a terminal: nothing wraps there. A title has up to 300."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,20 +51,25 @@ def output_option(function: F) -> F:
 
 
 def print_json(document: Any) -> None:
-    """The document on standard output, indented."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    """Print the document on standard output, indented."""
+    click.echo(msgspec.json.format(encode(document), indent=2).decode())
+
+
+def print_json_line(document: Any) -> None:
+    """Print the document on one line of standard output."""
+    click.echo(encode(document).decode())
 
 
 def show_rows(
     rows: Iterable[Any], output: Output, columns: Mapping[str, Callable[[Any], object]], *, empty: str = "Nothing."
 ) -> None:
-    """Many things.
+    """Print many things.
 
     Args:
-        rows: what msgspec can encode.
-        output: how.
-        columns: the table's: heading → what stands below it.
-        empty: what a person reads when there are none.
+        rows: anything that msgspec can encode.
+        output: the form.
+        columns: of the table: heading → the cell of a row.
+        empty: the text for people when there are no rows.
     """
     listed = list(rows)
     match output:
@@ -70,7 +77,7 @@ def show_rows(
             print_json(listed)
         case Output.JSONL:
             for row in listed:
-                click.echo(msgspec.json.encode(row).decode())
+                print_json_line(row)
         case Output.TABLE if not listed:
             click.echo(empty)
         case Output.TABLE:
@@ -78,24 +85,24 @@ def show_rows(
 
 
 def show_one(thing: Any, output: Output) -> None:
-    """One thing, as a list of its members for people."""
+    """Print one thing; for people, a line for each of its members."""
     if output is not Output.TABLE:
         if output is Output.JSON:
             print_json(thing)
         else:
-            click.echo(msgspec.json.encode(thing).decode())
+            print_json_line(thing)
         return
     members: Mapping[str, Any] = msgspec.to_builtins(thing)
     print_table(["", ""], [[name, _plain(value)] for name, value in members.items()], headings_shown=False)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, headings_shown: bool = True) -> None:
-    """A table on standard output, as wide as the terminal; piped, as wide as it needs to be.
+    """Print a table on standard output, as wide as the terminal; in a pipe, as wide as its content.
 
-    Columns of words wrap. Ids, times and kinds never do, because one that is broken or cut cannot be copied: a terminal
-    that is too narrow goes without the last columns, and is told so.
+    Columns of text wrap. Ids, times and kinds never do, because a broken one cannot be copied: a terminal that is too
+    narrow does not show the last columns, and a line says so.
     """
-    # Text, not markup: a title may contain brackets, and must not colour our terminal.
+    # Text, not markup: a title may contain brackets, which must not colour the terminal.
     columns = [
         _Column(heading, [Text(printable("" if cell is None else str(cell))) for cell in cells])
         for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
@@ -105,9 +112,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, he
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     else:
-        while len(shown) > FEWEST_COLUMNS and _least_width(shown) > console.width:
+        while len(shown) > MIN_COLUMNS and _min_width(shown) > console.width:
             shown = shown[:-1]
-        console.width = max(console.width, _least_width(shown))
+        console.width = max(console.width, _min_width(shown))
     table = Table(box=None, show_header=headings_shown, pad_edge=False, header_style="bold")
     for column in shown:
         table.add_column(column.heading, overflow="fold", no_wrap=not column.wraps)
@@ -122,7 +129,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, he
 
 
 def print_line(cells: Iterable[str]) -> None:
-    """One line of a table that has no end."""
+    """Print one line of an endless table."""
     click.echo((" " * GAP).join(printable(cell).replace("\n", " ") for cell in cells).rstrip())
 
 
@@ -136,21 +143,21 @@ class _Column:
         return any(" " in cell.plain for cell in self.cells)
 
     @property
-    def least_width(self) -> int:
+    def min_width(self) -> int:
         width = max(cell_len(line) for cell in (self.heading, *map(str, self.cells)) for line in cell.split("\n"))
-        return min(width, LEAST_WORDS) if self.wraps else width
+        return min(width, MIN_TEXT_WIDTH) if self.wraps else width
 
 
-def _least_width(columns: Sequence[_Column]) -> int:
-    return sum(column.least_width for column in columns) + GAP * (len(columns) - 1)
+def _min_width(columns: Sequence[_Column]) -> int:
+    return sum(column.min_width for column in columns) + GAP * (len(columns) - 1)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict | list):
-        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        return msgspec.json.format(encode(value), indent=2).decode()
     return "" if value is None else str(value)
 
 
 def printable(text: str) -> str:
-    """Foreign text without control characters: a title must not move the cursor."""
+    """Foreign text without control characters, so that a title cannot move the cursor."""
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)

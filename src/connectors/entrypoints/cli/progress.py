@@ -1,4 +1,4 @@
-"""How `backfill` and `sync` show what they wait for: live in a terminal, line by line elsewhere."""
+"""How `backfill` and `sync` show their progress: live in a terminal, line by line elsewhere."""
 
 import logging
 import sys
@@ -22,61 +22,61 @@ from connectors.domain.model.sync import JobStatus
 from connectors.entrypoints.cli.output import GAP, printable
 from connectors.entrypoints.cli.read_targets import ReadTarget
 
-LINES_EVERY = timedelta(seconds=5)
-"""Between two reports where nobody looks at a terminal."""
+REPORT_INTERVAL = timedelta(seconds=5)
+"""Between two reports where standard error is not a terminal."""
 
-RATE_OVER = timedelta(seconds=10)
-"""The stretch of time whose items make the rate: short enough to show a limit, longer than a page takes."""
+RATE_WINDOW = timedelta(seconds=10)
+"""The time over which the rate is measured: short enough to show a limit, longer than one page takes."""
 
-BAR = 12
-"""Characters. How much there is to read, no provider says: the bar shows that it goes on, and when it is done."""
+BAR_WIDTH = 12
+"""Characters. No provider says how much there is to read, so the bar only shows that a job runs or is done."""
 
-ROOMY = 100
-"""Characters in a line that leave room for the bar."""
+BAR_FROM_WIDTH = 100
+"""Characters of a terminal from which on the bar is shown."""
 
 NUMBERS = ("pages", "items", "signals", "items/s")
 """The headings of the numbers' columns."""
 
-LEAST_STATE = len("waiting until 12:34:56Z")
-"""Characters of a state that matter more than a long name."""
+MIN_STATE_WIDTH = len("waiting until 12:34:56Z")
+"""Characters that the state keeps when a long name takes space."""
 
-MARGIN = 4
-"""Lines of the terminal that are not the jobs': heading, sum, and package for what is typed."""
+RESERVED_LINES = 4
+"""Lines of the terminal that show no jobs: the heading, the sum, and space for what is typed."""
 
 FRAMES_A_SECOND = 8
 
-ID_END = 8
-"""Characters of an id that tell it from others on one screen. The beginnings of ids made together are alike."""
+ID_SUFFIX = 8
+"""Characters from the end of an id that tell it from others. Ids that were made together begin alike."""
 
 STATE_STYLES = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}
 
 
 class Display(Protocol):
-    """Shows how the wishes are doing."""
+    """Shows the progress of the targets."""
 
     def show(self, targets: Sequence[ReadTarget], now: datetime) -> None:
-        """Show it as it is now."""
+        """Show the present state."""
         ...
 
 
 @attrs.define
 class Rates:
-    """Items a second of each job, over the last seconds."""
+    """Each job's items a second, over the last seconds."""
 
     _marks: dict[UUID, deque[tuple[datetime, int]]] = attrs.field(factory=dict)
 
-    def note(self, targets: Sequence[ReadTarget], now: datetime) -> None:
-        """Take down where they stand."""
+    def record(self, targets: Sequence[ReadTarget], now: datetime) -> None:
+        """Record the present counts."""
         for target in targets:
             if target.job is None:
                 continue
             marks = self._marks.setdefault(target.job.id, deque())
             marks.append((now, target.job.progress.items))
-            while now - marks[0][0] > RATE_OVER:
+            while now - marks[0][0] > RATE_WINDOW:
                 marks.popleft()
 
     def of(self, target: ReadTarget) -> float:
-        """Items a second; 0 before two looks."""
+        """Items a second; 0 until two counts are recorded."""
         marks = None if target.job is None else self._marks.get(target.job.id)
         if not marks or target.is_over:
             return 0.0
@@ -86,25 +86,25 @@ class Rates:
 
 
 def state_of(target: ReadTarget, now: datetime) -> str:
-    """In a few words, what it does or waits for."""
+    """What the job does or waits for, in a few words."""
     job = target.job
     if job is None:
         return "refused"
     if job.status is JobStatus.QUEUED:
         if job.retry_after is not None and job.retry_after > now:
             return f"waiting until {clock_time(job.retry_after, now)}"
-        return "next turn" if job.attempts else "queued"
+        return "queued again" if job.attempts else "queued"
     return "reading" if job.status is JobStatus.RUNNING else str(job.status)
 
 
 def clock_time(at: datetime, now: datetime) -> str:
-    """`14:03:22Z`, with its date if that is another day's."""
+    """`14:03:22Z`, with the date if it is not today's."""
     return f"{at:%H:%M:%SZ}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M:%SZ}"
 
 
 @contextmanager
 def open_display() -> Iterator[Display]:
-    """The display that standard error is fit for. Standard output stays free for the result."""
+    """A display on standard error: a live one if that is a terminal. Standard output is left to the result."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines()
@@ -115,7 +115,7 @@ def open_display() -> Iterator[Display]:
 
 @contextmanager
 def _logs_above() -> Iterator[None]:
-    """Log lines go where `Live` has put standard error meanwhile, above the display instead of across it."""
+    """Send log lines through the standard error that `Live` has installed, so that they appear above the display."""
     handlers = [
         one
         for one in logging.getLogger().handlers
@@ -132,24 +132,24 @@ def _logs_above() -> Iterator[None]:
 
 @attrs.define
 class Lines:
-    """A line for each job now and then, and when it ends."""
+    """Prints a line for each job every few seconds, and when it ends."""
 
     _rates: Rates = attrs.field(factory=Rates)
-    _told: dict[UUID, str] = attrs.field(factory=dict)
+    _reported: dict[UUID, str] = attrs.field(factory=dict)
     _next_at: datetime | None = None
 
     def show(self, targets: Sequence[ReadTarget], now: datetime) -> None:
         """See `Display.show`."""
-        self._rates.note(targets, now)
+        self._rates.record(targets, now)
         is_time = self._next_at is None or now >= self._next_at
         if is_time:
-            self._next_at = now + LINES_EVERY
+            self._next_at = now + REPORT_INTERVAL
         names = _names(targets)
         for target in targets:
             if is_time or target.is_over:
-                self._tell(names[target.connection.id], target, now)
+                self._report(names[target.connection.id], target, now)
 
-    def _tell(self, name: str, target: ReadTarget, now: datetime) -> None:
+    def _report(self, name: str, target: ReadTarget, now: datetime) -> None:
         line = f"{name}: {state_of(target, now)}"
         if target.job is not None:
             done = target.job.progress
@@ -158,26 +158,26 @@ class Lines:
                 line += f", {self._rates.of(target):.0f} items/s"
         if target.error is not None:
             line += f"; {target.error}"
-        if self._told.get(target.connection.id) != line:
-            self._told[target.connection.id] = line
+        if self._reported.get(target.connection.id) != line:
+            self._reported[target.connection.id] = line
             click.echo(printable(line), err=True)
 
 
 @attrs.define
 class Screen:
-    """A table that stays in its place and changes."""
+    """A table that is redrawn in place."""
 
     _live: Live
     _rates: Rates = attrs.field(factory=Rates)
 
     def show(self, targets: Sequence[ReadTarget], now: datetime) -> None:
         """See `Display.show`."""
-        self._rates.note(targets, now)
+        self._rates.record(targets, now)
         self._live.update(self.render(targets, now))
 
     def render(self, targets: Sequence[ReadTarget], now: datetime) -> RenderableType:
-        """The jobs, those that go on first, as many as there is package for; below them the sum."""
-        lines = max(self._live.console.height - MARGIN, 1)
+        """The jobs, unfinished ones first, as many as fit; below them the sum."""
+        lines = max(self._live.console.height - RESERVED_LINES, 1)
         shown = sorted(targets, key=lambda target: target.is_over)[:lines]
         names = _names(targets)
         numbers = [self._numbers(target) for target in shown]
@@ -193,17 +193,17 @@ class Screen:
         return Group(table, Text(total, style="dim"))
 
     def _table(self, names: Sequence[str], numbers: Sequence[Sequence[str]]) -> Table:
-        """Columns for this terminal: the bar gives way first, then the name and the state, never the numbers."""
-        taken = (BAR + GAP if self._has_bar else 0) + sum(
+        """Columns that fit this terminal: the bar goes first, then name and state shrink, the numbers never do."""
+        taken = (BAR_WIDTH + GAP if self._has_bar else 0) + sum(
             max(cell_len(cell) for cell in (heading, *cells))
             for heading, cells in zip(NUMBERS, zip(*numbers, strict=True), strict=True)
         )
         left = max(self._live.console.width - taken - GAP * (len(NUMBERS) + 1), 2)
-        widest = min(max(cell_len(name) for name in names), max(left - LEAST_STATE, left // 3))
+        widest = min(max(cell_len(name) for name in names), max(left - MIN_STATE_WIDTH, left // 3))
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
         table.add_column("connection", no_wrap=True, overflow="ellipsis", max_width=widest)
         if self._has_bar:
-            table.add_column("", width=BAR)
+            table.add_column("", width=BAR_WIDTH)
         table.add_column("state", no_wrap=True, overflow="ellipsis", max_width=left - widest)
         for heading in NUMBERS:
             table.add_column(heading, justify="right", no_wrap=True)
@@ -211,7 +211,7 @@ class Screen:
 
     @property
     def _has_bar(self) -> bool:
-        return self._live.console.width >= ROOMY
+        return self._live.console.width >= BAR_FROM_WIDTH
 
     def _numbers(self, target: ReadTarget) -> tuple[str, ...]:
         if target.job is None:
@@ -229,17 +229,17 @@ def _state(target: ReadTarget, now: datetime) -> Text:
 
 def _bar(target: ReadTarget, now: datetime) -> RenderableType:
     if target.is_over:
-        return ProgressBar(total=1, completed=int(target.is_fulfilled), width=BAR)
+        return ProgressBar(total=1, completed=int(target.is_complete), width=BAR_WIDTH)
     is_reading = state_of(target, now) == "reading"
-    return ProgressBar(total=None, pulse=True, width=BAR) if is_reading else ProgressBar(total=1, width=BAR)
+    return ProgressBar(total=None, pulse=True, width=BAR_WIDTH) if is_reading else ProgressBar(total=1, width=BAR_WIDTH)
 
 
 def _names(targets: Sequence[ReadTarget]) -> dict[UUID, str]:
-    """What each connection is called here. Tenants may have connected the same account: then its id's end tells."""
-    often = Counter(target.name for target in targets)
+    """Each connection's name on the screen. If several have the same account, the end of the id is added."""
+    counts = Counter(target.name for target in targets)
     return {
         target.connection.id: target.name
-        if often[target.name] == 1
-        else f"{target.name} …{str(target.connection.id)[-ID_END:]}"
+        if counts[target.name] == 1
+        else f"{target.name} …{str(target.connection.id)[-ID_SUFFIX:]}"
         for target in targets
     }

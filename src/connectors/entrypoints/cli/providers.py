@@ -5,7 +5,7 @@ import click
 from connectors.domain.providers.registry import installed_providers
 from connectors.entrypoints.cli.output import Output, output_option, print_table, printable, show_one, show_rows
 from connectors.entrypoints.cli.system import load_settings
-from connectors.entrypoints.representation.show import show_provider
+from connectors.entrypoints.representation.providers import WebhookSetupView, show_provider
 
 
 @click.group(name="providers")
@@ -43,17 +43,17 @@ def list_command(output: Output) -> None:
             click.echo(f"\n{printable(str(plugin))}")
 
 
-def _webhooks(webhook: object) -> str:
+def _webhooks(webhook: WebhookSetupView | None) -> str:
     if webhook is None:
         return "none"
-    return "automatic" if getattr(webhook, "automatic", False) else "set up by hand"
+    return "automatic" if webhook.automatic else "set up by hand"
 
 
 @command.command(name="show")
 @click.argument("provider")
 @output_option
 def show_command(provider: str, output: Output) -> None:
-    """Show one provider: scopes and why they are asked, kinds of signals, what to set up by hand."""
+    """Show one provider: its scopes and their reasons, its kinds of signals, what to set up by hand."""
     settings = load_settings()
     found = installed_providers().get(provider)
     configured = found.slug in settings.apps
@@ -67,8 +67,8 @@ def show_command(provider: str, output: Output) -> None:
     )
     click.echo(f"\nSignals: {', '.join(view.signal_kinds)}")
     if view.webhook is not None:
-        click.echo(f"\nWebhooks come to {view.webhook.url or 'a URL that POBLYSH_PUBLIC_URL begins'}")
-        click.echo(view.webhook.manual_setup or "Connecting an account subscribes it; nothing is set up by hand.")
+        click.echo(f"\nWebhook URL: {view.webhook.url or 'set POBLYSH_PUBLIC_URL first'}")
+        click.echo(view.webhook.manual_setup or "Connecting an account subscribes it; nothing else is needed.")
     if not configured:
         name = found.slug.upper().replace("-", "_")
         click.echo(f"\nNot configured here. Set POBLYSH_{name}_CLIENT_ID and POBLYSH_{name}_CLIENT_SECRET.")

@@ -1,4 +1,4 @@
-"""What `backfill` and `sync` are asked for, connection by connection, and the jobs that do it."""
+"""What `backfill` and `sync` read, connection by connection, and the jobs that read it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,43 +12,43 @@ from connectors.domain.model.sync import JobStatus, JobType, SyncJob
 from connectors.entrypoints.library import Connectors
 
 SAME_START = timedelta(days=1)
-"""How far the starts of two ranges of `--days` may lie apart for the older one to serve: who runs the command again
-after an interruption wants it to go on."""
+"""How far apart the starts of two `--days` ranges may be for an unfinished job of the older one to be continued: a
+command that is run again after an interruption should not start over."""
 
 
 @attrs.frozen(kw_only=True)
 class ReadRequest:
-    """What shall be read, the same for each connection."""
+    """What to read of each connection."""
 
     type: JobType
     since: datetime | None = None
     until: datetime | None = None
     is_any_range: bool = False
-    """Nobody named a range: an unfinished read of any will do."""
-    is_about: bool = False
-    """`since` is so many days ago, and not an instant that somebody chose."""
+    """No range was given, so an unfinished job of any range can be continued."""
+    is_relative: bool = False
+    """`since` was given in days, and not as an instant."""
 
     def is_served_by(self, job: SyncJob) -> bool:
-        """Whether this job reads what is wanted."""
+        """Whether this job reads what is requested."""
         if job.type is not self.type or job.target is not None:
             return False
         if self.is_any_range or (job.since, job.until) == (self.since, self.until):
             return True
-        if not self.is_about or job.until != self.until or self.since is None or job.since is None:
+        if not self.is_relative or job.until != self.until or self.since is None or job.since is None:
             return False
         return timedelta(0) <= self.since - job.since <= SAME_START
 
 
 @attrs.define(kw_only=True)
 class ReadTarget:
-    """One connection that shall be read."""
+    """One connection to read."""
 
     connection: Connection
     request: ReadRequest
     job: SyncJob | None = None
-    """What serves it."""
+    """The job that reads it."""
     is_resumed: bool = False
-    """The job was there before."""
+    """The job existed before this command."""
     refusal: str | None = None
     """Why it cannot be read."""
 
@@ -59,21 +59,21 @@ class ReadTarget:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether its job has ended or could not be queued."""
         return self.job is None or self.job.is_finished
 
     @property
-    def is_fulfilled(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all of it was read."""
         return self.job is not None and self.job.status is JobStatus.SUCCEEDED
 
     @property
     def error(self) -> str | None:
-        """What went or goes wrong."""
+        """The present error, if there is one."""
         return self.refusal if self.job is None else self.job.error
 
     def summary(self) -> dict[str, Any]:
-        """For `--output json`: the job that serves it, in short."""
+        """Its job, in short, for `--output json`."""
         job = self.job
         return {
             "job": None if job is None else job.id,
@@ -93,27 +93,27 @@ class ReadTarget:
 
 
 def make_targets(connectors: Connectors, connections: Sequence[Connection], request: ReadRequest) -> list[ReadTarget]:
-    """A wish for each connection, its job queued; a backfill that is not finished is taken up again."""
+    """A target for each connection, its job queued; an unfinished backfill is continued instead."""
     targets = []
     for connection in connections:
         target = ReadTarget(connection=connection, request=request)
-        # A read of what is new ends with what was new when it began: only history is taken up again.
-        there = unfinished_of(connectors, connection, request) if request.type is JobType.BACKFILL else None
-        if there is None:
-            _ask(connectors, target)
+        # An incremental read that is running would miss events that are newer than it: only backfills are continued.
+        found = find_unfinished(connectors, connection, request) if request.type is JobType.BACKFILL else None
+        if found is None:
+            _queue(connectors, target)
         else:
-            target.job, target.is_resumed = there, True
+            target.job, target.is_resumed = found, True
         targets.append(target)
     return targets
 
 
-def unfinished_of(connectors: Connectors, connection: Connection, request: ReadRequest) -> SyncJob | None:
-    """The connection's oldest job that serves the order and has not ended, or None."""
+def find_unfinished(connectors: Connectors, connection: Connection, request: ReadRequest) -> SyncJob | None:
+    """The connection's oldest unfinished job that reads what is requested, or None."""
     jobs = connectors.jobs.unfinished(connection.tenant_id, connection.id)
     return next((job for job in jobs if request.is_served_by(job)), None)
 
 
-def _ask(connectors: Connectors, target: ReadTarget) -> None:
+def _queue(connectors: Connectors, target: ReadTarget) -> None:
     connection, request = target.connection, target.request
     try:
         target.job = connectors.jobs.request(
@@ -124,7 +124,7 @@ def _ask(connectors: Connectors, target: ReadTarget) -> None:
 
 
 def refresh(connectors: Connectors, targets: Sequence[ReadTarget]) -> None:
-    """Look how the wishes' jobs are doing."""
-    going = [(target, target.job) for target in targets if target.job is not None and not target.is_over]
-    for (target, _), job in zip(going, connectors.jobs.reload(job for _, job in going), strict=True):
+    """Read the present state of the targets' jobs."""
+    running = [(target, target.job) for target in targets if target.job is not None and not target.is_over]
+    for (target, _), job in zip(running, connectors.jobs.reload(job for _, job in running), strict=True):
         target.job = job

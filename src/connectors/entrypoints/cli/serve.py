@@ -15,7 +15,7 @@ from connectors.entrypoints.production import prepare
 
 @click.command(name="serve")
 @click.option(
-    "--api-only", is_flag=True, help="Without a background worker: those run elsewhere (`connectors worker`)."
+    "--api-only", is_flag=True, help="Start no background worker: workers run elsewhere (`connectors worker`)."
 )
 def command(*, api_only: bool) -> None:
     """Run the API and a background worker until SIGTERM or Ctrl-C.
@@ -23,10 +23,10 @@ def command(*, api_only: bool) -> None:
     Without POBLYSH_DATABASE_URL it runs its own PostgreSQL in the data folder.
     """
     from connectors.adapters.prometheus.multiprocess import share_between_processes  # noqa: PLC0415 - as below
-    from connectors.entrypoints.background import worker_beside  # noqa: PLC0415 - as below
+    from connectors.entrypoints.background import supervised_worker  # noqa: PLC0415 - as below
 
     settings = load_settings()
-    _ = settings.operators  # no operator token, no service: say so before anything is started
+    _ = settings.operators  # raises without an operator token, before anything is started
     _check_free(settings.service.bind)
     database = prepare(settings)
 
@@ -35,22 +35,22 @@ def command(*, api_only: bool) -> None:
 
     click.echo(f"Connectors listens on http://{settings.service.bind} (API explorer: /docs)", err=True)
     try:
-        # All processes of this machine count into one folder, which must be known before any of them begins to.
+        # All processes of this machine write metrics into one folder, which has to exist before any of them starts.
         with share_between_processes() as metrics_directory:
             # gunicorn does not exist on Windows.
             from connectors.entrypoints.server import ConnectorsServer  # noqa: PLC0415
 
-            with nullcontext() if api_only else worker_beside():
+            with nullcontext() if api_only else supervised_worker():
                 ConnectorsServer(settings, database, configure_worker, metrics_directory).run()
     finally:
         database.stop()
 
 
 def _check_free(bind: Bind) -> None:
-    """Find out before anything is started, and without gunicorn's seconds of trying again.
+    """Check the address before anything is started: gunicorn would retry for seconds.
 
     Raises:
-        SettingsError: nobody can listen there.
+        SettingsError: the address cannot be listened on.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0]

@@ -6,18 +6,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
-import msgspec
 
 from connectors.domain.flows.signals.feed import SignalFeed
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ConnectionId, SignalId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.signal import SignalFilter, SignalKind
-from connectors.entrypoints.cli.output import Output, output_option, print_line, show_one, show_rows
+from connectors.entrypoints.cli.output import Output, output_option, print_json_line, print_line, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import duration, instant, show_instant
-from connectors.entrypoints.representation.show import show_signal
-from connectors.entrypoints.representation.views import SignalView
+from connectors.entrypoints.representation.signals import SignalView, show_signal
 
 COLUMNS = {
     "occurred": lambda one: show_instant(one.occurred_at),
@@ -30,7 +28,7 @@ COLUMNS = {
 
 KIND_WIDTH = max(len(kind) for kind in SignalKind)
 PROVIDER_WIDTH = len("google-calendar")
-"""Columns of lines that come one by one: nobody knows yet how wide the next will be."""
+"""Column widths of `tail`: its lines are printed before the next ones are known."""
 
 
 @click.group(name="signals")
@@ -96,8 +94,8 @@ def show_command(tenant_id: TenantId, signal_id: UUID, output: Output) -> None:
 @click.option("--provider", help="Only this provider's.")
 @click.option("--connection", "connection_id", type=click.UUID, help="Only this connection's.")
 @click.option("--kind", type=click.Choice([str(one) for one in SignalKind]), help="Only this kind.", metavar="KIND")
-@click.option("--since", type=instant, help="Begin with what has arrived since then, instead of now.")
-@click.option("--interval", type=duration, default="1s", show_default=True, help="How often to look.")
+@click.option("--since", type=instant, help="Start with what has arrived since then, instead of now.")
+@click.option("--interval", type=duration, default="1s", show_default=True, help="Time between two checks.")
 @output_option
 def tail_command(
     tenant_id: TenantId,
@@ -108,9 +106,9 @@ def tail_command(
     interval: timedelta,
     output: Output,
 ) -> None:
-    """Print signals as they arrive, a line each, until Ctrl-C. JSON is JSON lines here: there is no end to a list.
+    """Print signals as they arrive, a line each, until Ctrl-C. JSON output means JSON lines here.
 
-    In the order of their arrival, whenever they occurred: nothing is left out, and nothing comes twice.
+    They come in the order of their arrival, whenever they occurred. None is left out, and none comes twice.
     """
     with open_connectors() as connectors:
         where = SignalFilter(
@@ -129,7 +127,7 @@ def follow(feed: SignalFeed, output: Output, pause: Callable[[], None]) -> None:
     """Print what the tail gives, for ever. A database that is away for a while is waited for.
 
     Raises:
-        BrokenPipeError: the reader has seen enough.
+        BrokenPipeError: the reader has closed the pipe.
     """
     is_away = False
     while True:
@@ -139,14 +137,14 @@ def follow(feed: SignalFeed, output: Output, pause: Callable[[], None]) -> None:
             is_away = False
         except InfrastructureError as error:
             if not is_away:
-                click.echo(f"{error.message} Trying on.", err=True)
+                click.echo(f"{error.message} Retrying.", err=True)
             is_away = True
         pause()
 
 
 def _print_arrival(signal: SignalView, output: Output) -> None:
     if output is not Output.TABLE:
-        click.echo(msgspec.json.encode(signal).decode())
+        print_json_line(signal)
         return
     print_line(
         [

@@ -9,15 +9,15 @@ from connectors.domain.model.sync import JobType
 from connectors.entrypoints.cli.output import Output, output_option
 from connectors.entrypoints.cli.read_targets import ReadRequest
 from connectors.entrypoints.cli.system import any_tenant_option, open_system
-from connectors.entrypoints.cli.watch import name_again, read_now
+from connectors.entrypoints.cli.watch import command_line, read_now
 
 
 @click.command(name="sync")
 @any_tenant_option
 @click.option("--provider", help="Only this provider's connections.")
 @click.option("--connection", "connection_id", type=click.UUID, help="Only this connection.")
-@click.option("--detach", is_flag=True, help="Only queue it, and leave it to the workers.")
-@click.option("--now", is_flag=True, hidden=True, help="What it does anyway; older scripts say so.")
+@click.option("--detach", is_flag=True, help="Queue the reads and return; workers run them.")
+@click.option("--now", is_flag=True, hidden=True, help="The default; kept for older scripts.")
 @output_option
 def command(
     tenant_id: TenantId | None,
@@ -28,14 +28,13 @@ def command(
     detach: bool,
     now: bool,
 ) -> None:
-    """Read what is new, now: of one connection, of a provider's, of a tenant's, or of all.
+    """Read new events now: of one connection, of all connections of a provider or of a tenant, or of all.
 
-    Workers do so by themselves every few minutes; see `connectors connections schedule`. For history there is
-    `connectors backfill`.
+    Workers do this every few minutes; see `connectors connections schedule`. `connectors backfill` reads history.
     """
     del now
     if provider is not None and connection_id is not None:
-        raise click.UsageError("--provider and --connection: one of them, please.")
+        raise click.UsageError("Give --provider or --connection, not both.")
     with open_system() as system:
         connections = system.connectors.jobs.list_readable(
             tenant_id,
@@ -49,7 +48,7 @@ def command(
             connections,
             ReadRequest(type=JobType.INCREMENTAL),
             output,
-            again=name_again("sync", tenant_id, provider, connection_id),
+            again=command_line("sync", tenant_id, provider, connection_id),
             is_one=connection_id is not None,
             is_detached=detach,
         )

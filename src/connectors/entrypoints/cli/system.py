@@ -1,4 +1,4 @@
-"""What most commands share: the system they work on, and whose data."""
+"""What most commands share: the system that they use, and the option `--tenant`."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def load_settings() -> Settings:
-    """The settings, with logs configured by them. Skipped plugins and variables that nothing reads are warned of."""
+    """The settings. Configures the logs by them, and warns of skipped plugins and of variables that nothing reads."""
     registry = installed_providers()
     settings = production.load(registry=registry)
     configure_logs(settings.service.log_level, settings.service.log_format)
@@ -32,20 +32,20 @@ def load_settings() -> Settings:
 
 
 class Worker(Protocol):
-    """Works off the queue."""
+    """Runs the tasks of the queue."""
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Run tasks until `stop` is called."""
         ...
 
     def stop(self) -> None:
-        """Take no more tasks, and end when those in work are done. May be called again, and from any thread."""
+        """Take no more tasks, and let `run` return when the running ones are done. Any thread may call it again."""
         ...
 
 
 @attrs.frozen
 class System:
-    """What commands work on. Whoever calls `cli` with one as its `obj` has them work on that."""
+    """What commands use. A caller that passes one to `cli` as `obj` makes them use that."""
 
     connectors: Connectors
     open_worker: Callable[[], Worker]
@@ -53,15 +53,19 @@ class System:
 
 @contextmanager
 def open_system() -> Iterator[System]:
-    """The system, for the length of a command: the real one unless the caller has brought another."""
+    """The system, for the length of a command: the real one unless the caller has passed another."""
     context = click.get_current_context(silent=True)
     given = None if context is None else context.find_object(System)
     if given is not None:
         yield given
         return
     settings = load_settings()
-    with production.open_system(settings) as (connectors, database):
-        yield System(connectors, lambda: production.open_worker(database, settings, connectors.tasks))
+    database = production.prepare(settings)
+    try:
+        with Connectors.assemble(production.production_container(database, settings)) as connectors:
+            yield System(connectors, lambda: production.open_worker(database, settings, connectors.tasks))
+    finally:
+        database.stop()
 
 
 @contextmanager
@@ -85,9 +89,14 @@ def tenant_option(function: F) -> F:
 
 
 def any_tenant_option(function: F) -> F:
-    """Add a `--tenant` that may be left out to a command of the operator's."""
+    """Add an optional `--tenant` to a command that works on all tenants without it."""
     return click.option(
-        "--tenant", "-t", "tenant_id", type=click.UUID, callback=_tenant, help="Only this tenant's; all if left out."
+        "--tenant",
+        "-t",
+        "tenant_id",
+        type=click.UUID,
+        callback=_tenant,
+        help="Only this tenant; all tenants if left out.",
     )(function)
 
 

@@ -1,4 +1,4 @@
-"""Instants and durations, as options name them and tables show them."""
+"""Instants and durations: how options give them and tables show them."""
 
 import re
 from datetime import datetime, timedelta
@@ -14,13 +14,13 @@ UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-"""What a duration may be counted in."""
+"""The units of a duration."""
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
 
 
 def instant(text: str) -> datetime:
-    """The instant that an option names, RFC 3339 with a zone; as its `type`."""
+    """The instant that an option gives (RFC 3339 with a zone). For `type=` of an option."""
     at = read_instant(text)
     if at is None:
         raise click.BadParameter("expected RFC 3339 with a zone, for example 2026-01-02T03:04:05Z")
@@ -28,7 +28,7 @@ def instant(text: str) -> datetime:
 
 
 def duration(text: str) -> timedelta:
-    """The duration that an option names, a number and its unit; as its `type`."""
+    """The duration that an option gives (a number and its unit). For `type=` of an option."""
     match = _DURATION.fullmatch(text)
     try:
         named = timedelta(0) if match is None else float(match[1]) * UNITS[match[2]]

@@ -9,15 +9,15 @@ from connectors.adapters.aesgcm import generate_key
 
 @click.group(name="vault")
 def command() -> None:
-    """Make keys for the vault."""
+    """Generate keys for the vault."""
 
 
 @command.command(name="keygen")
-@click.option("--id", "key_id", help="The key's id; stored beside every secret that it seals.")
+@click.option("--id", "key_id", help="The key's id, which is stored beside every secret that it seals.")
 def keygen_command(key_id: str | None) -> None:
-    """Print a fresh key for POBLYSH_VAULT_KEYS.
+    """Print a new key for POBLYSH_VAULT_KEYS.
 
-    To rotate, put it in front of the present ones, separated by a comma: the first seals, all open.
+    To rotate, put it before the present keys, separated by a comma: the first key seals, every key opens.
     """
     try:
         click.echo(generate_key(key_id or f"k{secrets.token_hex(3)}"))

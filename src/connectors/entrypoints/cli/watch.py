@@ -1,4 +1,4 @@
-"""Running `backfill` and `sync`: queue, lend a hand, watch, and say how it ended."""
+"""Running `backfill` and `sync`: queue the jobs, run an inline worker, show the progress and the result."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from connectors.entrypoints.cli.read_targets import ReadRequest, ReadTarget, mak
 from connectors.entrypoints.cli.system import System
 from connectors.entrypoints.library import Connectors
 
-LOOK_EVERY = 0.5
-"""Seconds between two looks at the jobs."""
+POLL_INTERVAL = 0.5
+"""Seconds between two checks of the jobs."""
 
 
 def read_now(
@@ -29,52 +29,52 @@ def read_now(
     is_one: bool,
     is_detached: bool,
 ) -> None:
-    """Queue what is wanted and see it through; its result on standard output.
+    """Queue a read of each connection, wait until all have ended, and print the result on standard output.
 
     Args:
         system: where.
-        connections: what is to be read.
-        request: how.
-        output: how the result is printed.
-        again: the command that goes on with it after an interruption.
-        is_one: the caller has named one connection: its job is printed as one thing.
-        is_detached: only queue it.
+        connections: which.
+        request: what to read of each.
+        output: the form of the result.
+        again: the command that continues after an interruption.
+        is_one: the caller has named one connection, so its job is printed as one thing.
+        is_detached: return once the reads are queued.
 
     Raises:
-        click.exceptions.Exit: 1 if any of it was not read, 130 after Ctrl-C.
+        click.exceptions.Exit: 1 if any connection was not read to the end, 130 after Ctrl-C.
     """
     targets = make_targets(system.connectors, connections, request)
     resumed = sum(target.is_resumed for target in targets)
     if resumed:
-        jobs = "1 backfill that has" if resumed == 1 else f"{resumed} backfills that have"
-        click.echo(f"Going on with {jobs} not ended yet.", err=True)
+        jobs = "1 unfinished backfill" if resumed == 1 else f"{resumed} unfinished backfills"
+        click.echo(f"Continuing {jobs}.", err=True)
     if is_detached:
         _print(targets, output, system.connectors, is_one=is_one)
-        _say_detached(targets)
+        _report_detached(targets)
         return
     try:
         watch(system, targets)
     except KeyboardInterrupt:
-        click.echo(f"Stopped. What is unfinished stays queued; `{again}` goes on with it.", err=True)
+        click.echo(f"Stopped. Unfinished reads stay queued; `{again}` continues them.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     _print(targets, output, system.connectors, is_one=is_one)
-    if not all(target.is_fulfilled for target in targets):
-        _say_next_steps(targets)
+    if not all(target.is_complete for target in targets):
+        _report_failures(targets)
         raise click.exceptions.Exit(1)
 
 
-def name_again(command: str, tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None) -> str:
-    """The command line that chooses the same connections."""
+def command_line(command: str, tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None) -> str:
+    """The command that selects the same connections."""
     options = {"tenant": tenant_id, "provider": provider, "connection": connection_id}
     return " ".join(["connectors", command, *(f"--{name} {value}" for name, value in options.items() if value)])
 
 
 def watch(system: System, targets: Sequence[ReadTarget], *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Work, and show how it goes, until all of it is over.
+    """Run an inline worker and show the progress until every target's job has ended.
 
     Raises:
-        InfrastructureError: the database or the worker failed; what is queued stays queued.
-        KeyboardInterrupt: the user has had enough. The worker has ended by then.
+        InfrastructureError: the database or the worker failed; queued jobs stay queued.
+        KeyboardInterrupt: the user pressed Ctrl-C. The worker has stopped by then.
     """
     if all(target.is_over for target in targets):
         return
@@ -85,7 +85,7 @@ def watch(system: System, targets: Sequence[ReadTarget], *, pause: Callable[[flo
             if all(target.is_over for target in targets):
                 return
             worker.check()
-            pause(LOOK_EVERY)
+            pause(POLL_INTERVAL)
 
 
 def _print(targets: Sequence[ReadTarget], output: Output, connectors: Connectors, *, is_one: bool) -> None:
@@ -112,24 +112,26 @@ def _print(targets: Sequence[ReadTarget], output: Output, connectors: Connectors
     show_rows([target.summary() for target in targets], output, columns)
 
 
-def _say_detached(targets: Sequence[ReadTarget]) -> None:
+def _report_detached(targets: Sequence[ReadTarget]) -> None:
     refused = [target for target in targets if target.job is None]
     if len(refused) < len(targets):
-        click.echo("Workers do the rest: `connectors jobs list` shows how far they are.", err=True)
+        click.echo("Workers run the jobs; `connectors jobs list` shows their progress.", err=True)
     if refused:
-        _say_next_steps(refused)
+        _report_failures(refused)
         raise click.exceptions.Exit(1)
 
 
-def _say_next_steps(targets: Sequence[ReadTarget]) -> None:
+def _report_failures(targets: Sequence[ReadTarget]) -> None:
     for target in targets:
-        if target.is_fulfilled:
+        if target.is_complete:
             continue
         connection = target.connection
-        how = "refused" if target.job is None else target.job.status
-        click.echo(f"{connection.provider} {connection.account.name}: {how}. {target.error or ''}".rstrip(), err=True)
+        result = "refused" if target.job is None else target.job.status
         click.echo(
-            f"  `connectors connections show {connection.id} -t {connection.tenant_id}` says how the connection is. "
-            "What was read stays; the same command reads it again.",
+            f"{connection.provider} {connection.account.name}: {result}. {target.error or ''}".rstrip(), err=True
+        )
+        click.echo(
+            f"  `connectors connections show {connection.id} -t {connection.tenant_id}` shows the connection. "
+            "What was read is kept; run the same command to try again.",
             err=True,
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import click
 
+from connectors.adapters.system.clock import SystemClock
 from connectors.domain.model.errors import DeliveryRejectedError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.secret import Secret
@@ -20,16 +21,16 @@ from connectors.entrypoints.cli.system import load_settings, open_connectors, te
 
 @click.group(name="webhooks")
 def command() -> None:
-    """Renew subscriptions, make or forget secrets of single connections, find out why a signature fails."""
+    """Renew and maintain subscriptions, manage secrets of single connections, find out why a signature fails."""
 
 
 @command.command(name="secret")
 @tenant_option
 @click.argument("connection_id", type=click.UUID)
 def secret_command(tenant_id: TenantId, connection_id: UUID) -> None:
-    """Make a secret for a webhook set up by hand (Zoho Cliq, Jira), print it and its URL. It is shown this once.
+    """Make a secret for a webhook that is set up by hand (Zoho Cliq, Jira), and print it and the URL, this once.
 
-    The secret before stays valid until the next one is made.
+    The previous secret stays valid until another one is made.
     """
     with open_connectors() as connectors:
         issued = connectors.webhook_secrets.issue(tenant_id, ConnectionId(connection_id))
@@ -49,13 +50,19 @@ def rekey_command(tenant_id: TenantId, connection_id: UUID) -> None:
 
 
 @command.command(name="renew")
-@click.option("--within-hours", type=click.IntRange(1), default=48, show_default=True, help="Those that end so soon.")
+@click.option(
+    "--within-hours",
+    type=click.IntRange(1),
+    default=48,
+    show_default=True,
+    help="How soon they expire.",
+)
 @output_option
 @click.pass_context
 def renew_command(context: click.Context, within_hours: int, output: Output) -> None:
-    """Renew the webhook subscriptions of all tenants that end soon; exit code 1 if any fails.
+    """Renew the webhook subscriptions of all tenants that expire soon. Exit code 1 if any fails.
 
-    Workers do so by themselves. This is for services that run without one.
+    Workers do this by themselves. The command is for services that run without one.
     """
     with open_connectors() as connectors:
         renewals = connectors.maintenance.renew_expiring(timedelta(hours=within_hours))
@@ -82,8 +89,9 @@ def renew_command(context: click.Context, within_hours: int, output: Output) -> 
 @output_option
 @click.pass_context
 def maintain_command(context: click.Context, tenant_id: TenantId, connection_id: UUID, output: Output) -> None:
-    """Look after a connection's subscriptions now: probe, renew, make those that are missing. Workers do so by
-    themselves. Exit code 1 if one does not work afterwards.
+    """Maintain a connection's subscriptions now: probe, renew, and make missing ones. Exit code 1 if any still fails.
+
+    Workers do this by themselves.
     """
     with open_connectors() as connectors:
         present = connectors.maintenance.maintain(tenant_id, ConnectionId(connection_id))
@@ -95,7 +103,7 @@ def maintain_command(context: click.Context, tenant_id: TenantId, connection_id:
     columns = {name: itemgetter(name) for name in ("target", "status", "expires_at", "error")}
     show_rows(rows, output, columns, empty="It has no subscriptions: see `connectors providers show`.")
     if any(one["status"] is not SubscriptionStatus.ACTIVE for one in rows):
-        click.echo("Workers try those that fail again, ever less often. The error says what is missing.", err=True)
+        click.echo("Workers retry failing ones, less and less often. The error says what is missing.", err=True)
         context.exit(1)
 
 
@@ -107,7 +115,7 @@ def maintain_command(context: click.Context, tenant_id: TenantId, connection_id:
     "-d",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     default="-",
-    help="A file with the exact bytes; standard input if left out.",
+    help="A file with the exact body; standard input if left out.",
 )
 @click.option(
     "--http",
@@ -118,7 +126,7 @@ def maintain_command(context: click.Context, tenant_id: TenantId, connection_id:
 @click.option(
     "--secret",
     envvar="WEBHOOK_SECRET",
-    help="The secret to check with (better in the environment, WEBHOOK_SECRET); else the configured ones.",
+    help="The secret to check with, better given as WEBHOOK_SECRET in the environment; else the configured ones.",
 )
 @click.pass_context
 def verify_command(
@@ -129,7 +137,7 @@ def verify_command(
     http_file: Path | None,
     secret: str | None,
 ) -> None:
-    """Check one delivery's signature, and say why it fails. Exit code 1 if it does."""
+    """Check the signature of one delivery, and say why it fails. Exit code 1 if it does."""
     webhooks = installed_providers().get(provider).webhooks
     if webhooks is None:
         raise click.UsageError(f"{provider} sends no webhooks.")
@@ -140,8 +148,6 @@ def verify_command(
     else:
         lines = headers
         content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
-    from connectors.adapters.system.clock import SystemClock  # noqa: PLC0415 - the only command that needs it
-
     now = SystemClock().now()
     request = WebhookRequest(
         provider=installed_providers().get(provider).slug,
@@ -178,7 +184,7 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def _hints(content: bytes, secrets: tuple[Secret, ...]) -> list[str]:
-    """What most often goes wrong, where we can see it."""
+    """The usual mistakes that can be seen in the input."""
     hints = []
     if not secrets:
         hints.append("No secret is configured here; give one with --secret or WEBHOOK_SECRET.")

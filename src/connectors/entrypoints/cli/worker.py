@@ -6,12 +6,12 @@ from connectors.entrypoints.cli.system import load_settings
 
 
 @click.command(name="worker")
-@click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
+@click.option("--parent-pid", type=int, hidden=True, help="Stop when this process is gone.")
 def command(parent_pid: int | None) -> None:
-    """Run the background work until SIGTERM or Ctrl-C: syncs, schedules, subscriptions, tokens.
+    """Run background work until SIGTERM or Ctrl-C: syncs, schedules, subscriptions, tokens.
 
-    Any number of workers may run, on any number of machines that reach the database. `connectors serve` runs one of its
-    own.
+    Any number of workers may run, on any number of machines that can connect to the database. `connectors serve` runs
+    one by itself.
     """
     from connectors.entrypoints.background import run_worker  # noqa: PLC0415 - the queue takes half a second to import
     from connectors.entrypoints.production import prepare  # noqa: PLC0415

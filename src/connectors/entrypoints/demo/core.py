@@ -1,4 +1,4 @@
-"""Plays Poblysh Core: what it would call, it calls over HTTP."""
+"""Simulates Poblysh Core: it makes Core's calls to the API over HTTP."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ import requests
 from connectors.entrypoints.demo.stage import Stage
 
 TIMEOUT = 30
-"""Seconds for one call; all of it is on this machine."""
+"""Seconds for one call; everything runs on this machine."""
 
 Json = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ class Core:
         """The connection that the user's consent gives: steps 2 and 3 of the integration guide."""
         body = {"options": dict(options)} if options else {}
         start = self._call("POST", f"/connect/{provider}", json=body)
-        # The user's browser: the sandbox consents at once and sends it back to Core's redirect URI.
+        # Stands for the user's browser: the sandbox consents at once and redirects it to Core's redirect URI.
         landed = requests.get(start["authorize_url"], allow_redirects=False, timeout=TIMEOUT).headers["Location"]
         query = dict(parse_qsl(urlsplit(landed).query))
         connected = self._call("GET", f"/connect/{provider}/callback", params=query)
@@ -40,7 +40,7 @@ class Core:
         return connection
 
     def webhook_url(self, connection: Json) -> str:
-        """Where the catalog says that this connection's provider has to deliver to."""
+        """The URL for this connection's webhooks, as the catalog gives it."""
         webhook = self._call("GET", f"/providers/{connection['provider']}")["webhook"]
         url: str = webhook["url"]
         return url.replace("{tenant_id}", self.tenant_id).replace("{connection_id}", connection["id"])
@@ -54,7 +54,7 @@ class Core:
         return list(self._pages("/signals", "signals"))
 
     def deliveries(self) -> list[Json]:
-        """The whole inbox."""
+        """All webhook deliveries."""
         return list(self._pages("/deliveries", "deliveries"))
 
     def jobs(self) -> list[Json]:

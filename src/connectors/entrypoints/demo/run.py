@@ -1,4 +1,4 @@
-"""The play: connect every provider, let things happen, read back what became of them."""
+"""The demonstration: connect every provider, let things happen there, read the resulting signals."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,21 +13,20 @@ from connectors.entrypoints.demo.stage import Stage
 from connectors_sandbox.delivery import Attempt, Outgoing
 
 DUPLICATES = 3
-"""Deliveries that each vendor sends a second time: enough to see that nothing is doubled."""
-
+"""Deliveries that each vendor sends twice: enough to show that nothing is doubled."""
 
 FORGED = "forged-"
-"""Begins the ids of deliveries that only pretend to come from the vendor."""
+"""Prefix of the ids of deliveries whose signature is not the vendor's."""
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What the demonstration showed."""
+    """The outcome of the demonstration."""
 
     tenant_id: str
     connections: Sequence[Json]
     deliveries: Json
-    """How many were accepted, were duplicates, and were rejected for a bad signature."""
+    """How many were accepted, how many were duplicates, and how many had a bad signature."""
     signals: Sequence[Json]
 
     def summary(self) -> dict[str, Any]:
@@ -42,7 +41,7 @@ class Result:
 
 
 def play(stage: Stage, scenes: Sequence[Scene]) -> Result:
-    """Play all scenes for a new tenant."""
+    """The outcome of all scenes, played for a new tenant."""
     core = Core(stage, str(uuid4()))
     sandbox = stage.sandbox.sandbox
     attempts: list[Attempt] = []
@@ -50,7 +49,7 @@ def play(stage: Stage, scenes: Sequence[Scene]) -> Result:
         connection = core.connect(scene.slug, scene.options)
         scene.finish(sandbox, core.webhook_url(connection))
         sandbox.deliver_pending()
-        stage.read(core.tenant_id, connection["id"])  # the baseline: what is there already is no news
+        stage.read(core.tenant_id, connection["id"])  # the baseline: what exists already gives no signals
         scene.play(sandbox)
         sent = sandbox.deliver_pending()
         for outgoing in [one for one in sent if one.provider == sent[-1].provider][-DUPLICATES:]:
@@ -72,7 +71,7 @@ def play(stage: Stage, scenes: Sequence[Scene]) -> Result:
 
 
 def _forged(outgoing: Outgoing) -> Outgoing:
-    """A copy of what was sent whose proof of origin is not the vendor's."""
+    """A copy of a delivery with a signature that is not the vendor's."""
     attempt = outgoing.attempts[-1]
     return Outgoing(
         provider=outgoing.provider,

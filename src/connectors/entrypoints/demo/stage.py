@@ -1,4 +1,4 @@
-"""The stage: a database, the API, a worker and the sandbox, all in this process, on free loopback ports."""
+"""The stage of the demonstration: a database, the API, a worker and the sandbox, on free loopback ports."""
 
 import secrets
 import threading
@@ -18,43 +18,43 @@ from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
 from connectors.entrypoints.demo.scenes import Scene
 from connectors.entrypoints.library import Connectors
-from connectors.entrypoints.production import build, load, open_worker, prepare
+from connectors.entrypoints.production import load, open_worker, prepare, production_container
 from connectors.entrypoints.server import create_api
 from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.server import QuietHandler
 
 MAX_WAIT = 60
-"""Seconds until a read that does not end is given up; it takes a fraction of one."""
+"""Seconds until a read that does not end is given up. It takes a fraction of a second."""
 
 
 @attrs.frozen(kw_only=True)
 class Stage:
-    """What a demonstration plays on."""
+    """The running services of a demonstration."""
 
     api_url: str
     operator_token: str = attrs.field(repr=False)
     redirect_uri: str
     sandbox: SandboxServer
     read: Callable[[str, str], None]
-    """Ask for an incremental sync (tenant id, connection id), and wait until the worker has done all that is queued."""
+    """Requests an incremental read (tenant id, connection id) and waits until the connection has no unfinished job."""
 
 
 @contextmanager
 def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterator[Stage]:
-    """The stage, for as long as the block lasts.
+    """The stage, until the block ends.
 
     Args:
         scenes: whose providers to configure.
-        data_dir: where the embedded database lives, or is made.
+        data_dir: where the embedded database is, or is created.
         port: the API's; 0 picks a free one.
 
     Raises:
-        SettingsError: the data folder is of no use.
+        SettingsError: the data folder cannot be used.
         OSError: the port is taken.
     """
     token = secrets.token_urlsafe(24)
     with SandboxServer(create_sandbox(auto_consent=True)) as sandbox:
-        # The socket first: our settings name the port that providers deliver to.
+        # The socket comes first: the settings name the port that providers deliver to.
         server = make_server("127.0.0.1", port, Flask("starting"), threaded=True, request_handler=QuietHandler)
         api_url = f"http://127.0.0.1:{server.server_port}"
         redirect_uri = f"{api_url}/core/callback"
@@ -70,7 +70,8 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
         settings: Settings = load(environment)
         try:
             database = prepare(settings)
-            with build(database, settings, on_close=database.stop) as connectors:
+            container = production_container(database, settings, on_close=database.stop)
+            with Connectors.assemble(container) as connectors:
                 server.app = create_api(connectors, settings.operators, settings)
                 worker = open_worker(database, settings, connectors.tasks)
                 with (
@@ -90,7 +91,7 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
 
 @contextmanager
 def _running(name: str, run: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """Something that runs in a thread, for as long as the block lasts."""
+    """Run something in a thread until the block ends."""
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:

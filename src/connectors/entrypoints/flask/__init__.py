@@ -1,4 +1,4 @@
-"""The HTTP API: a thin shell around the flows."""
+"""The HTTP API: requests in, one call of a flow, answers out."""
 
 from connectors.entrypoints.flask.app import create_app
 from connectors.entrypoints.flask.settings import ApiSettings

@@ -1,4 +1,4 @@
-"""The Flask app: every operation on its route, every error a problem document, nothing global."""
+"""The Flask app: a route for every operation, a problem document for every error, no global state."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from connectors.adapters.prometheus.exposition import create_registry
 from connectors.adapters.system.operators import OperatorTokens
+from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.flask import (
     connect,
     connections,
@@ -23,13 +24,13 @@ from connectors.entrypoints.flask import (
     tracing,
     webhooks,
 )
-from connectors.entrypoints.flask.encoding import encode
 from connectors.entrypoints.flask.limiting import DeliveryLimiter
 from connectors.entrypoints.flask.openapi import build_document
 from connectors.entrypoints.flask.operations import Operation
 from connectors.entrypoints.flask.service import Service
 from connectors.entrypoints.flask.settings import ApiSettings
 from connectors.entrypoints.library import Connectors
+from connectors.entrypoints.representation.encoding import encode
 
 RESOURCES: Mapping[str, Sequence[Operation]] = {
     "health": health.OPERATIONS,
@@ -51,16 +52,16 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
     """The API in front of a system.
 
     Args:
-        connectors: the system; whoever made it closes it.
+        connectors: the system; the caller closes it.
         operators: who may call.
-        settings: the defaults, unless given.
+        settings: None for the defaults.
 
     Raises:
-        ValueError: the rate limit is not understood.
+        ValueError: the rate limit is malformed.
     """
     settings = settings or ApiSettings()
     app = Flask("connectors", static_folder=None)
-    # A path is what it says: no redirect that would lose a POST's body or a signature.
+    # Paths are taken literally: a redirect would lose a POST's body or a signature.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
     service = Service(
@@ -68,7 +69,7 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
         operators=operators,
         settings=settings,
         limiter=DeliveryLimiter(settings.webhook_rate_limit),
-        openapi=encode(document(connectors, settings)),
+        openapi=encode(document(connectors.providers, version=settings.version)),
         metrics=create_registry(
             connectors.telemetry,
             connectors.statistics.collect,
@@ -85,10 +86,15 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
     return app
 
 
-def document(connectors: Connectors, settings: ApiSettings) -> dict[str, object]:
-    """The OpenAPI document of the API in front of that system."""
+def document(providers: ProviderRegistry, *, version: str) -> dict[str, object]:
+    """The OpenAPI document of the API in front of a system with these providers.
+
+    Args:
+        providers: which path parameters can name.
+        version: the service's own.
+    """
     operations = [operation for group in RESOURCES.values() for operation in group]
-    return build_document(operations, connectors.providers, version=settings.version)
+    return build_document(operations, providers, version=version)
 
 
 def _blueprint(name: str, operations: Sequence[Operation], service: Service) -> Blueprint:
@@ -109,7 +115,7 @@ def _view(operation: Operation, service: Service) -> Callable[..., ResponseRetur
 
 
 def _add_headers(response: Response) -> Response:
-    # What we answer is a tenant's, or as of now: nobody on the way keeps it. The docs' files set their own.
+    # Answers hold a tenant's data or the present state, so nobody may cache them. The docs' files set their own header.
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "no-referrer")

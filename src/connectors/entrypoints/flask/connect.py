@@ -1,4 +1,4 @@
-"""Connecting accounts: the OAuth flow's two ends."""
+"""Connecting accounts: the start and the callback of the OAuth flow."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,8 +10,7 @@ from connectors.adapters.system.operators import Permission
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation
 from connectors.entrypoints.flask.request_models import CallbackQuery, ConnectBody
 from connectors.entrypoints.flask.request_parsing import read_parameters
-from connectors.entrypoints.representation.show import show_connection
-from connectors.entrypoints.representation.views import AuthorizationStartView, ConnectedView
+from connectors.entrypoints.representation.connections import AuthorizationStartView, ConnectedView, show_connection
 
 
 @operation(
@@ -27,7 +26,7 @@ from connectors.entrypoints.representation.views import AuthorizationStartView, 
     creates_tenant=True,
 )
 def start_authorization(call: Call) -> Answer:
-    """Where to send the user for their consent. Makes the tenant known if it is not; the body is optional."""
+    """Where to send the user for their consent. An unknown tenant is created; the body is optional."""
     body: ConnectBody = call.body
     start = call.service.connectors.connect.start_authorization(
         call.tenant,
@@ -66,11 +65,11 @@ def _options(body: ConnectBody) -> dict[str, Any]:
     ),
 )
 def complete_authorization(call: Call) -> Answer:
-    """The connection that the consent gave. Pass on every parameter of the provider's redirect, as it came.
+    """The connection that the consent gave. Pass on every parameter of the provider's redirect, unchanged.
 
-    The `state` says which tenant it is for, so no tenant header is needed. It works once.
+    The `state` names the tenant, so no tenant header is needed. It works once.
     """
-    assert call.operator is not None  # noqa: S101 - dispatch has let nobody through without
+    assert call.operator is not None  # noqa: S101 - dispatch has checked it
     connections = call.service.connectors.connect.complete_authorization(
         call.path["provider"], read_parameters(request.query_string), may_act_for=call.operator.may_act_for
     )

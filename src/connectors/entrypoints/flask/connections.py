@@ -7,9 +7,13 @@ from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
 from connectors.entrypoints.flask.request_models import ConnectionChanges, ConnectionsQuery
-from connectors.entrypoints.representation.show import show_connection, show_coverage, show_details
-from connectors.entrypoints.representation.sync_views import CoverageView
-from connectors.entrypoints.representation.views import ConnectionList, ConnectionView
+from connectors.entrypoints.representation.connections import (
+    ConnectionList,
+    ConnectionView,
+    show_connection,
+    show_details,
+)
+from connectors.entrypoints.representation.coverage import CoverageView, show_coverage
 
 
 @operation(
@@ -70,7 +74,7 @@ def show_one_connection(call: Call) -> Answer:
     errors=("PROVIDER_NOT_SUPPORTED",),
 )
 def change_connection(call: Call) -> Answer:
-    """The connection, its next read planned again: about an interval from now."""
+    """The connection, its next read scheduled again: about an interval from now."""
     changes: ConnectionChanges = call.body
     connectors = call.service.connectors
     connection_id = ConnectionId(path_id(call, "connection_id"))
@@ -128,10 +132,10 @@ def refresh_connection(call: Call) -> Answer:
     answers={HTTPStatus.OK: CoverageView},
 )
 def show_connection_coverage(call: Call) -> Answer:
-    """For each family of events, the stretches of time proven complete and by which path, and the gaps.
+    """For each family of events, the stretches of time proven complete, by which path, and the gaps.
 
-    A gap opens when a subscription lapses, a delivery fails for good, or the provider's log shows one that never came;
-    it closes when a read has gone over it.
+    A gap opens when a subscription lapses, when a delivery fails for good, or when the provider's log shows one that
+    never came. It closes when a read has covered it.
     """
     connection_id = ConnectionId(path_id(call, "connection_id"))
     families = call.service.connectors.coverage.show(call.tenant, connection_id)

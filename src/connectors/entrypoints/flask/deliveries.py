@@ -1,4 +1,4 @@
-"""A tenant's inbox of webhook deliveries."""
+"""A tenant's webhook deliveries."""
 
 from http import HTTPStatus
 
@@ -7,8 +7,7 @@ from connectors.domain.model.ids import ConnectionId, DeliveryId
 from connectors.domain.model.webhook import DeliveryFilter
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
 from connectors.entrypoints.flask.request_models import DeliveriesQuery
-from connectors.entrypoints.representation.show import show_delivery
-from connectors.entrypoints.representation.views import DeliveryList, DeliveryView
+from connectors.entrypoints.representation.deliveries import DeliveryList, DeliveryView, show_delivery
 
 
 @operation(
@@ -70,7 +69,7 @@ def show_one_delivery(call: Call) -> Answer:
     errors=("PROVIDER_NOT_SUPPORTED",),
 )
 def replay_delivery(call: Call) -> Answer:
-    """The delivery, run again from its stored bytes. Running it twice changes nothing more."""
+    """The delivery, processed again from its stored bytes. Repeating it changes nothing."""
     delivery = call.service.connectors.ingest.replay(call.tenant, DeliveryId(path_id(call, "delivery_id")))
     return Answer(show_delivery(delivery, whole=False))
 

@@ -1,4 +1,4 @@
-"""From a request to a checked call and back: the same steps, in the same order, for every operation.
+"""From a request to a checked call and back, by the same steps in the same order for every operation.
 
 1. The caller: token, then permission.
 2. The tenant: header, then whether the caller may act for it, then whether it exists.
@@ -22,8 +22,6 @@ from connectors.domain.model.errors import (
     UnauthorizedError,
 )
 from connectors.domain.model.ids import UNROUTED, TenantId
-from connectors.entrypoints.flask.bodies import read_whole_body
-from connectors.entrypoints.flask.encoding import JSON, json_response
 from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Call, Operation
 from connectors.entrypoints.flask.request_models import NoQuery
 from connectors.entrypoints.flask.request_parsing import (
@@ -34,17 +32,20 @@ from connectors.entrypoints.flask.request_parsing import (
     read_parameters,
     read_query,
     read_uuid,
+    read_whole_body,
 )
+from connectors.entrypoints.flask.responses import json_response
 from connectors.entrypoints.flask.service import Service
+from connectors.entrypoints.representation.encoding import JSON
 
 TENANT_HEADER = "X-Tenant-Id"
 
 
 def serve(service: Service, operation: Operation, path: Mapping[str, str]) -> Response:
-    """The operation's answer to the present request.
+    """The operation's answer to the current request.
 
     Raises:
-        ConnectorsError: whatever went wrong; `problems` answers it.
+        ConnectorsError: any error; `problems` answers it.
     """
     operator = authorize(service, operation) if operation.auth in {Auth.OPERATOR, Auth.TENANT} else None
     tenant_id = read_tenant(operator) if operation.auth is Auth.TENANT and operator is not None else None
@@ -54,7 +55,7 @@ def serve(service: Service, operation: Operation, path: Mapping[str, str]) -> Re
         answer = operation.handler(_call(service, operation, path, operator, tenant_id))
     except RequestRejectedError:
         if tenant_id is not None and not operation.creates_tenant:
-            # Faults are only told to tenants that exist. Looked up here, it costs good requests nothing.
+            # An unknown tenant gets 404 instead of the fault. Checked here, it costs good requests nothing.
             service.connectors.queries.get_tenant(tenant_id)
         raise
     if isinstance(answer, Response):
@@ -89,7 +90,7 @@ def _call(
 
 
 def find_operator(service: Service) -> Operator | None:
-    """Whose bearer token the request carries; None without one, or with one that is not ours."""
+    """The operator whose bearer token the request has; None without a token, or with one that is not ours."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return None
@@ -97,7 +98,7 @@ def find_operator(service: Service) -> Operator | None:
 
 
 def authorize(service: Service, operation: Operation) -> Operator:
-    """The operator who calls.
+    """The operator who sent the request.
 
     Raises:
         UnauthorizedError: no operator token, or one that is not ours.
@@ -118,7 +119,7 @@ def read_tenant(operator: Operator) -> TenantId:
 
     Raises:
         TenantHeaderRequiredError: the header is missing or empty.
-        TenantNotFoundError: it is no UUID, or the nil UUID.
+        TenantNotFoundError: it is not a UUID, or the nil UUID.
         ForbiddenError: the operator may not act for that tenant.
     """
     text = request.headers.get(TENANT_HEADER, "").strip()
@@ -133,11 +134,11 @@ def read_tenant(operator: Operator) -> TenantId:
 
 
 def check_tenant(operator: Operator, tenant_id: TenantId) -> None:
-    """Let only those through who may act for the tenant.
+    """Check that the operator may act for the tenant.
 
     Raises:
-        TenantNotFoundError: the nil UUID, which is no tenant.
-        ForbiddenError: it is none of the operator's own.
+        TenantNotFoundError: it is the nil UUID, which is no tenant.
+        ForbiddenError: the operator may not.
     """
     if tenant_id == UNROUTED:
         raise TenantNotFoundError("The nil UUID is not a tenant.")

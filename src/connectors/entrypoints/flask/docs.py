@@ -1,4 +1,4 @@
-"""The API's description, for machines and, through Swagger UI from the installed package, for people."""
+"""The API's description: the OpenAPI document for programs, Swagger UI for people."""
 
 from http import HTTPStatus
 from pathlib import Path
@@ -8,8 +8,8 @@ from flask import Blueprint, Response, redirect, send_from_directory
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from connectors.entrypoints.flask.encoding import JSON
 from connectors.entrypoints.flask.operations import Call, operation
+from connectors.entrypoints.representation.encoding import JSON
 
 DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 ASSETS = frozenset(
@@ -22,18 +22,18 @@ ASSETS = frozenset(
         "swagger-ui.css",
     }
 )
-"""What the page needs of the package, and nothing else of it."""
+"""The files of Swagger UI that the page needs; no others are served."""
 ASSET_LIFETIME = 3600
-"""Seconds: an upgraded package shows within the hour."""
+"""Seconds for which browsers cache them: an upgrade takes effect within the hour."""
 
-# Styles may stand inline, because Swagger UI writes style attributes; scripts may not.
+# Inline styles are allowed, because Swagger UI writes style attributes; inline scripts are not.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy of the page: it talks to this service alone."""
+"""The page's Content-Security-Policy: it connects to this service only."""
 
-# Relative URLs, so that it works below a proxy's prefix too.
+# Relative URLs, so that the page works below a proxy's path prefix too.
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -54,7 +54,7 @@ PAGE = """\
 </html>
 """
 
-# validatorUrl: null keeps the badge from asking a server on the internet.
+# validatorUrl: null, because the badge would ask a server on the internet.
 START = """\
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
@@ -103,7 +103,7 @@ OPERATIONS = (show_openapi, show_docs)
 
 
 def assets() -> Blueprint:
-    """The files that the page loads."""
+    """The routes of the files that the page loads."""
     blueprint = Blueprint("docs_assets", __name__)
 
     @blueprint.get("/docs/<name>")

@@ -1,10 +1,10 @@
-"""Whether the service lives and works."""
+"""Liveness and readiness of the service."""
 
 from http import HTTPStatus
 
 from connectors.domain.model.errors import InfrastructureError
 from connectors.entrypoints.flask.operations import Answer, Call, operation
-from connectors.entrypoints.representation.views import AliveView, ReadyView, ServiceView
+from connectors.entrypoints.representation.service import AliveView, ReadyView, ServiceView
 
 
 @operation("GET", "/", tag="service", summary="Where things are", query=None, answers={HTTPStatus.OK: ServiceView})
@@ -23,7 +23,7 @@ def show_service(call: Call) -> Answer:
 
 @operation("GET", "/healthz", tag="service", summary="Liveness", query=None, answers={HTTPStatus.OK: AliveView})
 def check_liveness(_call: Call) -> Answer:
-    """The process answers. It looks at nothing else: a restart does not mend a database."""
+    """The process answers. The database is not checked: a restart would not repair it."""
     return Answer(AliveView())
 
 
@@ -37,15 +37,15 @@ def check_liveness(_call: Call) -> Answer:
     errors=("SERVICE_UNAVAILABLE",),
 )
 def check_readiness(call: Call) -> Answer:
-    """Every part works; if not, `details` names those that do not.
+    """Every part works. If not, `details` names the failing parts.
 
-    Plugins that are skipped are shown as well. They do not make the service unready: the other providers work.
+    Skipped plugins are named as well. The service is ready without them: the other providers work.
     """
     readiness = call.service.connectors.check_readiness()
     if not readiness.is_ready:
         failing = [{"part": part, "message": state} for part, state in readiness.checks.items() if state != "ok"]
         raise InfrastructureError("Not every part of the service works.", details=failing)
-    # Anybody may ask, so the reason is left to the log and to `connectors providers list`: it may quote foreign errors.
+    # Anybody may call this, and a reason may quote foreign errors: it is in the log and in `connectors providers list`.
     skipped = ", ".join(one.distribution for one in call.service.connectors.providers.skipped)
     plugins = {"plugins": f"skipped: {skipped}"} if skipped else {}
     return Answer(ReadyView(status="ready", checks={**readiness.checks, **plugins}))

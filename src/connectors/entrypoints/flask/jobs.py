@@ -1,4 +1,4 @@
-"""Reading providers' APIs: asking for it, looking at it, stopping it."""
+"""Reads of the providers' APIs: request them, list them, cancel them."""
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -14,11 +14,10 @@ from connectors.entrypoints.flask.request_models import (
     ProviderSyncBody,
     RepeatableHeaders,
 )
-from connectors.entrypoints.representation.show import show_job
-from connectors.entrypoints.representation.sync_views import JobList, JobView, RequestedJobsView, RequestedJobView
+from connectors.entrypoints.representation.jobs import JobList, JobView, RequestedJobsView, RequestedJobView, show_job
 
 TYPES = {SyncMode.INCREMENTAL: JobType.INCREMENTAL, SyncMode.BACKFILL: JobType.BACKFILL}
-"""Of jobs that a caller may ask for."""
+"""The types of jobs that a caller may request."""
 
 
 @operation(
@@ -34,9 +33,9 @@ TYPES = {SyncMode.INCREMENTAL: JobType.INCREMENTAL, SyncMode.BACKFILL: JobType.B
     errors=("CONFLICT", "PROVIDER_NOT_SUPPORTED"),
 )
 def sync_connection(call: Call) -> Answer:
-    """The job that will read it: a worker does, this does not wait. The body is optional.
+    """The job that will read the connection. A worker runs it; this call does not wait. The body is optional.
 
-    Where a job of the same type and target waits that has not begun, that one is answered, with the range it has.
+    If a job of the same type and target is queued and has not started, that job is the answer, with its own range.
     """
     body: ConnectionSyncBody = call.body
     headers: RepeatableHeaders = call.headers
@@ -90,7 +89,7 @@ def _check_bounds(mode: SyncMode, since: datetime | None, until: datetime | None
     given = {"since": since, "until": until}
     faults = [{"field": name, "message": "is for a backfill only"} for name in given if given[name] is not None]
     if faults:
-        raise ValidationError("An incremental read begins where the last one ended.", details=faults)
+        raise ValidationError("An incremental read starts where the last one ended.", details=faults)
 
 
 def _lookback(call: Call, mode: SyncMode) -> timedelta | None:
@@ -109,7 +108,7 @@ def _lookback(call: Call, mode: SyncMode) -> timedelta | None:
     errors=("PROVIDER_NOT_SUPPORTED", "CONNECTION_NOT_FOUND"),
 )
 def list_jobs(call: Call) -> Answer:
-    """The tenant's jobs, newest first by when they were asked for. Ended ones are kept for a while."""
+    """The tenant's jobs, newest first by when they were requested. Finished jobs are kept for a while."""
     query: JobsQuery = call.query
     connectors = call.service.connectors
     where = JobFilter(
@@ -138,7 +137,7 @@ def list_jobs(call: Call) -> Answer:
     answers={HTTPStatus.OK: JobView},
 )
 def show_one_job(call: Call) -> Answer:
-    """One job, as far as it has come."""
+    """One job and its progress."""
     return Answer(show_job(call.service.connectors.queries.get_job(call.tenant, JobId(path_id(call, "job_id")))))
 
 
@@ -152,9 +151,9 @@ def show_one_job(call: Call) -> Answer:
     answers={HTTPStatus.OK: JobView},
 )
 def cancel_job(call: Call) -> Answer:
-    """The job: one that waits never begins, one that runs stops after its present page. What it has read stays.
+    """The job. A queued one never starts, a running one stops after its current page. What it has read is kept.
 
-    A job that has ended stays as it is.
+    A finished job stays as it is.
     """
     return Answer(show_job(call.service.connectors.jobs.cancel(call.tenant, JobId(path_id(call, "job_id")))))
 

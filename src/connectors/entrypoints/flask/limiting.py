@@ -1,4 +1,4 @@
-"""How many deliveries a webhook URL takes: per process, because a limit that asks a database is none."""
+"""The rate limit of webhook URLs. It counts per process: a limit that asks the database would not relieve it."""
 
 import math
 import time
@@ -20,7 +20,7 @@ class DeliveryLimiter:
             rate: such as `600/minute`; None for no limit.
 
         Raises:
-            ValueError: the rate is not understood.
+            ValueError: the rate is malformed.
         """
         self._rate = None if rate is None else parse(rate)
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
@@ -29,10 +29,10 @@ class DeliveryLimiter:
         """Count one delivery.
 
         Raises:
-            TooManyDeliveriesError: it is one too many; it says when the next window begins.
+            TooManyDeliveriesError: it exceeds the rate; the error says when the next window begins.
         """
         if self._rate is None or self._limiter.hit(self._rate, *key):
             return
-        # The library counts by the wall clock, so the rest of the window is measured by it too.
+        # The library counts by the wall clock, so the remaining time is measured by it too.
         remaining = self._limiter.get_window_stats(self._rate, *key).reset_time - time.time()
         raise TooManyDeliveriesError("Too many deliveries to this URL.", retry_after=max(1, math.ceil(remaining)))

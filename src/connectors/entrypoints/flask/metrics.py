@@ -18,8 +18,8 @@ from connectors.entrypoints.flask.operations import Call, operation
     media_type="text/plain",
 )
 def show_metrics(call: Call) -> Response:
-    """All that this machine's processes count, and how things stand in the database, in Prometheus's text format, or
-    in OpenMetrics for those who ask for it. Figures are over all tenants; none is named.
+    """The counts of all processes on this machine and the state of the database, in Prometheus's text format, or in
+    OpenMetrics if `Accept` asks for it. Numbers are over all tenants, and no tenant is named.
     """
     body, content_type = render(call.service.metrics, request.headers.get("Accept"))
     return Response(body, content_type=content_type)

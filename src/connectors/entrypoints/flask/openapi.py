@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, derived from the operations and the classes that their handlers read and render."""
+"""The OpenAPI 3.1 document, derived from the operations and from the classes that their handlers take and return."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ import msgspec
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Operation
 from connectors.entrypoints.flask.problems import CONTENT_TYPE, STATUS
-from connectors.entrypoints.flask.request_models import ConnectOptions, NoQuery
+from connectors.entrypoints.flask.request_models import NoQuery
 from connectors.entrypoints.flask.request_parsing import header_name
-from connectors.entrypoints.representation.views import Problem
+from connectors.entrypoints.representation.connect_options import ConnectOptions
+from connectors.entrypoints.representation.problem import Problem
 
 DESCRIPTION = """\
 Connects tenants' accounts at GitHub, Slack, Jira, Google and Zoho, receives their webhooks, and turns what happened
@@ -31,9 +32,9 @@ TAGS = {
     "connections": "Connected accounts",
     "jobs": "Reading the providers' APIs",
     "signals": "What happened",
-    "deliveries": "The inbox of webhooks",
-    "webhooks": "Where providers deliver",
-    "tenants": "Which tenants exist here",
+    "deliveries": "Webhook deliveries",
+    "webhooks": "Where providers deliver webhooks",
+    "tenants": "The tenants that exist here",
     "service": "The service itself",
 }
 EXAMPLE_TENANT = "123e4567-e89b-12d3-a456-426614174000"
@@ -47,8 +48,8 @@ def build_document(operations: Sequence[Operation], providers: ProviderRegistry,
     """The document, as JSON values.
 
     Args:
-        operations: all of them, in the order that readers shall see.
-        providers: whose slugs path parameters may take.
+        operations: all of them, in the order of the document.
+        providers: their slugs are the values of the path parameter.
         version: the service's own.
     """
     slugs = list(providers.slugs())
@@ -100,18 +101,18 @@ class _Schemas:
         self._schemas = dict(zip(self._types, schemas, strict=True))
         self.components = {name: _tidy(schema) for name, schema in sorted(components.items())}
         for closed in {ConnectOptions, *(operation.body for operation in operations if operation.body is not None)}:
-            # The reader refuses members that it does not know; msgspec cannot see that.
+            # `request_parsing` refuses unknown members, which msgspec cannot know.
             if closed.__name__ in self.components:
                 self.components[closed.__name__]["additionalProperties"] = False
 
     def of(self, kind: Any) -> dict[str, Any]:
-        """The schema of a type that some operation uses."""
+        """The schema of a type that an operation uses."""
         schema: dict[str, Any] = dict(self._schemas[kind])
         return schema
 
 
 def _tidy(schema: dict[str, Any]) -> dict[str, Any]:
-    """A component without titles that repeat its name and defaults that only mean "not there"."""
+    """A component without titles that repeat its name, and without defaults that only mean "absent"."""
     tidied = {name: value for name, value in schema.items() if name != "title"}
     if "enum" in tidied:
         tidied = {"type": "string", **tidied}
@@ -187,18 +188,18 @@ def _tenant_header(*, required: bool) -> dict[str, Any]:
         "name": "X-Tenant-Id",
         "in": "header",
         "required": required,
-        "description": "Whom the request is for." if required else "Whom a relayed delivery is for.",
+        "description": "The tenant of the request." if required else "The tenant of a relayed delivery.",
         "schema": _UUID,
         "example": EXAMPLE_TENANT,
     }
 
 
-def _parameters(kind: type, place: str, schemas: _Schemas) -> list[dict[str, Any]]:
+def _parameters(kind: type, location: str, schemas: _Schemas) -> list[dict[str, Any]]:
     parameters = []
     for field in attrs.fields(kind):
         schema = _without_null(schemas.of(field.type))
-        name = header_name(field.name) if place == "header" else field.name
-        parameter: dict[str, Any] = {"name": name, "in": place, "required": field.default is attrs.NOTHING}
+        name = header_name(field.name) if location == "header" else field.name
+        parameter: dict[str, Any] = {"name": name, "in": location, "required": field.default is attrs.NOTHING}
         description = schema.pop("description", None) or _note(field.type)
         if description is not None:
             parameter["description"] = description
@@ -209,7 +210,7 @@ def _parameters(kind: type, place: str, schemas: _Schemas) -> list[dict[str, Any
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is there or not: it is never null."""
+    """The schema of a parameter, which may be absent but is never null."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     return dict(choices[0]) if len(choices) == 1 else schema
 

@@ -1,4 +1,4 @@
-"""What an operation of the API is: one value, from which routing, checks and the OpenAPI document all derive."""
+"""An operation of the API as a value, from which routes, checks and the OpenAPI document are derived."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -30,16 +30,16 @@ class Auth(Enum):
     TENANT = "tenant"
     """With an operator token, for the tenant of `X-Tenant-Id`."""
     SENDER = "sender"
-    """A webhook's sender: the flow finds out whether to believe it."""
+    """A webhook's sender: the flow verifies the delivery."""
 
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One request, checked: what a handler works on."""
+    """One checked request, the argument of a handler."""
 
     service: Service
     path: Mapping[str, Any]
-    """Path parameters: UUIDs, save `provider`, a text."""
+    """Path parameters: UUIDs, except `provider`, a text."""
     operator: Operator | None = None
     tenant_id: TenantId | None = None
     query: Any = None
@@ -52,7 +52,7 @@ class Call:
     @property
     def tenant(self) -> TenantId:
         """The tenant of an operation with `Auth.TENANT`."""
-        assert self.tenant_id is not None  # noqa: S101 - dispatch has let nobody through without
+        assert self.tenant_id is not None  # noqa: S101 - dispatch has checked it
         return self.tenant_id
 
 
@@ -70,11 +70,11 @@ Handler: TypeAlias = Callable[[Call], Answer | Response]
 
 @attrs.frozen
 class PathParameter:
-    """A part of the path that varies."""
+    """A variable part of the path."""
 
     description: str
     missing: type[RequestRejectedError] | None
-    """What a malformed UUID is answered with: the same as an unknown one. None: the parameter is a text."""
+    """The error for a malformed UUID, the same as for an unknown one. None: the parameter is a text."""
     message: str = ""
 
 
@@ -86,7 +86,7 @@ PATH_PARAMETERS: Mapping[str, PathParameter] = {
     "job_id": PathParameter("The job.", NotFoundError, "There is no such job."),
     "delivery_id": PathParameter("Our id of the delivery.", NotFoundError, "There is no such delivery."),
 }
-"""Every name that stands in a path, with one meaning wherever it does."""
+"""Every name of a path parameter; it means the same in all paths."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,19 +102,19 @@ class Operation:
     auth: Auth
     permission: Permission | None
     query: type | None
-    """None: the query is not looked at."""
+    """None: the query is ignored."""
     open_query: bool
-    """Whether other parameters are let through."""
+    """Whether unknown parameters are accepted."""
     headers: type
-    """Its own headers: `idempotency_key` is `Idempotency-Key`. Others are let through."""
+    """Its own headers: `idempotency_key` is `Idempotency-Key`. Others are ignored."""
     body: type | None
     answers: Mapping[HTTPStatus, Any]
-    """The view class of each success; None for an empty body, `bytes` for one that is no JSON of ours."""
+    """The view class of each success; None for an empty body, `bytes` for a body that is not a view."""
     media_type: str
     errors: Sequence[str]
-    """Codes beyond those that follow from the other members."""
+    """Error codes beyond those that the other members imply."""
     creates_tenant: bool
-    """Whether an unknown tenant is made known."""
+    """Whether an unknown tenant is created."""
 
     @property
     def id(self) -> str:
@@ -160,7 +160,7 @@ def operation(
     errors: Sequence[str] = (),
     creates_tenant: bool = False,
 ) -> Callable[[Handler], Operation]:
-    """Make a handler an operation. Its name becomes the operation's id, its docstring the description."""
+    """Turn a handler into an operation. Its name becomes the operation's id, its docstring the description."""
 
     def decorate(handler: Handler) -> Operation:
         return Operation(

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP answers: problem documents (RFC 9457)."""
+"""The table from errors to HTTP answers. Every error is a problem document (RFC 9457)."""
 
 import logging
 import math
@@ -8,7 +8,6 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from flask import Flask, Response, request
-from msgspec import UNSET, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from connectors.domain.model.errors import (
@@ -19,9 +18,9 @@ from connectors.domain.model.errors import (
     RequestRejectedError,
     UnauthorizedError,
 )
-from connectors.entrypoints.flask.encoding import json_response
+from connectors.entrypoints.flask.responses import json_response
 from connectors.entrypoints.flask.tracing import current_trace_id
-from connectors.entrypoints.representation.views import Problem
+from connectors.entrypoints.representation.problem import make_problem
 from connectors.ports.clock import Clock
 
 CONTENT_TYPE = "application/problem+json"
@@ -41,23 +40,23 @@ STATUS: Mapping[str, HTTPStatus] = MappingProxyType(
         "NOT_FOUND": HTTPStatus.NOT_FOUND,
         "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
         "CONFLICT": HTTPStatus.CONFLICT,
-        # The user, or an operator, has to change something first: trying again, as a 5xx invites to, does not help.
+        # The user or an operator has to change something first, so the retry that a 5xx invites would not help.
         "REAUTHORIZATION_REQUIRED": HTTPStatus.CONFLICT,
         "PROVIDER_NOT_CONFIGURED": HTTPStatus.CONFLICT,
         "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
         "PROVIDER_ERROR": HTTPStatus.BAD_GATEWAY,
-        # Not 429: it is not our caller who asked too often.
+        # Not 429: our caller has not sent too many requests.
         "PROVIDER_RATE_LIMITED": HTTPStatus.SERVICE_UNAVAILABLE,
         "SERVICE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
         "INTERNAL_ERROR": HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
-"""Every code that there is, and its status."""
+"""Every error code and its status."""
 
-RETRY_SOON = 5
-"""Seconds after which a caller may try again when our own database or vault failed."""
+OUTAGE_RETRY_AFTER = 5
+"""Seconds after which a caller may try again when our own database or vault has failed."""
 
 _CODES_OF_FRAMEWORK: Mapping[int, str] = MappingProxyType(
     {
@@ -67,7 +66,7 @@ _CODES_OF_FRAMEWORK: Mapping[int, str] = MappingProxyType(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
     }
 )
-"""Codes of what Flask itself raises; any other 4xx of its is a VALIDATION_ERROR."""
+"""Codes of Flask's own errors; any other 4xx is a VALIDATION_ERROR."""
 
 _MESSAGES: Mapping[str, str] = MappingProxyType(
     {
@@ -84,7 +83,7 @@ log = logging.getLogger(__name__)
 
 
 class TooManyDeliveriesError(RequestRejectedError):
-    """A webhook URL was called more often than it may be."""
+    """A webhook URL was called more often than its rate limit allows."""
 
     code = "RATE_LIMITED"
 
@@ -95,7 +94,7 @@ class TooManyDeliveriesError(RequestRejectedError):
 
 
 def install(app: Flask, clock: Clock) -> None:
-    """Make every error of the app a problem document."""
+    """Answer every error of the app with a problem document."""
 
     @app.errorhandler(Exception)
     def answer(error: Exception) -> Response | HTTPException:
@@ -129,7 +128,7 @@ def _retry_after(error: ConnectorsError, now: datetime) -> int | None:
         return max(0, math.ceil((error.retry_at - now).total_seconds()))
     if isinstance(error, TooManyDeliveriesError):
         return error.retry_after
-    return RETRY_SOON if isinstance(error, InfrastructureError) else None
+    return OUTAGE_RETRY_AFTER if isinstance(error, InfrastructureError) else None
 
 
 def _answer_framework(error: HTTPException) -> Response | HTTPException:
@@ -154,20 +153,14 @@ def _problem(
     status: HTTPStatus | None = None,
 ) -> Response:
     status = STATUS[code] if status is None else status
-    next_step = None if error is None else error.next_step
-    details: UnsetType | tuple[Mapping[str, object], ...] = UNSET
-    if error is not None and error.details:
-        details = error.details
-    problem = Problem(
-        type=f"urn:poblysh:problem:{code.lower().replace('_', '-')}",
-        title=code.replace("_", " ").capitalize(),
+    problem = make_problem(
+        code,
+        message,
         status=status.value,
-        detail=message if next_step is None else f"{message} {next_step}",
-        code=code,
-        message=message,
         trace_id=current_trace_id(),
-        details=details,
-        retry_after=UNSET if retry_after is None else retry_after,
+        next_step=None if error is None else error.next_step,
+        details=() if error is None else error.details,
+        retry_after=retry_after,
     )
     response = json_response(problem, status, CONTENT_TYPE)
     if retry_after is not None:

@@ -4,8 +4,7 @@ from http import HTTPStatus
 
 from connectors.domain.providers.contract import Provider
 from connectors.entrypoints.flask.operations import Answer, Call, operation
-from connectors.entrypoints.representation.show import show_provider
-from connectors.entrypoints.representation.views import ProviderList, ProviderView
+from connectors.entrypoints.representation.providers import ProviderList, ProviderView, show_provider
 
 
 def _show(call: Call, provider: Provider) -> ProviderView:
@@ -15,7 +14,7 @@ def _show(call: Call, provider: Provider) -> ProviderView:
 
 @operation("GET", "/providers", tag="providers", summary="List providers", answers={HTTPStatus.OK: ProviderList})
 def list_providers(call: Call) -> Answer:
-    """Every provider that this service knows, whether or not it is configured here."""
+    """Every provider that this service knows, configured here or not."""
     return Answer(ProviderList(providers=[_show(call, provider) for provider in call.service.connectors.providers]))
 
 
@@ -27,7 +26,7 @@ def list_providers(call: Call) -> Answer:
     answers={HTTPStatus.OK: ProviderView},
 )
 def show_one_provider(call: Call) -> Answer:
-    """One provider: its scopes and why they are asked, its signal kinds, and how its webhooks are set up."""
+    """One provider: its scopes and their reasons, its signal kinds, and how its webhooks are set up."""
     return Answer(_show(call, call.service.connectors.providers.get(call.path["provider"])))
 
 

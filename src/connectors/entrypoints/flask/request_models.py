@@ -1,4 +1,4 @@
-"""What the API takes: query parameters and bodies, as attrs classes that both the reader and OpenAPI use."""
+"""What the API takes: queries, headers and bodies, as classes that parsing and the OpenAPI document both use."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,41 +10,27 @@ from msgspec import Meta
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.idempotency import MAX_KEY_LENGTH
 from connectors.domain.model.paging import DEFAULT_LIMIT, MAX_LIMIT
-from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from connectors.domain.model.signal import SignalKind
 from connectors.domain.model.sync import JobStatus, JobType, SyncMode
 from connectors.domain.model.webhook import DeliveryStatus
+from connectors.entrypoints.representation.connect_options import ConnectOptions, SyncInterval, Text, Texts
 
-MAX_ITEMS = 100
-"""Scopes, repositories or organizations in one request: more than anybody chooses by hand."""
-MAX_TEXT = 2048
-"""Characters of one text, as long as the longest URLs that browsers and vendors reliably take."""
 MAX_TARGET = 400
-"""Characters of a calendar's or channel's id: ten times what any vendor's has, and kept whole."""
+"""Characters of a calendar's or channel's id: ten times the longest of any vendor."""
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Items on a page.")]
 Cursor = Annotated[
     str,
-    Meta(min_length=1, max_length=500, description="`next_cursor` of the page before, asked with the same filters."),
+    Meta(min_length=1, max_length=500, description="`next_cursor` of the previous page, with the same filters."),
 ]
 ProviderFilter = Annotated[str, Meta(description="Only this provider.", examples=["github"])]
 ConnectionFilter = Annotated[UUID, Meta(description="Only this connection.")]
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
-Texts = Annotated[tuple[Text, ...], Meta(max_length=MAX_ITEMS)]
-SyncInterval = Annotated[
-    int,
-    Meta(
-        ge=int(SHORTEST_INTERVAL.total_seconds()),
-        le=int(LONGEST_INTERVAL.total_seconds()),
-        description="Seconds between two reads, give or take a fifth.",
-    ),
-]
 Since = Annotated[
     datetime,
-    Meta(tz=True, description="Backfill only: nothing older. RFC 3339; as far as the first backfill, unless given."),
+    Meta(tz=True, description="Backfill only: nothing older. RFC 3339; the range of the first backfill if left out."),
 ]
-Until = Annotated[datetime, Meta(tz=True, description="Backfill only: nothing newer. RFC 3339; now, unless given.")]
-Mode = Annotated[SyncMode, Meta(description="What is new since the last read, or history.")]
+Until = Annotated[datetime, Meta(tz=True, description="Backfill only: nothing newer. RFC 3339; now if left out.")]
+Mode = Annotated[SyncMode, Meta(description="New events since the last read, or history.")]
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +40,7 @@ class NoHeaders:
 
 @attrs.frozen(kw_only=True)
 class RepeatableHeaders:
-    """Headers of an operation that does its work once, however often it is called for the same purpose."""
+    """Headers of an operation that may be repeated safely under one key."""
 
     idempotency_key: (
         Annotated[
@@ -78,7 +64,7 @@ class NoQuery:
 
 @attrs.frozen(kw_only=True)
 class CallbackQuery:
-    """What the authorization server sent the user back with. Parameters beyond these are let through."""
+    """The parameters of the authorization server's redirect. Other parameters are accepted."""
 
     code: Annotated[str, Meta(description="The authorization code.")] | None = None
     state: Annotated[str, Meta(description="The `state` of the authorization request.")] | None = None
@@ -169,26 +155,15 @@ class ConnectionChanges:
     """What to change about a connection."""
 
     sync_interval_seconds: SyncInterval | None
-    """Null for what its provider has."""
-
-
-@attrs.frozen(kw_only=True)
-class ConnectOptions:
-    """What the connection shall cover, where the provider lets one choose, and how often it is read."""
-
-    repositories: Annotated[Texts, Meta(description="`owner/name` each (GitHub).")] | None = None
-    organizations: Annotated[Texts, Meta(description="Names (GitHub).")] | None = None
-    calendars: Annotated[Texts, Meta(description="Ids (Google Calendar).")] | None = None
-    shared_drives: Annotated[Texts, Meta(description="Ids (Google Drive).")] | None = None
-    sync_interval_seconds: SyncInterval | None = None
+    """Null for its provider's interval."""
 
 
 @attrs.frozen(kw_only=True)
 class ConnectBody:
-    """What may be asked of a new connection."""
+    """What a caller may choose about a new connection."""
 
     redirect_uri: (
-        Annotated[Text, Meta(description="Another than the configured one, from the allowed list.")] | None
+        Annotated[Text, Meta(description="One of the allowed ones, instead of the configured one.")] | None
     ) = None
-    scopes: Annotated[Texts, Meta(description="Others than the default ones.")] | None = None
+    scopes: Annotated[Texts, Meta(description="Instead of the default ones.")] | None = None
     options: ConnectOptions | None = None

@@ -1,4 +1,4 @@
-"""Foreign input to the classes of `inputs`, or a ValidationError that names every fault."""
+"""Requests to the classes of `request_models`, or an error that names every fault."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,8 @@ import attrs
 import cattrs
 import msgspec
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from flask import request
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.instant import utc
@@ -20,7 +22,7 @@ from connectors.domain.model.instant import utc
 T = TypeVar("T")
 
 MAX_PARAMETERS = 100
-"""Query parameters looked at; more are refused, because nobody has so many."""
+"""A query with more parameters is refused: no operation has so many."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -32,7 +34,7 @@ _LEAP_SECOND = "60"
 
 
 class InputError(ValueError):
-    """One value is wrong; the message may be shown to the caller."""
+    """One value is wrong. The message may be shown to the caller."""
 
 
 # --- single values -------------------------------------------------------------------------------------------------
@@ -50,9 +52,9 @@ def read_uuid(text: Any) -> UUID:
 
 
 def read_timestamp(text: Any) -> datetime:
-    """The instant that an RFC 3339 timestamp names, in UTC.
+    """The instant of an RFC 3339 timestamp, in UTC.
 
-    A space before the offset is read as `+`: that is what an unescaped `+` in a query becomes, and no valid timestamp
+    A space before the offset is read as `+`, because an unescaped `+` in a query becomes one, and no valid timestamp
     has a space there. A leap second is the first instant of the next minute. Digits past microseconds are dropped.
 
     Raises:
@@ -112,7 +114,7 @@ def _read_text_or_choice(value: Any, kind: type[str]) -> str:
 
 
 def _checked(kind: Any, converter: cattrs.Converter) -> Any:
-    """A hook for `Annotated[…, Meta(…)]`: structure the inner type, then hold it against the constraints."""
+    """A hook for `Annotated[…, Meta(…)]`: structures the inner type, then checks the constraints."""
     inner, *notes = get_args(kind)
     metas = [note for note in notes if isinstance(note, msgspec.Meta)]
 
@@ -151,7 +153,7 @@ def _origin(kind: Any) -> Any:
 
 def _make_converter(*, text_only: bool) -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
-    # A hook of str is asked for its subclasses too: the StrEnums.
+    # A hook for str is used for its subclasses too: the StrEnums.
     converter.register_structure_hook(str, _read_text_or_choice)
     converter.register_structure_hook(UUID, lambda value, _: read_uuid(value))
     converter.register_structure_hook(datetime, lambda value, _: read_timestamp(value))
@@ -180,7 +182,7 @@ def read_parameters(query_string: bytes) -> dict[str, str]:
     """The query's parameters, each once.
 
     Raises:
-        ValidationError: not UTF-8, a NUL character, a parameter given twice, or far too many.
+        ValidationError: not UTF-8, a NUL character, a parameter given twice, or too many parameters.
     """
     try:
         pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
@@ -211,10 +213,10 @@ def read_query(query_string: bytes, kind: type[T]) -> T:
 
 
 def read_headers(find: Callable[[str], str | None], kind: type[T]) -> T:
-    """The headers that the class knows; others are let through.
+    """The headers that the class knows; others are ignored.
 
     Args:
-        find: the value of the request's header with a name, None if it has none.
+        find: gives the value of the request's header with a name, or None.
         kind: the class.
 
     Raises:
@@ -226,8 +228,39 @@ def read_headers(find: Callable[[str], str | None], kind: type[T]) -> T:
 
 
 def header_name(name: str) -> str:
-    """How a member of a header class is called on the wire: `idempotency_key` is `Idempotency-Key`."""
+    """The HTTP name of a header class's member: `idempotency_key` is `Idempotency-Key`."""
     return "-".join(part.capitalize() for part in name.split("_"))
+
+
+def read_whole_body(limit: int) -> bytes:
+    """The current request's body: all of its bytes, unparsed, or an error, never a part of them.
+
+    Werkzeug by itself silently cuts a body without a length at its limit, and one whose sender disconnects where it
+    breaks off. A relayed delivery would then be stored cut, because its signature is not checked.
+
+    Args:
+        limit: bytes.
+
+    Raises:
+        RequestEntityTooLarge: it is longer. If its declared length is, it is not read at all.
+        BadRequest: it ended before its declared length, or its chunks are malformed.
+    """
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise RequestEntityTooLarge
+    request.max_content_length = limit + 1
+    try:
+        body = request.get_data(cache=False, parse_form_data=False)
+    except HTTPException:
+        raise
+    except Exception as error:
+        # Each HTTP server has its own errors for malformed chunks. What the bytes cause is the sender's fault.
+        raise BadRequest from error
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    if declared is not None and len(body) < declared:
+        raise BadRequest
+    return body
 
 
 def read_body(body: bytes, kind: type[T]) -> T:
@@ -261,10 +294,10 @@ def _structure(
 
 
 def _faults(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
-    """Every fault in an error of cattrs, with where it is: `options.repositories[2]`."""
+    """Every fault in an error of cattrs, with its path: `options.repositories[2]`."""
     if isinstance(error, ClassValidationError | IterableValidationError):
-        for inner, place in _places(error, path):
-            yield from _faults(inner, place)
+        for inner, inner_path in _inner_errors(error, path):
+            yield from _faults(inner, inner_path)
     elif isinstance(error, ForbiddenExtraKeysError):
         for name in sorted(error.extra_fields):
             yield _shown(_below(path, name)), "is not known"
@@ -277,8 +310,10 @@ def _faults(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
         yield path, "has the wrong type"
 
 
-def _places(error: ClassValidationError | IterableValidationError, path: str) -> Iterator[tuple[BaseException, str]]:
-    """The errors in a group of them, each with where it is."""
+def _inner_errors(
+    error: ClassValidationError | IterableValidationError, path: str
+) -> Iterator[tuple[BaseException, str]]:
+    """The errors in a group, each with its path."""
     if isinstance(error, ClassValidationError):
         members, others = error.group_exceptions()
         yield from ((inner, _below(path, note.name)) for inner, note in members)
@@ -293,7 +328,7 @@ def _below(path: str, name: str) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name that the caller chose, fit to be repeated."""
+    """A name that the caller chose, made safe to repeat."""
     return "".join(char if char.isprintable() else "?" for char in name)[:100]
 
 

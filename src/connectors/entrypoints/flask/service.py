@@ -1,4 +1,4 @@
-"""What handlers work with."""
+"""What handlers use."""
 
 import attrs
 from prometheus_client import CollectorRegistry
@@ -11,7 +11,7 @@ from connectors.entrypoints.library import Connectors
 
 @attrs.frozen(kw_only=True)
 class Service:
-    """One running API: its system, its callers, its settings."""
+    """One running API: its system, its operators, its settings."""
 
     connectors: Connectors
     operators: OperatorTokens

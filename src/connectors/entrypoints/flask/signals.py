@@ -7,8 +7,7 @@ from connectors.domain.model.ids import ConnectionId, SignalId
 from connectors.domain.model.signal import SignalFilter
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
 from connectors.entrypoints.flask.request_models import SignalsQuery
-from connectors.entrypoints.representation.show import show_signal
-from connectors.entrypoints.representation.views import SignalList, SignalView
+from connectors.entrypoints.representation.signals import SignalList, SignalView, show_signal
 
 
 @operation(

@@ -1,4 +1,4 @@
-"""Which tenants exist here."""
+"""The tenants that exist here."""
 
 from http import HTTPStatus
 
@@ -6,8 +6,7 @@ from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.webhook import Recorded
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.representation.show import show_tenant
-from connectors.entrypoints.representation.views import TenantView
+from connectors.entrypoints.representation.tenants import TenantView, show_tenant
 
 
 @operation(
@@ -20,7 +19,7 @@ from connectors.entrypoints.representation.views import TenantView
     answers={HTTPStatus.OK: TenantView, HTTPStatus.CREATED: TenantView},
 )
 def ensure_tenant(call: Call) -> Answer:
-    """The tenant: 201 if it was not known yet, else 200."""
+    """The tenant: 201 if it was not known before, else 200."""
     tenant, recorded = call.service.connectors.queries.ensure_tenant(TenantId(path_id(call, "tenant_id")))
     return Answer(show_tenant(tenant), HTTPStatus.CREATED if recorded is Recorded.NEW else HTTPStatus.OK)
 
@@ -49,7 +48,7 @@ def show_one_tenant(call: Call) -> Answer:
     answers={HTTPStatus.NO_CONTENT: None},
 )
 def erase_tenant(call: Call) -> Answer:
-    """Erase the tenant with its connections, tokens, signals, deliveries and jobs. There is no way back."""
+    """Erase the tenant with its connections, tokens, signals, deliveries and jobs. This cannot be undone."""
     call.service.connectors.disconnect.erase_tenant(TenantId(path_id(call, "tenant_id")))
     return Answer(None, HTTPStatus.NO_CONTENT)
 

@@ -1,4 +1,4 @@
-"""One trace id a request: in its log lines, its problem document and its `X-Trace-Id` header."""
+"""A trace id for each request: in its log lines, its problem document and its `X-Trace-Id` header."""
 
 import logging
 import re
@@ -27,14 +27,14 @@ def read_trace_id(traceparent: str | None) -> str | None:
 
 
 def current_trace_id() -> str:
-    """The present request's trace id."""
-    # A request that could not even be opened has none yet.
+    """The current request's trace id."""
+    # A request that could not be opened has none yet.
     trace_id: str = g.setdefault("trace_id", uuid.uuid4().hex)
     return trace_id
 
 
 def install(app: Flask) -> None:
-    """Give every request its trace id, and the log one line for each."""
+    """Give every request a trace id and log one line for it."""
 
     @app.before_request
     def begin() -> None:
@@ -48,7 +48,7 @@ def install(app: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers[TRACE_HEADER] = current_trace_id()
         started = g.get("started")
-        # The rule, never the URL: a query may carry an authorization code.
+        # The route, never the URL: a query may hold an authorization code.
         rule = None if request.url_rule is None else request.url_rule.rule
         log.info(
             "http_request",

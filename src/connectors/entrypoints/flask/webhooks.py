@@ -1,4 +1,4 @@
-"""Where providers deliver: raw bytes in, durable before acknowledged."""
+"""Where providers deliver webhooks: the raw bytes are stored before the answer is sent."""
 
 from http import HTTPStatus
 from urllib.parse import quote
@@ -10,11 +10,11 @@ from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.errors import ForbiddenError
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.webhook import WebhookRequest
-from connectors.entrypoints.flask.bodies import read_whole_body
 from connectors.entrypoints.flask.dispatch import find_operator, read_tenant
-from connectors.entrypoints.flask.encoding import json_response
 from connectors.entrypoints.flask.operations import Auth, Call, operation
-from connectors.entrypoints.representation.views import AcceptedView
+from connectors.entrypoints.flask.request_parsing import read_whole_body
+from connectors.entrypoints.flask.responses import json_response
+from connectors.entrypoints.representation.deliveries import AcceptedView
 
 ANSWERS = {HTTPStatus.ACCEPTED: AcceptedView, HTTPStatus.OK: bytes}
 ERRORS = (
@@ -41,7 +41,7 @@ def receive_app_delivery(call: Call) -> Response:
     """For vendors that have one URL per app, and for trusted relays.
 
     A relay sends an operator token with the permission `write`, and `X-Tenant-Id`; the provider's signature is not
-    looked at then. Any other bearer token is the vendor's own (Jira and Google sign with a JWT there).
+    checked then. Any other bearer token is the vendor's own (Jira and Google sign with a JWT there).
     """
     operator = find_operator(call.service)
     if operator is None:
@@ -83,7 +83,7 @@ def receive_connection_delivery(call: Call) -> Response:
 
 def _receive(call: Call, tenant_id: TenantId | None, trust: Trust) -> Response:
     connectors = call.service.connectors
-    # An unknown slug must not make a counter of its own.
+    # Looked up before counting: an unknown slug must not create a counter.
     slug = connectors.providers.get(call.path["provider"]).slug
     call.service.limiter.count(slug, "app" if tenant_id is None else str(tenant_id))
     connection_id = call.path.get("connection_id")
@@ -107,7 +107,7 @@ def _receive(call: Call, tenant_id: TenantId | None, trust: Trust) -> Response:
 
 
 def _own_url(public_url: str | None) -> str:
-    """The URL as the provider was told it: behind a proxy, the request's own host is another."""
+    """The URL that the provider was given. Behind a proxy, the request's own host is a different one."""
     query = request.query_string.decode("latin-1")
     base = request.host_url if public_url is None else public_url
     return f"{base.rstrip('/')}{quote(request.path)}" + (f"?{query}" if query else "")

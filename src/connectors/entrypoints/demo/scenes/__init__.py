@@ -1,4 +1,4 @@
-"""What happens at each provider in the demonstration. A scene is the provider's side only: people and their doings."""
+"""What happens at each provider in the demonstration: the people there, and what they do."""
 
 from connectors.entrypoints.demo.scenes.github import GITHUB
 from connectors.entrypoints.demo.scenes.google import GMAIL, GOOGLE_CALENDAR, GOOGLE_DRIVE

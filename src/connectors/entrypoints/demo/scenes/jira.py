@@ -1,4 +1,4 @@
-"""Jira: an issue goes over the board."""
+"""Jira: an issue moves across the board."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The form of a scene."""
+"""What a scene consists of."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,12 +14,12 @@ class Scene:
 
     slug: str
     settings: Callable[[SandboxServer], Mapping[str, str]]
-    """The `POBLYSH_…` variables that make our service use the sandbox for this provider."""
+    """The `POBLYSH_…` variables that point our service to the sandbox for this provider."""
     prepare: Callable[[Sandbox, str], None]
-    """People and things, before anybody connects; told Core's redirect URI, which the vendor registers."""
+    """Creates people and things before anybody connects; gets Core's redirect URI, to register our app."""
     play: Callable[[Sandbox], None]
-    """What happens after the connection: webhooks come of it."""
+    """Lets things happen after the connection, of which webhooks tell."""
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    """What the connection shall cover."""
+    """What the connection should cover."""
     finish: Callable[[Sandbox, str], None] = lambda sandbox, webhook_url: None
-    """What a person sets up by hand at the vendor once connected; told the URL that `GET /providers/{slug}` shows."""
+    """Does what a person sets up by hand at the vendor; gets the URL that `GET /providers/{slug}` shows."""

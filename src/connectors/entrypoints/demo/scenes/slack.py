@@ -1,4 +1,4 @@
-"""Slack: a channel talks."""
+"""Slack: people talk in a channel."""
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ def _prepare(sandbox: Sandbox, redirect_uri: str) -> None:
 
 
 def _finish(sandbox: Sandbox, webhook_url: str) -> None:
-    """In the app's settings: the Request URL, which Slack tries with a challenge. In the channel: invite the bot."""
+    """In the app's settings: save the Request URL, which Slack checks with a challenge. Then: invite the bot."""
     sandbox.slack.save_request_url(APP, webhook_url)
     sandbox.slack.invite_bots(TEAM, "launch", by="ada")
 

@@ -1,4 +1,4 @@
-"""Zoho: a channel with a bot that tells us, and a mailbox."""
+"""Zoho: a channel with a bot that forwards messages, and a mailbox."""
 
 import secrets
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from connectors.entrypoints.demo.scenes.scene import Scene
 from connectors_sandbox import Sandbox, SandboxServer
 
 APP = f"1000.DEMO{secrets.token_hex(4).upper()}"
-"""Another app in each run: its vendor is new, too, and knows nothing of the few requests a minute of the run before."""
+"""A new app for each run: the sandbox is new, too, but stored rate limits of the last run would make this one wait."""
 APP_SECRET = "demo-zoho-app-secret"  # noqa: S105 - opens nothing but the sandbox
 BOT_SECRET = "demo-bot-secret"  # noqa: S105 - opens nothing but the sandbox
 EVA = "eva@acme.example"
@@ -32,7 +32,7 @@ def _prepare(sandbox: Sandbox, redirect_uri: str) -> None:
 
 
 def _finish_cliq(sandbox: Sandbox, webhook_url: str) -> None:
-    """In Cliq's bot editor: the script that forwards what the bot hears."""
+    """In Cliq's bot editor: the script that forwards messages to us."""
     zoho = sandbox.zoho
     bot = zoho.add_bot("Signals", webhook_url, kind="deluge", secret=BOT_SECRET, location="eu")
     zoho.add_bot_to_channel(bot.id, next(iter(zoho.chats)), by=EVA)
@@ -46,7 +46,7 @@ def _play_cliq(sandbox: Sandbox) -> None:
 
 
 def _finish_mail(sandbox: Sandbox, webhook_url: str) -> None:
-    """In the mailbox's settings: an outgoing webhook, which announces its secret to us once."""
+    """In the mailbox's settings: an outgoing webhook, which sends us its secret once."""
     sandbox.zoho.save_mail_webhook(EVA, webhook_url)
 
 

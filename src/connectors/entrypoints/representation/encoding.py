@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import msgspec
-from flask import Response
 
 JSON = "application/json"
 
@@ -19,8 +18,3 @@ def encode(view: Any) -> bytes:
         return msgspec.json.encode(view)
     except (OverflowError, UnicodeEncodeError):
         return json.dumps(msgspec.to_builtins(view), separators=(",", ":")).encode("ascii")
-
-
-def json_response(view: Any, status: int = 200, content_type: str = JSON) -> Response:
-    """An answer with the view as its body."""
-    return Response(encode(view), status=status, content_type=content_type)

@@ -1,4 +1,4 @@
-"""The queue's own tables, created and upgraded by the SQL that procrastinate ships."""
+"""The job queue's tables, created and upgraded by the SQL that procrastinate ships."""
 
 from importlib.util import find_spec
 from pathlib import Path

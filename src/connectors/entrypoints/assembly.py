@@ -1,0 +1,238 @@
+"""Everything that is built from the ports, by plain constructor calls that the type checker reads."""
+
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import attrs
+
+from connectors.domain.flows.connections.connect import ConnectFlow
+from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
+from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.flows.provider_access.session import ProviderAccess
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
+from connectors.domain.flows.reading.concurrency import Concurrency
+from connectors.domain.flows.reading.coverage import CoverageFlow, Ledger
+from connectors.domain.flows.reading.jobs import SyncJobs
+from connectors.domain.flows.reading.page_commit import PageCommitter
+from connectors.domain.flows.reading.run import SyncFlow
+from connectors.domain.flows.reading.schedule import ScheduleFlow, Scheduler
+from connectors.domain.flows.signals.queries import QueryFlow
+from connectors.domain.flows.signals.statistics import StatisticsFlow
+from connectors.domain.flows.webhooks.inbox import Inbox
+from connectors.domain.flows.webhooks.ingest import IngestFlow
+from connectors.domain.flows.webhooks.missed_deliveries import MissedDeliveries
+from connectors.domain.flows.webhooks.routing import DeliveryRouter
+from connectors.domain.flows.webhooks.signing_keys import SigningKeyCache
+from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
+from connectors.domain.flows.webhooks.subscriptions import Subscriber
+from connectors.domain.flows.webhooks.verification import DeliveryVerifier
+from connectors.domain.flows.webhooks.webhook_secrets import WebhookSecretFlow
+from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.oauth import ProviderApp
+from connectors.domain.providers.registry import ProviderRegistry
+from connectors.entrypoints.container import Container, Readiness, read_ports
+from connectors.entrypoints.worker import TaskHandler
+from connectors.ports.clock import Clock
+from connectors.ports.telemetry import Telemetry
+
+
+@attrs.frozen(kw_only=True)
+class Assembly:
+    """The flows of one system, and those of its ports that callers need. `Connectors` is one."""
+
+    providers: ProviderRegistry
+    apps: Mapping[ProviderSlug, ProviderApp]
+    """Our registrations: the providers that are configured here."""
+    connect: ConnectFlow
+    """Authorize, complete, refresh."""
+    disconnect: DisconnectFlow
+    """End connections, erase tenants."""
+    ingest: IngestFlow
+    """Accept and replay webhooks."""
+    webhook_secrets: WebhookSecretFlow
+    """Secrets of single connections, for webhooks that a person sets up at the vendor."""
+    connection_settings: ConnectionSettingsFlow
+    """How often single connections are read."""
+    queries: QueryFlow
+    """Tenants, connections, signals, deliveries, jobs."""
+    jobs: SyncJobs
+    """Request reads of the providers' APIs, and cancel them."""
+    sync: SyncFlow
+    """Run one such read here and now, instead of leaving it to a worker."""
+    maintenance: SubscriptionMaintenance
+    """Maintain webhook subscriptions: renew, probe, retry."""
+    coverage: CoverageFlow
+    """What is proven complete, and where something may be missing."""
+    schedule: ScheduleFlow
+    """Queue what has become due. Workers do this every few seconds."""
+    tasks: TaskHandler
+    """Run the tasks of the queue, as workers do."""
+    statistics: StatisticsFlow
+    """How much there is of everything, for metrics."""
+    telemetry: Telemetry
+    """Counts what happens, for metrics."""
+    empty_queue: Callable[[TaskHandler], int]
+    """Runs all queued tasks that are due; returns how many."""
+    clock: Clock
+    public_url: str | None
+    """Our URL as providers reach it."""
+    check_readiness: Callable[[], Readiness]
+    close: Callable[[], None]
+    """Releases pools, sockets and the embedded database."""
+
+    @classmethod
+    def assemble(cls, container: Container) -> Self:
+        """The system on the container's ports. Ports that are overridden later do not reach it."""
+        ports = read_ports(container)
+        settings = ports.settings
+        unit_of_work, clock, entropy, vault = ports.unit_of_work, ports.clock, ports.entropy, ports.vault
+        registry, apps = settings.providers, settings.apps
+        converser = Converser(api=ports.provider_api, clock=clock)
+        keeper = TokenKeeper(
+            unit_of_work=unit_of_work,
+            vault=vault,
+            token_endpoint=ports.token_endpoint,
+            clock=clock,
+            providers=registry,
+            apps=apps,
+            telemetry=ports.telemetry,
+            lease_lifetime=settings.lease_lifetime,
+        )
+        access = ProviderAccess(
+            unit_of_work=unit_of_work,
+            converser=converser,
+            keeper=keeper,
+            clock=clock,
+            telemetry=ports.telemetry,
+            providers=registry,
+            apps=apps,
+        )
+        ledger = Ledger(clock=clock, entropy=entropy)
+        scheduler = Scheduler(clock=clock, entropy=entropy, settings=settings.schedule)
+        jobs = SyncJobs(unit_of_work=unit_of_work, clock=clock, entropy=entropy, providers=registry)
+        schedule = ScheduleFlow(
+            unit_of_work=unit_of_work,
+            clock=clock,
+            providers=registry,
+            scheduler=scheduler,
+            jobs=jobs,
+            settings=settings.schedule,
+        )
+        subscriber = Subscriber(
+            unit_of_work=unit_of_work, vault=vault, clock=clock, entropy=entropy, public_url=settings.public_url
+        )
+        disconnect = DisconnectFlow(
+            unit_of_work=unit_of_work,
+            converser=converser,
+            access=access,
+            keeper=keeper,
+            subscriber=subscriber,
+            clock=clock,
+            providers=registry,
+            jobs=jobs,
+            ledger=ledger,
+        )
+        connect = ConnectFlow(
+            disconnect=disconnect,
+            unit_of_work=unit_of_work,
+            vault=vault,
+            token_endpoint=ports.token_endpoint,
+            converser=converser,
+            access=access,
+            keeper=keeper,
+            subscriber=subscriber,
+            clock=clock,
+            entropy=entropy,
+            providers=registry,
+            apps=apps,
+            settings=settings.connect,
+            jobs=jobs,
+            scheduler=scheduler,
+            ledger=ledger,
+        )
+        ingest = IngestFlow(
+            unit_of_work=unit_of_work,
+            verifier=DeliveryVerifier(vault=vault, clock=clock, entropy=entropy, apps=apps),
+            signing_keys=SigningKeyCache(converser=converser, clock=clock),
+            router=DeliveryRouter(clock=clock, entropy=entropy, apps=apps),
+            inbox=Inbox(
+                clock=clock,
+                entropy=entropy,
+                providers=registry,
+                jobs=jobs,
+                ledger=ledger,
+                telemetry=ports.telemetry,
+            ),
+            providers=registry,
+            apps=apps,
+        )
+        concurrency = Concurrency(settings=settings.concurrency, entropy=entropy)
+        pages = PageCommitter(
+            unit_of_work=unit_of_work,
+            clock=clock,
+            entropy=entropy,
+            jobs=jobs,
+            concurrency=concurrency,
+            scheduler=scheduler,
+            ledger=ledger,
+        )
+        sync = SyncFlow(
+            unit_of_work=unit_of_work,
+            access=access,
+            clock=clock,
+            entropy=entropy,
+            providers=registry,
+            pages=pages,
+            concurrency=concurrency,
+            scheduler=scheduler,
+            telemetry=ports.telemetry,
+        )
+        maintenance = SubscriptionMaintenance(
+            unit_of_work=unit_of_work,
+            subscriber=subscriber,
+            access=access,
+            missed_deliveries=MissedDeliveries(unit_of_work=unit_of_work, ledger=ledger),
+            ledger=ledger,
+            scheduler=scheduler,
+            clock=clock,
+        )
+        return cls(
+            providers=registry,
+            apps=apps,
+            connect=connect,
+            disconnect=disconnect,
+            ingest=ingest,
+            webhook_secrets=WebhookSecretFlow(
+                unit_of_work=unit_of_work,
+                vault=vault,
+                clock=clock,
+                entropy=entropy,
+                providers=registry,
+                public_url=settings.public_url,
+            ),
+            connection_settings=ConnectionSettingsFlow(
+                unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
+            ),
+            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock),
+            jobs=jobs,
+            sync=sync,
+            maintenance=maintenance,
+            coverage=CoverageFlow(unit_of_work=unit_of_work, providers=registry),
+            schedule=schedule,
+            tasks=TaskHandler(
+                unit_of_work=unit_of_work,
+                sync=sync,
+                maintenance=maintenance,
+                keeper=keeper,
+                schedule=schedule,
+                time_slice=settings.time_slice,
+            ),
+            statistics=StatisticsFlow(unit_of_work=unit_of_work, clock=clock),
+            telemetry=ports.telemetry,
+            empty_queue=ports.empty_queue,
+            clock=clock,
+            public_url=settings.public_url,
+            check_readiness=ports.check_readiness,
+            close=ports.close,
+        )

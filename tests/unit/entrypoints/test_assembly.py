@@ -1,0 +1,88 @@
+"""A system is built from its ports, and each of them can be replaced."""
+
+import attrs
+import pytest
+
+from connectors import Connectors
+from connectors.adapters.aesgcm import AesGcmVault, KeyRing, generate_key
+from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
+from connectors.adapters.memory.clock import ManualClock
+from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTokenEndpoint
+from connectors.adapters.system.clock import SystemClock
+from connectors.adapters.system.entropy import SystemEntropy
+from connectors.domain.model.errors import TenantNotFoundError
+from connectors.entrypoints.container import Container, Ports, fill, read_ports
+from connectors.ports.telemetry import NullTelemetry
+from tests.support.builders import NOW, TENANT
+
+
+def filled(**changes):
+    """A container whose ports are texts, except those that are given."""
+    return fill(Ports(**{field.name: f"a {field.name}" for field in attrs.fields(Ports)} | changes))
+
+
+REPLACEMENTS = {
+    "clock": (ManualClock(NOW), lambda connectors: connectors.clock),
+    "entropy": (SystemEntropy(), lambda connectors: connectors.jobs.entropy),
+    "telemetry": (NullTelemetry(), lambda connectors: connectors.telemetry),
+    "vault": (AesGcmVault(KeyRing.parse(generate_key("other"))), lambda connectors: connectors.webhook_secrets.vault),
+    "provider_api": (MemoryProviderApi(), lambda connectors: connectors.connect.converser.api),
+    "token_endpoint": (MemoryTokenEndpoint(), lambda connectors: connectors.connect.token_endpoint),
+    "unit_of_work": (memory_unit_of_work(MemoryDatabase()), lambda connectors: connectors.queries.unit_of_work),
+}
+"""Port → another adapter for it, and where a system has it."""
+
+
+@pytest.mark.parametrize("name", REPLACEMENTS)
+def test_every_port_of_a_system_in_memory_can_be_given(name):
+    """A port that is given by keyword is the one that the flows use."""
+    given, find = REPLACEMENTS[name]
+    with Connectors.in_memory(**{name: given}) as connectors:
+        assert find(connectors) is given
+
+
+def test_no_port_of_the_flows_is_left_out():
+    """Every port of the container can be given in memory, except the settings and the process's own functions."""
+    own = {"settings", "empty_queue", "check_readiness", "close"}
+    assert set(REPLACEMENTS) == set(Container.providers) - own
+
+
+def test_an_unknown_port_is_refused():
+    """A misspelt keyword is an error, and not a port that is silently left as it was."""
+    with pytest.raises(TypeError, match="clokc"):
+        Connectors.in_memory(clokc=SystemClock())
+
+
+def test_a_database_outlives_its_system():
+    """A second system on the same database sees what the first one stored."""
+    database = MemoryDatabase()
+    with Connectors.in_memory(database=database) as first:
+        first.queries.ensure_tenant(TENANT)
+    with Connectors.in_memory(database=database) as second, Connectors.in_memory() as other:
+        assert second.queries.get_tenant(TENANT).id == TENANT
+        with pytest.raises(TenantNotFoundError):
+            other.queries.get_tenant(TENANT)
+
+
+def test_the_container_has_every_port():
+    """The container and the typed class that fills it name the same ports."""
+    assert set(Container.providers) == {field.name for field in attrs.fields(Ports)}
+
+
+def test_what_is_filled_in_comes_out():
+    """A container gives what it was filled with, whatever that is: None and functions too."""
+    ports = read_ports(filled(telemetry=None, close=print))
+    assert (ports.clock, ports.telemetry, ports.close) == ("a clock", None, print)
+
+
+def test_a_port_is_overridden_in_one_line():
+    """An overridden port is the one that the system is built with; other containers keep theirs."""
+    container, other = filled(), filled()
+    container.clock.override(clock := ManualClock(NOW))
+    assert (read_ports(container).clock, read_ports(other).clock) == (clock, "a clock")
+
+
+def test_the_earlier_name_of_the_queries_works():
+    """`connectors.browse` is `connectors.queries`."""
+    with Connectors.in_memory() as connectors:
+        assert connectors.browse is connectors.queries
