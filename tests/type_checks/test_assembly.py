@@ -43,7 +43,6 @@ with Connectors.in_memory() as system:
     assert_type(system.connect, ConnectFlow)
     assert_type(system.ingest, IngestFlow)
     assert_type(system.queries, QueryFlow)
-    assert_type(system.browse, QueryFlow)
     assert_type(system.clock, Clock)
     assert_type(system.run_pending(), int)
     for signal in system.queries.list_signals(TenantId(uuid4())).items:

@@ -8,7 +8,6 @@ import attrs
 
 from connectors.adapters.memory import MemoryDatabase
 from connectors.adapters.memory.provider_api import Responder
-from connectors.domain.flows.signals.queries import QueryFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
@@ -26,11 +25,6 @@ from connectors.ports.vault import Vault
 @attrs.frozen(kw_only=True)
 class Connectors(Assembly):
     """A working system; its flows are the attributes of `Assembly`. Close it, or use it as a context manager."""
-
-    @property
-    def browse(self) -> QueryFlow:
-        """`queries` under its earlier name, for programs that were written against it."""
-        return self.queries
 
     def run_pending(self) -> int:
         """Run all queued tasks that are due, in this process, and return how many there were.

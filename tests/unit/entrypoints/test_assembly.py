@@ -80,9 +80,3 @@ def test_a_port_is_overridden_in_one_line():
     container, other = filled(), filled()
     container.clock.override(clock := ManualClock(NOW))
     assert (read_ports(container).clock, read_ports(other).clock) == (clock, "a clock")
-
-
-def test_the_earlier_name_of_the_queries_works():
-    """`connectors.browse` is `connectors.queries`."""
-    with Connectors.in_memory() as connectors:
-        assert connectors.browse is connectors.queries
