@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 
 import pytest
@@ -102,6 +103,16 @@ def test_the_first_of_two_with_one_slug_stays(install):
     assert registry.slugs()[len(BUILT_IN) :] == ("acme",)
     assert [one.distribution for one in registry.skipped] == ["b-acme"]
     assert registry.skipped[0].reason == "there is another provider called acme"
+
+
+def test_of_two_copies_the_first_counts(install, tmp_path, monkeypatch):
+    """A distribution that is on the path twice is loaded once, and not called a duplicate of itself."""
+    install("acme-connectors", GOOD, ":ACME")
+    shutil.copytree(tmp_path, tmp_path / "again")
+    monkeypatch.syspath_prepend(str(tmp_path / "again"))
+    importlib.invalidate_caches()
+    registry = installed_providers()
+    assert (registry.slugs()[len(BUILT_IN) :], registry.skipped) == (("acme",), ())
 
 
 def test_a_damaged_file_of_a_stranger_hides_no_plugin(install, tmp_path):

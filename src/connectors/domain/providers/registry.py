@@ -4,8 +4,9 @@ Another distribution adds a provider with an entry point in the group `connector
 that does not work, it is skipped: the other providers are of use without it.
 """
 
+import re
 from collections.abc import Container, Iterable, Iterator
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 
 import attrs
 
@@ -23,6 +24,9 @@ from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
 from connectors.domain.providers.zoho_mail import ZOHO_MAIL
 
 ENTRY_POINT_GROUP = "connectors.providers"
+
+UNKNOWN = "unknown distribution"
+"""What a distribution is called whose metadata cannot be read."""
 
 BUILT_IN: tuple[Provider, ...] = (
     GITHUB,
@@ -129,11 +133,17 @@ class _PluginError(Exception):
 
 
 def _entry_points() -> list[EntryPoint]:
-    try:
-        return list(entry_points(group=ENTRY_POINT_GROUP))
-    except Exception:  # noqa: BLE001 - one distribution with a damaged file is enough
-        found = (_declared_by(distribution) for distribution in distributions())
-        return [entry for entries in found for entry in entries]
+    """Of every distribution by itself: one with a damaged file must not hide the others."""
+    entries: list[EntryPoint] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        name = _name_of(distribution)
+        if name in seen:
+            continue  # of two copies on the path only the first can be imported
+        if name != UNKNOWN:
+            seen.add(name)
+        entries += _declared_by(distribution)
+    return entries
 
 
 def _declared_by(distribution: Distribution) -> list[EntryPoint]:
@@ -144,10 +154,15 @@ def _declared_by(distribution: Distribution) -> list[EntryPoint]:
 
 
 def _distribution_of(entry: EntryPoint) -> str:
+    return UNKNOWN if entry.dist is None else _name_of(entry.dist)
+
+
+def _name_of(distribution: Distribution) -> str:
+    """Its normalized name (the core metadata's, as PEP 503 compares them)."""
     try:
-        return str(entry.dist.metadata["Name"]) if entry.dist is not None else "unknown distribution"
+        return re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower()
     except Exception:  # noqa: BLE001 - damaged metadata
-        return "unknown distribution"
+        return UNKNOWN
 
 
 def _load(entry: EntryPoint, taken: Container[str]) -> Provider:
