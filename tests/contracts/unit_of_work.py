@@ -127,7 +127,8 @@ class UnitOfWorkContract(Hole):
         with unit_of_work() as work:
             assert work.tenants.delete(TENANT)
             assert not work.tenants.delete(TENANT)
-            assert work.tenants.find(TENANT) is None
+            with pytest.raises(TenantNotFoundError):
+                work.tenants.get(TENANT)
         assert not any(left(TENANT))
         assert all(left(OTHER_TENANT))
         with unit_of_work() as work:
@@ -160,7 +161,8 @@ class UnitOfWorkContract(Hole):
     def test_deliveries_may_belong_to_nobody(self, unit_of_work):
         """A delivery of the unrouted tenant is kept, though that tenant cannot be found, made or erased."""
         with unit_of_work() as work:
-            assert work.tenants.find(UNROUTED) is None
+            with pytest.raises(TenantNotFoundError):
+                work.tenants.get(UNROUTED)
             assert work.tenants.record(make_tenant(id=UNROUTED)) is Recorded.DUPLICATE
             assert not work.tenants.delete(UNROUTED)
             delivery = make_delivery(tenant_id=UNROUTED)
@@ -170,7 +172,7 @@ class UnitOfWorkContract(Hole):
     def test_a_tenant_is_recorded_once(self, unit_of_work):
         """Recording a known tenant says DUPLICATE and leaves it as it was."""
         with unit_of_work() as work:
-            before = work.tenants.find(TENANT)
+            before = work.tenants.get(TENANT)
             later = make_tenant(created_at=before.created_at.replace(year=2030))
             assert work.tenants.record(later) is Recorded.DUPLICATE
-            assert work.tenants.find(TENANT) == before
+            assert work.tenants.get(TENANT) == before

@@ -6,9 +6,9 @@ Run as `python -m tests.support.quick_worker`, from the project's folder.
 from datetime import timedelta
 
 from connectors.adapters.procrastinate.worker import WorkerOptions
-from connectors.entrypoints.background import run_worker
 from connectors.entrypoints.cli.system import load_settings
 from connectors.entrypoints.production import prepare
+from connectors.entrypoints.worker_process import run_worker
 
 
 def main():

@@ -53,7 +53,7 @@ class World:
 
     def known(self, tenant=TENANT):
         """The tenant, created if it is not known."""
-        return self.connectors.queries.ensure_tenant(TenantId(tenant))[0].id
+        return self.connectors.tenants.ensure(TenantId(tenant))[0].id
 
     def reload(self, connection):
         with self.uow() as uow:

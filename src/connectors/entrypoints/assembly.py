@@ -8,11 +8,13 @@ import attrs
 from connectors.domain.flows.connections.connect import ConnectFlow
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
+from connectors.domain.flows.connections.tenants import TenantFlow
 from connectors.domain.flows.provider_access.conversations import Converser
 from connectors.domain.flows.provider_access.session import ProviderAccess
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.concurrency import Concurrency
 from connectors.domain.flows.reading.coverage import CoverageFlow, Ledger
+from connectors.domain.flows.reading.housekeeping import Housekeeping
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.reading.page_commit import PageCommitter
 from connectors.domain.flows.reading.run import SyncFlow
@@ -32,7 +34,7 @@ from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.container import Container, Readiness, read_ports
-from connectors.entrypoints.worker import TaskHandler
+from connectors.entrypoints.task_handler import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.telemetry import Telemetry
 
@@ -47,7 +49,9 @@ class Assembly:
     connect: ConnectFlow
     """Authorize, complete, refresh."""
     disconnect: DisconnectFlow
-    """End connections, erase tenants."""
+    """End connections."""
+    tenants: TenantFlow
+    """Make tenants known, show and erase them."""
     ingest: IngestFlow
     """Accept and replay webhooks."""
     webhook_secrets: WebhookSecretFlow
@@ -55,7 +59,7 @@ class Assembly:
     connection_settings: ConnectionSettingsFlow
     """How often single connections are read."""
     queries: QueryFlow
-    """Tenants, connections, signals, deliveries, jobs."""
+    """List and show connections, signals, deliveries and jobs."""
     jobs: SyncJobs
     """Request reads of the providers' APIs, and cancel them."""
     sync: SyncFlow
@@ -117,7 +121,7 @@ class Assembly:
             providers=registry,
             scheduler=scheduler,
             jobs=jobs,
-            settings=settings.schedule,
+            housekeeping=Housekeeping(unit_of_work=unit_of_work, clock=clock, retention=settings.retention),
         )
         subscriber = Subscriber(
             unit_of_work=unit_of_work, vault=vault, clock=clock, entropy=entropy, public_url=settings.public_url
@@ -202,6 +206,7 @@ class Assembly:
             apps=apps,
             connect=connect,
             disconnect=disconnect,
+            tenants=TenantFlow(unit_of_work=unit_of_work, disconnect=disconnect, clock=clock),
             ingest=ingest,
             webhook_secrets=WebhookSecretFlow(
                 unit_of_work=unit_of_work,

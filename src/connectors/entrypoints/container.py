@@ -9,11 +9,12 @@ from dependency_injector import containers, providers
 from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
 from connectors.domain.flows.reading.concurrency import ConcurrencySettings
+from connectors.domain.flows.reading.housekeeping import RetentionSettings
 from connectors.domain.flows.reading.schedule import ScheduleSettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
-from connectors.entrypoints.worker import TaskHandler
+from connectors.entrypoints.task_handler import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
@@ -37,6 +38,7 @@ class FlowSettings:
     """Our URL as providers reach it; None: they cannot."""
     connect: ConnectSettings
     schedule: ScheduleSettings = attrs.field(factory=ScheduleSettings)
+    retention: RetentionSettings = attrs.field(factory=RetentionSettings)
     concurrency: ConcurrencySettings = attrs.field(factory=ConcurrencySettings)
     lease_lifetime: timedelta = LEASE_LIFETIME
     """How long one process may take to refresh a token before another one tries."""

@@ -24,12 +24,13 @@ from connectors.adapters.system.settings import Settings, load_settings, read_se
 from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
 from connectors.domain.flows.reading.concurrency import ConcurrencySettings
+from connectors.domain.flows.reading.housekeeping import RetentionSettings
 from connectors.domain.flows.reading.schedule import ScheduleSettings
 from connectors.domain.model.errors import ConnectorsError, InfrastructureError
 from connectors.domain.model.secret import Secret
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
 from connectors.entrypoints.container import Container, FlowSettings, Ports, Readiness, fill
-from connectors.entrypoints.worker import TaskHandler
+from connectors.entrypoints.task_handler import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.telemetry import NullTelemetry, Telemetry
 
@@ -202,12 +203,8 @@ def _flow_settings(settings: Settings, registry: ProviderRegistry) -> FlowSettin
             state_lifetime=service.oauth_state_lifetime,
             backfill=service.backfill,
         ),
-        schedule=ScheduleSettings(
-            interval=service.sync_interval,
-            intervals=settings.sync_intervals,
-            delivery_retention=service.delivery_retention,
-            job_retention=service.job_retention,
-        ),
+        schedule=ScheduleSettings(interval=service.sync_interval, intervals=settings.sync_intervals),
+        retention=RetentionSettings(deliveries=service.delivery_retention, jobs=service.job_retention),
         concurrency=ConcurrencySettings(
             per_tenant=service.tenant_concurrency,
             per_provider=service.provider_concurrency,

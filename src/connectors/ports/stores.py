@@ -41,8 +41,12 @@ class TenantStore(Protocol):
         """Store the tenant; DUPLICATE, with nothing changed, if it is known already."""
         ...
 
-    def find(self, tenant_id: TenantId) -> Tenant | None:
-        """The tenant, or None."""
+    def get(self, tenant_id: TenantId) -> Tenant:
+        """The tenant.
+
+        Raises:
+            TenantNotFoundError: it is not known here. The nil UUID never is.
+        """
         ...
 
     def delete(self, tenant_id: TenantId) -> bool:

@@ -57,11 +57,11 @@ def test_a_database_outlives_its_system():
     """A second system on the same database sees what the first one stored."""
     database = MemoryDatabase()
     with Connectors.in_memory(database=database) as first:
-        first.queries.ensure_tenant(TENANT)
+        first.tenants.ensure(TENANT)
     with Connectors.in_memory(database=database) as second, Connectors.in_memory() as other:
-        assert second.queries.get_tenant(TENANT).id == TENANT
+        assert second.tenants.get(TENANT).id == TENANT
         with pytest.raises(TenantNotFoundError):
-            other.queries.get_tenant(TENANT)
+            other.tenants.get(TENANT)
 
 
 def test_the_container_has_every_port():

@@ -190,7 +190,7 @@ def test_disconnecting_erases_what_is_held_here(left):
 
 def test_a_tenant_is_erased_with_it(left):
     """Nothing of the tenant is left, and its queued tasks find nothing to do."""
-    left.world.connectors.disconnect.erase_tenant(TENANT)
+    left.world.connectors.tenants.erase(TENANT)
     with pytest.raises(TenantNotFoundError):
         left.world.signals()
     assert left.world.grants() == []

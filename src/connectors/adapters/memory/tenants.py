@@ -1,6 +1,7 @@
 """Tenants in memory."""
 
 from connectors.adapters.memory.database import MemoryDatabase
+from connectors.domain.model.errors import TenantNotFoundError
 from connectors.domain.model.ids import UNROUTED, TenantId
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Recorded
@@ -19,9 +20,12 @@ class MemoryTenantStore:
         self._database.tenants.put((tenant.id,), tenant)
         return Recorded.NEW
 
-    def find(self, tenant_id: TenantId) -> Tenant | None:
-        """See `TenantStore.find`."""
-        return self._database.tenants.get((tenant_id,))
+    def get(self, tenant_id: TenantId) -> Tenant:
+        """See `TenantStore.get`."""
+        tenant = self._database.tenants.get((tenant_id,))
+        if tenant is None:
+            raise TenantNotFoundError("There is no such tenant.")
+        return tenant
 
     def delete(self, tenant_id: TenantId) -> bool:
         """See `TenantStore.delete`."""

@@ -23,7 +23,7 @@ def command(*, api_only: bool) -> None:
     Without POBLYSH_DATABASE_URL it runs its own PostgreSQL in the data folder.
     """
     from connectors.adapters.prometheus.multiprocess import share_between_processes  # noqa: PLC0415 - as below
-    from connectors.entrypoints.background import supervised_worker  # noqa: PLC0415 - as below
+    from connectors.entrypoints.worker_process import supervised_worker  # noqa: PLC0415 - as below
 
     settings = load_settings()
     _ = settings.operators  # raises without an operator token, before anything is started

@@ -13,8 +13,8 @@ def command(parent_pid: int | None) -> None:
     Any number of workers may run, on any number of machines that can connect to the database. `connectors serve` runs
     one by itself.
     """
-    from connectors.entrypoints.background import run_worker  # noqa: PLC0415 - the queue takes half a second to import
     from connectors.entrypoints.production import prepare  # noqa: PLC0415
+    from connectors.entrypoints.worker_process import run_worker  # noqa: PLC0415 - the queue takes half a second to import
 
     settings = load_settings()
     database = prepare(settings)

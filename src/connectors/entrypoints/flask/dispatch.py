@@ -56,7 +56,7 @@ def serve(service: Service, operation: Operation, path: Mapping[str, str]) -> Re
     except RequestRejectedError:
         if tenant_id is not None and not operation.creates_tenant:
             # An unknown tenant gets 404 instead of the fault. Checked here, it costs good requests nothing.
-            service.connectors.queries.get_tenant(tenant_id)
+            service.connectors.tenants.get(tenant_id)
         raise
     if isinstance(answer, Response):
         return answer

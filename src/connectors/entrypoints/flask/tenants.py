@@ -20,7 +20,7 @@ from connectors.entrypoints.representation.tenants import TenantView, show_tenan
 )
 def ensure_tenant(call: Call) -> Answer:
     """The tenant: 201 if it was not known before, else 200."""
-    tenant, recorded = call.service.connectors.queries.ensure_tenant(TenantId(path_id(call, "tenant_id")))
+    tenant, recorded = call.service.connectors.tenants.ensure(TenantId(path_id(call, "tenant_id")))
     return Answer(show_tenant(tenant), HTTPStatus.CREATED if recorded is Recorded.NEW else HTTPStatus.OK)
 
 
@@ -35,7 +35,7 @@ def ensure_tenant(call: Call) -> Answer:
 )
 def show_one_tenant(call: Call) -> Answer:
     """The tenant, if it is known here."""
-    return Answer(show_tenant(call.service.connectors.queries.get_tenant(TenantId(path_id(call, "tenant_id")))))
+    return Answer(show_tenant(call.service.connectors.tenants.get(TenantId(path_id(call, "tenant_id")))))
 
 
 @operation(
@@ -49,7 +49,7 @@ def show_one_tenant(call: Call) -> Answer:
 )
 def erase_tenant(call: Call) -> Answer:
     """Erase the tenant with its connections, tokens, signals, deliveries and jobs. This cannot be undone."""
-    call.service.connectors.disconnect.erase_tenant(TenantId(path_id(call, "tenant_id")))
+    call.service.connectors.tenants.erase(TenantId(path_id(call, "tenant_id")))
     return Answer(None, HTTPStatus.NO_CONTENT)
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from connectors.domain.flows.reading.schedule import IDEMPOTENCY_LIFETIME
+from connectors.domain.flows.reading.housekeeping import IDEMPOTENCY_LIFETIME
 from connectors.domain.model.errors import ConflictError, InfrastructureError, NotFoundError, ValidationError
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.trace import TRACE_ID

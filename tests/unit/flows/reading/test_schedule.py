@@ -6,11 +6,11 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from connectors.domain.flows.reading.housekeeping import UNTOUCHED_FOR, RetentionSettings
 from connectors.domain.flows.reading.schedule import (
     BATCH,
     INTERVAL_SETTING,
     JITTER,
-    UNTOUCHED_FOR,
     ScheduleSettings,
 )
 from connectors.domain.model.connection import ConnectionStatus
@@ -71,7 +71,7 @@ def tune(world, **settings):
     changed = ScheduleSettings(**settings)
     schedule = world.connectors.schedule
     scheduler = attrs.evolve(schedule.scheduler, settings=changed)
-    schedule = attrs.evolve(schedule, settings=changed, scheduler=scheduler)
+    schedule = attrs.evolve(schedule, scheduler=scheduler)
     world.connectors = attrs.evolve(world.connectors, schedule=schedule)
     return scheduler
 
@@ -286,7 +286,10 @@ def test_sweeping_takes_what_has_expired(world):
 
 def test_retention_drops_what_is_old(world):
     """Deliveries and ended jobs beyond their age go; failed deliveries and unfinished jobs stay, and signals do."""
-    tune(world, delivery_retention=timedelta(days=2), job_retention=timedelta(days=1))
+    keep = RetentionSettings(deliveries=timedelta(days=2), jobs=timedelta(days=1))
+    schedule = world.connectors.schedule
+    schedule = attrs.evolve(schedule, housekeeping=attrs.evolve(schedule.housekeeping, retention=keep))
+    world.connectors = attrs.evolve(world.connectors, schedule=schedule)
     world.deliver(created())
     waiting = make_job(connection_id=world.ada.id, provider=SLUG)
     with world.uow() as uow:
@@ -354,6 +357,7 @@ def test_a_rescue_overwrites_nothing(world, change):
         return uow
 
     world.later(minutes=10)
-    attrs.evolve(world.connectors.schedule, unit_of_work=begin_slow).tick()
+    schedule = world.connectors.schedule
+    attrs.evolve(schedule, housekeeping=attrs.evolve(schedule.housekeeping, unit_of_work=begin_slow)).tick()
     assert world.job(job) == moved
     assert job.id not in {task.subject_id for task, _ in world.tasks()}

@@ -155,13 +155,13 @@ def test_lists_are_light(queries):
 def test_tenants_come_and_go(world, queries):
     """Made known once, erased with all they have, and the nil one never."""
     fresh = uuid4()
-    assert queries.ensure_tenant(fresh)[1] is Recorded.NEW
-    assert queries.ensure_tenant(fresh)[1] is Recorded.DUPLICATE
-    world.connectors.disconnect.erase_tenant(TENANT)
+    assert world.connectors.tenants.ensure(fresh)[1] is Recorded.NEW
+    assert world.connectors.tenants.ensure(fresh)[1] is Recorded.DUPLICATE
+    world.connectors.tenants.erase(TENANT)
     with pytest.raises(TenantNotFoundError):
-        queries.get_tenant(TENANT)
+        world.connectors.tenants.get(TENANT)
     assert {one.tenant_id for one in world.grants()} == {OTHER_TENANT}
     assert len(queries.list_signals(OTHER_TENANT).items) == 5
-    for verb in (queries.ensure_tenant, queries.get_tenant, world.connectors.disconnect.erase_tenant):
+    for verb in (world.connectors.tenants.ensure, world.connectors.tenants.get, world.connectors.tenants.erase):
         with pytest.raises(TenantNotFoundError):
             verb(UNROUTED)

@@ -165,7 +165,7 @@ def test_an_unknown_tenant_is_not_made(world, tenant):
     with pytest.raises(TenantNotFoundError):
         world.deliver(created(), tenant=tenant)
     with pytest.raises(TenantNotFoundError):
-        world.connectors.queries.get_tenant(tenant)
+        world.connectors.tenants.get(tenant)
 
 
 def test_paths_to_nowhere(world):
@@ -540,7 +540,7 @@ class Failing:
 @pytest.mark.parametrize(
     ("store", "method"),
     [
-        ("tenants", "find"),
+        ("tenants", "get"),
         ("signals", "record_all"),
         ("deliveries", "record"),
         ("jobs", "enqueue"),

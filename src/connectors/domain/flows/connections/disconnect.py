@@ -17,11 +17,9 @@ from connectors.domain.model.errors import (
     ProviderNotConfiguredError,
     ProviderNotSupportedError,
     ReauthorizationRequiredError,
-    TenantNotFoundError,
 )
-from connectors.domain.model.ids import UNROUTED, ConnectionId, TenantId
+from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.oauth import Grant, ProviderApp, TokenSet
-from connectors.domain.model.paging import MAX_LIMIT, PageRequest
 from connectors.domain.providers.contract import Provider, RevocationScope
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
@@ -32,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class DisconnectFlow:
-    """Ends connections, and tenants with all they have."""
+    """Ends connections."""
 
     unit_of_work: UnitOfWorkFactory
     converser: Converser
@@ -141,26 +139,3 @@ class DisconnectFlow:
             self.converser.run(provider, app, provider.oauth.revoke(app, token_set), FixedTokens(token_set))
         except ConnectorsError as error:
             log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
-
-    def erase_tenant(self, tenant_id: TenantId) -> None:
-        """End all of the tenant's connections, then erase all that it has here.
-
-        What a provider refuses does not hold it up.
-
-        Raises:
-            TenantNotFoundError: not known here.
-        """
-        with self.unit_of_work() as uow:
-            if tenant_id == UNROUTED or uow.tenants.find(tenant_id) is None:
-                raise TenantNotFoundError("There is no such tenant.")
-        page = PageRequest(limit=MAX_LIMIT)
-        while True:
-            with self.unit_of_work() as uow:
-                connections = uow.connections.list_page(tenant_id, page)
-            for connection in connections.items:
-                self.end_connection(tenant_id, connection.id)
-            if connections.next is None:
-                break
-            page = PageRequest(limit=MAX_LIMIT, after=connections.next)
-        with self.unit_of_work() as uow:
-            uow.tenants.delete(tenant_id)

@@ -1,18 +1,19 @@
-"""The schedule: reads, subscription maintenance, refreshes of unused tokens, and the service's housekeeping."""
+"""The schedule: when connections are read and maintained, when unused tokens are refreshed, and what is due now."""
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import attrs
 
+from connectors.domain.flows.reading.housekeeping import Housekeeping
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError, NotFoundError
+from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
 from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
-from connectors.domain.model.sync import JobType, SyncJob
-from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
+from connectors.domain.model.sync import JobType
+from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
@@ -24,15 +25,6 @@ JITTER = 0.2
 
 BATCH = 200
 """Schedule entries per transaction: few enough that their rows stay locked only briefly."""
-
-LARGEST_SWEEP = 10_000
-"""Rows that one transaction deletes."""
-
-UNTOUCHED_FOR = timedelta(minutes=5)
-"""A job that should continue and has not for so long has lost its task. Time slices are far shorter."""
-
-IDEMPOTENCY_LIFETIME = timedelta(hours=24)
-"""How long a repeated `Idempotency-Key` gets the same answer."""
 
 RETRY_REFRESH = timedelta(hours=6)
 """When an idle grant is checked again if its refresh did not move the schedule entry itself."""
@@ -48,16 +40,12 @@ log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class ScheduleSettings:
-    """How often scheduled tasks run, and how long records are kept."""
+    """How often connections are read."""
 
     interval: timedelta | None = None
     """Between two reads of a connection; None: each provider package's own, 15 minutes for most."""
     intervals: Mapping[ProviderSlug, timedelta] = attrs.field(factory=dict)
     """The same for single providers."""
-    delivery_retention: timedelta = timedelta(days=90)
-    """How long webhook deliveries are kept; failed ones stay until they are replayed."""
-    job_retention: timedelta = timedelta(days=30)
-    """How long finished jobs and closed gaps are kept."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,19 +99,19 @@ class ScheduleFlow:
     providers: ProviderRegistry
     scheduler: Scheduler
     jobs: SyncJobs
-    settings: ScheduleSettings
+    housekeeping: Housekeeping
 
     def tick(self) -> int:
         """Queue everything that is due; how much that was. After a long pause each entry is due once."""
         done = 0
         for kind in (TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.SYNC):
-            while (kept := self._keep(kind)) > 0:
-                done += kept
+            while (queued := self._queue_due(kind)) > 0:
+                done += queued
         for kind in SERVICE_TASKS:
-            done += self._housekeep(kind)
+            done += self.housekeeping.run_if_due(kind)
         return done
 
-    def _keep(self, kind: TaskKind) -> int:
+    def _queue_due(self, kind: TaskKind) -> int:
         with self.unit_of_work() as uow:
             due = uow.schedules.lock_due(kind, now=self.clock.now(), limit=BATCH)
             for entry in due:
@@ -182,72 +170,3 @@ class ScheduleFlow:
             return
         uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + RETRY_REFRESH))
         uow.queue.put(refresh_task(grant.tenant_id, grant.id))
-
-    # --- the service's own ---------------------------------------------------------------------------------------
-
-    def _housekeep(self, kind: TaskKind) -> int:
-        now = self.clock.now()
-        with self.unit_of_work() as uow:
-            uow.schedules.ensure(ScheduleEntry(kind=kind, next_at=now))
-            due = uow.schedules.lock_due(kind, now=now, limit=1)
-            for entry in due:
-                uow.schedules.plan(attrs.evolve(entry, next_at=now + SERVICE_TASKS[kind]))
-        if due:
-            match kind:
-                case TaskKind.SWEEP:
-                    self._sweep(now)
-                case TaskKind.RETAIN:
-                    self._retain(now)
-                case _:
-                    self._rescue(now)
-        return len(due)
-
-    def _sweep(self, now: datetime) -> None:
-        with self.unit_of_work() as uow:
-            swept = {
-                "authorization_requests": uow.authorization_requests.sweep(now=now),
-                "idempotency_keys": uow.idempotency.sweep(created_before=now - IDEMPOTENCY_LIFETIME),
-                "rate_limits": uow.limits.sweep(now=now),
-            }
-        if any(swept.values()):
-            log.info("swept", extra=swept)
-
-    def _retain(self, now: datetime) -> None:
-        deliveries = jobs = 0
-        dropped = LARGEST_SWEEP
-        while dropped == LARGEST_SWEEP:
-            with self.unit_of_work() as uow:
-                dropped = uow.deliveries.prune(
-                    received_before=now - self.settings.delivery_retention, limit=LARGEST_SWEEP
-                )
-            deliveries += dropped
-        dropped = LARGEST_SWEEP
-        while dropped == LARGEST_SWEEP:
-            with self.unit_of_work() as uow:
-                dropped = uow.jobs.prune(finished_before=now - self.settings.job_retention, limit=LARGEST_SWEEP)
-            jobs += dropped
-        with self.unit_of_work() as uow:
-            gaps = uow.coverage.prune(closed_before=now - self.settings.job_retention)
-        if deliveries or jobs or gaps:
-            log.info("retention_kept", extra={"deliveries": deliveries, "jobs": jobs, "gaps": gaps})
-
-    def _rescue(self, now: datetime) -> None:
-        with self.unit_of_work() as uow:
-            untouched = uow.jobs.list_untouched(before=now - UNTOUCHED_FOR, limit=BATCH)
-        rescued = sum(self._rescue_one(job, now) for job in untouched)
-        if rescued:
-            log.warning("jobs_rescued", extra={"jobs": rescued})
-
-    def _rescue_one(self, job: SyncJob, now: datetime) -> bool:
-        with self.unit_of_work() as uow:
-            try:
-                present = uow.jobs.get(job.tenant_id, job.id, lock=True)
-            except NotFoundError:
-                return False  # erased with its tenant
-            if present.is_finished or present.updated_at != job.updated_at:
-                return False  # it has changed since: what its worker wrote must stay
-            # If the old task still exists, this one is a duplicate or finds nothing to do. It has its own queueing
-            # lock, because another job's task may hold the one for new jobs.
-            uow.queue.put(sync_task(present, is_continued=True))
-            uow.jobs.save(attrs.evolve(present, updated_at=now))  # others come first next time
-            return True

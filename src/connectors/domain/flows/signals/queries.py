@@ -9,9 +9,8 @@ import attrs
 from connectors.domain.flows.signals.feed import SignalFeed
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import Gap
-from connectors.domain.model.errors import TenantNotFoundError
 from connectors.domain.model.health import Health, health_of
-from connectors.domain.model.ids import UNROUTED, ConnectionId, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
+from connectors.domain.model.ids import ConnectionId, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.paging import (
     DEFAULT_LIMIT,
     Page,
@@ -23,8 +22,7 @@ from connectors.domain.model.paging import (
 from connectors.domain.model.signal import Signal, SignalFilter
 from connectors.domain.model.sync import JobFilter, SyncJob
 from connectors.domain.model.tasks import TaskKind
-from connectors.domain.model.tenant import Tenant
-from connectors.domain.model.webhook import DeliveryFilter, Recorded, Subscription, WebhookDelivery
+from connectors.domain.model.webhook import DeliveryFilter, Subscription, WebhookDelivery
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -69,29 +67,6 @@ class QueryFlow:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
-    # --- tenants -------------------------------------------------------------------------------------------------
-
-    def ensure_tenant(self, tenant_id: TenantId) -> tuple[Tenant, Recorded]:
-        """The tenant, made known if it was not.
-
-        Raises:
-            TenantNotFoundError: the nil UUID, which is no tenant.
-        """
-        if tenant_id == UNROUTED:
-            raise TenantNotFoundError("The nil UUID is not a tenant.")
-        with self.unit_of_work() as uow:
-            recorded = uow.tenants.record(Tenant(id=tenant_id, created_at=self.clock.now()))
-            return _tenant(uow, tenant_id), recorded
-
-    def get_tenant(self, tenant_id: TenantId) -> Tenant:
-        """The tenant.
-
-        Raises:
-            TenantNotFoundError: not known here.
-        """
-        with self.unit_of_work() as uow:
-            return _tenant(uow, tenant_id)
-
     # --- connections ---------------------------------------------------------------------------------------------
 
     def get_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
@@ -102,13 +77,13 @@ class QueryFlow:
             ConnectionNotFoundError: it has none with this id.
         """
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             return uow.connections.get(tenant_id, connection_id)
 
     def inspect_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> ConnectionDetails:
         """The tenant's connection with all that is known of how it is. Raises like `get_connection`."""
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             connection = uow.connections.get(tenant_id, connection_id)
             entry = uow.schedules.find(tenant_id, connection_id, TaskKind.SYNC)
             if connection.status is not ConnectionStatus.ACTIVE:
@@ -154,7 +129,7 @@ class QueryFlow:
             NotFoundError: it has none with this id.
         """
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             return uow.signals.get(tenant_id, signal_id)
 
     def list_signals(
@@ -201,7 +176,7 @@ class QueryFlow:
         """
         where = where or SignalFilter()
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             if where.connection_id is not None:
                 uow.connections.get(tenant_id, where.connection_id)
         return SignalFeed.begin(self.unit_of_work, self.clock, tenant_id, where, since)
@@ -216,7 +191,7 @@ class QueryFlow:
             NotFoundError: it has none with this id.
         """
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             return uow.deliveries.get(tenant_id, delivery_id)
 
     def list_deliveries(
@@ -253,7 +228,7 @@ class QueryFlow:
             NotFoundError: it has none with this id.
         """
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             return uow.jobs.get(tenant_id, job_id)
 
     def list_jobs(
@@ -293,14 +268,7 @@ class QueryFlow:
     ) -> Listing[T]:
         after = None if cursor is None else read_cursor(cursor, fingerprint)
         with self.unit_of_work() as uow:
-            _tenant(uow, tenant_id)
+            uow.tenants.get(tenant_id)
             page = load(uow, PageRequest(limit=limit, after=after))
         next_cursor = None if page.next is None else write_cursor(page.next, fingerprint)
         return Listing(page.items, next_cursor)
-
-
-def _tenant(uow: UnitOfWork, tenant_id: TenantId) -> Tenant:
-    tenant = None if tenant_id == UNROUTED else uow.tenants.find(tenant_id)
-    if tenant is None:
-        raise TenantNotFoundError("There is no such tenant.")
-    return tenant

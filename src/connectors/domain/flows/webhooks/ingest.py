@@ -15,7 +15,6 @@ from connectors.domain.model.errors import (
     InfrastructureError,
     NotFoundError,
     ProviderFailedError,
-    TenantNotFoundError,
 )
 from connectors.domain.model.ids import UNROUTED, DeliveryId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import ProviderApp
@@ -138,8 +137,7 @@ class IngestFlow:
     def _check_path(uow: UnitOfWork, request: WebhookRequest) -> Connection | None:
         if request.tenant_id is None:
             return None
-        if uow.tenants.find(request.tenant_id) is None:
-            raise TenantNotFoundError("There is no such tenant.")
+        uow.tenants.get(request.tenant_id)  # raises if it is not known: webhooks never make a tenant
         if request.connection_id is None:
             return None
         connection = uow.connections.get(request.tenant_id, request.connection_id)

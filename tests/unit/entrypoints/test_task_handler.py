@@ -13,7 +13,7 @@ from connectors.domain.model.ids import ConnectionId, GrantId, JobId
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
-from connectors.entrypoints.worker import LOG_FIELDS, REQUEUE_PAUSES
+from connectors.entrypoints.task_handler import LOG_FIELDS, REQUEUE_PAUSES
 from tests.support.builders import OTHER_TENANT, TENANT, make_id
 from tests.support.world import World
 
@@ -137,7 +137,7 @@ def test_a_task_whose_subject_is_gone_is_dropped(bench, kind):
     bench.world.vendor.log.clear()
     bench.handler.handle(kind, OTHER_TENANT, subject)
     bench.handler.handle(kind, TENANT, make_id())
-    bench.world.connectors.disconnect.erase_tenant(TENANT)
+    bench.world.connectors.tenants.erase(TENANT)
     bench.world.vendor.log.clear()
     bench.handler.handle(kind, TENANT, subject)
     assert (bench.world.tasks(), bench.world.vendor.log) == ([], [])

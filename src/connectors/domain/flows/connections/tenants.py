@@ -1,0 +1,63 @@
+"""Tenants: made known, shown, erased with everything they have."""
+
+import attrs
+
+from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.model.errors import TenantNotFoundError
+from connectors.domain.model.ids import UNROUTED, TenantId
+from connectors.domain.model.paging import MAX_LIMIT, PageRequest
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import Recorded
+from connectors.ports.clock import Clock
+from connectors.ports.unit_of_work import UnitOfWorkFactory
+
+
+@attrs.frozen(kw_only=True)
+class TenantFlow:
+    """Keeps the tenants that are known here."""
+
+    unit_of_work: UnitOfWorkFactory
+    disconnect: DisconnectFlow
+    clock: Clock
+
+    def ensure(self, tenant_id: TenantId) -> tuple[Tenant, Recorded]:
+        """The tenant, made known if it was not.
+
+        Raises:
+            TenantNotFoundError: the nil UUID, which is no tenant.
+        """
+        if tenant_id == UNROUTED:
+            raise TenantNotFoundError("The nil UUID is not a tenant.")
+        with self.unit_of_work() as uow:
+            recorded = uow.tenants.record(Tenant(id=tenant_id, created_at=self.clock.now()))
+            return uow.tenants.get(tenant_id), recorded
+
+    def get(self, tenant_id: TenantId) -> Tenant:
+        """The tenant.
+
+        Raises:
+            TenantNotFoundError: it is not known here.
+        """
+        with self.unit_of_work() as uow:
+            return uow.tenants.get(tenant_id)
+
+    def erase(self, tenant_id: TenantId) -> None:
+        """End all of the tenant's connections, then erase everything that it has here.
+
+        What a provider refuses does not stop it.
+
+        Raises:
+            TenantNotFoundError: it is not known here.
+        """
+        self.get(tenant_id)
+        page = PageRequest(limit=MAX_LIMIT)
+        while True:
+            with self.unit_of_work() as uow:
+                connections = uow.connections.list_page(tenant_id, page)
+            for connection in connections.items:
+                self.disconnect.end_connection(tenant_id, connection.id)
+            if connections.next is None:
+                break
+            page = PageRequest(limit=MAX_LIMIT, after=connections.next)
+        with self.unit_of_work() as uow:
+            uow.tenants.delete(tenant_id)

@@ -1,0 +1,117 @@
+"""Housekeeping: deletes what has expired or is older than it is kept, and queues jobs again that lost their task."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import attrs
+
+from connectors.domain.model.errors import NotFoundError
+from connectors.domain.model.schedule import SERVICE_TASKS, ScheduleEntry
+from connectors.domain.model.sync import SyncJob
+from connectors.domain.model.tasks import TaskKind, sync_task
+from connectors.ports.clock import Clock
+from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+LARGEST_SWEEP = 10_000
+"""Rows that one transaction deletes."""
+
+RESCUE_BATCH = 200
+"""Jobs that one run rescues."""
+
+UNTOUCHED_FOR = timedelta(minutes=5)
+"""A job that should continue and has not for so long has lost its task. Time slices are far shorter."""
+
+IDEMPOTENCY_LIFETIME = timedelta(hours=24)
+"""How long a repeated `Idempotency-Key` gets the same answer."""
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class RetentionSettings:
+    """How long records are kept."""
+
+    deliveries: timedelta = timedelta(days=90)
+    """How long webhook deliveries are kept; failed ones stay until they are replayed."""
+    jobs: timedelta = timedelta(days=30)
+    """How long finished jobs and closed gaps are kept."""
+
+
+@attrs.frozen(kw_only=True)
+class Housekeeping:
+    """Runs the service's own tasks."""
+
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+    retention: RetentionSettings
+
+    def run_if_due(self, kind: TaskKind) -> int:
+        """Run that service task if it is due; 1 if it was, else 0. Any number of processes may ask at once."""
+        now = self.clock.now()
+        with self.unit_of_work() as uow:
+            uow.schedules.ensure(ScheduleEntry(kind=kind, next_at=now))
+            due = uow.schedules.lock_due(kind, now=now, limit=1)
+            for entry in due:
+                uow.schedules.plan(attrs.evolve(entry, next_at=now + SERVICE_TASKS[kind]))
+        if due:
+            match kind:
+                case TaskKind.SWEEP:
+                    self._sweep(now)
+                case TaskKind.RETAIN:
+                    self._retain(now)
+                case _:
+                    self._rescue(now)
+        return len(due)
+
+    def _sweep(self, now: datetime) -> None:
+        with self.unit_of_work() as uow:
+            swept = {
+                "authorization_requests": uow.authorization_requests.sweep(now=now),
+                "idempotency_keys": uow.idempotency.sweep(created_before=now - IDEMPOTENCY_LIFETIME),
+                "rate_limits": uow.limits.sweep(now=now),
+            }
+        if any(swept.values()):
+            log.info("swept", extra=swept)
+
+    def _retain(self, now: datetime) -> None:
+        # In transactions of limited size, so that no lock is held for long.
+        keep = self.retention
+        deliveries = self._prune(
+            lambda uow: uow.deliveries.prune(received_before=now - keep.deliveries, limit=LARGEST_SWEEP)
+        )
+        jobs = self._prune(lambda uow: uow.jobs.prune(finished_before=now - keep.jobs, limit=LARGEST_SWEEP))
+        with self.unit_of_work() as uow:
+            gaps = uow.coverage.prune(closed_before=now - keep.jobs)
+        if deliveries or jobs or gaps:
+            log.info("retention_kept", extra={"deliveries": deliveries, "jobs": jobs, "gaps": gaps})
+
+    def _prune(self, prune: Callable[[UnitOfWork], int]) -> int:
+        total = 0
+        while True:
+            with self.unit_of_work() as uow:
+                dropped = prune(uow)
+            total += dropped
+            if dropped < LARGEST_SWEEP:
+                return total
+
+    def _rescue(self, now: datetime) -> None:
+        with self.unit_of_work() as uow:
+            untouched = uow.jobs.list_untouched(before=now - UNTOUCHED_FOR, limit=RESCUE_BATCH)
+        rescued = sum(self._rescue_one(job, now) for job in untouched)
+        if rescued:
+            log.warning("jobs_rescued", extra={"jobs": rescued})
+
+    def _rescue_one(self, job: SyncJob, now: datetime) -> bool:
+        with self.unit_of_work() as uow:
+            try:
+                present = uow.jobs.get(job.tenant_id, job.id, lock=True)
+            except NotFoundError:
+                return False  # erased with its tenant
+            if present.is_finished or present.updated_at != job.updated_at:
+                return False  # it has changed since: what its worker wrote must stay
+            # If the old task still exists, this one is a duplicate or finds nothing to do. It has its own queueing
+            # lock, because another job's task may hold the one for new jobs.
+            uow.queue.put(sync_task(present, is_continued=True))
+            uow.jobs.save(attrs.evolve(present, updated_at=now))  # others come first next time
+            return True
