@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from connectors.domain.flows.provider_access.tokens import idle_refresh_at
+from connectors.domain.flows.provider_access.token_sets import idle_refresh_at
 from connectors.domain.flows.reading.schedule import RETRY_REFRESH
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import InfrastructureError

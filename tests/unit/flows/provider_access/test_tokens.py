@@ -6,7 +6,8 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME, GrantTokens, dump_token_set, load_token_set
+from connectors.domain.flows.provider_access.token_sets import dump_token_set, load_token_set
+from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME, GrantTokens
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import (
     ClientRejectedError,

@@ -13,7 +13,8 @@ import attrs
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
 from connectors.domain.flows.provider_access.session import ProviderAccess
-from connectors.domain.flows.provider_access.tokens import TokenKeeper, earliest_expiry
+from connectors.domain.flows.provider_access.token_sets import earliest_expiry
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.reading.schedule import Scheduler

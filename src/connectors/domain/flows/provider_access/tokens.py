@@ -1,14 +1,18 @@
 """Keeps grants usable: opens their sealed token sets and refreshes them, one refresh at a time anywhere."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import attrs
 
 from connectors.domain.flows.provider_access.single_flight import SingleFlight
+from connectors.domain.flows.provider_access.token_sets import (
+    dump_token_set,
+    earliest_expiry,
+    idle_refresh_at,
+    load_token_set,
+)
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
     ClientRejectedError,
@@ -19,10 +23,9 @@ from connectors.domain.model.errors import (
     ReauthorizationRequiredError,
 )
 from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
-from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.oauth import Grant, ProviderApp, RefreshLease, TokenSet
 from connectors.domain.model.schedule import ScheduleEntry
-from connectors.domain.model.secret import SealedSecret, Secret, SecretContext, SecretPurpose
+from connectors.domain.model.secret import SealedSecret, SecretContext, SecretPurpose
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
@@ -40,64 +43,6 @@ POLL_INTERVAL = timedelta(milliseconds=50)
 """How often a caller looks whether the one who refreshes is done."""
 
 log = logging.getLogger(__name__)
-
-
-def dump_token_set(token_set: TokenSet) -> Secret:
-    """The token set as one JSON text, to be sealed."""
-    return Secret(json.dumps(_document(token_set)))
-
-
-def _document(token_set: TokenSet) -> dict[str, Any]:
-    return {
-        "access_token": token_set.access_token.reveal(),
-        "refresh_token": token_set.refresh_token.reveal() if token_set.refresh_token else None,
-        "token_type": token_set.token_type,
-        "scopes": list(token_set.scopes),
-        "expires_at": rfc3339(token_set.expires_at) if token_set.expires_at else None,
-        "refresh_expires_at": rfc3339(token_set.refresh_expires_at) if token_set.refresh_expires_at else None,
-        "extra": dict(token_set.extra),
-        "companions": {name: _document(companion) for name, companion in token_set.companions.items()},
-    }
-
-
-def load_token_set(secret: Secret) -> TokenSet:
-    """What `dump_token_set` wrote."""
-    return _token_set(json.loads(secret.reveal()))
-
-
-def _token_set(document: Mapping[str, Any]) -> TokenSet:
-    refresh_token = document["refresh_token"]
-    return TokenSet(
-        access_token=Secret(document["access_token"]),
-        refresh_token=None if refresh_token is None else Secret(refresh_token),
-        token_type=document["token_type"],
-        scopes=tuple(document["scopes"]),
-        expires_at=read_instant(document["expires_at"]),
-        refresh_expires_at=read_instant(document["refresh_expires_at"]),
-        extra=document["extra"],
-        companions={name: _token_set(inner) for name, inner in document["companions"].items()},
-    )
-
-
-def earliest_expiry(token_set: TokenSet) -> datetime | None:
-    """When the first of the set's access tokens dies, companions included."""
-    expiries = [token_set.expires_at, *(companion.expires_at for companion in token_set.companions.values())]
-    return min((at for at in expiries if at is not None), default=None)
-
-
-def idle_refresh_at(provider: Provider, token_set: TokenSet, now: datetime) -> datetime | None:
-    """When to refresh a token set that is not used; None where a refresh does not keep it alive.
-
-    A third into its life: time for a hundred tries, should the first ones fail.
-    """
-    ends = []
-    for one in (token_set, *token_set.companions.values()):
-        if one.refresh_token is not None:
-            if one.refresh_expires_at is not None:
-                ends.append(one.refresh_expires_at)
-            if provider.oauth.idle_lifetime is not None:
-                ends.append(now + provider.oauth.idle_lifetime)
-    return now + (min(ends) - now) / 3 if ends else None
 
 
 class _UnknownOutcomeError(ReauthorizationRequiredError):
