@@ -1,4 +1,4 @@
-"""What Calendar asks of a user, and why."""
+"""Calendar's scopes and their reasons."""
 
 from connectors.domain.providers._google.oauth import google_oauth
 from connectors.domain.providers.contract import Scope
