@@ -50,8 +50,8 @@ def test_what_stays_is_seen(length, changes):
     def change(listed, page):
         if page > len(changes):
             return
-        deed, position, number = changes[page - 1]
-        if deed == "come":
+        action, position, number = changes[page - 1]
+        if action == "come":
             listed[:0] = [next(fresh) for _ in range(number)]
             return
         left.update(listed[position : position + number])

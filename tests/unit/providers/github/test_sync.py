@@ -108,7 +108,7 @@ def test_a_backfill_finds_what_the_webhooks_reported():
 WORK = ("issue", "pull", "comment", "close", "merge", "reopen", "review", "shell", "review_comment", "push", "release")
 
 
-def work(github, deed, pick):
+def work(github, action, pick):
     """One thing that somebody does, on an item that admits it."""
     issues, pulls = sorted(github.issues), sorted(github.pulls)
     is_open = [n for n in issues if github.issues[n]["closed_at"] is None]
@@ -130,7 +130,7 @@ def work(github, deed, pick):
         "shell": (pulls, lambda n: github.review(n, state="commented", body=None)),
         "review_comment": (pulls, github.review_comment),
     }
-    among, act = choices[deed]
+    among, act = choices[action]
     if among is None:
         act(None)
     elif among:
@@ -138,18 +138,18 @@ def work(github, deed, pick):
 
 
 @given(
-    deeds=st.lists(st.tuples(st.sampled_from(WORK), st.integers(0, 50)), max_size=40),
+    actions=st.lists(st.tuples(st.sampled_from(WORK), st.integers(0, 50)), max_size=40),
     cuts=st.sets(st.integers(0, 40), max_size=3),
     per_page=st.sampled_from([1, 2, 100]),
 )
-def test_any_sequence_by_push_by_sync_and_by_both(deeds, cuts, per_page):
+def test_any_sequence_by_push_by_sync_and_by_both(actions, cuts, per_page):
     """Push only, sync only and both agree on every signal that the API still shows when it is asked."""
     github = FakeGitHub(per_page_cap=per_page)
     cursor = sync_run(github, plan_at(github))[-1].cursor
     github.tick(10)
     by_sync = set()
-    for index, (deed, pick) in enumerate(deeds):
-        work(github, deed, pick)
+    for index, (action, pick) in enumerate(actions):
+        work(github, action, pick)
         if index in cuts:
             pages = sync_run(github, plan_at(github, last_cursor=cursor))
             by_sync, cursor = by_sync | keys(pages), pages[-1].cursor
