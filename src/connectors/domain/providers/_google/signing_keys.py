@@ -43,7 +43,7 @@ def fetch_signing_keys(app: ProviderApp) -> Conversation[SigningKeys]:
 def verify_push_token(
     authorization: str, keys: SigningKeys | None, expected: Expected, now: datetime
 ) -> Mapping[str, Any]:
-    """The claims of the bearer token, after these checks:
+    """The verified claims of the bearer token.
 
     1. One RS256 signature by a key that Google publishes under the token's `kid`.
     2. `iss` is Google, `aud` is our audience.
