@@ -67,7 +67,7 @@ def test_subscribe():
 
 
 def test_subscribe_an_organization():
-    """An organization's hook also tells of its members."""
+    """An organization's hook also reports its members."""
     _, (request,) = answer(subscriptions.subscribe(APP, CONNECTION, wanted("org:lighthouse")), reply(hook(), 201))
     assert request.url == "https://api.github.com/orgs/lighthouse/hooks"
     assert json.loads(request.body)["events"] == [*REPOSITORY_EVENTS, "organization"]

@@ -98,11 +98,15 @@ def test_a_backfill_finds_what_the_webhooks_reported():
     by_sync = {draft.dedupe_key: draft for page in sync_run(github, backfill(github)) for draft in page.signals}
     assert set(by_sync) == set(by_push)
     for key, draft in by_sync.items():
-        told = by_push[key]
-        assert (draft.kind, draft.container, draft.subject.type) == (told.kind, told.container, told.subject.type)
-        assert draft.subject.id == told.subject.id
+        reported = by_push[key]
+        assert (draft.kind, draft.container, draft.subject.type) == (
+            reported.kind,
+            reported.container,
+            reported.subject.type,
+        )
+        assert draft.subject.id == reported.subject.id
         if draft.kind is not SignalKind.CODE_PUSHED:
-            assert (draft.occurred_at, draft.url) == (told.occurred_at, told.url)
+            assert (draft.occurred_at, draft.url) == (reported.occurred_at, reported.url)
 
 
 WORK = ("issue", "pull", "comment", "close", "merge", "reopen", "review", "shell", "review_comment", "push", "release")

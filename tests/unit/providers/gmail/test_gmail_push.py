@@ -416,7 +416,7 @@ def test_two_tenants_of_one_mailbox_share_a_watch():
 
 
 def test_a_mailbox_that_another_topic_watches_says_so():
-    """The operator is told what to do about it."""
+    """The error says what the operator has to do."""
     subscription = make_subscription(GMAIL, "dana@x.com")
     request = SubscriptionRequest(subscription=subscription, secret=Secret("x"), callback_url="https://x")
     app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")

@@ -281,7 +281,7 @@ def test_a_channel_without_known_resource_is_left_to_lapse(provider):
 
 
 def test_resources_are_compared_as_far_as_known():
-    """Another resource's id under our channel is told apart; an unknown one is not."""
+    """Another resource's id under our channel is rejected; while ours is unknown, any is accepted."""
     request = make_delivery_request(GOOGLE_DRIVE, headers=HEADERS)
     known = make_subscription(GOOGLE_DRIVE, "changes", metadata={"resource_id": "res"})
     assert is_of_resource(request, known)

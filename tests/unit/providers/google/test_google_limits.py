@@ -122,7 +122,7 @@ PER_PROJECT = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "Qu
     ],
 )
 def test_a_refusal_names_the_budget_that_is_used_up(provider, response, expected):
-    """Google tells its project's limits from a user's; what it leaves open holds up that user alone."""
+    """Google distinguishes its project's limits from a user's; an unclear limit only stops that user."""
     request = HttpRequest(method="GET", url=PATHS[provider][0])
     error = PROVIDERS[provider].limits.read_failure(request, response, NOW)
     assert (error.scope, error.limit_scope) == expected

@@ -169,10 +169,10 @@ def test_no_file_slips_through_a_list_that_moves(minutes, lapses, monkeypatch):
     def happen(number):
         if number <= 5:
             google.pass_time(seconds=1)
-            told = [draft.subject.id for draft in driver.signals.values()]
-            for file in told[4 * number - 4 : 4 * number]:
+            reported = [draft.subject.id for draft in driver.signals.values()]
+            for file in reported[4 * number - 4 : 4 * number]:
                 google.world.trash_file(file, by=DANA)
-            google.world.edit_file(next(file for file in reversed(files) if file not in told), by=DANA)
+            google.world.edit_file(next(file for file in reversed(files) if file not in reported), by=DANA)
             google.world.create_file(f"New {number}", by=DANA)
         if lapses and number == 3:
             google.world.expire_listings()

@@ -52,7 +52,7 @@ def test_families():
 
 
 def test_only_what_our_webhook_asks_for_counts_as_pushed():
-    """A family is pushed if our own webhook tells of every event in it."""
+    """A family is pushed if our own webhook sends every event in it."""
     for family in JIRA.families:
         assert family.is_pushed == all(RULES[event].is_dynamic for event in family.events)
 
@@ -120,8 +120,8 @@ def test_foreign_payloads_are_read_or_refused(event, update, members):
         drafts = normalize(envelope, SITE)
     except UnexpectedResponseError:
         return
-    told = {event, COMMENT_UPDATES.get(update)} if event == UPDATED else {event}
-    assert {draft.kind for draft in drafts} <= {kind for name in told - {None} for kind in RULES[name].kinds}
+    reported = {event, COMMENT_UPDATES.get(update)} if event == UPDATED else {event}
+    assert {draft.kind for draft in drafts} <= {kind for name in reported - {None} for kind in RULES[name].kinds}
     assert len({draft.dedupe_key for draft in drafts}) == len(drafts)
 
 

@@ -282,11 +282,11 @@ def test_service_rows_and_our_own_bot_are_left_out():
     assert [one.reason for one in outcomes] == ["a service message", "our own bot's"]
 
 
-DEEDS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
+ACTIONS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
 
 
 @given(
-    actions=st.lists(st.sampled_from(DEEDS), max_size=30),
+    actions=st.lists(st.sampled_from(ACTIONS), max_size=30),
     newest_first=st.booleans(),
     with_ids=st.booleans(),
     twice=st.booleans(),
@@ -308,17 +308,17 @@ def test_any_sequence_by_push_by_sync_and_by_both(actions, newest_first, with_id
             cliq.post(action if action != "fast" else "CT_2", seconds=0 if action == "fast" else 61)
     pages, known = zoho.sync_run(ZOHO_CLIQ, cliq.answer, plan(cliq.now, last_cursor=cursor), connection())
     found += drafts(pages)
-    told = []
+    reported = []
     for outcome in pushed(cliq, known) * (1 + twice):
-        told += outcome.signals
+        reported += outcome.signals
         if outcome.needs_sync:
             target = plan(cliq.now, target=outcome.sync_target)
-            told += drafts(sync_run(cliq, target, known))
+            reported += drafts(sync_run(cliq, target, known))
     posted = {one.dedupe_key for one in found}
-    assert {one.dedupe_key for one in told if one.kind is SignalKind.MESSAGE_POSTED} <= posted
+    assert {one.dedupe_key for one in reported if one.kind is SignalKind.MESSAGE_POSTED} <= posted
     if with_ids:
         # What reading saw first stays; an edit changes the title of a message that is read after it.
         assert {one[:3] for one in facts(found)} == {
-            one[:3] for one in facts(told) if one[1] == SignalKind.MESSAGE_POSTED.value
+            one[:3] for one in facts(reported) if one[1] == SignalKind.MESSAGE_POSTED.value
         }
     assert {one["id"] for posts in cliq.chats.values() for one in posts} == {key.rsplit(":", 1)[1] for key in posted}

@@ -285,7 +285,7 @@ def test_changes_are_reported_with_the_option():
     app = make_app(options={"track_changes": "true"})
     mailbox = FakeMailbox(NOW - timedelta(hours=1))
     mail = mailbox.arrive()
-    known, told = {}, []
+    known, reported = {}, []
 
     def run(cursor):
         pages, connection = zoho.sync_run(
@@ -296,7 +296,7 @@ def test_changes_are_reported_with_the_option():
             for seen in page.observations:
                 state = json.loads(json.dumps(attrs.asdict(seen)))
                 meaning = ZOHO_MAIL.sync.interpret(context, plan(mailbox.now), seen, known.get(seen.key))
-                told.extend(one.kind for one in meaning.signals)
+                reported.extend(one.kind for one in meaning.signals)
                 known[state["key"]] = meaning.snapshot
         return pages[-1].cursor
 
@@ -310,10 +310,10 @@ def test_changes_are_reported_with_the_option():
     cursor = run(cursor)
     mailbox.move(mail, "30")
     run(cursor)
-    assert told == [
+    assert reported == [
         SignalKind.EMAIL_READ,
         SignalKind.EMAIL_UNREAD,
         SignalKind.EMAIL_TRASHED,
         SignalKind.EMAIL_MARKED_SPAM,
     ]
-    assert set(told) == CHANGES
+    assert set(reported) == CHANGES

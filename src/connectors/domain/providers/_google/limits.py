@@ -99,10 +99,10 @@ def _reason(value: Any) -> str:
 
 def read_retry_at(response: HttpResponse, refusal: Refusal, now: datetime, otherwise: timedelta) -> datetime:
     """When Google accepts another request: from its header, else from its text, else `otherwise` from now."""
-    told = read_retry_after(response.headers.get("retry-after"), now)
-    if told is None and (found := RETRY_TEXT.search(refusal.message)):
-        told = read_instant(found.group(1))
-    return now + otherwise if told is None else bounded(told, now)
+    named = read_retry_after(response.headers.get("retry-after"), now)
+    if named is None and (found := RETRY_TEXT.search(refusal.message)):
+        named = read_instant(found.group(1))
+    return now + otherwise if named is None else bounded(named, now)
 
 
 def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, LimitScope]:

@@ -71,15 +71,15 @@ def read_refusal(response: HttpResponse) -> Refusal | None:
     except UnexpectedResponseError:
         return None if response.status < HTTPStatus.BAD_REQUEST else Refusal(status=response.status, is_json=False)
     body = read_object(document)
-    told, data = read_object(body.get("status")), read_object(body.get("data"))
+    mirrored, data = read_object(body.get("status")), read_object(body.get("data"))
     status = response.status
     if status < HTTPStatus.BAD_REQUEST:
-        status = read_count(told.get("code")) or 0
+        status = read_count(mirrored.get("code")) or 0
         if not HTTPStatus.BAD_REQUEST <= status <= 599:  # noqa: PLR2004 - the last status of HTTP
             return None
     inner = read_object(body.get("error"))
     codes = (data.get("errorCode"), body.get("code"), inner.get("code"), body.get("errorCode"), body.get("error"))
-    words = (told.get("description"), data.get("moreInfo"), body.get("message"), inner.get("message"), *codes)
+    words = (mirrored.get("description"), data.get("moreInfo"), body.get("message"), inner.get("message"), *codes)
     return Refusal(
         status=status,
         code=next((code for code in codes if isinstance(code, str) and CODE.fullmatch(code)), ""),

@@ -230,7 +230,7 @@ IGNORED_WITH_REASON: Mapping[str, str] = {
     "release.created": "only `published` counts: one release sends several events",
     "release.released": "only `published` counts: one release sends several events",
     "release.prereleased": "only `published` counts: one release sends several events",
-    "issues.transferred": "the repository that it went to tells of it",
+    "issues.transferred": "the new repository's hook reports it",
 }
 """Ignored events that belong to tracked ones, with the reason: operators see them in the list of deliveries."""
 

@@ -180,7 +180,7 @@ def _find_account_id(app: ProviderApp, sites: Sequence[tuple[str, str, str | Non
         if account_id is not None:
             return account_id
     raise AccessLostError(
-        "No site of this consent tells us who the user is.",
+        "No site of this consent names the user.",
         next_step="Ask the site's administrator whether the app or our addresses are blocked.",
     )
 

@@ -8,7 +8,7 @@ Zoho has no change feed and no paging token: `start` counts rows of a list that 
    does.
 3. *Mail is not listed in the order of its arrival* to the second, so each folder is read a quarter of an hour beyond
    its mark. The mark is the latest `receivedTime` seen, and moves only when the folder is through.
-4. *Mail moves from a folder that is still to be read into one that is through*, or to a place of a list that is behind
+4. *Mail moves from a folder that is still to be read into one that is through*, or to a part of a list that is behind
    us. So everything is read twice: by a backfill in two passes, the second with the folders the other way round; by
    incremental sync runs in that each reads again what the one before had to read.
 
