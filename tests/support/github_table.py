@@ -1,4 +1,4 @@
-"""GitHub's events as its documentation has them: what a payload must become, worked out apart from the code tested.
+"""GitHub's events as its documentation describes them: what a payload must become, independent of the tested code.
 
 A row is looked up by event and action. Everything that has no row is to be ignored.
 """

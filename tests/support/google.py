@@ -1,4 +1,4 @@
-"""Runs the Google packages without the engine: conversations answered by the sandbox in this process, a small sync engine."""
+"""Runs the Google providers without the engine: the sandbox in this process answers conversations; a small sync engine."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -92,7 +92,7 @@ def error_reply(status, reason, *, message="No.", location=None, headers=None, d
 
 
 def converse(provider, conversation, answer, *, now=NOW):
-    """What a conversation returns. Failures are raised inside it, as the real driver does."""
+    """What a conversation returns. Failures are raised inside it, as the flow does."""
     try:
         request = next(conversation)
         while True:
@@ -106,7 +106,7 @@ def converse(provider, conversation, answer, *, now=NOW):
 
 
 def script(*responses):
-    """Answers in this order; what was asked is kept in `script.asked`."""
+    """Answers in this order; the requests are in `script.asked`."""
     rest = list(responses)
 
     def answer(request):
@@ -132,7 +132,7 @@ def shared_sandbox():
 
 @attrs.define
 class Google:
-    """A sandbox asked in this process, with a clock that stands still."""
+    """A sandbox in this process, with a clock that stands still."""
 
     sandbox: object
     client: object
@@ -161,7 +161,7 @@ class Google:
         self.sandbox.clock.advance(timedelta(**by))
 
     def send(self, request):
-        """The sandbox's answer; a token that has expired is refreshed once, as the real driver does."""
+        """The sandbox's answer; an expired token is refreshed once, as the flow does."""
         response = self._send(request)
         if response.status == 401 and self.refresh_token and request.authorization is Authorization.ACCESS_TOKEN:
             fields = {
@@ -187,7 +187,7 @@ class Google:
         return HttpResponse(status=answer.status_code, headers=dict(answer.headers), body=answer.data, url=request.url)
 
     def sign_in(self, provider, email=DANA, *, scopes=None, extra=""):
-        """The token set of a consent, the package's whole way."""
+        """The token set of a consent, made by the provider's own OAuth functions."""
         app = make_app(provider, base_url=BASE)
         asked = tuple(scope.name for scope in provider.oauth.scopes if scope.default) if scopes is None else scopes
         params = AuthorizationParams(state="s", redirect_uri=REDIRECT_URI, scopes=asked)
@@ -210,7 +210,7 @@ class Google:
         return tokens
 
     def connect(self, provider, email=DANA, **how):
-        """A walker over this account."""
+        """A driver of sync runs for this account."""
         tokens = self.sign_in(provider, email, **how)
         options = how.pop("options", {})
         app = make_app(provider, base_url=BASE, **options)
@@ -218,11 +218,11 @@ class Google:
         connection = make_connection(
             provider, account=accounts[0], scopes=tokens.scopes, created_at=self.now, updated_at=self.now
         )
-        return Walker(self, provider, app, connection)
+        return SyncDriver(self, provider, app, connection)
 
 
 @attrs.define
-class Walker:
+class SyncDriver:
     """Just enough of the engine: cursors, snapshots, signals by key."""
 
     google: Google
@@ -243,8 +243,8 @@ class Walker:
     def sync_run(self, mode, *, since=None, until=None, target=None, crash_after=None, between=lambda number: None):
         """The keys that were new.
 
-        `crash_after`: how many pages until the worker dies; the walk is then resumed. `between`: what happens at the
-        vendor after each page, told how many there were.
+        `crash_after`: how many pages until the worker dies; the sync run is then resumed. `between`: what happens at
+        the vendor after each page, called with the number of pages so far.
         """
         plan = SyncPlan(
             mode=mode,

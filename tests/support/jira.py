@@ -1,4 +1,4 @@
-"""A small Jira site that behaves, and the ways in and out of the package that its tests share."""
+"""A small Jira site that behaves, and what the Jira tests share."""
 
 import base64
 import hashlib
@@ -51,7 +51,7 @@ def make_connection(**changes: Any) -> Connection:
     return Connection(**{**values, **changes})
 
 
-# --- signing, written apart from the code under test ---------------------------------------------------------------
+# --- signing, independent of the code under test -------------------------------------------------------------------
 
 
 def b64url(raw: bytes) -> str:
@@ -71,7 +71,7 @@ def make_jwt(secret: str = CLIENT_SECRET, *, alg: str = "HS256", now: datetime =
 def make_request(
     body: bytes | dict[str, Any], *, tenant: TenantId | None = None, token: str | None = "", **headers: str
 ) -> WebhookRequest:
-    """A delivery; `token` "" puts a valid JWT on, None leaves the header away."""
+    """A delivery; with `token` "" it has a valid JWT, with None no header."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:
@@ -84,7 +84,7 @@ def material(*secrets: str, now: datetime = NOW, app: ProviderApp | None = APP) 
 
 
 def receive(request: WebhookRequest, connection: Connection, *secrets: str) -> tuple[SignalDraft, ...] | Ignored:
-    """What a delivery says for a connection: all of the webhook's path that is the package's."""
+    """The event of a delivery for a connection: verified, read and completed."""
     assert JIRA.webhooks is not None
     assert JIRA.webhooks.to_signals is not None
     delivery = JIRA.webhooks.verify(request, material(*secrets))
@@ -100,7 +100,7 @@ Answer = Callable[[HttpRequest], HttpResponse]
 
 
 def hold(conversation: Generator[HttpRequest, HttpResponse, Any], answer: Answer) -> Any:
-    """Drive a conversation as `flows/converse.py` does, errors included."""
+    """Run a conversation as `flows/provider_access/conversations.py` does, errors included."""
     try:
         request = next(conversation)
         while True:
@@ -114,7 +114,7 @@ def hold(conversation: Generator[HttpRequest, HttpResponse, Any], answer: Answer
 
 
 def replies(*answers: Any) -> tuple[Answer, list[HttpRequest]]:
-    """Scripted answers in order (JSON values, or whole responses) and the list of what was asked."""
+    """Scripted answers in order (JSON values, or whole responses), and the list of requests."""
     waiting, asked = list(answers), []
 
     def answer(request: HttpRequest) -> HttpResponse:
@@ -132,7 +132,7 @@ def reply(document: Any, status: int = 200, **headers: str) -> HttpResponse:
 
 
 def sync_run(plan: SyncPlan, answer: Answer, connection: Connection, *, cap: int = 1000) -> list[SyncPage]:
-    """All pages of a walk, the connection's metadata kept up as the engine does."""
+    """All pages of a sync run, with the connection's metadata updated as the engine does."""
     assert JIRA.sync is not None
     context = SyncContext(app=APP, connection=connection)
     cursor = hold(JIRA.sync.start(context, plan), answer)
@@ -146,7 +146,7 @@ def sync_run(plan: SyncPlan, answer: Answer, connection: Connection, *, cap: int
         if page.done:
             return pages
         cursor = page.cursor
-    raise AssertionError("the walk does not end")
+    raise AssertionError("the sync run does not end")
 
 
 # --- the site ------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class FakeSite:
         return self._comment_envelope("comment_updated", issue_id, comment)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """The REST side."""
+        """The REST API."""
         path = urlsplit(request.url).path.partition(f"/ex/jira/{CLOUD}/rest/api/3/")[2]
         if path == "search/jql":
             return reply(self._search(json.loads(request.body or b"")))

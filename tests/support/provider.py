@@ -1,4 +1,4 @@
-"""Acme, a made-up provider: every ability that the contract has, as small as it can be. Its vendor is in `vendor.py`."""
+"""Acme, a made-up provider with a minimal version of every ability in the contract. Its vendor is in `vendor.py`."""
 
 import hashlib
 import hmac
@@ -153,7 +153,7 @@ def read_event(delivery, context):
         document = json.loads(delivery.request.body)
     except ValueError as error:
         raise UnexpectedResponseError("The body is not JSON.") from error
-    name = document["event"]  # unguarded on purpose: a package with a bug
+    name = document["event"]  # unguarded on purpose: a provider package with a bug
     accounts = tuple(document.get("accounts", ()))
     match name:
         case "item.created":
@@ -263,7 +263,7 @@ def start(context, plan):
     yield HttpRequest(method="GET", url=f"{HOST}/api/accounts")
     if plan.mode is SyncMode.BACKFILL:
         return {"after": 0}
-    # Without a cursor a baseline: only what comes after the present end.
+    # Without a cursor this is a baseline: only what comes after the present end.
     return plan.last_cursor or {"after": -1}
 
 
@@ -311,10 +311,10 @@ STATES = Family(
     is_read=False,
     is_backfilled=False,
 )
-"""Only webhooks tell of them."""
+"""Only webhooks report them."""
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------
+# --- the provider --------------------------------------------------------------------------------------------------
 
 
 def read_failure(request, response, now):
@@ -350,7 +350,7 @@ ACME = Provider(
 
 
 def make_acme(*, oauth=(), webhooks=(), subscriptions=(), **changes):
-    """Acme with other abilities: a test names only what is different."""
+    """Acme with other abilities: a test names only the differences."""
     hooks = attrs.evolve(
         WEBHOOKS, **{"subscriptions": attrs.evolve(WEBHOOKS.subscriptions, **dict(subscriptions)), **dict(webhooks)}
     )

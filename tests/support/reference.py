@@ -1,4 +1,4 @@
-"""The parts of the documentation that are made from the code. `python -m tests.support.reference` writes them again."""
+"""The parts of the documentation that are made from the code. `python -m tests.support.reference` updates them."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def kinds():
 def families():
     """The table of each provider's families."""
     rows = [
-        "| provider | family | kinds | webhooks tell of it | a sync shows all of it | a backfill shows all of it |",
+        "| provider | family | kinds | webhooks report it | a sync finds all of it | a backfill finds all of it |",
         "|---|---|---|---|---|---|",
     ]
     for provider in BUILT_IN:
@@ -49,8 +49,8 @@ def signals():
 FAMILIES_EXPLAINED = """\
 ## Families
 
-`GET /connections/{id}/coverage` accounts for each of these families by itself. A path that does not show all of a family may
-show some of it, and proves nothing complete."""
+`GET /connections/{id}/coverage` has a row for each of these families. A path that does not find all of a family may
+find some of it, and proves nothing complete."""
 
 
 def _in_order(kinds):
@@ -114,7 +114,7 @@ def github_events():
 
 
 def jira_events():
-    """Jira's table of events, what its updates with comments say, and what it ignores on purpose."""
+    """Jira's table of events, its updates with comments, and what is ignored on purpose."""
     is_read = {family.name: family.is_read for family in JIRA.families}
     rows = [
         "| event | webhook | kind | dedupe key after `{site}:` | family | reading sees it |",
@@ -131,7 +131,7 @@ def jira_events():
 
 
 def slack_events():
-    """Slack's table of events, the bot events that bring them, and what is ignored on purpose."""
+    """Slack's table of events, the bot events for them, and what is ignored on purpose."""
     is_read = {family.name: family.is_read for family in SLACK.families}
     rows = ["| event | kind | family | reading shows all of it |", "|---|---|---|---|"]
     for event, rule in slack.RULES.items():
@@ -146,7 +146,7 @@ def slack_events():
 
 
 def _ignored(reasons):
-    """The rows of what is ignored on purpose, one a reason."""
+    """The rows of what is ignored on purpose, one per reason."""
     rows = ["", "| ignored on purpose | why |", "|---|---|"]
     for why in dict.fromkeys(reasons.values()):
         names = ", ".join(f"`{event}`" for event, reason in reasons.items() if reason == why)
@@ -161,18 +161,18 @@ GENERATED = {
     "../src/connectors/domain/providers/jira/README.md": jira_events,
     "../src/connectors/domain/providers/slack/README.md": slack_events,
 }
-"""Page, as seen from `docs/` → what makes its generated part."""
+"""Page, relative to `docs/` → the function that makes its generated part."""
 
 
 def between_marks(text):
-    """The generated part of a page, and what stands before and after it."""
+    """What is before the generated part of a page, the part, and what is after it."""
     before, _, rest = text.partition(BEGIN)
     inside, _, after = rest.partition(END)
     return before, inside.strip(), after
 
 
 def write():
-    """Bring the pages up to date."""
+    """Update the pages."""
     for name, make in GENERATED.items():
         page = DOCS / name
         before, _, after = between_marks(page.read_text())

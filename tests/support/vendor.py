@@ -19,13 +19,13 @@ PAGE_SIZE = 2
 
 @attrs.define
 class Family:
-    """All that came of one consent."""
+    """All tokens of one consent."""
 
     user: str
     scope: str
     access: str = ""
     refresh: str | None = None
-    spent: set = attrs.field(factory=set)
+    used: set = attrs.field(factory=set)
     dead: bool = False
 
 
@@ -36,7 +36,7 @@ def answer(document=None, status=200, **headers):
 
 
 class Vendor:
-    """Call it with a request, get its answer."""
+    """Call it with a request to get the answer."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -47,7 +47,7 @@ class Vendor:
         self.families = []
         self.hooks = {}
         self.takes_hooks_over = True
-        """Whether a hook that is asked for again is the one that is there."""
+        """Whether another request for a hook returns the existing one."""
         self.missed = []
         """Its log of deliveries that never arrived."""
         self.items = []
@@ -65,14 +65,14 @@ class Vendor:
     # --- the user's side ---
 
     def consent(self, authorize_url, user="ada", scope=None):
-        """Say yes: the code and the state of the redirect."""
+        """Consent; returns the code and the state of the redirect."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(authorize_url).query).items()}
         code = f"code-{next(self.numbers)}"
         self.codes[code] = (user, query["scope"] if scope is None else scope, query)
         return {"code": code, "state": query["state"]}
 
     def kill(self):
-        """Withdraw every consent."""
+        """Revoke every consent."""
         for family in self.families:
             family.dead = True
 
@@ -126,7 +126,7 @@ class Vendor:
         return answer({"error": "not found"}, 404)
 
     def _hook(self, wanted):
-        """One for each URL and target: asked for again, it takes the new secret."""
+        """One for each URL and target; another request sets the new secret."""
         for hook in self.hooks.values():
             if self.takes_hooks_over and (hook["url"], hook["target"]) == (wanted["url"], wanted["target"]):
                 hook["secret"] = wanted["secret"]
@@ -175,10 +175,10 @@ class Vendor:
 
     def _rotate(self, refresh_token):
         for family in self.families:
-            if refresh_token in family.spent:
+            if refresh_token in family.used:
                 family.dead = True  # RFC 9700 §4.14.2: used twice, so one of the two users is a thief
             if family.refresh == refresh_token and not family.dead:
-                family.spent.add(refresh_token)
+                family.used.add(refresh_token)
                 return self._issue(family)
         return answer({"error": "invalid_grant"}, 400)
 

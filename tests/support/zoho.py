@@ -1,4 +1,4 @@
-"""What the tests of the Zoho packages share: builders, a driver of conversations, and two vendors that behave."""
+"""What the Zoho tests share: builders, a way to run conversations, and two vendors that behave."""
 
 import html
 import json
@@ -74,7 +74,7 @@ def make_delivery(body, slug, **headers):
 
 
 def receive(provider, body, connection, app=None, **headers):
-    """What a delivery gives for a connection: the finished event, or Ignored."""
+    """The completed event of a delivery for a connection, or Ignored."""
     delivery = make_delivery(body, provider.slug, **headers)
     outcome = provider.webhooks.read_event(delivery, ReadContext(app=app, connections=(connection,)))
     return outcome if isinstance(outcome, Ignored) else provider.webhooks.to_signals(delivery, outcome, connection)
@@ -87,7 +87,7 @@ def reply(document=None, status=200, url="", **headers):
 
 
 def hold(provider, conversation, answer):
-    """Drive a conversation as the flow does, refusals included."""
+    """Run a conversation as the flow does, refusals included."""
     try:
         request = next(conversation)
         while True:
@@ -101,7 +101,7 @@ def hold(provider, conversation, answer):
 
 
 def script(*answers):
-    """Answers in order, and the list of what was asked."""
+    """Answers in order, and the list of requests."""
     waiting, asked = list(answers), []
 
     def answer(request):
@@ -112,7 +112,7 @@ def script(*answers):
 
 
 def sync_run(provider, answer, plan, connection, app=None, cap=3000):
-    """All pages of a walk. Cursors go through JSON, metadata is kept up, observations are interpreted as the flow does."""
+    """All pages of a sync run. Cursors go through JSON, metadata is updated, observations are interpreted."""
     context = SyncContext(app=app or make_app(provider.slug), connection=connection)
     cursor = hold(provider, provider.sync.start(context, plan), answer)
     pages = []
@@ -124,7 +124,7 @@ def sync_run(provider, answer, plan, connection, app=None, cap=3000):
         cursor = page.cursor
         if page.done:
             return pages, context.connection
-    raise AssertionError("the walk does not end")
+    raise AssertionError("the sync run does not end")
 
 
 def plan(at=NOW, **changes):
@@ -237,7 +237,7 @@ class FakeMailbox:
 
 
 class FakeCliq:
-    """Channels, their messages, and a bot that hears all of them."""
+    """Channels, their messages, and a bot that is in all of them."""
 
     def __init__(self, *, newest_first=True, cap=100, at=NOW - timedelta(days=9), with_ids=True):
         self.now = at

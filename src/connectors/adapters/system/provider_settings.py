@@ -1,4 +1,4 @@
-"""Our registrations at the providers, from `POBLYSH_<PROVIDER>_…` and the prefixes that providers share."""
+"""Our app registrations at the providers, from `POBLYSH_<PROVIDER>_…` and the prefixes that providers share."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -49,7 +49,7 @@ class ProviderSettings:
 
 
 def read_provider_settings(provider: Provider, sources: SettingSources) -> ProviderSettings:
-    """The provider's registration as its variables describe it.
+    """What is set for the provider.
 
     Each value is looked up under the provider's own prefix, then under the shared ones (`POBLYSH_GOOGLE_…`). Client id
     and secret belong together: both come from the first prefix that has either.
@@ -61,7 +61,7 @@ def read_provider_settings(provider: Provider, sources: SettingSources) -> Provi
 
 
 class _Reader:
-    """Reads one provider's variables, and remembers which."""
+    """Reads one provider's variables, and remembers which ones it looked up."""
 
     def __init__(self, provider: Provider, sources: SettingSources) -> None:
         self._provider = provider
@@ -114,7 +114,7 @@ class _Reader:
 
     def _webhook_secrets(self) -> tuple[Secret, ...]:
         own_name = self._provider.webhook_secret_option.upper()
-        # The general name works for every provider, also where the vendor calls the thing a signing secret.
+        # The general name works for every provider, also where the vendor calls it a signing secret.
         names = (own_name,) if own_name == "WEBHOOK_SECRET" else (own_name, "WEBHOOK_SECRET")
         found = [self._take(name, _WEBHOOK_SECRETS, is_secret=True) for name in names]
         return next((secrets for secrets in found if secrets), ())

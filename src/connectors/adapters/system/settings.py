@@ -1,4 +1,4 @@
-"""The settings: the only place where the environment is read."""
+"""The settings: the only module that reads the environment."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ DEFAULT_DATA_DIR_NAME = "poblysh-connectors"
 
 
 def _setting(name: str, reader: Reader[Any], *, default: str | None = None, is_secret: bool = False) -> Any:
-    """One variable; its default is written as the operator would write it."""
+    """One variable; the default is a text as an operator would write it."""
 
     def convert(text: str | None) -> Any:
         if text is None:
@@ -40,7 +40,7 @@ def _setting(name: str, reader: Reader[Any], *, default: str | None = None, is_s
 
 @environ.config(prefix="POBLYSH", frozen=True)
 class ServiceSettings:
-    """What is not about one provider. Section by section as in the documentation."""
+    """The settings that are not about one provider, in the order of the documentation."""
 
     operator_tokens: OperatorTokens | None = _setting(
         "OPERATOR_TOKENS",
@@ -83,19 +83,19 @@ class ServiceSettings:
             "https:// URLs separated by commas, may contain {provider} (http only on loopback)",
         ),
     )
-    """What `POST /connect` may ask for instead."""
+    """Other redirect URIs that `POST /connect` may ask for."""
     oauth_state_lifetime: timedelta = _setting("OAUTH_STATE_LIFETIME_SECONDS", values.SECONDS, default="600")
     webhook_max_bytes: int = _setting("WEBHOOK_MAX_BYTES", values.BYTES, default="26214400")
-    """The largest webhook body. GitHub caps its payloads at 25 MB, the most of the eight."""
+    """The largest webhook body. GitHub caps its payloads at 25 MB, the highest cap of the eight providers."""
     webhook_rate_limit: int = _setting(
         "WEBHOOK_RATE_LIMIT",
         whole_number(0, 10**9, "webhooks a minute for one tenant, 0 for no limit,"),
         default="12000",
     )
-    """For one tenant and process, a minute. 200 a second is far above what a vendor sends to one tenant, and GitHub
-    does not resend what we turn away."""
+    """Per minute, for one tenant in one process. 200 a second is far more than a vendor sends to one tenant, and GitHub
+    does not resend what we refuse."""
     outbound_timeout: timedelta = _setting("OUTBOUND_TIMEOUT_SECONDS", values.SECONDS, default="30")
-    """For one whole call to a provider."""
+    """The limit for one whole call to a provider."""
     outbound_max_bytes: int = _setting("OUTBOUND_MAX_BYTES", values.BYTES, default="33554432")
     """The largest answer of a provider, decompressed."""
     outbound_ca_file: Path | None = _setting(
@@ -106,7 +106,7 @@ class ServiceSettings:
     backfill: timedelta = _setting("BACKFILL_DAYS", values.DAYS, default="30")
     """How far back the first read of a connection goes."""
     sync_interval: timedelta | None = _setting("SYNC_INTERVAL_SECONDS", values.SECONDS)
-    """Between two reads of a connection, give or take a fifth. Unset: what suits each provider, 15 minutes for most."""
+    """Between two reads of a connection, plus or minus a fifth. Unset: each provider's own, 15 minutes for most."""
     worker_concurrency: int = _setting("WORKER_CONCURRENCY", whole_number(1, 256, values.JOBS), default="8")
     """In one worker process."""
     tenant_concurrency: int = _setting("TENANT_CONCURRENCY", whole_number(1, 10_000, values.JOBS), default="4")
@@ -120,7 +120,7 @@ class ServiceSettings:
     job_retention: timedelta = _setting("JOB_RETENTION_DAYS", values.DAYS, default="30")
     """How long ended jobs and closed coverage gaps are kept."""
     metrics_bind: Bind | None = _setting("METRICS_BIND", values.BIND)
-    """Where `connectors worker` answers scrapes of its metrics; the API does so at `/metrics`. None: nowhere."""
+    """Where `connectors worker` serves its metrics; the API serves its own at `/metrics`. None: nowhere."""
     log_level: str = _setting("LOG_LEVEL", choice(("debug", "info", "warning", "error", "critical")), default="info")
     log_format: str = _setting("LOG_FORMAT", choice(("auto", "json", "console")), default="auto")
 
@@ -131,14 +131,14 @@ class Settings:
 
     service: ServiceSettings
     apps: Mapping[ProviderSlug, ProviderApp]
-    """Our registrations; a provider that is not configured is missing."""
+    """Our app registrations; providers that are not configured are missing."""
     sync_intervals: Mapping[ProviderSlug, timedelta]
-    """Between two reads, of single providers."""
+    """Between two reads, for single providers."""
     provider_concurrency: Mapping[ProviderSlug, int]
-    """Jobs at once, of single providers."""
+    """Jobs at once, for single providers."""
     rows: tuple[SettingRow, ...] = attrs.field(repr=False)
     unknown: tuple[UnknownVariable, ...]
-    """Variables with our prefix that nothing reads: worth a warning."""
+    """Variables with our prefix that nothing reads, to warn about."""
 
     @property
     def operators(self) -> OperatorTokens:
@@ -163,7 +163,7 @@ class Settings:
 def read_settings(
     environ_variables: Mapping[str, str], providers: Iterable[Provider], dotenv: Mapping[str, str] | None = None
 ) -> Settings:
-    """The settings that these variables make.
+    """The settings in these variables.
 
     Args:
         environ_variables: the process's environment; it wins.
@@ -210,7 +210,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
     """What the `.env` file says; nothing if there is none. `$NAME` in a value is not expanded: secrets contain `$`.
 
     Raises:
-        SettingsError: the file is there and cannot be read.
+        SettingsError: the file exists and cannot be read.
     """
     try:
         found = dotenv_values(path, interpolate=False, encoding="utf-8")
@@ -220,7 +220,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _service_rows(service: ServiceSettings, sources: SettingSources) -> Iterable[SettingRow]:
-    # environ-config makes an attrs class of it, which the type checker cannot see.
+    # environ-config turns it into an attrs class, which the type checker cannot see.
     for field in attrs.fields(cast("type[attrs.AttrsInstance]", ServiceSettings)):
         entry = field.metadata["environ_config"]
         value, source = getattr(service, field.name), sources.source_of(entry.name)

@@ -1,4 +1,4 @@
-"""Reading the text of one setting. Every reader raises ValueError without repeating the text, which may be a secret."""
+"""Readers of the text of one setting. Each raises ValueError without quoting the text, which may be a secret."""
 
 import os
 import re
@@ -47,7 +47,7 @@ class DatabaseUrl:
         user = (
             f"{parts.username}:***@" if parts.password is not None else f"{parts.username}@" if parts.username else ""
         )
-        # libpq also takes passwords and key files in the query, so none of it is shown.
+        # libpq also accepts passwords and key files in the query, so the query is not shown.
         return f"{parts.scheme}://{user}{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -59,7 +59,7 @@ def default_workers() -> int:
 
 
 def read_bind(text: str) -> Bind:
-    """`host:port`; an IPv6 address stands in brackets."""
+    """`host:port`; an IPv6 address is in brackets."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > _HIGHEST_PORT:
         raise ValueError("no host, or no port from 0 to 65535")
@@ -73,11 +73,11 @@ def read_bind(text: str) -> Bind:
 
 
 def read_database_url(text: str) -> DatabaseUrl:
-    """`postgresql://…`; the driver is ours to choose, so `postgresql+psycopg://` is refused."""
+    """`postgresql://…`. We choose the driver, so `postgresql+psycopg://` is refused."""
     parts = _split(text)
     if parts.scheme not in _DATABASE_SCHEMES or not text[len(parts.scheme) :].startswith("://"):
         raise ValueError("it does not begin with postgresql://")
-    # Imported only where there is a URL: it takes a tenth of a second.
+    # Imported only if there is a URL: the import takes a tenth of a second.
     from psycopg import ProgrammingError  # noqa: PLC0415
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
 
@@ -122,7 +122,7 @@ def read_url(text: str) -> str:
 
 
 def read_base_url(text: str) -> str:
-    """Like `read_url`. Its path is compared with those of the calls, so that it has no dot segments and no escapes."""
+    """Like `read_url`, without dot segments and escapes in the path, which is compared with the paths of calls."""
     url = read_url(text)
     path = urlsplit(url).path
     if "%" in path or not {".", ".."}.isdisjoint(path.split("/")):
@@ -134,7 +134,7 @@ def read_redirect_uri(text: str) -> str:
     """An OAuth redirect URI (RFC 6749 §3.1.2), possibly with `{provider}` in its path or query."""
     parts = _checked_web_url(text)
     if PROVIDER_PLACEHOLDER in parts.netloc:
-        raise ValueError("the placeholder may not stand in the host")
+        raise ValueError("the placeholder may not be in the host")
     if any(bracket in text.replace(PROVIDER_PLACEHOLDER, "") for bracket in "{}"):
         raise ValueError("{provider} is the only placeholder")
     return text
@@ -150,7 +150,7 @@ def read_secret(text: str) -> Secret:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Bytes of the environment that are not UTF-8; every use of the secret would fail.
+        # The environment had bytes that are not UTF-8; every use of the secret would fail.
         raise ValueError("it is not UTF-8") from None
     return Secret(text)
 
@@ -161,7 +161,7 @@ def read_secrets(text: str) -> tuple[Secret, ...]:
 
 
 def read_scopes(text: str) -> tuple[str, ...]:
-    """Scopes (RFC 6749 §3.3), separated by spaces or commas; each once, in the order given."""
+    """Scopes (RFC 6749 §3.3), separated by spaces or commas, without repetitions, in the given order."""
     scopes = tuple(dict.fromkeys(text.replace(",", " ").split()))
     if not scopes or not all(_SCOPE.fullmatch(scope) for scope in scopes):
         raise ValueError("it has no scope, or characters that a scope cannot have")
@@ -176,12 +176,12 @@ def read_word(text: str) -> str:
 
 
 def is_host_name(text: str) -> bool:
-    """Whether the text has the form of a host name or IPv4 address (RFC 1123 §2.1; some networks use `_`, too)."""
+    """Whether the text has the form of a host name or IPv4 address (RFC 1123 §2.1; some networks also use `_`)."""
     return len(text) <= _LONGEST_HOST and all(_LABEL.fullmatch(label) for label in text.split("."))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine without asking any name server: `localhost`, 127.0.0.0/8 or ::1."""
+    """Whether the host is surely this machine, whatever name servers say: `localhost`, 127.0.0.0/8 or ::1."""
     if host.lower() == "localhost":
         return True
     try:
@@ -198,14 +198,14 @@ def _parts(text: str) -> list[str]:
 
 
 def _split(text: str) -> SplitResult:
-    # `urlsplit` silently drops tabs and newlines, so what we checked would not be what we call.
+    # `urlsplit` silently drops tabs and newlines, so we would check another URL than we call.
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("it has spaces, control characters or characters outside ASCII")
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises ValueError for a port that is none
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
-        # The original message quotes the text: of `postgresql://user:pass/word@host`, half of the password.
+        # The original message quotes the text, and so half of the password in `postgresql://user:pass/word@host`.
         raise ValueError("not a URL; special characters in a password need percent-encoding") from None
     return parts
 

@@ -1,4 +1,4 @@
-"""Webhooks: subscriptions (standing arrangements), deliveries (one HTTP request), and what they say."""
+"""Webhooks: subscriptions (standing arrangements), deliveries (one HTTP request each), and their events."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,12 +23,12 @@ class SubscriptionStatus(StrEnum):
     """Where a subscription is in its life."""
 
     PENDING = "pending"
-    """On record with its secret; the provider has not confirmed yet, but may already be sending."""
+    """Stored with its secret; the provider has not confirmed it yet, but may already be sending."""
     ACTIVE = "active"
     FAILED = "failed"
     """The provider refused it; `error` says why. It is tried again."""
     LAPSED = "lapsed"
-    """It was active, and the provider has let go of it: expired, switched off or removed there."""
+    """It was active and no longer is: expired, switched off or removed at the provider."""
     ENDED = "ended"
     """Removed by us, or replaced by a successor."""
 
@@ -42,45 +42,45 @@ SUBSCRIPTION_TRANSITIONS: Mapping[SubscriptionStatus, frozenset[SubscriptionStat
     SubscriptionStatus.LAPSED: frozenset({SubscriptionStatus.ENDED}),
     SubscriptionStatus.ENDED: frozenset(),
 }
-"""Every legal change of status. Whoever tries a target again makes a new subscription; the old one ends."""
+"""Every legal change of status. Trying a target again makes a new subscription; the old one ends."""
 
 
 @attrs.frozen(kw_only=True)
 class Subscription:
-    """One standing arrangement with a provider to be told of events."""
+    """One standing arrangement with a provider to receive its events."""
 
     id: SubscriptionId
     tenant_id: TenantId
     connection_id: ConnectionId
     provider: ProviderSlug
     target: str
-    """What it covers, in the package's own words: `repo:octo/hello`, `org:octo`, a calendar's id."""
+    """What it covers, as the provider package writes it: `repo:octo/hello`, `org:octo`, a calendar's id."""
     status: SubscriptionStatus = SubscriptionStatus.PENDING
     external_id: str | None = None
-    """The provider's id of it (hook, channel, watch), which its deliveries name."""
+    """The provider's id for it (hook, channel, watch), which its deliveries name."""
     secret: SealedSecret | None = None
-    """The secret we chose for it; None where the vendor signs with an app-level one."""
+    """The secret that we chose for it; None where the vendor signs with an app-level one."""
     expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
-    """All that is needed to renew or remove it as it was made. JSON values, no secrets."""
+    """What renewal and removal need. JSON values, no secrets."""
     error: str | None = None
     failures: int = 0
-    """How often in a row the provider has refused this target, its predecessors included."""
+    """How often in a row the provider has refused this target, earlier subscriptions included."""
     checked_at: datetime | None = attrs.field(default=None, converter=optional_utc)
-    """When the provider last proved that it still has it."""
+    """When the provider last confirmed that it still exists."""
     created_at: datetime = attrs.field(converter=utc)
     updated_at: datetime = attrs.field(converter=utc)
 
     @property
     def is_over(self) -> bool:
-        """Whether it cannot bring deliveries any more."""
+        """Whether it can no longer cause deliveries."""
         return self.status in {SubscriptionStatus.FAILED, SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}
 
     def moved_to(self, status: SubscriptionStatus, *, at: datetime, error: str | None = None) -> "Subscription":
         """The subscription in another status.
 
         Raises:
-            IllegalTransitionError: `SUBSCRIPTION_TRANSITIONS` does not have it.
+            IllegalTransitionError: `SUBSCRIPTION_TRANSITIONS` does not allow it.
         """
         if status is not self.status and status not in SUBSCRIPTION_TRANSITIONS[self.status]:
             raise IllegalTransitionError(f"a subscription cannot go from {self.status} to {status}")
@@ -89,7 +89,7 @@ class Subscription:
 
 @attrs.frozen(kw_only=True)
 class WebhookRequest:
-    """One inbound HTTP request to a webhook URL: raw, unproven."""
+    """One inbound HTTP request to a webhook URL: raw, not verified."""
 
     provider: ProviderSlug
     tenant_id: TenantId | None
@@ -98,25 +98,25 @@ class WebhookRequest:
     """From the path, where a vendor needs a URL per connection."""
     method: str = "POST"
     url: str = attrs.field(default="", repr=False)
-    """Full URL as we know ourselves, with its query."""
+    """The full URL under our public name, with its query."""
     headers: Mapping[str, str] = attrs.field(converter=lower_names, repr=False)
     body: bytes = attrs.field(repr=False)
-    """Exactly the bytes that were sent: signatures are over these."""
+    """Exactly the bytes that were sent: signatures cover these."""
     received_at: datetime = attrs.field(converter=utc)
 
     @property
     def media_type(self) -> str:
-        """The content type without its parameters, lower-case; empty where there is none."""
+        """The content type without parameters, lower-case; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def document(self) -> Mapping[str, Any]:
         """The body as a JSON object, decoded at most once. It may be the one member of a form.
 
-        It belongs to all who read it: nobody changes it.
+        The object is shared, so callers must not change it.
 
         Raises:
-            UnexpectedResponseError: it is something else.
+            UnexpectedResponseError: the body is something else.
         """
         if isinstance(self._decoded, UnexpectedResponseError):
             raise UnexpectedResponseError(self._decoded.message)
@@ -125,17 +125,17 @@ class WebhookRequest:
     @cached_property
     def _decoded(self) -> dict[str, Any] | UnexpectedResponseError:
         try:
-            # Signatures do not cover the content type: what begins as JSON is no form, whatever that says.
+            # Signatures do not cover the content type, so a body that begins as JSON is never read as a form.
             is_form = self.media_type == FORM and not self.body.lstrip().startswith(b"{")
             return read_json_object(read_form_member(self.body) if is_form else self.body)
         except UnexpectedResponseError as error:
-            # Kept without its cause, which holds the body: hostile bytes are not decoded a second time.
+            # Kept, so that hostile bytes are not decoded again; without its cause, which holds the body.
             return UnexpectedResponseError(error.message)
 
 
 @attrs.frozen(kw_only=True)
 class DeliveryHints:
-    """What an unproven request's headers claim: enough to look up secrets, never enough to act on."""
+    """What an unverified request's headers claim: enough to look up secrets, never enough to act on."""
 
     delivery_id: str | None = None
     subscription_external_id: str | None = None
@@ -143,14 +143,11 @@ class DeliveryHints:
 
 @attrs.frozen(kw_only=True)
 class VerifiedDelivery:
-    """A request whose sender is proven, or which is a bare notification that proves nothing and is told nothing.
-
-    The only type that `read_event` accepts.
-    """
+    """A request whose sender is proven. The only type that `read_event` accepts."""
 
     request: WebhookRequest = attrs.field(repr=False)
     delivery_id: str
-    """The provider's own id, the same on every retry; a hash of the body where the vendor gives none."""
+    """The provider's id, the same on every retry; a hash of the body where the vendor sends none."""
     via: str
     """What proved it: `subscription`, `app`, `connection`, `relay` (an operator's token), `replay`."""
     claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -164,7 +161,7 @@ class VerifiedDelivery:
 
 @attrs.frozen(kw_only=True)
 class WebhookReply:
-    """What the vendor wants to read in the answer (Slack's challenge), instead of our usual 202."""
+    """The answer that the vendor expects (Slack's challenge) instead of our usual 202."""
 
     status: int = 200
     content_type: str = "application/json"
@@ -173,7 +170,7 @@ class WebhookReply:
 
 @attrs.frozen
 class Ignored:
-    """An event that we do not track, on purpose. It is recorded and acknowledged."""
+    """An event that we do not track. It is recorded and acknowledged."""
 
     event: str
     reason: str = "not tracked"
@@ -184,25 +181,25 @@ class Lifecycle(StrEnum):
     """What a webhook can say about the connection itself."""
 
     REVOKED = "revoked"
-    """The user or an admin withdrew the grant at the provider."""
+    """The user or an admin revoked the grant at the provider."""
 
 
 @attrs.frozen(kw_only=True)
 class WebhookEvent:
-    """What a verified delivery says happened."""
+    """What happened, according to a verified delivery."""
 
     event: str
-    """The provider's name of it, with its action: `issues.opened`."""
+    """The provider's name for it, with its action: `issues.opened`."""
     signals: tuple[SignalDraft, ...] = ()
     account_ids: tuple[str, ...] = ()
-    """External accounts that the event names; their connections are who it is for. Empty: it names none.
+    """External accounts that the event names: it is for their connections. Empty: it names none.
 
-    Each is an account id, or `host:acme.atlassian.net` for the host of an account's URL, or `email:lee@acme.com` for
-    the lower-case `email` in an account's metadata."""
+    Each is an account id, `host:acme.atlassian.net` (the host of an account's URL), or `email:lee@acme.com` (the
+    lower-case `email` in an account's metadata)."""
     needs_sync: bool = False
-    """It only says that something changed: enqueue a read."""
+    """Whether it only says that something changed, so that a read must be enqueued."""
     sync_target: str | None = None
-    """Which part to read (a calendar, a channel), None for all."""
+    """What to read (a calendar, a channel); None for everything."""
     lifecycle: Lifecycle | None = None
     connection_metadata: Mapping[str, Any] = attrs.field(factory=dict)
     """What to merge into the connection's metadata."""
@@ -215,7 +212,7 @@ class DeliveryStatus(StrEnum):
     PROCESSED = "processed"
     IGNORED = "ignored"
     FAILED = "failed"
-    """Kept with its reason; `replay` runs it again."""
+    """Kept with its reason; `replay` processes it again."""
 
 
 class Recorded(StrEnum):
@@ -227,7 +224,7 @@ class Recorded(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class WebhookDelivery:
-    """One delivery as the inbox keeps it."""
+    """One delivery as it is stored."""
 
     id: DeliveryId
     tenant_id: TenantId
@@ -243,12 +240,12 @@ class WebhookDelivery:
     status: DeliveryStatus
     error: str | None = None
     signal_count: int = 0
-    """How many signals this delivery added; those that were there already do not count."""
+    """How many signals this delivery added; duplicates do not count."""
 
 
 @attrs.frozen(kw_only=True)
 class DeliveryFilter:
-    """What `GET /deliveries` may be narrowed to."""
+    """The filters of `GET /deliveries`."""
 
     provider: ProviderSlug | None = None
     connection_id: ConnectionId | None = None

@@ -1,1 +1,1 @@
-"""The providers: one package each, all without I/O. `contract.py` is the form a package fills in."""
+"""The providers: one package each, all without I/O. `contract.py` says what a package consists of."""

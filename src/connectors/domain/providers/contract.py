@@ -1,9 +1,9 @@
-"""The form every provider's package fills in. A missing ability is None, never a stub.
+"""What every provider package consists of. A missing ability is None, never a stub.
 
-A package is values and pure functions. What takes several calls is a conversation (`domain.model.http`): a generator
-that yields requests and is sent answers. `flows/converse.py` drives it and is the one place that knows bearer
-tokens, the refresh on 401, `Retry-After`, timeouts and sizes; a package sees only answers below 400, or those it
-declared in `HttpRequest.expects`.
+A provider package is values and pure functions. What takes several calls is a conversation (`domain.model.http`): a
+generator that yields requests and is sent answers. `flows/provider_access/conversations.py` runs it. Only that module
+knows bearer tokens, the refresh on 401, `Retry-After`, timeouts and size limits. A provider package sees answers below
+400, and those that it declared in `HttpRequest.expects`.
 """
 
 import re
@@ -42,7 +42,7 @@ UNKNOWN_KEY = "unknown_key"
 
 @attrs.frozen
 class Scope:
-    """One OAuth scope and why it is asked."""
+    """One OAuth scope and why we ask for it."""
 
     name: str
     reason: str
@@ -57,7 +57,7 @@ class AuthorizationParams:
     redirect_uri: str
     scopes: tuple[str, ...]
     code_challenge: str | None = None
-    """S256, 43 characters; None for packages whose vendor PKCE would harm."""
+    """S256, 43 characters; None where PKCE would do harm at the vendor."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,27 +68,29 @@ class OAuth:
     pkce: bool
     authorize_url: Callable[[ProviderApp, AuthorizationParams], str]
     token_endpoint: Callable[[ProviderApp, Mapping[str, str]], TokenEndpointCall]
-    """Where to exchange and refresh. The mapping is the redirect's query at the exchange, and the token set's `extra`
-    at a refresh. Raises ForbiddenHostError for a host that the redirect made up."""
+    """Where to exchange codes and refresh tokens. The mapping is the redirect's query at the exchange, and the token
+    set's `extra` at a refresh. Raises ForbiddenHostError for a host that the redirect made up."""
     read_tokens: Callable[[HttpResponse, datetime, TokenSet | None], TokenSet]
-    """The token endpoint's answer of any status, at that instant. The third argument is the set being refreshed (None
-    at the exchange): what the answer omits is kept from it. Raises ReauthorizationRequiredError (dead grant or code),
-    ClientRejectedError (our id or secret), RateLimitedError, ProviderUnavailableError, UnexpectedResponseError."""
+    """The tokens in the token endpoint's answer, of any status, that arrived at that instant. The third argument is the
+    set being refreshed (None at the exchange); what the answer omits is kept from it. Raises
+    ReauthorizationRequiredError (dead grant or code), ClientRejectedError (our id or secret), RateLimitedError,
+    ProviderUnavailableError, UnexpectedResponseError."""
     identify: Callable[[ProviderApp, TokenSet], Conversation[tuple[ExternalAccount, ...]]]
-    """The accounts this consent reaches, at least one. Raises AccessLostError when there is none."""
+    """The accounts that this consent covers, at least one. Raises AccessLostError when there is none."""
     grant_key: Callable[[Sequence[ExternalAccount]], str]
-    """Whose consent it is: connections with one key share one token pair."""
+    """Identifies the user or workspace that consented: connections with one key share one token pair."""
     required_scopes: Callable[[ProviderApp, tuple[str, ...]], frozenset[str]] = lambda app, asked: frozenset()
-    """Of those asked, the ones without which the connection is of no use; fewer granted is InsufficientScopeError."""
+    """Those of the requested scopes that the connection cannot work without; granting fewer is
+    InsufficientScopeError."""
     revoke: Callable[[ProviderApp, TokenSet], Conversation[None]] | None = None
-    """Withdraw what the token set gives. "Already gone" is success. None: the vendor has no such call."""
+    """Revoke the token set. "Already gone" is success. None: the vendor has no such call."""
     revocation_scope: "RevocationScope" = attrs.field(factory=lambda: RevocationScope.GRANT)
     reuse_window: timedelta | None = timedelta(0)
-    """How long after its use a rotated refresh token may be sent once more (lost answers); None: they never rotate."""
+    """How long a rotated refresh token may be sent once more after its use (lost answers); None: they never rotate."""
     idle_lifetime: timedelta | None = None
-    """A refresh token that nobody uses dies after this; None if it does not."""
+    """An unused refresh token expires after this; None if it does not."""
     token_names: tuple[str, ...] = ()
-    """Names of companions that are refreshed by calls of their own (Slack's `user`)."""
+    """Names of companion token sets that are refreshed by separate calls (Slack's `user`)."""
 
 
 class RevocationScope(StrEnum):
@@ -97,7 +99,7 @@ class RevocationScope(StrEnum):
     GRANT = "grant"
     """Only this token pair."""
     ACCOUNT = "account"
-    """All that the app holds of that user or workspace, in every tenant: revoke only with the last connection."""
+    """Every token that the app has for that user or workspace, in all tenants: revoke only with the last connection."""
 
 
 # --- webhooks ------------------------------------------------------------------------------------------------------
@@ -105,25 +107,25 @@ class RevocationScope(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class SubscriptionRequest:
-    """One subscription to make: already on record with its id and secret, because deliveries may come first."""
+    """One subscription to make. It is stored with its id and secret before, because deliveries may arrive first."""
 
     subscription: Subscription
     secret: Secret
-    """Random, ours; a package whose vendor takes none ignores it."""
+    """Random, chosen by us; ignored where the vendor takes none."""
     callback_url: str
-    """Where the vendor shall deliver to: our public URL for this tenant (and connection, where needed)."""
+    """Where the vendor should deliver: our public URL for this tenant (and connection, where needed)."""
     expires_at: datetime | None = None
     """The expiry to ask for."""
 
 
 @attrs.frozen(kw_only=True)
 class SubscriptionReceipt:
-    """What the vendor made of it."""
+    """What the vendor confirmed."""
 
     external_id: str
     expires_at: datetime | None = None
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
-    """What renewal and removal need later; kept with the subscription."""
+    """What renewal and removal will need; stored with the subscription."""
     connection_metadata: Mapping[str, Any] = attrs.field(factory=dict)
     """What to merge into the connection's metadata."""
 
@@ -134,19 +136,19 @@ class SubscriptionScope(StrEnum):
     TENANT = "tenant"
     """`/webhooks/{provider}/{tenant_id}`."""
     CONNECTION = "connection"
-    """`/webhooks/{provider}/{tenant_id}/{connection_id}`: nothing in the delivery says which mailbox it is."""
+    """`/webhooks/{provider}/{tenant_id}/{connection_id}`, where nothing in a delivery names the mailbox."""
     APP = "app"
     """`/webhooks/{provider}`: one URL for all tenants, set in the vendor's app settings or by the app's one hook."""
 
 
 @attrs.frozen(kw_only=True)
 class MissedDelivery:
-    """A delivery that the vendor's log has as failed."""
+    """A delivery that failed, according to the vendor's log."""
 
     delivery_id: str
-    """As `VerifiedDelivery.delivery_id` would be, had it come."""
+    """What `VerifiedDelivery.delivery_id` would have been."""
     log_id: str
-    """The vendor's name of it in the log, to ask for it again."""
+    """The vendor's id of it in the log, to ask for it again."""
     event: str | None
     """The vendor's name of the event, as in `WebhookEvent.event`."""
     at: datetime
@@ -154,30 +156,30 @@ class MissedDelivery:
 
 @attrs.frozen(kw_only=True)
 class Subscriptions:
-    """How standing arrangements are made, kept and removed through the provider's API."""
+    """How subscriptions are made, renewed and removed through the provider's API."""
 
     targets: Callable[[ProviderApp, Connection], Conversation[tuple[str, ...]]]
-    """What this connection should be subscribed to, as subscription targets."""
+    """The subscription targets that this connection should have."""
     subscribe: Callable[[ProviderApp, Connection, SubscriptionRequest], Conversation[SubscriptionReceipt]]
-    """Make it, or take over the one that is there. Idempotent."""
+    """Make it, or take over an existing one. Idempotent."""
     unsubscribe: Callable[[ProviderApp, Connection, Subscription], Conversation[None]]
     """Remove it. "Already gone" is success."""
     renew: Callable[[ProviderApp, Connection, Subscription], Conversation[SubscriptionReceipt]] | None = None
-    """Extend it in place; None where the vendor wants a new one instead (or where nothing expires)."""
+    """Extend it; None where the vendor wants a new one instead, or where nothing expires."""
     probe: Callable[[ProviderApp, Connection, Subscription], Conversation[bool]] | None = None
     """Whether the vendor still has it."""
     lifetime: timedelta | None = None
-    """How long one lives at the vendor; None if for ever."""
+    """How long one lives at the vendor; None if it does not expire."""
     missed: (
         Callable[[ProviderApp, Connection, Subscription, datetime], Conversation[tuple[MissedDelivery, ...]]] | None
     ) = None
-    """The deliveries since that instant which the vendor's own log says never arrived here, whatever was tried; None
+    """The deliveries since that instant that never arrived here, in any attempt, according to the vendor's log; None
     where the vendor shows no log."""
     redeliver: Callable[[ProviderApp, Connection, Subscription, MissedDelivery], Conversation[None]] | None = None
     """Ask the vendor to send it once more, under the same delivery id."""
     shared_key: Callable[[Connection], str] | None = None
-    """Where the vendor has one arrangement per account and app (Gmail): connections with this key share it, and it
-    is removed only with the last of them."""
+    """Where the vendor has one subscription per account and app (Gmail): connections with the same key share it, and
+    it is removed only with the last of them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -196,70 +198,71 @@ class VerificationMaterial:
     app: ProviderApp | None
     """None where the provider is not configured here."""
     secrets: Sequence[Secret] = ()
-    """Subscription's own, or else the app's; any may match (two while one rotates). Empty: fail closed."""
+    """The subscription's own, else the app's; any may match (two while one rotates). Empty: reject everything."""
     subscription: Subscription | None = None
-    """Whose secret it is, where it is a subscription's."""
+    """The subscription that the secrets belong to, where they are a subscription's."""
     keys: SigningKeys | None = None
     now: datetime
     via: str = "app"
 
 
 def unknown_key() -> DeliveryRejectedError:
-    """The rejection that asks for a fresh key set."""
+    """The rejection that makes the caller fetch the key set again."""
     return DeliveryRejectedError("The signing key is not known.", details=[{"reason": UNKNOWN_KEY}])
 
 
 def is_unknown_key(error: DeliveryRejectedError) -> bool:
-    """Whether a fresh key set could make the delivery acceptable."""
+    """Whether the delivery may be accepted with a newer key set."""
     return any(detail.get("reason") == UNKNOWN_KEY for detail in error.details)
 
 
 @attrs.frozen(kw_only=True)
 class ReadContext:
-    """What a package may know when it reads a verified event."""
+    """What a provider package may know when it reads a verified event."""
 
     app: ProviderApp | None
     connections: Sequence[Connection] = ()
-    """Candidates: the subscription's or path's connection, else the tenant's, else (app-level URL) none yet."""
+    """Candidates: the connection of the subscription or path, else the tenant's, else (app-level URL) none yet."""
 
 
 @attrs.frozen(kw_only=True)
 class Handshake:
-    """A first contact that must be answered before there is a secret to verify with (Zoho Mail)."""
+    """A first request that announces the secret, and so must be answered before anything can be verified (Zoho
+    Mail)."""
 
     secret: Secret
-    """What the vendor announced. Kept once; never overwrites one that is there."""
+    """What the vendor announced. Stored once; it never overwrites an existing one."""
 
 
 @attrs.frozen(kw_only=True)
 class Webhooks:
-    """How a provider tells us of events."""
+    """How a provider reports events to us."""
 
     url_scope: SubscriptionScope
     read_hints: Callable[[WebhookRequest], DeliveryHints] = lambda request: DeliveryHints()
-    """What the headers claim; never raises on foreign data. The body is not decoded before something has proven it."""
+    """What the headers claim; never raises on foreign data. The body is not decoded before it is verified."""
     verify: Callable[[WebhookRequest, VerificationMaterial], VerifiedDelivery]
-    """Raises DeliveryRejectedError unless the sender is proven; with no secret at all, always. A JWT signed with a key
-    that `material.keys` does not have raises `unknown_key()`: the caller fetches the key set again, once."""
+    """Raises DeliveryRejectedError unless the sender is proven; always, where there is no secret. A JWT signed with a
+    key that `material.keys` does not have raises `unknown_key()`: the caller then fetches the key set again, once."""
     read_event: Callable[[VerifiedDelivery, ReadContext], WebhookEvent | Ignored]
-    """What it says. Raises UnexpectedResponseError for contents that we should understand and do not."""
+    """What it says. Raises UnexpectedResponseError for an event that we track and cannot read."""
     to_signals: Callable[[VerifiedDelivery, WebhookEvent, Connection], WebhookEvent] | None = None
-    """Packages whose drafts depend on the connection (its site, team, mailbox) finish the event here, once for each
-    connection it is for. None: `read_event` said all."""
+    """Completes the event for one connection, where drafts depend on it (its site, team, mailbox); called for each
+    connection that the event is for. None: `read_event` returns complete events."""
     subscriptions: Subscriptions | None = None
-    """None where the vendor has no API for it; `manual_setup` says what a person does instead."""
+    """None where the vendor has no API for it; `manual_setup` then says what a person has to do."""
     manual_setup: str | None = None
     """Steps for the operator, with `{webhook_url}` where the URL goes."""
     manual_secret_scope: SubscriptionScope | None = None
-    """Where a webhook that a person sets up at the vendor has a secret of its own: a single connection's URL, or the
-    tenant's. None: hand-made ones, if any, use the app's."""
+    """Which URL has a secret of its own when a person sets the webhook up: a connection's, or the tenant's. None: such
+    webhooks, if any, use the app's secret."""
     signing_keys: Callable[[ProviderApp], Conversation[SigningKeys]] | None = None
     """Fetch the vendor's key set."""
     read_delivery_id: Callable[[WebhookRequest], str | None] | None = None
-    """The delivery's id where only the body tells it; never raises on foreign data. Asked once it is trusted."""
+    """The delivery's id where only the body has it; never raises on foreign data. Called after verification."""
     read_handshake: Callable[[WebhookRequest], Handshake | None] | None = None
     success_status: int = 202
-    """What the vendor counts as received; 202 unless it insists (Zoho's 200)."""
+    """The status that the vendor counts as received; 202 unless it insists on another (Zoho: 200)."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers to drop before a delivery is stored: signatures, tokens."""
 
@@ -277,14 +280,14 @@ class SyncContext:
 
 @attrs.frozen(kw_only=True)
 class Sync:
-    """How a provider's API is read: one conversation a page, resumable at every cursor."""
+    """How a provider's API is read: one conversation per page, resumable at every cursor."""
 
     start: Callable[[SyncContext, SyncPlan], Conversation[Cursor]]
-    """Where the walk begins."""
+    """The cursor that the sync run starts from."""
     read_page: Callable[[SyncContext, SyncPlan, Cursor], Conversation[SyncPage]]
-    """One page from there. Asked again with the same cursor it gives the same signals, or later states of them."""
+    """The page at that cursor. The same cursor gives the same signals again, or later states of them."""
     interpret: Callable[[SyncContext, SyncPlan, Observation, Mapping[str, Any] | None], Interpretation] | None = None
-    """What an observation means against the last known state (None: never seen)."""
+    """What an observation means, compared with the last known state (None: never seen)."""
     poll_interval: timedelta = timedelta(minutes=15)
 
 
@@ -293,36 +296,36 @@ class Sync:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How a provider says no for now."""
+    """How a provider refuses requests, and how many it allows."""
 
     read_failure: Callable[[HttpRequest, HttpResponse, datetime], ConnectorsError]
-    """The error that an answer of 400 or above means: RateLimitedError (with its instant), ProviderUnavailableError,
+    """The error for an answer of 400 or above: RateLimitedError (with its instant), ProviderUnavailableError,
     ReauthorizationRequiredError, InsufficientScopeError, AccessLostError, UnexpectedResponseError."""
     read_throttle: Callable[[HttpResponse, datetime], RateLimitedError | None] = lambda response, now: None
-    """Looks at every answer below 400: limits that hide in a 200, or a reserve that is used up."""
+    """The rate limit in an answer below 400: a refusal under status 200, or a quota that is down to its reserve."""
     is_unauthorized: Callable[[HttpResponse], bool] = lambda response: response.status == HTTPStatus.UNAUTHORIZED
-    """Whether the answer says that the access token has died, so that one refresh is worth a try."""
+    """Whether the answer says that the access token is no longer valid, so that one refresh is worth trying."""
     budgets: Callable[[HttpRequest], tuple[Budget, ...]] = lambda request: ()
-    """The limits that a request counts against. Background work keeps within them, all workers together."""
+    """The limits that a request counts against. Background work stays within them, across all workers."""
     backoff_base: timedelta = timedelta(seconds=5)
     backoff_cap: timedelta = timedelta(seconds=900)
 
 
 @attrs.frozen(kw_only=True)
 class Family:
-    """Events whose completeness is accounted for together."""
+    """Events whose completeness is tracked together."""
 
     name: str
-    """In the plural, as people call them: `issues`."""
+    """A plural that people know: `issues`."""
     kinds: frozenset[SignalKind] = frozenset()
     events: frozenset[str] = frozenset()
-    """The vendor's names of the webhook events that tell of it, with or without their action: `issues`."""
+    """The vendor's names of the webhook events in it, with or without their action: `issues`."""
     is_pushed: bool = True
-    """Whether webhooks tell of it."""
+    """Whether webhooks report it."""
     is_read: bool = True
-    """Whether an incremental walk shows all of it."""
+    """Whether an incremental sync run finds all of it."""
     is_backfilled: bool = True
-    """Whether a backfill shows all of it that its time range holds."""
+    """Whether a backfill finds all of it within its time range."""
 
 
 # --- settings ------------------------------------------------------------------------------------------------------
@@ -333,14 +336,14 @@ class Reader(Generic[T]):
     """How the text of a setting becomes its value. The usual ones are in `toolbox.options`."""
 
     read: Callable[[str], T]
-    """Gets the text without white space around it, never empty. Raises ValueError for a text that is wrong."""
+    """Gets the text, stripped and not empty. Raises ValueError for a wrong text."""
     expected: str
-    """What a right text is: completes "expected …" in the error for a wrong one."""
+    """Describes a valid text: completes "expected …" in the error for a wrong one."""
 
 
 @attrs.frozen
 class Option(Generic[T]):
-    """A setting that only one provider has. It is read when the service starts: packages get its value."""
+    """A setting that only one provider has. It is read when the service starts; provider packages get the value."""
 
     reader: Reader[T]
     default: T | None = attrs.field(default=None, kw_only=True)
@@ -353,7 +356,7 @@ class Option(Generic[T]):
 COMMON_SETTINGS = frozenset(
     {"client_id", "client_secret", "scopes", "webhook_secret", "base_url", "sync_interval_seconds", "concurrency"}
 )
-"""What every provider has: no option has one of these names."""
+"""The settings that every provider has: no option may have one of these names."""
 
 
 def _check_slug(_provider: object, _attribute: object, slug: Any) -> None:
@@ -370,12 +373,12 @@ def _check_options(provider: "Provider", _attribute: object, options: Mapping[st
             raise TypeError(f"the option {name} is a {type(option).__name__}, not an Option")
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------
+# --- the provider --------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
 class Provider:
-    """One provider, complete."""
+    """Everything about one provider."""
 
     slug: ProviderSlug = attrs.field(validator=_check_slug)
     """Part of URLs and, in capitals, of setting names."""
@@ -383,15 +386,15 @@ class Provider:
     description: str
     homepage: str
     kinds: frozenset[SignalKind]
-    """Every kind that this package can emit."""
+    """Every kind that this provider can emit."""
     oauth: OAuth
     allowed_origins: Callable[[ProviderApp], frozenset[str]]
-    """`https://host` of every host that may be called for this provider; nothing else ever is."""
+    """`https://host` of every host that may be called for this provider; no other host ever is."""
     limits: Limits
     webhooks: Webhooks | None = None
     sync: Sync | None = None
     families: tuple[Family, ...] = ()
-    """How the kinds fall into families, each kind in one. Empty: all are one family, `events`."""
+    """The families of the kinds, each kind in one. Empty: all kinds form one family, `events`."""
     authorization_header: Callable[[Secret], str] = lambda token: f"Bearer {token.reveal()}"
     settings_prefixes: tuple[str, ...] = ()
     """Shared settings to fall back to, e.g. `("GOOGLE",)`."""
@@ -414,7 +417,7 @@ class Provider:
 
     @property
     def event_families(self) -> tuple[Family, ...]:
-        """The families, or the one that all kinds make."""
+        """The families, or the single one of all kinds."""
         if self.families:
             return self.families
         readable = self.sync is not None
@@ -422,7 +425,7 @@ class Provider:
         return (Family(name="events", kinds=self.kinds, is_pushed=pushed, is_read=readable, is_backfilled=readable),)
 
     def family_of(self, event: str | None) -> Family | None:
-        """The family of a webhook event (`issues.opened`, `issues`), or None if that cannot be told."""
+        """The family of a webhook event (`issues.opened`, `issues`), or None if it is unknown."""
         if event is None:
             return None
         name = event.partition(".")[0]

@@ -1,7 +1,7 @@
 """Every provider by slug: those of this distribution, and those that others register.
 
-Another distribution adds a provider with an entry point in the group `connectors.providers` that names a `Provider`. If
-that does not work, it is skipped: the other providers are of use without it.
+Another distribution adds a provider with an entry point in the group `connectors.providers` that names a `Provider`. An
+entry point that fails is skipped, so that the other providers still work.
 """
 
 import re
@@ -42,7 +42,7 @@ BUILT_IN: tuple[Provider, ...] = (
 
 @attrs.frozen
 class SkippedPlugin:
-    """An entry point of another distribution that gives no provider."""
+    """An entry point of another distribution that could not be loaded as a provider."""
 
     distribution: str
     entry_point: str
@@ -58,7 +58,7 @@ class ProviderRegistry:
     """Providers by slug, in the order they were registered."""
 
     def __init__(self, providers: Iterable[Provider], skipped: Iterable[SkippedPlugin] = ()) -> None:
-        """Keep them.
+        """Register them.
 
         Args:
             providers: each with a slug of its own.
@@ -75,7 +75,7 @@ class ProviderRegistry:
             self._providers[provider.slug] = provider
 
     def get(self, slug: str) -> Provider:
-        """The provider that a caller has named.
+        """The provider with the slug that a caller gave.
 
         Raises:
             ProviderNotSupportedError: there is none with this slug.
@@ -91,7 +91,7 @@ class ProviderRegistry:
         return self._providers.get(slug)
 
     def get_stored(self, slug: ProviderSlug) -> Provider:
-        """The provider of a stored row, for what cannot be done without it.
+        """The provider of a stored row, where the work needs it.
 
         Raises:
             ProviderNotSupportedError: its distribution is no longer installed.
@@ -113,7 +113,7 @@ class ProviderRegistry:
 
 
 def installed_providers() -> ProviderRegistry:
-    """The built-in providers, then those of other installed distributions, which never replace one that is there."""
+    """The built-in providers, then those of other installed distributions, which never replace an existing one."""
     providers: dict[str, Provider] = {provider.slug: provider for provider in BUILT_IN}
     skipped = []
     for entry in sorted(_entry_points(), key=lambda one: (_distribution_of(one), one.name)):
@@ -129,11 +129,11 @@ def installed_providers() -> ProviderRegistry:
 
 
 class _PluginError(Exception):
-    """What is wrong with what an entry point names."""
+    """What is wrong with the object that an entry point names."""
 
 
 def _entry_points() -> list[EntryPoint]:
-    """Of every distribution by itself: one with a damaged file must not hide the others."""
+    """The entry points of all distributions, read one by one: a damaged file must not hide the others."""
     entries: list[EntryPoint] = []
     seen: set[str] = set()
     for distribution in distributions():

@@ -188,7 +188,7 @@ class FakeGitHub:
     # --- what the API answers
 
     def answer(self, request):  # noqa: PLR0911 - one return a path
-        """The answer to one request, after whatever happens meanwhile."""
+        """The answer to one request, made after the scheduled changes."""
         self.requests.append(request)
         self.before_answer(request)
         parts = urlsplit(request.url)

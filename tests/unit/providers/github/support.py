@@ -1,4 +1,4 @@
-"""What the tests of GitHub's package share: builders that name only what matters."""
+"""What the GitHub tests share: builders that name only what matters."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,14 +50,14 @@ def make_delivery(body, event, **headers):
 
 
 def read_fixture(path):
-    """The fixture as the webhook request that it was."""
+    """The webhook request of a fixture."""
     head, _, body = path.read_bytes().partition(b"\n\n")
     headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
     return make_request(body, headers)
 
 
 def answer(conversation, *responses):
-    """What the conversation returns, and the requests that it made, when it is given these answers in turn."""
+    """What the conversation returns with these answers, one after the other, and the requests that it made."""
     requests = []
     try:
         requests.append(next(conversation))

@@ -69,7 +69,7 @@ def test_the_log_is_read_back_to_the_instant_and_no_further():
 
 @pytest.mark.parametrize(("first", "is_missed"), [(200, False), (500, True)])
 def test_a_repetition_is_judged_with_its_first_attempt(first, is_missed):
-    """A delivery that somebody repeats by hand, and that fails then, may have come the first time."""
+    """A delivery that somebody repeats by hand, and that then fails, may have arrived the first time."""
     repeated = entry("twice", 0, 5, redelivery=True)
     found, requests = missed(page(repeated, entry("old", 0, 90), link=MORE), page(entry("twice", first, 300)))
     assert [one.delivery_id for one in found] == ["twice"] * is_missed
@@ -92,19 +92,19 @@ def test_what_would_be_ignored_is_not_missed(event, action):
      entry("x", "0", 5), entry("x", 0, 5, None)],
 )  # fmt: skip
 def test_a_line_that_cannot_be_read_is_passed_over(odd):
-    """The others are not lost for it."""
+    """An unreadable entry does not hide the others."""
     assert [one.delivery_id for one in missed(page(odd, entry("lost", None, 5)))[0]] == ["lost"]
 
 
-def test_a_log_without_end_is_told():
-    """Nobody may believe that all of it was read."""
+def test_a_log_without_end_is_an_error():
+    """A log that is too long is an error, so that nobody assumes all of it was read."""
     endless = itertools.repeat(page(entry("new", 200, 5), link=MORE), deliveries.MAX_LOG_PAGES)
     with pytest.raises(UnexpectedResponseError, match="log"):
         missed(*endless)
 
 
 def test_a_hook_that_never_was_has_no_log():
-    """Nothing is asked."""
+    """No call is made."""
     conversation = deliveries.missed(APP, CONNECTION, make_subscription(external_id=None), SINCE)
     assert answer(conversation) == ((), [])
 
@@ -114,7 +114,7 @@ def one_missed(log_id):
 
 
 def test_redeliver():
-    """GitHub is asked by the log's own id, at the repository's new place if it has moved."""
+    """The request has the log's own id, and follows a repository that has moved."""
     conversation = deliveries.redeliver(APP, CONNECTION, make_subscription(), one_missed("12"))
     location = "https://api.github.com/repositories/7001/hooks/31337/deliveries/12/attempts"
     _, requests = answer(conversation, respond(status=307, location=location), respond(b"{}", 202))

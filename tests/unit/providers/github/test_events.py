@@ -1,4 +1,4 @@
-"""Captured-like deliveries, one per event, walked from bytes to signal."""
+"""Deliveries like captured ones, one per event, from bytes to signal."""
 
 import json
 from collections import defaultdict
@@ -63,7 +63,7 @@ def test_every_row_of_the_table_has_a_fixture(event, kinds_shown):
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_event_has_the_family_of_its_kinds(event):
-    """A gap that a lost event leaves is looked for where its signals would be."""
+    """A gap left by a lost event is in the family of its signals."""
     family = GITHUB.family_of(event)
     assert family.name == EVENTS[event].family
     assert EVENTS[event].kinds <= family.kinds
@@ -87,7 +87,7 @@ def test_the_payload_is_kept_whole():
 
 
 def test_the_form_body_says_the_same_as_the_json_body():
-    """Content type is packaging: both give one signal."""
+    """Both content types give the same signal."""
     as_form, as_json = read(FIXTURES / "push__form.http"), read(FIXTURES / "push.http")
     assert as_form.signals == as_json.signals
 

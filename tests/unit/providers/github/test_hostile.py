@@ -1,4 +1,4 @@
-"""Hostile payloads: whatever a field holds, the package answers with one of three things."""
+"""Hostile payloads: whatever a field contains, there are three possible outcomes."""
 
 import json
 
@@ -37,7 +37,7 @@ ABSENT = object()
 
 
 def paths_of(value, prefix=()):
-    """Every place in the document."""
+    """Every position in the document."""
     yield prefix
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:
@@ -45,7 +45,7 @@ def paths_of(value, prefix=()):
 
 
 def changed(document, path, replacement):
-    """The document with another value, or none, in one place."""
+    """The document with one value changed or removed."""
     if not path:
         return document if replacement is ABSENT else replacement
     copy = dict(document) if isinstance(document, dict) else list(document)
@@ -57,7 +57,7 @@ def changed(document, path, replacement):
 
 
 def read(body, event, **headers):
-    """What the package makes of it; anything but the three outcomes is raised."""
+    """The outcome; anything but the three is raised."""
     try:
         outcome = webhooks.read_event(make_delivery(body, event, **headers), CONTEXT)
     except UnexpectedResponseError as error:
@@ -107,7 +107,7 @@ def test_broken_bodies(body):
 
 @pytest.mark.parametrize("body", [b'{"action": NaN}', b'{"action": "\\ud800"}', b"\xef\xbb\xbf{}"])
 def test_odd_bodies(body):
-    """No number, half a character and a byte order mark cost nothing: the event is one that is not tracked."""
+    """Invalid numbers, half a character and a byte order mark are no error: the event is just not tracked."""
     assert isinstance(read(body, "issues"), Ignored)
 
 
@@ -121,7 +121,7 @@ def test_broken_forms(body):
 
 
 def test_text_that_cannot_be_stored_is_cleaned():
-    """NUL goes from titles and names; the payload keeps what came."""
+    """NUL is removed from titles and names; the payload keeps the original."""
     event, document = next(
         example for example in EXAMPLES if example[0] == "issues" and example[1]["action"] == "opened"
     )
@@ -132,7 +132,7 @@ def test_text_that_cannot_be_stored_is_cleaned():
 
 @given(names=st.text(max_size=300))
 def test_unknown_events(names):
-    """Names that nobody has heard of are ignored, and kept short."""
+    """Unknown event names are ignored, and cut."""
     outcome = read(json.dumps({"action": names}).encode(), "x" + names)
     assert isinstance(outcome, Ignored | UnexpectedResponseError)
     if isinstance(outcome, Ignored):

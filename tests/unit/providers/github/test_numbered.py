@@ -1,4 +1,4 @@
-"""Numbered pages of a list that changes while it is walked."""
+"""Numbered pages of a list that changes while it is read."""
 
 import json
 
@@ -15,7 +15,7 @@ MORE = '<https://api.github.com/x?page=9>; rel="next"'
 
 
 def sync_run(listed, change):
-    """The ids that a walk sees, and its pages; `change(listed, page)` happens after each page."""
+    """The ids that a sync run sees, and its pages; `change(listed, page)` happens after each page."""
     seen, position, pages = set(), {}, 0
     while position is not None:
         parameters = numbered.parameters(position)
@@ -26,7 +26,7 @@ def sync_run(listed, change):
         pages += 1
         position = numbered.next_position(ENDPOINTS, json.loads(json.dumps(position)), response, ids, len(ids))
         change(listed, pages)
-        assert pages < 500, "the walk does not end"
+        assert pages < 500, "the sync run does not end"
     return seen, pages
 
 
@@ -50,12 +50,12 @@ def test_what_stays_is_seen(length, changes):
     def change(listed, page):
         if page > len(changes):
             return
-        deed, place, number = changes[page - 1]
-        if deed == "come":
+        action, position, number = changes[page - 1]
+        if action == "come":
             listed[:0] = [next(fresh) for _ in range(number)]
             return
-        left.update(listed[place : place + number])
-        del listed[place : place + number]
+        left.update(listed[position : position + number])
+        del listed[position : position + number]
 
     seen, _ = sync_run(listed, change)
     assert set(range(length)) - left <= seen
@@ -69,7 +69,7 @@ def test_a_server_with_smaller_pages_is_followed_by_its_links():
 
 
 def test_ids_that_are_none_are_passed_over():
-    """Foreign lists hold anything."""
+    """Items without a numeric id are no error."""
     odd = [{"id": 1}, [2], None, "3", *range(96)]
     position = numbered.next_position(ENDPOINTS, {}, respond(link=MORE), odd, 100)
     assert position == {"seen": 100, "tail": list(range(86, 96))}

@@ -101,7 +101,7 @@ def test_tokens_that_expire(lifetime):
 
 @pytest.mark.parametrize("odd", [None, "soon", -1, 0, True, [], {}, 1e300, float("nan"), "9" * 400])
 def test_an_odd_lifetime_does_not_cost_the_token_pair(odd):
-    """A rotation has killed the old pair already: the new one is kept, its expiry unknown."""
+    """A rotation has already ended the old pair: the new one is kept, with an unknown expiry."""
     tokens = read({"access_token": "gho_2", "refresh_token": "ghr_2", "expires_in": odd}, previous=OLD)
     assert tokens.expires_at is None
     assert tokens.refresh_token.reveal() == "ghr_2"
@@ -140,7 +140,7 @@ def test_a_github_app_token_has_no_scopes():
 )
 @pytest.mark.parametrize("status", [200, 400])
 def test_token_errors(code, error, status):
-    """A failure is told by its code, mostly under status 200, and is never quoted."""
+    """A failure is recognized by its code, mostly under status 200, and is never quoted."""
     with pytest.raises(error) as caught:
         read({"error": code, "error_description": "gho_secret", "access_token": "gho_x"}, status)
     assert type(caught.value) is error
@@ -183,14 +183,14 @@ def test_identity():
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"id": "101", "login": "ada"}', b'{"id": true, "login": "ada"}'])
 def test_an_identity_that_is_none(body):
-    """A connection is never made to somebody half known."""
+    """A connection is never made to an incomplete account."""
     with pytest.raises(UnexpectedResponseError):
         answer(oauth.identify(make_app(), OLD), respond(body))
 
 
 @pytest.mark.parametrize("status", [204, 404, 422])
 def test_revocation(status):
-    """One token is withdrawn with the client's credentials; "already gone" is success."""
+    """One token is revoked with the client's credentials; "already gone" is success."""
     result, (request,) = answer(oauth.revoke(make_app(), OLD), respond(status=status))
     assert result is None
     assert (request.method, request.url) == ("DELETE", "https://api.github.com/applications/Ov23client/token")

@@ -100,7 +100,7 @@ def test_no_message_holds_the_signature():
 
 
 def test_hints():
-    """An unproven request tells its delivery id and its hook, so that secrets can be looked up."""
+    """An unverified request names its delivery id and its hook, so that secrets can be looked up."""
     hints = webhooks.read_hints(read_fixture(FIXTURES / "ping.http"))
     assert hints.subscription_external_id == "31337"
     assert hints.delivery_id.startswith("72d3162e-")
@@ -119,5 +119,5 @@ def test_without_a_guid_the_body_names_the_delivery():
 
 
 def test_signature_headers_are_not_stored():
-    """The inbox keeps neither signature."""
+    """Neither signature is stored."""
     assert webhooks.WEBHOOKS.secret_headers == {"x-hub-signature", "x-hub-signature-256"}

@@ -20,7 +20,7 @@ REPOSITORY_EVENTS = [
     *("issues", "issue_comment", "pull_request", "pull_request_review", "pull_request_review_comment"),
     *("push", "release", "member", "star", "fork"),
 ]
-"""Written out: whoever changes the table sees here what existing hooks do not send."""
+"""Written out, so that a change of the table shows which events existing hooks do not send."""
 
 
 def make_subscription(target="repo:ada/lamp", external_id="31337"):
@@ -67,7 +67,7 @@ def test_subscribe():
 
 
 def test_subscribe_an_organization():
-    """An organization's hook also tells of its members."""
+    """An organization's hook also reports its members."""
     _, (request,) = answer(subscriptions.subscribe(APP, CONNECTION, wanted("org:lighthouse")), reply(hook(), 201))
     assert request.url == "https://api.github.com/orgs/lighthouse/hooks"
     assert json.loads(request.body)["events"] == [*REPOSITORY_EVENTS, "organization"]
@@ -91,7 +91,7 @@ def test_a_hook_that_exists_is_taken_over():
 
 
 def test_a_refusal_that_is_not_ours():
-    """A 422 without a hook of ours (twenty of them already) is told with GitHub's code."""
+    """A 422 without a hook of ours (there are twenty already) is an error with GitHub's code."""
     with pytest.raises(UnexpectedResponseError, match="custom"):
         answer(
             subscriptions.subscribe(APP, CONNECTION, wanted()),
@@ -119,7 +119,7 @@ def test_a_repository_that_moved():
 
 @pytest.mark.parametrize("status", [204, 404])
 def test_unsubscribe(status):
-    """The hook is removed, or somebody was faster."""
+    """The hook is removed, or somebody else has removed it."""
     conversation = subscriptions.unsubscribe(APP, CONNECTION, make_subscription())
     _, (request,) = answer(conversation, respond(status=status))
     assert (request.method, request.url) == ("DELETE", "https://api.github.com/repos/ada/lamp/hooks/31337")

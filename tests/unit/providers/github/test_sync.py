@@ -1,4 +1,4 @@
-"""Walks through a GitHub that behaves, also while people go on working in it."""
+"""Sync runs through a GitHub that behaves, also while people go on working in it."""
 
 import json
 from datetime import timedelta
@@ -50,14 +50,14 @@ def backfill(github, **changes):
 
 
 def sync_run(github, plan, connection=None):
-    """All pages of a walk; every cursor goes through JSON, as it would through the database."""
+    """All pages of a sync run; every cursor goes through JSON, as it would through the database."""
     context = SyncContext(app=make_app(), connection=connection or make_connection())
     cursor = json.loads(json.dumps(drive(sync.start(context, plan), github)))
     pages = []
     while not pages or not pages[-1].done:
         pages.append(drive(sync.read_page(context, plan, cursor), github))
         cursor = json.loads(json.dumps(pages[-1].cursor))
-        assert len(pages) < 2000, "the walk does not end"
+        assert len(pages) < 2000, "the sync run does not end"
     return pages
 
 
@@ -91,24 +91,28 @@ def busy_github():
     return github
 
 
-def test_a_backfill_finds_what_the_webhooks_told():
-    """Push and backfill give one set of keys, with the same kinds, times and places."""
+def test_a_backfill_finds_what_the_webhooks_reported():
+    """Push and backfill give one set of keys, with the same kinds, times and containers."""
     github = busy_github()
     by_push = pushed(github)
     by_sync = {draft.dedupe_key: draft for page in sync_run(github, backfill(github)) for draft in page.signals}
     assert set(by_sync) == set(by_push)
     for key, draft in by_sync.items():
-        told = by_push[key]
-        assert (draft.kind, draft.container, draft.subject.type) == (told.kind, told.container, told.subject.type)
-        assert draft.subject.id == told.subject.id
+        reported = by_push[key]
+        assert (draft.kind, draft.container, draft.subject.type) == (
+            reported.kind,
+            reported.container,
+            reported.subject.type,
+        )
+        assert draft.subject.id == reported.subject.id
         if draft.kind is not SignalKind.CODE_PUSHED:
-            assert (draft.occurred_at, draft.url) == (told.occurred_at, told.url)
+            assert (draft.occurred_at, draft.url) == (reported.occurred_at, reported.url)
 
 
 WORK = ("issue", "pull", "comment", "close", "merge", "reopen", "review", "shell", "review_comment", "push", "release")
 
 
-def work(github, deed, pick):
+def work(github, action, pick):
     """One thing that somebody does, on an item that admits it."""
     issues, pulls = sorted(github.issues), sorted(github.pulls)
     is_open = [n for n in issues if github.issues[n]["closed_at"] is None]
@@ -130,7 +134,7 @@ def work(github, deed, pick):
         "shell": (pulls, lambda n: github.review(n, state="commented", body=None)),
         "review_comment": (pulls, github.review_comment),
     }
-    among, act = choices[deed]
+    among, act = choices[action]
     if among is None:
         act(None)
     elif among:
@@ -138,18 +142,18 @@ def work(github, deed, pick):
 
 
 @given(
-    deeds=st.lists(st.tuples(st.sampled_from(WORK), st.integers(0, 50)), max_size=40),
+    actions=st.lists(st.tuples(st.sampled_from(WORK), st.integers(0, 50)), max_size=40),
     cuts=st.sets(st.integers(0, 40), max_size=3),
     per_page=st.sampled_from([1, 2, 100]),
 )
-def test_any_sequence_by_push_by_sync_and_by_both(deeds, cuts, per_page):
+def test_any_sequence_by_push_by_sync_and_by_both(actions, cuts, per_page):
     """Push only, sync only and both agree on every signal that the API still shows when it is asked."""
     github = FakeGitHub(per_page_cap=per_page)
     cursor = sync_run(github, plan_at(github))[-1].cursor
     github.tick(10)
     by_sync = set()
-    for index, (deed, pick) in enumerate(deeds):
-        work(github, deed, pick)
+    for index, (action, pick) in enumerate(actions):
+        work(github, action, pick)
         if index in cuts:
             pages = sync_run(github, plan_at(github, last_cursor=cursor))
             by_sync, cursor = by_sync | keys(pages), pages[-1].cursor
@@ -171,7 +175,7 @@ def _was_reopened(github, draft):
 
 
 def test_a_baseline_emits_nothing_older():
-    """The first incremental walk reads no list; the second emits only what happened since."""
+    """The first incremental sync run reads no list; the second emits only what happened since."""
     github = busy_github()
     before = set(pushed(github))
     github.tick()
@@ -255,7 +259,7 @@ def test_a_repository_that_leaves_hides_no_other():
 
 
 def test_every_page_can_be_asked_again():
-    """A walk killed after any page goes on from its cursor, and a page asked twice says the same."""
+    """A sync run killed after any page goes on from its cursor, and a page asked twice says the same."""
     github = FakeGitHub(per_page_cap=3)
     for _ in range(8):
         github.review(github.open_pull())
@@ -291,7 +295,7 @@ def test_bounds_of_a_backfill():
 
 @pytest.mark.parametrize("skew", [timedelta(hours=1), timedelta(hours=-1)])
 def test_clocks_that_disagree(skew):
-    """Whichever clock is ahead, nothing falls between two walks."""
+    """Whichever clock is ahead, nothing falls between two sync runs."""
     github = FakeGitHub()
     cursor = sync_run(github, plan_at(github, started_at=github.now + skew))[-1].cursor
     found = set()
@@ -306,7 +310,7 @@ def test_clocks_that_disagree(skew):
 
 
 def test_a_list_out_of_sight_is_taken_up_later():
-    """One refused list steps aside, the others are read, and the next walk goes back to where it was."""
+    """A refused list is skipped, the others are read, and the next sync run continues it where it was."""
     github = FakeGitHub()
     cursor = sync_run(github, plan_at(github))[-1].cursor
     github.tick(600)
@@ -324,7 +328,7 @@ def test_a_list_out_of_sight_is_taken_up_later():
 
 
 def test_a_repository_that_comes_back():
-    """What happened in a repository while it was out of sight is read when it is seen again."""
+    """What happened in a repository while it was invisible is read when it is visible again."""
     github = FakeGitHub()
     cursor = sync_run(github, plan_at(github))[-1].cursor
     chosen = make_connection(metadata={"repositories": []})
@@ -358,7 +362,7 @@ def test_a_repository_named_pull_has_issues_too():
 
 
 def test_one_bad_item():
-    """An item that cannot be read is named and stepped over; its neighbours are not lost."""
+    """An unreadable item is named and skipped; its neighbours are not lost."""
     github = FakeGitHub()
     good, bad, last = github.open_issue(), github.open_issue(), github.open_issue()
     github.issues[bad]["title"] = None
@@ -370,7 +374,7 @@ def test_one_bad_item():
 
 
 def test_a_page_of_bad_items_ends():
-    """Lists in which nothing can be read are walked to their end, once."""
+    """Lists in which nothing can be read are read to their end, once."""
     github = FakeGitHub(per_page_cap=2)
     for _ in range(6):
         github.pulls[github.open_pull()]["title"] = None
@@ -395,7 +399,7 @@ def test_a_heavy_page_is_asked_smaller():
     assert keys(sync_run(github, backfill(github))) == set(pushed(github))
 
 
-def test_a_limit_stops_the_walk_at_its_page():
+def test_a_limit_stops_the_sync_run_at_its_page():
     """A limit is not a lost list: it is raised, and the page is asked again later."""
     github = FakeGitHub()
     github.refused = {"issues": RateLimitedError("GitHub wants a pause.", retry_at=NOW)}
@@ -435,7 +439,7 @@ def test_a_next_page_elsewhere(link):
 
 @pytest.mark.parametrize("body", [b"", b'[{"number": 1', b"<html>", b"{}"])
 def test_a_page_that_is_cut_off(body):
-    """A list that is no list is asked again later; it is not the end of the walk, nor of the history."""
+    """A list that is no list is asked again later; it is not the end of the sync run, nor of the history."""
     github = FakeGitHub()
     answer = github.answer
 
@@ -447,7 +451,7 @@ def test_a_page_that_is_cut_off(body):
         sync_run(github, backfill(github))
 
 
-def test_endless_reviews_are_told():
+def test_endless_reviews_are_reported():
     """A pull request with more reviews than are read is named, and its neighbours are read."""
     github = FakeGitHub(per_page_cap=1)
     endless = github.open_pull()
@@ -460,7 +464,7 @@ def test_endless_reviews_are_told():
 
 
 def test_a_target():
-    """A walk may be for one repository only."""
+    """A sync run may be for one repository only."""
     github = FakeGitHub()
     github.open_issue()
     assert keys(sync_run(github, backfill(github, target="repo:ada/lamp"))) == set(pushed(github))
@@ -468,8 +472,8 @@ def test_a_target():
     assert keys(sync_run(github, backfill(github, target="org:lighthouse"))) == set()
 
 
-def test_a_cursor_of_another_version_tells_its_gap():
-    """What cannot be continued is begun again, and not in silence."""
+def test_a_cursor_of_another_version_reports_its_gap():
+    """A cursor of another version starts over, and the gap is reported."""
     github = FakeGitHub()
     github.open_issue()
     (page,) = sync_run(github, plan_at(github, last_cursor={"version": 99}))

@@ -107,7 +107,7 @@ def confused():
 
 
 def test_a_push_of_our_subscription_is_proven():
-    """The message's id is the delivery's, and every claim is at hand."""
+    """The message's id becomes the delivery's id, and all claims are available."""
     delivery = verify(f"Bearer {sign()}")
     assert (delivery.delivery_id, delivery.via) == ("2070443601311540", "app")
     assert delivery.claims["email"] == ACCOUNT
@@ -191,7 +191,7 @@ def test_what_is_not_signed_by_google_is_rejected(authorization):
 
 @pytest.mark.parametrize("position", [0, 20, 300, 600])
 def test_a_changed_token_is_rejected(position):
-    """One letter of header, claims or signature is enough."""
+    """One changed letter of header, claims or signature is enough."""
     token = sign()
     other = "A" if token[position] != "A" else "Q"
     with pytest.raises(DeliveryRejectedError):
@@ -213,7 +213,7 @@ def test_another_key_under_a_known_id_is_rejected():
 
 @pytest.mark.parametrize("key_set", [None, keys(jwk("k0"))], ids=["none", "older"])
 def test_an_unknown_key_asks_for_newer_keys(key_set):
-    """Google has rotated: said by the reason, so that the keys are fetched once and the push is tried again."""
+    """After Google rotated its keys the reason says so: the keys are fetched once and the push is tried again."""
     request = make_delivery_request(GMAIL, headers={"Authorization": f"Bearer {sign()}"}, body=envelope())
     with pytest.raises(DeliveryRejectedError) as caught:
         GMAIL.webhooks.verify(request, VerificationMaterial(app=APP, keys=key_set, now=NOW))
@@ -238,14 +238,14 @@ def test_a_senseless_key_verifies_nothing(document):
 
 
 def test_without_settings_nobody_may_push():
-    """No service account configured, or no app at all: closed."""
+    """Without a configured service account or app, every push is rejected."""
     for app in (None, make_app(GMAIL), make_app(GMAIL, push_audience=AUDIENCE)):
         with pytest.raises(DeliveryRejectedError):
             verify(f"Bearer {sign()}", app=app)
 
 
 def test_without_an_audience_the_endpoint_is_it():
-    """As a push subscription without an audience of its own does it."""
+    """A push subscription without an audience of its own uses its endpoint."""
     app = make_app(GMAIL, push_service_account=ACCOUNT)
     assert verify(f"Bearer {sign()}", app=app)
     with pytest.raises(DeliveryRejectedError):
@@ -309,7 +309,7 @@ def test_data_is_decoded_tolerantly(data):
     ids=range(17),
 )
 def test_malformed_data_is_acknowledged(body):
-    """A poisonous message would come back for a week: it is ignored, and so answered with success."""
+    """An unreadable message would be repeated for a week: it is ignored, and so answered with success."""
     assert isinstance(read(body), Ignored)
 
 
@@ -358,7 +358,7 @@ def test_a_stale_push_needs_no_read(notified, read_up_to, is_read):
     ],
 )
 def test_keys_are_kept_as_long_as_google_says(headers, expires_at):
-    """Counted from the answer's own date; unsaid, not at all."""
+    """The lifetime counts from the answer's own date; without one the keys are stale at once."""
     answer = script(reply({"keys": [jwk("k1"), jwk("k2"), {"kid": 7}, "x"]}, headers=headers))
     found = converse(GMAIL, GMAIL.webhooks.signing_keys(make_app(GMAIL)), answer)
     assert set(found.keys) == {"k1", "k2"}
@@ -367,13 +367,13 @@ def test_keys_are_kept_as_long_as_google_says(headers, expires_at):
 
 
 def test_a_key_set_without_keys_is_refused():
-    """An empty set would reject every push without a word."""
+    """An empty set would silently reject every push."""
     with pytest.raises(UnexpectedResponseError):
         converse(GMAIL, GMAIL.webhooks.signing_keys(make_app(GMAIL)), script(reply({"keys": []})))
 
 
 def test_the_mailbox_is_watched_and_renewed_by_the_same_call():
-    """No labels, or mail that skips the inbox would not be told of; the end is Google's."""
+    """The watch has no label filter, so that mail that skips the inbox is reported; Google sets its expiry."""
     app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")
     subscriptions = GMAIL.webhooks.subscriptions
     connection = make_connection(GMAIL)
@@ -393,7 +393,7 @@ def test_the_mailbox_is_watched_and_renewed_by_the_same_call():
 
 @pytest.mark.parametrize("expiration", [None, "soon", -1])
 def test_a_watch_without_an_end_is_not_taken_for_eternal(expiration):
-    """It would never be renewed, and die in silence: the end that was known, or asked for, stands."""
+    """A watch without an expiry would never be renewed, so the known or requested one stays."""
     app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")
     subscriptions = GMAIL.webhooks.subscriptions
     ends_at = NOW + timedelta(days=7)
@@ -416,7 +416,7 @@ def test_two_tenants_of_one_mailbox_share_a_watch():
 
 
 def test_a_mailbox_that_another_topic_watches_says_so():
-    """The operator is told what to do about it."""
+    """The error says what the operator has to do."""
     subscription = make_subscription(GMAIL, "dana@x.com")
     request = SubscriptionRequest(subscription=subscription, secret=Secret("x"), callback_url="https://x")
     app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")
@@ -435,7 +435,7 @@ def test_stopping_twice_is_success(status):
 
 
 def test_setup_by_hand_names_the_url():
-    """What no API does for us is told with the URL filled in."""
+    """The manual setup text contains the URL."""
     text = GMAIL.webhooks.manual_setup.replace("{webhook_url}", "https://h/webhooks/gmail")
     assert "https://h/webhooks/gmail" in text
     assert "{" not in text

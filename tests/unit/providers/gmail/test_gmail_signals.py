@@ -52,13 +52,13 @@ def test_each_row_of_the_table(name):
 
 
 def test_each_kind_has_a_fixture():
-    """No row is left untried."""
+    """Every row has a case."""
     assert {draft["kind"] for one in FIXTURES.values() for draft in one["expected"]} == set(GMAIL.kinds)
 
 
 @given(st.sampled_from(["", *WHOLE, "new"]), ANY)
 def test_no_foreign_message_breaks_a_page(name, value):
-    """Any field of any type: the message is read or steps aside."""
+    """Whatever types its fields have, a message is read or skipped."""
     _, drafts = read(HISTORY, {**WHOLE, name: value}, label_events="true")
     for draft in drafts:
         assert draft.kind in GMAIL.kinds

@@ -35,12 +35,12 @@ def read(cursor, *responses):
 
 
 def test_a_first_read_only_takes_the_history_id():
-    """Nothing old is told; the next walk starts from here, and so does the judgement of pushes."""
+    """Nothing old is reported; the next sync run starts from here, and pushes are compared with it."""
     google = Google.new()
     google.world.receive_email(DANA, sender=LEE, subject="Old", age_days=1)
-    walker = google.connect(GMAIL)
-    assert walker.sync() == []
-    assert walker.connection.metadata["history_id"] == walker.cursors[""]["history_id"]
+    driver = google.connect(GMAIL)
+    assert driver.sync() == []
+    assert driver.connection.metadata["history_id"] == driver.cursors[""]["history_id"]
 
 
 def test_nothing_new_is_an_answer_without_history():
@@ -54,12 +54,12 @@ def test_nothing_new_is_an_answer_without_history():
 
 @pytest.mark.parametrize("history_id", ["1200", None, "x", -5])
 def test_the_cursor_never_goes_back(history_id):
-    """An older or senseless id leaves it where it is; 999 is less than 1230 although it sorts later as text."""
+    """An older or unreadable id leaves the cursor unchanged; 999 is less than 1230 although it sorts later as text."""
     assert read(CURSOR, reply({"historyId": history_id}))[0].cursor["history_id"] == "1230"
     assert read(CURSOR, reply({"historyId": "999"}))[0].cursor["history_id"] == "1230"
 
 
-def test_pages_keep_the_id_that_the_walk_began_with():
+def test_pages_keep_the_id_that_the_sync_run_began_with():
     """The page token belongs to that start."""
     page, _ = read(CURSOR, reply({"historyId": "1300", "nextPageToken": "p2"}))
     assert (page.done, page.cursor["history_id"], page.cursor["page"]) == (False, "1230", "p2")
@@ -71,20 +71,20 @@ def test_lapsed_history_is_a_bounded_new_listing():
     """404 is no fault of the connection: mail since the last one seen is listed, and the gap is reported."""
     google = Google.new()
     google.world.receive_email(DANA, sender=LEE, subject="Ancient", age_days=60)
-    walker = google.connect(GMAIL)
-    walker.backfill(since=NOW - timedelta(days=5))
+    driver = google.connect(GMAIL)
+    driver.backfill(since=NOW - timedelta(days=5))
     google.pass_time(days=10)
     google.world.receive_email(DANA, sender=LEE, subject="While away")
     google.world.expire_history(DANA)
-    walker.pages.clear()
-    walker.sync()
-    assert walker.kinds() == [("email_received", "While away")]
-    assert [bool(page.gap) for page in walker.pages] == [True, False, False]
-    assert walker.sync() == []
+    driver.pages.clear()
+    driver.sync()
+    assert driver.kinds() == [("email_received", "While away")]
+    assert [bool(page.gap) for page in driver.pages] == [True, False, False]
+    assert driver.sync() == []
 
 
-def test_history_that_lapses_at_once_ends_the_walk():
-    """One new listing a walk: an id that Gmail forgets while it is fresh would be listed for ever."""
+def test_history_that_lapses_at_once_ends_the_sync_run():
+    """A sync run lists again at most once: otherwise an id that Gmail forgets at once would make it endless."""
     page, _ = read(CURSOR, error_reply(404, "notFound"), reply({"historyId": "2000"}))
     listed, _ = read(page.cursor, reply({}))
     with pytest.raises(UnexpectedResponseError):
@@ -92,25 +92,25 @@ def test_history_that_lapses_at_once_ends_the_walk():
 
 
 def test_a_metadata_grant_lists_by_label():
-    """Without the right to search, inbox and sent mail are walked until they leave the window."""
+    """Without the right to search, inbox and sent mail are listed until they leave the window."""
     google = Google.new()
     google.world.receive_email(DANA, sender=LEE, subject="Recent", age_days=2)
     google.world.receive_email(DANA, sender=LEE, subject="Ancient", age_days=60)
     google.world.send_email(DANA, to=LEE, subject="Sent")
-    walker = google.connect(GMAIL, scopes=(METADATA_SCOPE,))
-    walker.backfill(since=NOW - timedelta(days=30))
-    assert sorted(walker.kinds()) == [("email_received", "Recent"), ("email_sent", "Sent")]
+    driver = google.connect(GMAIL, scopes=(METADATA_SCOPE,))
+    driver.backfill(since=NOW - timedelta(days=30))
+    assert sorted(driver.kinds()) == [("email_received", "Recent"), ("email_sent", "Sent")]
 
 
 def test_a_large_mailbox_is_read_page_by_page():
-    """Every page is a list and its messages; a walk that dies goes on at the last page."""
+    """Every page is a list and its messages; a sync run that dies goes on at the last page."""
     google = Google.new()
     for number in range(60):
         google.world.receive_email(DANA, sender=LEE, subject=f"Mail {number}", age_days=1 + number / 100)
-    walker = google.connect(GMAIL)
-    walker.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), crash_after=1)
-    assert len(walker.signals) == 60
-    assert [page.items for page in walker.pages] == [25, 25, 10, 0]
+    driver = google.connect(GMAIL)
+    driver.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), crash_after=1)
+    assert len(driver.signals) == 60
+    assert [page.items for page in driver.pages] == [25, 25, 10, 0]
 
 
 def test_a_limit_in_mid_page_ends_the_page():
@@ -123,22 +123,22 @@ def test_a_limit_in_mid_page_ends_the_page():
 def test_arrival_needs_no_history_to_be_the_same():
     """Backfill and history give one message one key."""
     google = Google.new()
-    walker = google.connect(GMAIL)
-    walker.sync()
+    driver = google.connect(GMAIL)
+    driver.sync()
     google.world.receive_email(DANA, sender=LEE, subject="Once")
-    walker.sync()
-    assert walker.backfill(since=NOW - timedelta(days=1)) == []
-    assert walker.kinds() == [("email_received", "Once")]
+    driver.sync()
+    assert driver.backfill(since=NOW - timedelta(days=1)) == []
+    assert driver.kinds() == [("email_received", "Once")]
 
 
 @pytest.mark.parametrize("leave", ["trash_email", "archive_email", "delete_email"])
 @pytest.mark.parametrize("scope", [READ_SCOPE, METADATA_SCOPE])
 def test_no_message_slips_through_a_list_that_moves(scope, leave, monkeypatch):
-    """Between pages listed messages leave the list, and new ones come: each of all is told, by either way of listing."""
+    """Although messages leave the list and arrive between pages, each is reported, by either way of listing."""
     monkeypatch.setattr(listing, "PAGE_SIZE", 6)
     google = Google.new()
     mails = [google.world.receive_email(DANA, sender=LEE, subject=f"Mail {n}", age_days=1 + n / 100) for n in range(40)]
-    walker = google.connect(GMAIL, scopes=(scope,))
+    driver = google.connect(GMAIL, scopes=(scope,))
 
     def happen(number):
         if number <= 5:
@@ -147,8 +147,8 @@ def test_no_message_slips_through_a_list_that_moves(scope, leave, monkeypatch):
             google.pass_time(seconds=1)
             google.world.receive_email(DANA, sender=LEE, subject=f"New {number}")
 
-    walker.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
-    received = {title for kind, title in walker.kinds() if kind == "email_received"}
+    driver.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
+    received = {title for kind, title in driver.kinds() if kind == "email_received"}
     assert received == {f"Mail {n}" for n in range(40)} | {f"New {n}" for n in range(1, 6)}
 
 
@@ -163,7 +163,7 @@ def ids(*names, **more):
 
 
 def test_a_page_out_of_touch_with_the_one_before_starts_the_listing_over():
-    """Nothing shows that none slipped between: the listing goes on from a day above the oldest message read."""
+    """If no message proves that the pages overlap, the listing goes on from a day above the oldest message read."""
     page, _ = read(LISTED, ids("8", "9"), ids("6", "7"))
     assert (page.done, page.observations, page.cursor["follow"]) == (False, (), True)
     _, asked = read(page.cursor, ids())
@@ -173,7 +173,7 @@ def test_a_page_out_of_touch_with_the_one_before_starts_the_listing_over():
 
 
 def test_a_listing_whose_token_has_lapsed_starts_over():
-    """As when the walk had to wait for long; on a first page it would be another mistake."""
+    """A page token lapses during a long wait; on a first page the error means something else."""
     page, _ = read(LISTED, error_reply(400, "invalidArgument"))
     assert (page.cursor["listing"]["page"], page.cursor["listing"]["starts"]) == (None, 1)
     with pytest.raises(UnexpectedResponseError):

@@ -40,24 +40,24 @@ HEADERS = {
     "X-Goog-Resource-State": "change",
     "X-Goog-Resource-URI": "https://www.googleapis.com/calendar/v3/calendars/dana%40x.com/events?alt=json",
 }
-ROOMS = [GOOGLE_DRIVE, GOOGLE_CALENDAR]
-each_package = pytest.mark.parametrize("package", ROOMS, ids=lambda package: package.slug)
+PROVIDERS = [GOOGLE_DRIVE, GOOGLE_CALENDAR]
+each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.slug)
 
 
 def material(*secrets):
     return VerificationMaterial(app=None, secrets=[Secret(one) for one in secrets], now=NOW, via="subscription")
 
 
-def read(package, **headers):
+def read(provider, **headers):
     changed = {**HEADERS, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    request = make_delivery_request(package, headers=changed)
+    request = make_delivery_request(provider, headers=changed)
     delivery = VerifiedDelivery(request=request, delivery_id="d", via="subscription")
-    return package.webhooks.read_event(delivery, ReadContext(app=None))
+    return provider.webhooks.read_event(delivery, ReadContext(app=None))
 
 
-def make_request(package, target, **changes):
+def make_request(provider, target, **changes):
     values = {
-        "subscription": make_subscription(package, target),
+        "subscription": make_subscription(provider, target),
         "secret": Secret(TOKEN),
         "callback_url": "https://hooks.example/webhooks/x/1",
         "expires_at": NOW + timedelta(days=7),
@@ -65,23 +65,23 @@ def make_request(package, target, **changes):
     return SubscriptionRequest(**{**values, **changes})
 
 
-@each_package
-def test_hints_name_channel_and_message(package):
+@each_provider
+def test_hints_name_channel_and_message(provider):
     """The channel finds its secret; channel and number are the delivery's id, the same on every retry."""
-    hints = package.webhooks.read_hints(make_delivery_request(package, headers=HEADERS))
+    hints = provider.webhooks.read_hints(make_delivery_request(provider, headers=HEADERS))
     assert (hints.subscription_external_id, hints.delivery_id) == (CHANNEL, f"{CHANNEL}:4")
 
 
-@each_package
-def test_the_channels_token_proves_the_sender(package):
+@each_provider
+def test_the_channels_token_proves_the_sender(provider):
     """The token that we chose is accepted, also as the second of two while one rotates."""
-    request = make_delivery_request(package, headers=HEADERS)
-    assert package.webhooks.verify(request, material(TOKEN)).delivery_id == f"{CHANNEL}:4"
-    assert package.webhooks.verify(request, material("other", TOKEN)).via == "subscription"
-    assert "x-goog-channel-token" in package.webhooks.secret_headers
+    request = make_delivery_request(provider, headers=HEADERS)
+    assert provider.webhooks.verify(request, material(TOKEN)).delivery_id == f"{CHANNEL}:4"
+    assert provider.webhooks.verify(request, material("other", TOKEN)).via == "subscription"
+    assert "x-goog-channel-token" in provider.webhooks.secret_headers
 
 
-@each_package
+@each_provider
 @pytest.mark.parametrize(
     ("headers", "secrets"),
     [
@@ -98,47 +98,47 @@ def test_the_channels_token_proves_the_sender(package):
         ({"X-Goog-Message-Number": None}, (TOKEN,)),
     ],
 )
-def test_anything_else_is_rejected(package, headers, secrets):
+def test_anything_else_is_rejected(provider, headers, secrets):
     """No secret, no token, a changed one, or no channel: never an unchecked accept."""
     changed = {name: value for name, value in {**HEADERS, **headers}.items() if value is not None}
     with pytest.raises(DeliveryRejectedError):
-        package.webhooks.verify(make_delivery_request(package, headers=changed), material(*secrets))
+        provider.webhooks.verify(make_delivery_request(provider, headers=changed), material(*secrets))
 
 
-@each_package
+@each_provider
 @given(claimed=st.text(max_size=40), channel=st.text(max_size=80), number=st.text(max_size=30))
-def test_no_forged_header_is_accepted_or_crashes(package, claimed, channel, number):
+def test_no_forged_header_is_accepted_or_crashes(provider, claimed, channel, number):
     """Whatever the headers hold, the answer is a rejection unless the token is the right one."""
     headers = {"X-Goog-Channel-ID": channel, "X-Goog-Channel-Token": claimed, "X-Goog-Message-Number": number}
-    request = make_delivery_request(package, headers=headers)
-    package.webhooks.read_hints(request)
+    request = make_delivery_request(provider, headers=headers)
+    provider.webhooks.read_hints(request)
     if claimed != TOKEN:
         with pytest.raises(DeliveryRejectedError):
-            package.webhooks.verify(request, material(TOKEN))
+            provider.webhooks.verify(request, material(TOKEN))
 
 
-@each_package
-def test_a_token_proves_only_its_own_channel(package):
+@each_provider
+def test_a_token_proves_only_its_own_channel(provider):
     """Two channels of a tenant may share a token; which one it is of, the channel's id says."""
-    other = make_subscription(package, "a", number=6)
-    request = make_delivery_request(package, headers=HEADERS)
+    other = make_subscription(provider, "a", number=6)
+    request = make_delivery_request(provider, headers=HEADERS)
     with pytest.raises(DeliveryRejectedError):
-        package.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=other))
+        provider.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=other))
     known = attrs.evolve(other, external_id=CHANNEL, metadata={"resource_id": "res"})
-    assert package.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=known))
+    assert provider.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=known))
     foreign = attrs.evolve(known, metadata={"resource_id": "another"})
     with pytest.raises(DeliveryRejectedError):
-        package.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=foreign))
+        provider.webhooks.verify(request, attrs.evolve(material(TOKEN), subscription=foreign))
 
 
-@each_package
-def test_the_sync_message_is_no_news(package):
-    """It only says that the channel is open."""
-    assert isinstance(read(package, X_Goog_Resource_State="sync"), Ignored)
+@each_provider
+def test_the_sync_message_reports_no_change(provider):
+    """The first message only says that the channel is open."""
+    assert isinstance(read(provider, X_Goog_Resource_State="sync"), Ignored)
 
 
 @pytest.mark.parametrize(
-    ("package", "state", "target"),
+    ("provider", "state", "target"),
     [
         (GOOGLE_DRIVE, "change", None),
         (GOOGLE_DRIVE, "changed", None),
@@ -146,20 +146,20 @@ def test_the_sync_message_is_no_news(package):
         (GOOGLE_CALENDAR, "not_exists", DANA),
     ],
 )
-def test_a_change_asks_for_a_read(package, state, target):
+def test_a_change_asks_for_a_read(provider, state, target):
     """Nothing is built from headers: the event says which part to read, and that is all."""
-    event = read(package, X_Goog_Resource_State=state)
+    event = read(provider, X_Goog_Resource_State=state)
     assert isinstance(event, WebhookEvent)
     assert (event.needs_sync, event.sync_target, event.signals) == (True, target, ())
 
 
 @pytest.mark.parametrize(
-    ("package", "state"),
+    ("provider", "state"),
     [(GOOGLE_DRIVE, "exists"), (GOOGLE_CALENDAR, "add"), (GOOGLE_DRIVE, ""), (GOOGLE_CALENDAR, "é")],
 )
-def test_unknown_states_are_ignored(package, state):
-    """A state of the other API, or of the future, is acknowledged and nothing more."""
-    assert isinstance(read(package, X_Goog_Resource_State=state), Ignored)
+def test_unknown_states_are_ignored(provider, state):
+    """An unknown state, or one of the other API, is only acknowledged."""
+    assert isinstance(read(provider, X_Goog_Resource_State=state), Ignored)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_drive_channel_watches_from_a_token():
 
 
 def test_without_an_asked_expiry_a_week_is_asked_for():
-    """Left out, Drive would give an hour."""
+    """Without an explicit lifetime Drive would give an hour."""
     answer = script(reply({}))
     request = make_request(GOOGLE_CALENDAR, DANA, expires_at=None)
     subscriptions = GOOGLE_CALENDAR.webhooks.subscriptions
@@ -250,7 +250,7 @@ def test_a_channel_whose_answer_was_lost_is_taken_over():
     ],
 )
 def test_a_refused_channel_says_why(response, expected):
-    """A calendar that never pushes and one that is gone are told from our own mistakes."""
+    """A calendar that never pushes and one that is gone are told apart from our own mistakes."""
     subscriptions = GOOGLE_CALENDAR.webhooks.subscriptions
     conversation = subscriptions.subscribe(
         make_app(GOOGLE_CALENDAR), make_connection(GOOGLE_CALENDAR), make_request(GOOGLE_CALENDAR, DANA)
@@ -260,28 +260,28 @@ def test_a_refused_channel_says_why(response, expected):
     assert caught.value.details[0]["reason"]
 
 
-@each_package
+@each_provider
 @pytest.mark.parametrize("status", [204, 404])
-def test_stopping_a_channel_that_is_gone_is_success(package, status):
-    """204 and 404 are both the end of it."""
-    subscription = make_subscription(package, "t", external_id=CHANNEL, metadata={"resource_id": "res"})
+def test_stopping_a_channel_that_is_gone_is_success(provider, status):
+    """204 and 404 both mean that the channel is closed."""
+    subscription = make_subscription(provider, "t", external_id=CHANNEL, metadata={"resource_id": "res"})
     answer = script(reply(body=b"", status=status))
-    subscriptions = package.webhooks.subscriptions
-    converse(package, subscriptions.unsubscribe(make_app(package), make_connection(package), subscription), answer)
+    subscriptions = provider.webhooks.subscriptions
+    converse(provider, subscriptions.unsubscribe(make_app(provider), make_connection(provider), subscription), answer)
     assert answer.asked[0].url.endswith("/channels/stop")
     assert b'"resourceId": "res"' in answer.asked[0].body
 
 
-@each_package
-def test_a_channel_without_known_resource_is_left_to_lapse(package):
+@each_provider
+def test_a_channel_without_known_resource_is_left_to_lapse(provider):
     """Google stops only what is named in full; nothing is sent."""
-    subscription = make_subscription(package, "t", external_id=CHANNEL)
-    subscriptions = package.webhooks.subscriptions
-    converse(package, subscriptions.unsubscribe(make_app(package), make_connection(package), subscription), script())
+    subscription = make_subscription(provider, "t", external_id=CHANNEL)
+    subscriptions = provider.webhooks.subscriptions
+    converse(provider, subscriptions.unsubscribe(make_app(provider), make_connection(provider), subscription), script())
 
 
 def test_resources_are_compared_as_far_as_known():
-    """Another resource's id under our channel is told apart; an unknown one is not."""
+    """Another resource's id under our channel is rejected; while ours is unknown, any is accepted."""
     request = make_delivery_request(GOOGLE_DRIVE, headers=HEADERS)
     known = make_subscription(GOOGLE_DRIVE, "changes", metadata={"resource_id": "res"})
     assert is_of_resource(request, known)
@@ -298,8 +298,8 @@ def test_targets_are_the_logs_that_are_read():
     assert converse(GOOGLE_DRIVE, targets(app, chosen), script()) == ("changes", "drive:0A", "drive:0A2")
     google = Google.new()
     drive = google.world.add_shared_drive("Team", [DANA])
-    walker = google.connect(GOOGLE_DRIVE, scopes=("https://www.googleapis.com/auth/drive.readonly",))
-    assert walker.run(targets(walker.app, walker.connection)) == ("changes", f"drive:{drive}")
+    driver = google.connect(GOOGLE_DRIVE, scopes=("https://www.googleapis.com/auth/drive.readonly",))
+    assert driver.run(targets(driver.app, driver.connection)) == ("changes", f"drive:{drive}")
 
 
 def test_calendar_targets_are_the_calendars_that_can_be_read():

@@ -22,7 +22,7 @@ from connectors.domain.providers.gmail.limits import PAGE_COST
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
 
-ROOMS = {"drive": GOOGLE_DRIVE, "calendar": GOOGLE_CALENDAR, "gmail": GMAIL}
+PROVIDERS = {"drive": GOOGLE_DRIVE, "calendar": GOOGLE_CALENDAR, "gmail": GMAIL}
 REQUEST = HttpRequest(method="GET", url="https://www.googleapis.com/drive/v3/changes")
 SCOPE_DETAIL = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}]
 
@@ -106,7 +106,7 @@ PER_PROJECT = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "Qu
 
 
 @pytest.mark.parametrize(
-    ("package", "response", "expected"),
+    ("provider", "response", "expected"),
     [
         ("drive", error_reply(403, "userRateLimitExceeded"), OF_USER),
         ("drive", error_reply(403, "rateLimitExceeded"), OF_PROJECT),
@@ -121,23 +121,23 @@ PER_PROJECT = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "Qu
         ("gmail", reply(body=b"<html>429", status=429), OF_USER),
     ],
 )
-def test_a_refusal_names_the_budget_that_is_used_up(package, response, expected):
-    """Google tells its project's limits from a user's; what it leaves open holds up that user alone."""
-    request = HttpRequest(method="GET", url=PATHS[package][0])
-    error = ROOMS[package].limits.read_failure(request, response, NOW)
+def test_a_refusal_names_the_budget_that_is_used_up(provider, response, expected):
+    """Google distinguishes its project's limits from a user's; an unclear limit only stops that user."""
+    request = HttpRequest(method="GET", url=PATHS[provider][0])
+    error = PROVIDERS[provider].limits.read_failure(request, response, NOW)
     assert (error.scope, error.limit_scope) == expected
-    assert expected in {(budget.name, budget.limit_scope) for budget in ROOMS[package].limits.budgets(request)}
+    assert expected in {(budget.name, budget.limit_scope) for budget in PROVIDERS[provider].limits.budgets(request)}
 
 
 def test_a_refusal_of_an_identity_endpoint_holds_up_one_grant():
-    """It counts against no quota of the API, whose other users have no part in it."""
+    """It counts against no quota of the API, and stops no other user."""
     request = HttpRequest(method="GET", url="https://openidconnect.googleapis.com/v1/userinfo")
     error = GMAIL.limits.read_failure(request, error_reply(429, "rateLimitExceeded"), NOW)
     assert (error.scope, error.limit_scope, GMAIL.limits.budgets(request)) == (None, LimitScope.GRANT, ())
 
 
 @pytest.mark.parametrize(
-    ("package", "allowed"),
+    ("provider", "allowed"),
     [
         ("drive", {"user": 325_000, "project": 1_000_000, "project_day": 400_000_000}),
         ("calendar", {"user": 600, "project": 10_000, "project_day": 1_000_000}),
@@ -145,17 +145,17 @@ def test_a_refusal_of_an_identity_endpoint_holds_up_one_grant():
     ],
 )
 @pytest.mark.parametrize("base", ["https://host.example", "http://127.0.0.1:9000/google"])
-def test_budgets_add_up_to_what_google_allows(package, allowed, base):
+def test_budgets_add_up_to_what_google_allows(provider, allowed, base):
     """Wherever the API is, steady flow and burst together are the quota, and no request costs more than the burst."""
-    url, cost = PATHS[package]
-    budgets = ROOMS[package].limits.budgets(HttpRequest(method="GET", url=base + url[url.index(".com/") + 4 :]))
+    url, cost = PATHS[provider]
+    budgets = PROVIDERS[provider].limits.budgets(HttpRequest(method="GET", url=base + url[url.index(".com/") + 4 :]))
     assert {budget.name: budget.requests + budget.burst for budget in budgets} == allowed
     assert {budget.cost for budget in budgets} == {cost}
     assert all(budget.burst >= cost for budget in budgets)
 
 
 def test_a_page_of_mail_goes_out_at_once():
-    """The dearest page fits into the burst: no page waits in its middle, to be read again from its beginning."""
+    """The most expensive page fits into the burst, so no page has to wait halfway and start over."""
     (user, *_) = GMAIL.limits.budgets(HttpRequest(method="GET", url=PATHS["gmail"][0]))
     assert user.burst >= PAGE_COST
 
@@ -165,13 +165,13 @@ def test_a_page_of_mail_goes_out_at_once():
     [("/profile", 1), ("/history", 2), ("/messages", 5), ("/stop", 50), ("/watch", 100), ("/drafts", 100)],
 )
 def test_gmail_weighs_its_methods(path, cost):
-    """As in its table; what is not in ours counts as the dearest."""
+    """Costs are those of the API's table; a method that is not in ours counts as the most expensive."""
     url = f"https://gmail.googleapis.com/gmail/v1/users/me{path}?pageToken=x"
     assert GMAIL.limits.budgets(HttpRequest(method="GET", url=url))[0].cost == cost
 
 
-@pytest.mark.parametrize("package", ROOMS)
-def test_a_notification_has_no_family(package):
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_notification_has_no_family(provider):
     """A notification only says that something changed, so it concerns all families."""
     events = ("change", "exists", "mailbox.changed")
-    assert [ROOMS[package].family_of(event) for event in events] == [None] * 3
+    assert [PROVIDERS[provider].family_of(event) for event in events] == [None] * 3

@@ -1,4 +1,4 @@
-"""Google's OAuth, which the three packages share."""
+"""Google's OAuth, which the three providers share."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -32,20 +32,20 @@ from connectors.domain.providers.gmail import GMAIL
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
 
-ROOMS = [GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL]
+PROVIDERS = [GOOGLE_DRIVE, GOOGLE_CALENDAR, GMAIL]
 EMAIL = "https://www.googleapis.com/auth/userinfo.email"
 METADATA = "https://www.googleapis.com/auth/drive.metadata.readonly"
 
-each_package = pytest.mark.parametrize("package", ROOMS, ids=lambda package: package.slug)
+each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.slug)
 
 
-@each_package
-def test_authorize_url_asks_for_offline_access_and_fresh_consent(package):
+@each_provider
+def test_authorize_url_asks_for_offline_access_and_fresh_consent(provider):
     """Every parameter that a refresh token and S256 depend on is in the URL, and identity is always asked for."""
     params = AuthorizationParams(
         state="st", redirect_uri="https://core.example/cb?a=b", scopes=("s1",), code_challenge="c" * 43
     )
-    url = package.oauth.authorize_url(make_app(package), params)
+    url = provider.oauth.authorize_url(make_app(provider), params)
     parts = urlsplit(url)
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     assert (parts.scheme, parts.netloc, parts.path) == ("https", "accounts.google.com", "/o/oauth2/v2/auth")
@@ -62,28 +62,28 @@ def test_authorize_url_asks_for_offline_access_and_fresh_consent(package):
     }
 
 
-@each_package
-def test_rooms_share_settings_and_the_blast_radius(package):
-    """Each package falls back to the Google settings, uses PKCE, and knows that a revocation ends all of the user's."""
-    assert package.settings_prefixes == ("GOOGLE",)
-    assert package.oauth.pkce
-    assert package.oauth.revocation_scope is RevocationScope.ACCOUNT
+@each_provider
+def test_providers_share_settings_and_what_a_revocation_ends(provider):
+    """Each provider falls back to the Google settings, uses PKCE, and revokes all of the user's grants at once."""
+    assert provider.settings_prefixes == ("GOOGLE",)
+    assert provider.oauth.pkce
+    assert provider.oauth.revocation_scope is RevocationScope.ACCOUNT
 
 
-@each_package
-def test_only_google_and_the_base_url_are_called(package):
+@each_provider
+def test_only_google_and_the_base_url_are_called(provider):
     """Without a base URL only Google's API hosts are allowed, with one only that."""
-    assert package.allowed_origins(make_app(package)) == {
+    assert provider.allowed_origins(make_app(provider)) == {
         "https://oauth2.googleapis.com",
         "https://openidconnect.googleapis.com",
         "https://www.googleapis.com",
         "https://gmail.googleapis.com",
     }
-    assert package.allowed_origins(make_app(package, base_url="http://127.0.0.1:9/google/")) == {"http://127.0.0.1:9"}
+    assert provider.allowed_origins(make_app(provider, base_url="http://127.0.0.1:9/google/")) == {"http://127.0.0.1:9"}
 
 
 def test_aliases_of_scopes_are_one_scope():
-    """`email` is granted back by its long name, in any order, and nothing is missed."""
+    """`email` is granted under its long name, in any order, and counts as granted."""
     answer = reply({"access_token": "ya29.x", "scope": f"{EMAIL} {METADATA} openid", "expires_in": 3599})
     granted = GOOGLE_DRIVE.oauth.read_tokens(answer, NOW, None).scopes
     required = GOOGLE_DRIVE.oauth.required_scopes(make_app(GOOGLE_DRIVE), (METADATA, "openid", "email", "profile"))
@@ -100,7 +100,7 @@ def test_an_unticked_permission_is_missed():
 
 
 def test_tokens_are_read_with_their_ends():
-    """Instants are counted from the answer's arrival, the grant's own end too."""
+    """Expiries count from the answer's arrival, the refresh token's too."""
     answer = {
         "access_token": "ya29.x",
         "expires_in": 3920,
@@ -136,7 +136,7 @@ def test_a_refresh_keeps_what_its_answer_leaves_out():
 
 
 def test_a_refresh_token_that_does_appear_is_kept():
-    """Should Google ever rotate, the new one counts."""
+    """If Google ever rotates refresh tokens, the new one is used."""
     old = TokenSet(access_token=Secret("old"), refresh_token=Secret("1//old"))
     tokens = GMAIL.oauth.read_tokens(reply({"access_token": "n", "refresh_token": "1//new"}), NOW, old)
     assert tokens.refresh_token.reveal() == "1//new"
@@ -167,7 +167,7 @@ def test_a_refresh_token_that_does_appear_is_kept():
     ],
 )
 def test_refusals_of_the_token_endpoint_name_who_must_act(status, document, expected):
-    """Each refusal is the error of whoever can mend it, and none repeats the answer's text."""
+    """Each refusal becomes the error of whoever can fix it, and none quotes the answer's text."""
     with pytest.raises(expected) as caught:
         GMAIL.oauth.read_tokens(reply(document, status=status), NOW, None)
     assert type(caught.value) is expected
@@ -201,7 +201,7 @@ def test_the_account_is_known_by_its_sub():
 
 @pytest.mark.parametrize("document", [{}, {"sub": 7}, {"sub": ""}, {"sub": "x" * 2000}, {"sub": None}])
 def test_an_account_without_sub_is_no_account(document):
-    """Nothing else stands in for the stable id."""
+    """Nothing else replaces the stable id."""
     conversation = GOOGLE_DRIVE.oauth.identify(make_app(GOOGLE_DRIVE), TokenSet(access_token=Secret("t")))
     with pytest.raises(AccessLostError):
         converse(GOOGLE_DRIVE, conversation, script(reply(document)))
@@ -216,7 +216,7 @@ def test_gmail_routes_by_the_address_of_its_profile():
 
 
 def test_an_account_without_mailbox_cannot_be_connected():
-    """Mail service off: said so, instead of a connection that never works."""
+    """An account without mail service is refused, instead of becoming a connection that never works."""
     answer = script(reply({"sub": "1"}), error_reply(400, "failedPrecondition"))
     with pytest.raises(AccessLostError):
         converse(GMAIL, GMAIL.oauth.identify(make_app(GMAIL), TokenSet(access_token=Secret("t"))), answer)
@@ -224,7 +224,7 @@ def test_an_account_without_mailbox_cannot_be_connected():
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_revoking_what_is_gone_is_success(status):
-    """The refresh token is withdrawn without a bearer; 400 means that it was dead already."""
+    """The refresh token is revoked without a bearer; 400 means that it was invalid already."""
     answer = script(reply({}, status=status))
     tokens = TokenSet(access_token=Secret("a"), refresh_token=Secret("r&="))
     converse(GMAIL, GMAIL.oauth.revoke(make_app(GMAIL), tokens), answer)
@@ -234,7 +234,7 @@ def test_revoking_what_is_gone_is_success(status):
 
 
 def test_revocation_ends_the_users_other_products_at_the_sandbox():
-    """The sandbox behaves as Google does: withdrawing one product's token kills the other's."""
+    """The sandbox behaves as Google does: revoking one product's token ends the other's."""
     google = Google.new()
     drive = google.sign_in(GOOGLE_DRIVE)
     mail = google.sign_in(GMAIL)
@@ -254,7 +254,7 @@ def test_nobody_logs_in_twice_by_one_name():
 
 
 def test_base_url_carries_every_endpoint():
-    """With a base URL no endpoint is left at Google's hosts."""
+    """With a base URL no endpoint is at Google's hosts."""
     app = make_app(GMAIL, base_url=BASE + "/")
     params = AuthorizationParams(state="s", redirect_uri="https://c", scopes=())
     assert GMAIL.oauth.authorize_url(app, params).startswith(BASE + "/o/oauth2/v2/auth?")

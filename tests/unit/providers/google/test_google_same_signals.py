@@ -1,4 +1,4 @@
-"""However the news arrives, the signals are the same: read after each push, on schedule, both ways, or twice."""
+"""The signals are the same however changes are read: after each push, on schedule, both ways, or twice."""
 
 from datetime import timedelta
 
@@ -16,35 +16,35 @@ MODES = ("pushed", "scheduled", "both", "twice")
 few = settings(max_examples=settings.default.max_examples // 2)  # each plays four times
 
 
-def play(package, prepare, happen, events, mode, seed=1):
+def play(provider, prepare, happen, events, mode, seed=1):
     """The signals after these events, when reads come as the mode says."""
     google = Google.new(seed=seed)
     things = prepare(google.world)
     google.pass_time(days=1)
-    walker = google.connect(package)
-    walker.backfill(since=google.now - timedelta(days=30))
+    driver = google.connect(provider)
+    driver.backfill(since=google.now - timedelta(days=30))
     google.pass_time(minutes=1)
     for number, event in enumerate(events):
         happen(google.world, things, number, event)
         google.pass_time(seconds=7)
         if mode != "scheduled":
-            walker.sync()
+            driver.sync()
         if mode == "twice":
-            walker.sync()
+            driver.sync()
         google.pass_time(seconds=7)
     if mode != "pushed":
-        walker.sync()
+        driver.sync()
     if mode in {"both", "twice"}:
         # Everything once more, by the other way: nothing is new.
-        walker.backfill(since=NOW - timedelta(days=29))
-        walker.sync()
-    return walker
+        driver.backfill(since=NOW - timedelta(days=29))
+        driver.sync()
+    return driver
 
 
-def comparable(walker, *, timed=True):
+def comparable(driver, *, timed=True):
     return {
         key: attrs.evolve(draft, occurred_at=draft.occurred_at if timed else NOW)
-        for key, draft in walker.signals.items()
+        for key, draft in driver.signals.items()
     }
 
 
@@ -80,9 +80,9 @@ def change_file(world, files, number, verb):
 @few
 @given(st.lists(st.sampled_from(FILE_VERBS), max_size=5))
 def test_drive_gives_the_same_signals_by_every_way(events):
-    """Push, schedule, both and twice end in one set of keys, kinds and times."""
+    """Push, schedule, both and twice give one set of keys, kinds and times."""
     found = [comparable(play(GOOGLE_DRIVE, prepare_files, change_file, events, mode)) for mode in MODES]
-    # A backfill after the fact also tells of the edit that a rename was.
+    # A backfill afterwards also reports the rename as an edit.
     for other in found[1:]:
         assert {key: one.kind for key, one in found[0].items()}.items() <= {
             key: one.kind for key, one in other.items()
@@ -99,9 +99,9 @@ def test_drive_coalesces_what_happens_between_reads():
         world.edit_file(files[0], by=DANA)
         world.trash_file(files[0], by=DANA)
 
-    walker = play(GOOGLE_DRIVE, prepare_files, edit_then_trash, events, "scheduled")
-    assert [kind for kind, _ in walker.kinds()][-1] == "file_trashed"
-    assert "file_updated" not in {kind for kind, _ in walker.kinds()}
+    driver = play(GOOGLE_DRIVE, prepare_files, edit_then_trash, events, "scheduled")
+    assert [kind for kind, _ in driver.kinds()][-1] == "file_trashed"
+    assert "file_updated" not in {kind for kind, _ in driver.kinds()}
 
 
 # --- Calendar: each event changes once, for the same reason ---------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_calendar_gives_the_same_signals_by_every_way(events, stub_share, expire
             world.expire_sync_tokens(DANA, with_reason=False)
 
     found = [play(GOOGLE_CALENDAR, prepare_events, happen, events, mode) for mode in MODES]
-    # A bare cancellation happened, as far as anybody knows, when it was read.
-    kinds = [{key: (one.kind, one.title) for key, one in walker.signals.items()} for walker in found]
+    # A bare cancellation is dated by its read.
+    kinds = [{key: (one.kind, one.title) for key, one in driver.signals.items()} for driver in found]
     assert kinds[0] == kinds[1] == kinds[2] == kinds[3]
     assert "(No title)" not in {title for one in kinds for _, title in one.values()}
 
@@ -189,7 +189,7 @@ def test_gmail_gives_the_same_signals_by_every_way(events):
 
 
 @pytest.mark.parametrize(
-    ("package", "prepare", "happen", "verbs"),
+    ("provider", "prepare", "happen", "verbs"),
     [
         (GOOGLE_DRIVE, prepare_files, change_file, FILE_VERBS),
         (GOOGLE_CALENDAR, prepare_events, change_event, EVENT_VERBS),
@@ -197,12 +197,12 @@ def test_gmail_gives_the_same_signals_by_every_way(events):
     ],
     ids=["google-drive", "google-calendar", "gmail"],
 )
-def test_every_kind_and_address_is_declared(package, prepare, happen, verbs):
-    """What a package emits is what it says it can, with title, url, subject and key filled in."""
-    walker = play(package, prepare, happen, list(verbs), "both")
-    assert walker.signals
-    for key, draft in walker.signals.items():
-        assert draft.kind in package.kinds
+def test_every_kind_and_address_is_declared(provider, prepare, happen, verbs):
+    """A provider emits only its declared kinds, with title, url, subject and key filled in."""
+    driver = play(provider, prepare, happen, list(verbs), "both")
+    assert driver.signals
+    for key, draft in driver.signals.items():
+        assert draft.kind in provider.kinds
         assert draft.title
         assert draft.url.startswith("https://")
         assert draft.subject.id in key

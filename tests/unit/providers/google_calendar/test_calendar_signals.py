@@ -35,7 +35,7 @@ def interpret(item, known, *, is_full=False):
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_each_row_of_the_table(name):
-    """An item gives the signal that its own fields say; what was known only fills in and adds attributes."""
+    """An item's own fields decide its signal; what was known only completes it and adds attributes."""
     fixture = FIXTURES[name]
     meaning = interpret(fixture["item"], fixture["known"], is_full=fixture["is_full"])
     if fixture["expected"] is None:
@@ -46,7 +46,7 @@ def test_each_row_of_the_table(name):
 
 
 def test_each_kind_has_a_fixture():
-    """No row is left untried."""
+    """Every row has a case."""
     assert {one["expected"]["kind"] for one in FIXTURES.values() if one["expected"]} == set(GOOGLE_CALENDAR.kinds)
 
 
@@ -60,8 +60,8 @@ def test_kind_and_key_do_not_depend_on_what_was_known(name):
     assert (with_memory.kind, with_memory.dedupe_key) == (without.kind, without.dedupe_key)
 
 
-def test_a_stub_that_is_not_told_is_not_remembered():
-    """A full pass meets an undated cancellation: the token's own pass still has to tell of it."""
+def test_a_stub_that_is_not_reported_is_not_remembered():
+    """A full pass does not report an undated cancellation: the token's own pass still has to."""
     stub = FIXTURES["event__cancelled_stub"]["item"]
     assert interpret(stub, None, is_full=True).snapshot is None
     assert interpret(stub, None).signals
@@ -69,7 +69,7 @@ def test_a_stub_that_is_not_told_is_not_remembered():
 
 @given(st.sampled_from(["", *WHOLE, "new"]), ANY)
 def test_no_foreign_value_breaks_a_page(name, value):
-    """Any field of any type: the item is read or steps aside, and the cursor moves on."""
+    """Whatever types its fields have, an item is read or skipped, and the cursor moves on."""
     items = [{**WHOLE, name: value}, value, {"id": "x", "status": "cancelled", name: value}]
     answer = script(reply({"items": items, "nextSyncToken": "t2", "summary": value}))
     work = {"id": "dana@x.com", "name": "d", "token": "t1", "window": {"known_from": "2026-11-20T10:00:00Z"}}

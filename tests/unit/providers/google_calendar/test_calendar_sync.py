@@ -42,13 +42,13 @@ def start(last, *, mode=SyncMode.INCREMENTAL, target=None):
     return converse(GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.start(CONTEXT, plan), answer)
 
 
-def test_a_first_read_tells_nothing_old():
+def test_a_first_read_reports_nothing_old():
     """What was there before the account was connected is only remembered."""
     google = Google.new()
     google.world.create_event("Old", by=DANA, age_days=3)
-    walker = google.connect(GOOGLE_CALENDAR)
-    assert walker.sync() == []
-    assert len(walker.snapshots) == 1
+    driver = google.connect(GOOGLE_CALENDAR)
+    assert driver.sync() == []
+    assert len(driver.snapshots) == 1
 
 
 def test_empty_pages_are_followed():
@@ -57,10 +57,10 @@ def test_empty_pages_are_followed():
     google.world.calendars.sends_empty_pages = True
     for number in range(1100):
         google.world.create_event(f"Event {number}", by=DANA)
-    walker = google.connect(GOOGLE_CALENDAR)
-    walker.backfill(since=NOW - timedelta(days=1))
-    assert len(walker.signals) == 1100
-    assert 0 in [page.items for page in walker.pages]
+    driver = google.connect(GOOGLE_CALENDAR)
+    driver.backfill(since=NOW - timedelta(days=1))
+    assert len(driver.signals) == 1100
+    assert 0 in [page.items for page in driver.pages]
 
 
 @pytest.mark.parametrize("with_reason", [True, False])
@@ -68,19 +68,19 @@ def test_a_lapsed_token_reads_all_again_without_doubling(with_reason):
     """410 of either form: a full pass, a reported gap, and only what is really new."""
     google = Google.new()
     kept = google.world.create_event("Kept", by=DANA)
-    walker = google.connect(GOOGLE_CALENDAR)
-    walker.backfill(since=NOW - timedelta(days=1))
+    driver = google.connect(GOOGLE_CALENDAR)
+    driver.backfill(since=NOW - timedelta(days=1))
     google.pass_time(hours=1)
     google.world.update_event(kept, calendar_id=DANA, summary="Changed")
     google.world.expire_sync_tokens(DANA, with_reason=with_reason)
-    walker.pages.clear()
-    assert len(walker.sync()) == 1
-    assert [bool(page.gap) for page in walker.pages] == [True, False]
-    assert walker.sync() == []
+    driver.pages.clear()
+    assert len(driver.sync()) == 1
+    assert [bool(page.gap) for page in driver.pages] == [True, False]
+    assert driver.sync() == []
 
 
 def test_a_full_pass_begins_again_only_once():
-    """A page token that has lapsed is worth one more try; 410 for every page would never end."""
+    """A lapsed page token is retried once; retrying 410 for every page would never end."""
     full = {**WORK, "token": None, "page": "p2"}
     page, _ = read({"calendars": {}, "work": [full]}, error_reply(410, "fullSyncRequired"))
     again, _ = read(page.cursor, reply({"items": [], "nextPageToken": "p2"}))
@@ -93,26 +93,26 @@ def test_a_cancelled_stub_gets_the_title_that_was_known():
     google = Google.new()
     google.world.calendars.stub_share = 1.0
     event = google.world.create_event("Standup", by=DANA)
-    walker = google.connect(GOOGLE_CALENDAR)
-    walker.backfill(since=NOW - timedelta(days=1))
+    driver = google.connect(GOOGLE_CALENDAR)
+    driver.backfill(since=NOW - timedelta(days=1))
     google.world.cancel_event(event, calendar_id=DANA)
-    walker.sync()
-    assert walker.kinds()[-1] == ("calendar_event_cancelled", "Standup")
+    driver.sync()
+    assert driver.kinds()[-1] == ("calendar_event_cancelled", "Standup")
 
 
-def test_a_targeted_read_before_any_other_tells_what_came_since_the_connection():
-    """A push for one calendar may be its first read: what it announces is not lost in a silent baseline."""
+def test_a_targeted_read_before_any_other_reports_what_came_since_the_connection():
+    """A push for one calendar may lead to its first read: the announced change is reported, not taken as baseline."""
     google = Google.new()
     google.world.create_event("Old", by=DANA, age_days=3)
-    walker = google.connect(GOOGLE_CALENDAR)
+    driver = google.connect(GOOGLE_CALENDAR)
     google.pass_time(minutes=1)
     google.world.create_event("New", by=DANA)
-    walker.sync(target=DANA)
-    assert walker.kinds() == [("calendar_event_created", "New")]
+    driver.sync(target=DANA)
+    assert driver.kinds() == [("calendar_event_created", "New")]
 
 
 def test_a_calendar_that_is_gone_is_dropped():
-    """Its cursor closes, the others are read."""
+    """The cursor of a lost calendar is dropped, the others are read."""
     page, _ = read(CURSOR, error_reply(404, "notFound"))
     assert set(page.cursor["calendars"]) == {"b"}
     assert [work["id"] for work in page.cursor["work"]] == ["b"]
@@ -125,7 +125,7 @@ def test_a_limit_is_no_lost_calendar():
 
 
 def test_the_frozen_parameters_go_with_every_request():
-    """Whatever the pass, the same parameters; none of those that a token forbids."""
+    """All passes use the same parameters, and none that a token forbids."""
     _, asked = read(CURSOR, reply({"nextPageToken": "p2"}))
     query = query_of(asked[0])
     assert query == {"singleEvents": "false", "showDeleted": "true", "maxResults": "500", "syncToken": "t1"}
@@ -153,24 +153,24 @@ def test_a_last_page_without_token_is_an_error(document):
 
 
 def test_a_list_that_repeats_its_token_is_an_error():
-    """It would never end."""
+    """A token that repeats would never end."""
     with pytest.raises(UnexpectedResponseError):
         read({**CURSOR, "work": [{**WORK, "page": "p"}]}, reply({"nextPageToken": "p"}))
 
 
 def test_an_explicit_end_bounds_a_backfill():
-    """Nothing outside the window that was asked for."""
+    """Nothing outside the requested window is reported."""
     google = Google.new()
     google.world.create_event("Before", by=DANA, age_days=20)
     google.world.create_event("Within", by=DANA, age_days=10)
     google.world.create_event("After", by=DANA, age_days=2)
-    walker = google.connect(GOOGLE_CALENDAR)
-    walker.backfill(since=NOW - timedelta(days=15), until=NOW - timedelta(days=5))
-    assert [title for _, title in walker.kinds()] == ["Within"]
+    driver = google.connect(GOOGLE_CALENDAR)
+    driver.backfill(since=NOW - timedelta(days=15), until=NOW - timedelta(days=5))
+    assert [title for _, title in driver.kinds()] == ["Within"]
 
 
 class LateCalendar:
-    """A calendar whose pages count positions and whose token stands for the end of its pass: the worst that is allowed."""
+    """A calendar whose pages count positions and whose token is of the end of its pass: the worst allowed case."""
 
     def __init__(self, count):
         self.ticks = 0
@@ -200,7 +200,7 @@ class LateCalendar:
 
 @pytest.mark.parametrize("mode", list(SyncMode))
 def test_no_change_slips_through_a_pass_of_several_pages(mode):
-    """What is edited, cancelled or added behind the walk is told, even if the pass's token no longer tells of it."""
+    """Edits, cancellations and additions behind the sync run are reported, even if the pass's token misses them."""
     calendar = LateCalendar(10)
     plan = SyncPlan(mode=mode, started_at=NOW, last_cursor={"calendars": {"a": {**STATE, "token": rfc3339(NOW)}}})
     cursor = converse(GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.start(CONTEXT, plan), calendar.answer)
@@ -224,7 +224,7 @@ def test_a_pass_of_one_page_needs_no_catch_up():
 
 
 def test_a_catch_up_that_comes_too_late_repeats_its_pass():
-    """`updatedMin` reaches back some weeks only; the pass is done again, once."""
+    """`updatedMin` covers only some weeks; beyond them the pass is repeated, once."""
     late = {**WORK, "token": None, "catch_up": "2026-10-01T00:00:00Z"}
     page, _ = read({"calendars": {"a": STATE}, "work": [late]}, error_reply(410, "updatedMinTooLongAgo"))
     assert (page.cursor["work"][0]["catch_up"], page.cursor["work"][0]["restarted"]) == (None, True)

@@ -32,7 +32,7 @@ def interpret(change, baseline, known):
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_each_row_of_the_table(name):
-    """A change against what was known gives the signal of its row, or none."""
+    """A change compared with the known state gives the signal of its row, or none."""
     fixture = FIXTURES[name]
     change = read_change(fixture["change"])
     assert isinstance(change, Change)
@@ -44,13 +44,13 @@ def test_each_row_of_the_table(name):
         assert_expected(draft, fixture["expected"])
     assert (meaning.snapshot is None) is change.removed
     if change.file is not None:
-        # Seen once more, it is no news.
+        # Seen once more, nothing has changed.
         again = interpret(change, read_instant(fixture["baseline"]), meaning.snapshot)
         assert again == Interpretation(snapshot=meaning.snapshot)
 
 
 def test_a_file_that_only_left_the_log_is_not_deleted():
-    """Drive removes it from the log and still describes it: the account sees it, in another place."""
+    """Drive removes it from the log and still describes it: the account sees it in another location."""
     fixture = FIXTURES["file__moved"]
     change = read_change({**fixture["change"], "removed": True})
     assert isinstance(change, Change)
@@ -60,12 +60,12 @@ def test_a_file_that_only_left_the_log_is_not_deleted():
 
 
 def test_each_kind_has_a_fixture():
-    """No row is left untried."""
+    """Every row has a case."""
     assert {one["expected"]["kind"] for one in FIXTURES.values() if one["expected"]} == set(GOOGLE_DRIVE.kinds)
 
 
 def test_a_listing_leaves_what_was_known():
-    """A backfill tells of creations and updates by their times, and does not hide a rename from the change log."""
+    """A backfill reports creations and updates by their times, and does not hide a rename from the change log."""
     document = FIXTURES["file__updated"]["change"]["file"]
     known = FIXTURES["file__renamed"]["known"]
     observation = observe_file(read_file(document), document, None, None, is_in_window=True)
@@ -79,7 +79,7 @@ def test_a_listing_leaves_what_was_known():
 
 @given(st.sampled_from(["", *WHOLE, *(f"file.{name}" for name in WHOLE["file"])]), ANY)
 def test_no_foreign_value_breaks_a_page(path, value):
-    """Any field of any type: the item is read or steps aside, and a page of it is still a page."""
+    """Whatever types its fields have, an item is read or skipped, and its page is still read."""
     outer, _, inner = path.partition(".")
     document = {**WHOLE, outer: value} if not inner else {**WHOLE, "file": {**WHOLE["file"], inner: value}}
     answer = script(reply({"changes": [document, value], "newStartPageToken": "9"}))

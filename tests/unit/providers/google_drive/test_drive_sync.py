@@ -39,59 +39,59 @@ def test_a_backfill_takes_its_token_before_it_lists():
     google = Google.new()
     google.world.create_file("Recent", by=DANA, age_days=3)
     google.world.create_file("Old", by=DANA, age_days=300)
-    walker = google.connect(GOOGLE_DRIVE)
-    walker.backfill(since=NOW - timedelta(days=30))
+    driver = google.connect(GOOGLE_DRIVE)
+    driver.backfill(since=NOW - timedelta(days=30))
     asked = [request.path for request in google.sandbox.core.requests if "/drive/v3/" in request.path]
     assert asked[-4:] == ["/drive/v3/changes/startPageToken", "/drive/v3/files", "/drive/v3/files", "/drive/v3/changes"]
-    assert walker.kinds() == [("file_created", "Recent")]
-    assert len(walker.snapshots) == 2
+    assert driver.kinds() == [("file_created", "Recent")]
+    assert len(driver.snapshots) == 2
 
 
 def test_the_first_read_is_silent_and_remembers():
-    """Without a stored token nothing old is told, and a later edit of an old file is an edit."""
+    """Without a stored token nothing old is reported, and a later edit of an old file is an edit."""
     google = Google.new()
     old = google.world.create_file("Old", by=DANA, age_days=300)
-    walker = google.connect(GOOGLE_DRIVE)
-    assert walker.sync() == []
+    driver = google.connect(GOOGLE_DRIVE)
+    assert driver.sync() == []
     google.pass_time(minutes=1)
     google.world.edit_file(old, by=DANA)
-    walker.sync()
-    assert walker.kinds() == [("file_updated", "Old")]
+    driver.sync()
+    assert driver.kinds() == [("file_updated", "Old")]
 
 
 def test_pages_are_followed_and_resumed():
-    """The walk dies in mid-page and goes on where it was: nothing is lost or doubled."""
+    """The sync run dies in mid-page and goes on where it was: nothing is lost or doubled."""
     google = Google.new()
-    walker = google.connect(GOOGLE_DRIVE)
-    walker.sync()
+    driver = google.connect(GOOGLE_DRIVE)
+    driver.sync()
     google.pass_time(minutes=1)
     for number in range(1200):
         google.world.create_file(f"File {number}", by=DANA)
-    walker.pages.clear()
-    walker.sync_run(SyncMode.INCREMENTAL, crash_after=1)
-    assert len(walker.signals) == 1200
-    assert [page.items for page in walker.pages] == [500, 500, 200]
+    driver.pages.clear()
+    driver.sync_run(SyncMode.INCREMENTAL, crash_after=1)
+    assert len(driver.signals) == 1200
+    assert [page.items for page in driver.pages] == [500, 500, 200]
 
 
 def test_shared_drives_have_cursors_of_their_own():
-    """Each log is read from its own token; one that is lost closes without disturbing the others."""
+    """Each log is read from its own token; the cursor of a lost one is dropped without affecting the others."""
     google = Google.new()
     team = google.world.add_shared_drive("Team", [DANA, LEE])
-    walker = google.connect(GOOGLE_DRIVE, scopes=(READ_SCOPE,))
-    walker.sync()
-    assert set(walker.cursors[""]["tokens"]) == {"user", team}
+    driver = google.connect(GOOGLE_DRIVE, scopes=(READ_SCOPE,))
+    driver.sync()
+    assert set(driver.cursors[""]["tokens"]) == {"user", team}
     google.pass_time(minutes=1)
     google.world.create_file("In team", by=LEE, shared_drive=team)
-    walker.sync()
-    assert walker.kinds() == [("file_created", "In team")]
+    driver.sync()
+    assert driver.kinds() == [("file_created", "In team")]
     google.world.leave_shared_drive(team, DANA)
     google.world.create_file("Mine", by=DANA)
-    walker.sync()
-    assert walker.kinds()[-1] == ("file_created", "Mine")
-    assert set(walker.cursors[""]["tokens"]) == {"user"}
+    driver.sync()
+    assert driver.kinds()[-1] == ("file_created", "Mine")
+    assert set(driver.cursors[""]["tokens"]) == {"user"}
 
 
-def test_a_drive_lost_in_the_middle_of_a_walk_is_dropped():
+def test_a_drive_lost_in_the_middle_of_a_sync_run_is_dropped():
     """404 on a shared drive's log ends that log's work; on the user's own log it is an error."""
     cursor = {"tokens": {"user": "8", "0A": "9"}, "work": [{"pass": "changes", "log": "0A"}]}
     page, _ = read(cursor, error_reply(404, "notFound", location="driveId"))
@@ -111,16 +111,16 @@ def test_a_lost_token_lists_again_and_says_so():
     assert asked[1].url.partition("?")[0].endswith("/changes/startPageToken")
 
 
-def test_a_fresh_token_that_is_refused_ends_the_walk():
-    """A log that takes no token at all would otherwise be listed for ever."""
+def test_a_fresh_token_that_is_refused_ends_the_sync_run():
+    """A log that accepts no token would otherwise be listed for ever."""
     page, _ = read(CHANGES, error_reply(400, "invalid", location="pageToken"), reply({"startPageToken": "99"}))
     after_the_listing, _ = read(page.cursor, reply({"files": []}))
     with pytest.raises(UnexpectedResponseError):
         read(after_the_listing.cursor, error_reply(400, "invalid", location="pageToken"))
 
 
-def test_a_listing_that_does_not_advance_ends_the_walk():
-    """A token that is refused again, or that leads to itself, leads nowhere."""
+def test_a_listing_that_does_not_advance_ends_the_sync_run():
+    """A token that is refused again, or that points to itself, is an error."""
     item = {"pass": "files", "log": "user", "page": "p2", "before": "2026-11-19T00:00:00Z"}
     cursor = {"tokens": {"user": "8"}, "work": [{**item, "restarted": True}]}
     with pytest.raises(UnexpectedResponseError):
@@ -130,7 +130,7 @@ def test_a_listing_that_does_not_advance_ends_the_walk():
 
 
 def test_a_chosen_drive_that_cannot_be_read_does_not_stop_the_others():
-    """Its id was given by a person: it is left out, and tried again by the next walk."""
+    """A shared drive chosen by hand that cannot be read is left out, and tried again by the next sync run."""
     connection = make_connection(GOOGLE_DRIVE, metadata={"shared_drives": ["0Gone", "0Team"]})
     context = SyncContext(app=CONTEXT.app, connection=connection)
     answer = script(error_reply(404, "notFound", location="driveId"), reply({"startPageToken": "7"}))
@@ -140,7 +140,7 @@ def test_a_chosen_drive_that_cannot_be_read_does_not_stop_the_others():
 
 
 def test_a_wrong_parameter_is_a_bug_and_no_lost_token():
-    """`invalidParameter` is ours to mend."""
+    """`invalidParameter` is a mistake of ours."""
     with pytest.raises(UnexpectedResponseError):
         read(CHANGES, error_reply(400, "invalidParameter", location="fields"))
 
@@ -158,31 +158,31 @@ def test_a_listing_goes_on_by_the_time_of_its_last_file():
 
 @pytest.mark.parametrize(("minutes", "lapses"), [(7, True), (0, False), (0, True)])
 def test_no_file_slips_through_a_list_that_moves(minutes, lapses, monkeypatch):
-    """Between pages listed files are trashed, one not yet listed is edited, one is new: each of all is told."""
+    """Between pages listed files are trashed, one not yet listed is edited, one is new: each is reported."""
     monkeypatch.setattr(listing, "FILES_PAGE", 10)
     google = Google.new()
     names = [f"File {number}" for number in range(60)]
     files = [google.world.create_file(name, by=DANA, age_days=1 + n * minutes / 1440) for n, name in enumerate(names)]
     google.pass_time(minutes=1)
-    walker = google.connect(GOOGLE_DRIVE)
+    driver = google.connect(GOOGLE_DRIVE)
 
     def happen(number):
         if number <= 5:
             google.pass_time(seconds=1)
-            told = [draft.subject.id for draft in walker.signals.values()]
-            for file in told[4 * number - 4 : 4 * number]:
+            reported = [draft.subject.id for draft in driver.signals.values()]
+            for file in reported[4 * number - 4 : 4 * number]:
                 google.world.trash_file(file, by=DANA)
-            google.world.edit_file(next(file for file in reversed(files) if file not in told), by=DANA)
+            google.world.edit_file(next(file for file in reversed(files) if file not in reported), by=DANA)
             google.world.create_file(f"New {number}", by=DANA)
         if lapses and number == 3:
             google.world.expire_listings()
 
-    walker.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
-    walker.sync()
-    created = {title for kind, title in walker.kinds() if kind == "file_created"}
+    driver.sync_run(SyncMode.BACKFILL, since=NOW - timedelta(days=30), between=happen)
+    driver.sync()
+    created = {title for kind, title in driver.kinds() if kind == "file_created"}
     assert set(names) <= created
     assert {f"New {number}" for number in range(1, 6)} <= created
-    assert sum(kind == "file_trashed" for kind, _ in walker.kinds()) == 20
+    assert sum(kind == "file_trashed" for kind, _ in driver.kinds()) == 20
 
 
 def test_a_search_of_a_part_is_noted():
@@ -208,17 +208,17 @@ def test_a_list_that_leads_nowhere_is_an_error(document):
         read(CHANGES, reply(document))
 
 
-def test_own_and_others_removals_are_told_alike():
+def test_own_and_others_removals_are_reported_alike():
     """Un-sharing and deleting look the same, and are worded so."""
     google = Google.new()
     theirs = google.world.create_file("Theirs", by=LEE, age_days=9)
     google.world.share_file(theirs, by=LEE, to=DANA)
-    walker = google.connect(GOOGLE_DRIVE)
-    walker.sync()
+    driver = google.connect(GOOGLE_DRIVE)
+    driver.sync()
     google.pass_time(minutes=1)
     google.world.unshare_file(theirs, by=LEE, to=DANA)
-    walker.sync()
-    (draft,) = walker.signals.values()
+    driver.sync()
+    (draft,) = driver.signals.values()
     assert (draft.kind, draft.title, draft.payload["derived"]["reason"]) == (
         "file_deleted",
         "Theirs",

@@ -52,7 +52,7 @@ def test_families():
 
 
 def test_only_what_our_webhook_asks_for_counts_as_pushed():
-    """A family is pushed if our own webhook tells of every event in it."""
+    """A family is pushed if our own webhook sends every event in it."""
     for family in JIRA.families:
         assert family.is_pushed == all(RULES[event].is_dynamic for event in family.events)
 
@@ -73,8 +73,8 @@ def test_every_payload_may_name_the_site():
     assert {rule.member for rule in RULES.values()} - {"changelog"} <= set(SELF_SOURCES)
 
 
-def test_administrators_are_told_what_to_tick():
-    """The set-up text lists the events that only an administrator's webhook has, and the others for other apps."""
+def test_the_setup_text_lists_what_to_tick():
+    """It lists the events that only an administrator's webhook has, and the others for apps without a webhook."""
     assert checkboxes(ADMIN_EVENTS) == "Worklog: created, Project: created"
     assert f"{checkboxes(ADMIN_EVENTS)}.\n" in JIRA.webhooks.manual_setup
     assert f"{checkboxes(DYNAMIC_EVENTS)}.\n" in JIRA.webhooks.manual_setup
@@ -114,14 +114,14 @@ values = st.recursive(
     st.dictionaries(st.sampled_from(["timestamp", "user", *(rule.member for rule in RULES.values())]), values),
 )
 def test_foreign_payloads_are_read_or_refused(event, update, members):
-    """Whatever stands in an event, it gives signals of its rows or is refused as unexpected."""
+    """Whatever an event contains, it gives signals of its rows or is refused as unexpected."""
     envelope = Envelope.read({"webhookEvent": event, "issue_event_type_name": update, **members})
     try:
         drafts = normalize(envelope, SITE)
     except UnexpectedResponseError:
         return
-    told = {event, COMMENT_UPDATES.get(update)} if event == UPDATED else {event}
-    assert {draft.kind for draft in drafts} <= {kind for name in told - {None} for kind in RULES[name].kinds}
+    reported = {event, COMMENT_UPDATES.get(update)} if event == UPDATED else {event}
+    assert {draft.kind for draft in drafts} <= {kind for name in reported - {None} for kind in RULES[name].kinds}
     assert len({draft.dedupe_key for draft in drafts}) == len(drafts)
 
 
@@ -133,6 +133,6 @@ def test_envelope_is_an_object(document):
 
 
 def test_envelope_does_not_show_its_document():
-    """The payload of an event stays out of logs."""
+    """The payload of an event is not in its repr, and so not in logs."""
     body = FakeSite(now=NOW).create()
     assert json.dumps(body["issue"]["fields"]["summary"])[1:-1] not in repr(Envelope.read(body))

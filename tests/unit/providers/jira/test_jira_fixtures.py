@@ -37,7 +37,7 @@ def deliver(path, connection):
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_fixture_gives_its_expected_signals(path):
-    """A captured delivery gives exactly the signals that stand beside it."""
+    """A captured delivery gives exactly the signals in the file next to it."""
     expected = json.loads(path.with_suffix(".expected.json").read_text())
     result = deliver(path, make_connection())
     if isinstance(result, Ignored):

@@ -1,4 +1,4 @@
-"""How Jira says no."""
+"""How Jira refuses requests."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -38,7 +38,7 @@ SCOPE = {"code": 401, "message": "Unauthorized; scope does not match"}
     ],
 )
 def test_each_refusal_has_its_error(status, document, headers, error):
-    """Every row of the sheet's table of errors."""
+    """Each refusal becomes the error of its row."""
     response = reply(document, status, **{name.replace("-", "_"): value for name, value in headers.items()})
     found = read_failure(REQUEST, response, NOW)
     assert type(found) is error
@@ -67,7 +67,7 @@ def test_each_refusal_has_its_error(status, document, headers, error):
     ],
 )
 def test_retry_at(headers, retry_at):
-    """The instant comes from the first header that can be read, else from what the reason implies."""
+    """The instant comes from the first readable header, else from the reason."""
     error = read_failure(REQUEST, reply(b"", 429, **{k.replace("-", "_"): v for k, v in headers.items()}), NOW)
     assert isinstance(error, RateLimitedError)
     assert error.retry_at == retry_at
@@ -86,7 +86,7 @@ SEARCH = "POST rest/api/3/search/jql"
     ],
 )
 def test_what_is_limited(reason, scope, limit_scope):
-    """Each reason names a budget that the request counts against, or everything that the site is asked for."""
+    """Each reason names a budget that the request counts against, or all requests to the site."""
     error = read_failure(REQUEST, reply(b"", 429, RateLimit_Reason=reason), NOW)
     assert isinstance(error, RateLimitedError)
     assert (error.scope, error.limit_scope) == (scope, limit_scope)
@@ -131,7 +131,7 @@ HOUR = datetime(2026, 3, 2, 13, tzinfo=UTC)
     ],
 )  # fmt: skip
 def test_warnings_keep_a_reserve(headers, retry_at, limit_scope):
-    """When little is left, background reading pauses until the quota is full; a warning of moments is no matter."""
+    """When little is left, background reading pauses until the quota resets; a warning of seconds is ignored."""
     found = read_throttle(reply({}, **{k.replace("-", "_"): v for k, v in headers.items()}), NOW)
     if retry_at is None:
         assert found is None

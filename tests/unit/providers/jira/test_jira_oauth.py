@@ -83,7 +83,7 @@ def test_tokens_are_read():
 
 
 def test_refresh_keeps_what_the_answer_omits():
-    """A refresh without scope or refresh token keeps those of before; a rotated one replaces them."""
+    """A refresh without scope or refresh token keeps the previous ones; a rotated one replaces them."""
     tokens = read_tokens(reply({"access_token": "new", "token_type": "bearer"}), NOW, OLD)
     assert tokens.refresh_token is OLD.refresh_token
     assert tokens.scopes == OLD.scopes
@@ -119,7 +119,7 @@ def test_refresh_keeps_what_the_answer_omits():
     ],
 )
 def test_failures_branch_on_the_error_not_the_status(status, document, error):
-    """Each way that the token endpoint says no is one kind of error."""
+    """Each refusal of the token endpoint becomes one kind of error."""
     with pytest.raises(error) as caught:
         read_tokens(reply(document, status), NOW, OLD)
     assert type(caught.value) is error
@@ -132,7 +132,7 @@ def test_failures_branch_on_the_error_not_the_status(status, document, error):
     )
 )
 def test_hostile_token_answers_never_crash(document):
-    """Whatever the members are, the result is a token set or one of our errors."""
+    """Whatever the members contain, the result is a token set or one of our errors."""
     try:
         tokens = read_tokens(reply({**GOOD, **document}), NOW, None)
     except ConnectorsError:
@@ -215,14 +215,14 @@ def test_site_with_a_strange_url_has_no_link():
 
 
 def test_required_scopes_are_of_those_asked():
-    """A granular set that an operator configured is not measured by classic names."""
+    """Granular scopes that an operator configured are not compared with classic ones."""
     required = JIRA.oauth.required_scopes
     assert required(APP, ("read:jira-work", "offline_access")) == {"read:jira-work"}
     assert required(APP, ("read:issue-details:jira",)) == frozenset()
 
 
 def test_there_is_no_revocation():
-    """Atlassian has no revocation endpoint, so the package has none."""
+    """Atlassian has no revocation endpoint, so the provider has no `revoke`."""
     assert JIRA.oauth.revoke is None
     assert JIRA.oauth.reuse_window == timedelta(minutes=10)
     assert JIRA.oauth.idle_lifetime == timedelta(days=90)

@@ -48,7 +48,7 @@ REQUEST = SubscriptionRequest(subscription=make_subscription(None), secret=Secre
 
 
 class HookServer:
-    """Jira's side: small ids, 200 with errors inside, five at the most, refresh that ignores what it does not know."""
+    """Jira's side: small ids, 200 with errors inside, at most five, a refresh that ignores unknown ids."""
 
     def __init__(self, projects=(10001, 10000)):
         self.projects = list(projects)
@@ -141,7 +141,7 @@ def test_foreign_webhooks_are_left_alone(server):
 
 
 def test_error_inside_200_is_an_error(server):
-    """A registration that failed per item is not taken for a success, and the reason is shown."""
+    """A registration that failed for its item is no success, and the reason is shown."""
     for _ in range(5):
         server.put(url="https://staging.example/")
     with pytest.raises(UnexpectedResponseError, match="too many"):
@@ -149,14 +149,14 @@ def test_error_inside_200_is_an_error(server):
 
 
 def test_registered_but_not_listed_is_an_error(server):
-    """What Jira confirms and then does not list is not there."""
+    """A webhook that Jira confirms and then does not list does not exist."""
     server.loses_new_ones = True
     with pytest.raises(UnexpectedResponseError):
         hold(subscribe(APP, make_connection(), REQUEST), server.answer)
 
 
 def test_site_without_projects_is_not_a_target(server):
-    """There is no filter over no project."""
+    """A filter without projects cannot be registered."""
     server.projects = []
     assert hold(targets(APP, make_connection()), server.answer) == ()
     with pytest.raises(AccessLostError):
@@ -198,7 +198,7 @@ def test_new_project_gets_a_new_webhook_and_the_old_one_lapses(server):
 
 
 def test_old_webhooks_make_package(server):
-    """However often projects appear, a successor finds a place, and one place stays free for the next."""
+    """However often projects appear, a successor can be registered, and one more stays possible."""
     server.put()
     connection, subscription = make_connection(), make_subscription()
     for number in range(8):
@@ -213,7 +213,7 @@ def test_old_webhooks_make_package(server):
 
 
 def test_webhook_that_is_listed_and_cannot_be_extended_is_gone(server):
-    """It has ended, and Jira ignores renewal without a word: another is made."""
+    """A webhook that has ended is replaced, although Jira silently ignores its renewal."""
     server.dead.add(server.put())
     server.now = NOW + timedelta(days=31)
     receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
@@ -222,7 +222,7 @@ def test_webhook_that_is_listed_and_cannot_be_extended_is_gone(server):
 
 
 def test_probe_compares_expiries(server):
-    """A webhook that ends sooner than we were told is not the one that we count on."""
+    """A webhook that ends sooner than the stored expiry does not count."""
     server.put()
     recorded = attrs.evolve(make_subscription(), expires_at=NOW + timedelta(days=30))
     assert hold(probe(APP, make_connection(), recorded), server.answer) is True
@@ -275,7 +275,7 @@ def test_probe_believes_only_the_list(server):
 
 
 def test_list_that_never_ends_is_left():
-    """A server that always has another page does not hold us for ever."""
+    """A server that always has another page does not keep us reading for ever."""
 
     def answer(request):
         return reply({"values": [{"id": 1}]})
@@ -300,7 +300,7 @@ def test_odd_registration_answers_are_errors(answer):
 
 
 def test_users_of_one_site_share_by_account():
-    """Two tenants' connections of one user to one site share the arrangement; another site is another."""
+    """Two tenants' connections of one user to one site share the webhook; another site has another."""
     assert shared_key(make_connection()) == f"{CLOUD}:712020:lee"
     assert JIRA.webhooks is not None
     assert JIRA.webhooks.url_scope is SubscriptionScope.APP

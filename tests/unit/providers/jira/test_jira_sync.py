@@ -111,8 +111,8 @@ def test_push_and_reading_end_in_the_same_signals(steps, embed, page_size):
 
 
 @given(STEPS, STEPS)
-def test_walks_one_after_the_other_leave_no_gap(first, second):
-    """A baseline or backfill and then incremental walks see whatever a whole backfill sees."""
+def test_sync_runs_one_after_the_other_leave_no_gap(first, second):
+    """A baseline or backfill and then incremental sync runs see whatever a whole backfill sees."""
     site = FakeSite()
     play(site, first)
     pages = sync_run(BACKFILL, site.answer, make_connection())
@@ -126,7 +126,7 @@ def test_walks_one_after_the_other_leave_no_gap(first, second):
 
 
 @given(STEPS, st.lists(st.tuples(st.integers(0, 5), st.sampled_from(sorted(STATUSES))), max_size=8))
-def test_issues_that_move_during_the_walk_are_not_missed(steps, touches):
+def test_issues_that_move_during_the_sync_run_are_not_missed(steps, touches):
     """An issue that changes while pages are read loses nothing that happened before."""
     site = FakeSite(page_size=1)
     play(site, [("create", 0, "1"), ("create", 0, "1"), *steps])
@@ -142,9 +142,9 @@ def test_issues_that_move_during_the_walk_are_not_missed(steps, touches):
     assert before <= facts(drafts_of(sync_run(BACKFILL, site.answer, make_connection())))
 
 
-@pytest.mark.parametrize("place", [-1, -2])
-def test_fields_newer_than_the_index_hide_no_issue(place):
-    """An issue that is edited while an answer is made stands at its old place with its new time: others follow it."""
+@pytest.mark.parametrize("position", [-1, -2])
+def test_fields_newer_than_the_index_hide_no_issue(position):
+    """An issue that is edited while an answer is made is at its old position with its new time: others follow it."""
     site = FakeSite(page_size=50)
     for _ in range(260):
         site.create()
@@ -154,8 +154,8 @@ def test_fields_newer_than_the_index_hide_no_issue(place):
     def search(query):
         found = plain(query)
         pages.append(1)
-        if len(found["issues"]) == 50 and found["issues"][place]["id"] not in touched:
-            issue = found["issues"][place]
+        if len(found["issues"]) == 50 and found["issues"][position]["id"] not in touched:
+            issue = found["issues"][position]
             touched.add(issue["id"])
             site.now = NOW
             site.change(issue["id"], "summary", "a", "b")
@@ -212,8 +212,8 @@ def test_a_page_with_many_long_discussions_ends_early():
     assert len(pages) <= 4
 
 
-def test_first_incremental_walk_is_a_baseline():
-    """Without a cursor nothing older is emitted; statuses are learnt; the next walk begins now."""
+def test_first_incremental_sync_run_is_a_baseline():
+    """Without a cursor nothing older is emitted; statuses are learnt; the next sync run begins now."""
     site = FakeSite()
     site.create()
     pages = sync_run(incremental(None), site.answer, make_connection(metadata={}))
@@ -241,7 +241,7 @@ def test_target_is_no_way_into_the_query(target):
 
 
 def test_incremental_starts_before_the_last_end():
-    """The index may lag: the walk reads the last ten minutes again."""
+    """The index may lag: the sync run reads the last ten minutes again."""
     site = FakeSite()
     sync_run(incremental({"updated": ms(NOW)}), site.answer, make_connection())
     assert site.searches == [f"updated >= {ms(NOW - timedelta(minutes=10))} ORDER BY updated ASC, id ASC"]
@@ -276,7 +276,7 @@ def test_bulk_edit_uses_page_tokens():
 
 
 def test_repeated_token_ends_with_a_gap_and_goes_on():
-    """A server that repeats its token in a full second is left behind, the loss is told, the rest is read."""
+    """If a server repeats its token in a full second, the loss is reported and the rest is read."""
     at = stamp(NOW)
     fields = {"created": at, "updated": at, "summary": "x", "comment": {"comments": [], "total": 0}}
     full = {"issues": [{"id": "1", "key": "A-1", "fields": fields}], "nextPageToken": "again", "isLast": False}
@@ -305,7 +305,7 @@ def test_repeated_token_ends_with_a_gap_and_goes_on():
         {},
     ],
 )
-def test_empty_page_ends_the_walk(document):
+def test_empty_page_ends_the_sync_run(document):
     """No issues is the end, whatever else the answer says."""
     answer, _ = replies(document)
     (page,) = sync_run(BACKFILL, answer, make_connection())
@@ -353,7 +353,7 @@ def test_site_without_bulk_changelog_is_asked_issue_by_issue():
 
 
 def test_an_issue_whose_details_are_closed_steps_aside():
-    """One issue that the user may no longer open is named, and the others of its page are read."""
+    """An issue that the user may no longer open is named, and the others of its page are read."""
     site = FakeSite(page_size=10)
     for _ in range(2):
         site.create()
@@ -380,15 +380,15 @@ def test_an_issue_whose_details_are_closed_steps_aside():
 
 
 def test_only_numbers_go_into_a_path():
-    """An id that would climb out of its place in the URL is never asked for."""
-    stray = {"id": "..", "key": "A-1", "fields": {"created": stamp(NOW), "updated": stamp(NOW)}}
-    answer, asked = replies({"issues": [stray]})
+    """An id that would change the path of the URL is never requested."""
+    odd = {"id": "..", "key": "A-1", "fields": {"created": stamp(NOW), "updated": stamp(NOW)}}
+    answer, asked = replies({"issues": [odd]})
     sync_run(BACKFILL, answer, make_connection())
     assert len(asked) == 1
 
 
 def test_unknown_statuses_are_learnt():
-    """A connection without categories learns them with its first page, and judges by them at once."""
+    """A connection without categories learns them with its first page, and uses them at once."""
     site = FakeSite()
     site.create()
     (issue_id,) = site.issues
@@ -421,7 +421,7 @@ VALUES = st.recursive(
 
 @given(st.data())
 def test_hostile_search_answers_never_crash(data):
-    """Any field of any object may be anything: the page still comes out, or one of our errors does."""
+    """Whatever any field of any object contains, the result is a page or one of our errors."""
     site = FakeSite(page_size=50)
     play(site, [("comment", 0, "1"), ("move", 0, "5"), ("edit", 0, "1")])
     spoilt = data.draw(st.sampled_from(["search/jql", "bulkfetch", "comment", "status"]))
@@ -457,7 +457,7 @@ def places_of(value):
 
 @given(st.data())
 def test_hostile_deliveries_never_crash(data):
-    """A genuine sender with a spoilt body gives signals, nothing, or one of our errors."""
+    """A genuine sender with a damaged body gives signals, nothing, or one of our errors."""
     from connectors.domain.model.errors import ConnectorsError
 
     site = FakeSite()
@@ -467,7 +467,7 @@ def test_hostile_deliveries_never_crash(data):
         receive(make_request(envelope), make_connection())
 
 
-def test_walk_needs_no_more_than_one_call_more_than_its_pages():
+def test_sync_run_needs_no_more_than_one_call_more_than_its_pages():
     """Embedded comments and known statuses keep a page at two calls."""
     site = FakeSite(page_size=50)
     play(site, [("comment", 0, "1"), ("create", 0, "1"), ("move", 1, "5")])

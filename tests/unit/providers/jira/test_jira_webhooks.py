@@ -1,4 +1,4 @@
-"""Who is believed, and for which connection."""
+"""Whose deliveries are accepted, and for which connection."""
 
 import hashlib
 import hmac
@@ -103,7 +103,7 @@ BAD_JWTS = {
 
 @pytest.mark.parametrize("name", GOOD_JWTS)
 def test_jwt_of_ours_is_believed(name):
-    """A JWT with HS256 over our client secret, our issuer and a time that holds proves the sender."""
+    """A JWT with HS256 over our client secret, our issuer and a valid time proves the sender."""
     delivery = verify(make_request(BODY, token=GOOD_JWTS[name]), material())
     assert delivery.via == "app"
     assert delivery.claims["iss"] == APP.client_id
@@ -126,7 +126,7 @@ def test_other_schemes_are_refused(authorization):
 
 
 def test_missing_jwt_and_missing_app_are_refused():
-    """Without a token, without a configured app or with an empty client secret nothing is believed."""
+    """Without a token, without a configured app or with an empty client secret everything is rejected."""
     with pytest.raises(DeliveryRejectedError):
         verify(make_request(BODY, token=None), material())
     with pytest.raises(DeliveryRejectedError):
@@ -206,7 +206,7 @@ def test_bad_signature_is_not_saved_by_a_good_jwt():
 
 
 def test_signature_alone_opens_nothing_on_the_app_url():
-    """The URL of all tenants takes JWTs only."""
+    """The URL of all tenants accepts only JWTs."""
     request = attrs.evolve(signed(BODY, "k"), tenant_id=None)
     with pytest.raises(DeliveryRejectedError):
         verify(request, material("k"))
@@ -214,7 +214,7 @@ def test_signature_alone_opens_nothing_on_the_app_url():
 
 @pytest.mark.parametrize(("age", "is_believed"), [(-25, False), (-23, True), (23, True), (25, False)])
 def test_admin_delivery_has_an_age_limit(age, is_believed):
-    """A signed body is believed within a day of its own timestamp."""
+    """A signed body is accepted within a day of its own timestamp."""
     body = json.dumps({"timestamp": (STAMP + age * 3600) * 1000}).encode()
     if is_believed:
         verify(signed(body, "k"), material("k"))
@@ -223,7 +223,7 @@ def test_admin_delivery_has_an_age_limit(age, is_believed):
             verify(signed(body, "k"), material("k"))
 
 
-# --- for whom ------------------------------------------------------------------------------------------------------
+# --- which connection ----------------------------------------------------------------------------------------------
 
 
 def test_event_names_the_site():
@@ -252,7 +252,7 @@ def test_other_site_is_refused():
 
 @pytest.mark.parametrize("matched", [[1001], [], None, "1000", [True], [None], [{"id": 1000}], ...])
 def test_foreign_webhook_is_refused(matched):
-    """A dynamic delivery has to name a webhook of the connection; ids of other sites look alike."""
+    """A dynamic delivery must name a webhook of the connection; other sites have the same ids."""
     body = {**json.loads(BODY), "matchedWebhookIds": matched}
     if matched is ...:
         del body["matchedWebhookIds"]
@@ -269,7 +269,7 @@ def test_own_webhook_is_taken(own):
 
 @pytest.mark.parametrize("own", [None, "1000", {"1000": 1}, []])
 def test_connection_without_webhooks_takes_none(own):
-    """Before the registration is on record no delivery is for the connection: reading finds it."""
+    """Before the registration is stored no delivery is for the connection; reading finds its events."""
     with pytest.raises(DeliveryRejectedError):
         receive(make_request(BODY), make_connection(metadata={"webhook_ids": own}))
 
@@ -293,7 +293,7 @@ def test_admin_hook_needs_no_webhook_id():
 
 
 def test_replay_checks_the_webhook_again():
-    """A replay has no JWT any more, and still only reaches the connection whose webhook it was."""
+    """A replay no longer has a JWT, and is still only for the connection whose webhook it was."""
     delivery = VerifiedDelivery(request=make_request(BODY, tenant=TENANT, token=None), delivery_id="1", via="replay")
     event = read_event(delivery, ReadContext(app=APP))
     assert to_signals(delivery, event, make_connection()).signals
@@ -302,7 +302,7 @@ def test_replay_checks_the_webhook_again():
 
 
 def test_delivery_id_is_the_same_on_a_retry_and_differs_between_sites():
-    """Site and identifier make the id; `X-Atlassian-Webhook-Retry` changes nothing."""
+    """The id is site and identifier; `X-Atlassian-Webhook-Retry` does not change it."""
     first = delivery_id_of(make_request(BODY, X_Atlassian_Webhook_Identifier="abc"))
     again = delivery_id_of(make_request(BODY, X_Atlassian_Webhook_Identifier="abc", X_Atlassian_Webhook_Retry="1"))
     other = delivery_id_of(make_request(BODY.replace(b"acme", b"evil"), X_Atlassian_Webhook_Identifier="abc"))
@@ -314,7 +314,7 @@ def test_delivery_id_is_the_same_on_a_retry_and_differs_between_sites():
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a":', b"1" * 5000])
 def test_every_delivery_has_an_id(body):
-    """An id comes out of anything, and hints ask nothing of the body."""
+    """Any delivery has an id, and hints do not read the body."""
     assert delivery_id_of(make_request(body, X_Atlassian_Webhook_Identifier="abc")) == "abc"
     assert delivery_id_of(make_request(body, X_Atlassian_Webhook_Identifier="\0" * 900)).startswith("sha256:")
     assert JIRA.webhooks.read_hints(make_request(body)) == DeliveryHints()

@@ -1,4 +1,4 @@
-"""What the Slack tests have in common: one workspace, one connection, and Slack's way of signing."""
+"""What the Slack tests share: one workspace, one connection, and Slack's signatures."""
 
 import hashlib
 import hmac
@@ -55,7 +55,7 @@ def make_connection(**changes: Any) -> Connection:
 
 
 def make_user_connection(user: str) -> Connection:
-    """A connection that lives on a user's token alone."""
+    """A connection with only a user's token."""
     account = ExternalAccount(id=TEAM, name="Acme", metadata={"team_id": TEAM, "user_id": user})
     return make_connection(account=account)
 
@@ -121,7 +121,7 @@ def envelope(event: Any, **changes: Any) -> dict[str, Any]:
 
 
 def read(body: bytes | dict[str, Any], app: ProviderApp | None = None, connection: Connection | None = None):
-    """What a delivery means for one connection: the finished event, or Ignored."""
+    """The completed event of a delivery for one connection, or Ignored."""
     delivery = verified(body)
     event = SLACK.webhooks.read_event(delivery, ReadContext(app=app or make_app()))
     if type(event).__name__ == "Ignored":
@@ -142,7 +142,7 @@ def fields_of(request: HttpRequest) -> dict[str, str]:
 
 
 def converse(conversation, reply):
-    """Drive a conversation with `reply(request) -> response`; its result."""
+    """The result of a conversation with `reply(request) -> response`."""
     try:
         request = next(conversation)
         while True:
@@ -152,7 +152,7 @@ def converse(conversation, reply):
 
 
 def render(outcome: Any) -> dict[str, Any]:
-    """A finished event or Ignored as the fixtures write it. Payloads are left out: they are the event itself."""
+    """A completed event or Ignored in the fixtures' form. Payloads are left out: they are the event itself."""
     if type(outcome).__name__ == "Ignored":
         reply = outcome.reply and {"content_type": outcome.reply.content_type, "body": outcome.reply.body.decode()}
         return {"ignored": outcome.event, "reason": outcome.reason, "reply": reply}

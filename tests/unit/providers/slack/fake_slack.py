@@ -1,4 +1,4 @@
-"""A workspace that behaves: it keeps messages, answers the Web API's reading methods, and tells of events."""
+"""A workspace that behaves: it keeps messages, answers the Web API's reading methods, and sends events."""
 
 import itertools
 from typing import Any
@@ -14,7 +14,7 @@ class FakeSlack:
     def __init__(self, start: int = 1777896000, page: int | None = None, empty_pages: bool = False) -> None:
         self.second = start
         self.page = page
-        """What Slack gives at the most, whatever is asked (15 outside the Marketplace)."""
+        """The most that Slack sends, whatever is requested (15 outside the Marketplace)."""
         self.empty_pages = empty_pages
         """Begin every list with an empty page that has a cursor."""
         self.channels: dict[str, dict[str, Any]] = {}
@@ -23,7 +23,7 @@ class FakeSlack:
         self.events: list[dict[str, Any]] = []
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.refusals: dict[str, list[str]] = {}
-        """Errors to give next, by method."""
+        """The next errors, by method."""
         self._numbers = itertools.count(1)
 
     def tick(self, seconds: int = 1) -> str:
@@ -63,16 +63,16 @@ class FakeSlack:
         at = self.tick()
         before = dict(self.messages[channel][ts])
         self.messages[channel][ts].update(text=text, edited={"user": "U1", "ts": at})
-        self._tell_change(channel, before, dict(self.messages[channel][ts]), at)
+        self._send_change(channel, before, dict(self.messages[channel][ts]), at)
 
     def unfurl(self, channel: str, ts: str) -> None:
-        """A change without a user's doing."""
+        """A change that no user made."""
         at = self.tick()
         before = dict(self.messages[channel][ts])
         self.messages[channel][ts]["attachments"] = [{"title": "preview"}]
-        self._tell_change(channel, before, dict(self.messages[channel][ts]), at)
+        self._send_change(channel, before, dict(self.messages[channel][ts]), at)
 
-    def _tell_change(self, channel: str, before: dict[str, Any], after: dict[str, Any], at: str) -> None:
+    def _send_change(self, channel: str, before: dict[str, Any], after: dict[str, Any], at: str) -> None:
         event = {"type": "message", "subtype": "message_changed", "hidden": True, "channel": channel}
         self.events.append({**event, "ts": at, "event_ts": at, "message": after, "previous_message": before})
 

@@ -1,4 +1,4 @@
-"""Drive the package's sync runs against the fake, the way the engine does: page by page, cursor through JSON."""
+"""Run sync runs against the fake as the engine does: page by page, with the cursor through JSON."""
 
 import json
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from connectors.domain.providers.slack import SLACK
 from connectors.domain.providers.slack.payloads import EPOCH
 
 MOST_PAGES = 500
-"""A sync run that takes more does not end."""
+"""A sync run with more pages counts as endless."""
 
 
 def context_of(**changes: Any) -> SyncContext:

@@ -36,11 +36,11 @@ def test_every_row_has_fixtures_that_show_its_kinds(event):
 
 
 def test_every_lifecycle_event_has_a_fixture():
-    """What ends a connection is shown by a captured delivery too."""
+    """The events that end a connection have captured deliveries too."""
     assert set(LIFECYCLE_EVENTS) <= set(kinds_shown())
 
 
-# --- what an operator is told --------------------------------------------------------------------------------------------
+# --- the setup text ------------------------------------------------------------------------------------------------------
 
 
 def events_of_the_setup_text() -> list[str]:
@@ -55,12 +55,12 @@ def test_the_setup_text_names_every_bot_event():
 
 @pytest.mark.parametrize("event", RULES)
 def test_no_event_of_the_table_is_missing_from_the_setup_text(event):
-    """Whichever row an event has, the operator is told to subscribe to what brings it."""
+    """The setup text lists a bot event for every row."""
     assert set(RULES[event].subscribed_as or (event,)) <= set(events_of_the_setup_text())
 
 
 def test_the_setup_text_has_slacks_names():
-    """Slack's settings page offers these events and no others that we need: `app_mention` repeats `message.*`."""
+    """These are all the bot events that we need: `app_mention` repeats `message.*`."""
     assert set(BOT_EVENTS) == {
         *("message.channels", "message.groups", "reaction_added", "reaction_removed"),
         *("member_joined_channel", "member_left_channel", "team_join"),
@@ -106,7 +106,7 @@ def test_each_row_is_found_in_its_own_family(event):
     ],
 )
 def test_subtypes_of_messages_are_in_the_families_of_their_kinds(event, family):
-    """What reading shows completely is kept apart from what only push shows."""
+    """The families separate what reading shows completely from what only push shows."""
     found = SLACK.family_of(event)
     assert (found and found.name) == family
 
@@ -123,7 +123,7 @@ def test_only_posted_messages_are_complete_by_reading():
 @pytest.mark.parametrize("subtype", sorted(POSTED_SUBTYPES, key=str))
 @pytest.mark.parametrize("event_type", ["message", "app_mention"])
 def test_every_posted_message_has_a_row(event_type, subtype):
-    """What the history counts as a message is a message by push too, in a thread or not."""
+    """What is a message in the history is a message by push too, in a thread or not."""
     event = {"type": event_type, "subtype": subtype, "ts": "1777896000.000200"}
     assert event_name(event) in RULES
     assert event_name({**event, "thread_ts": "1777896000.000100"}) == "message.reply"

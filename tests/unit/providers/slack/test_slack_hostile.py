@@ -1,4 +1,4 @@
-"""Foreign data of any shape: an error of ours, an ignored event or a signal, and never anything else."""
+"""Foreign data of any form becomes an error of ours, an ignored event or a signal, never anything else."""
 
 import contextlib
 import copy
@@ -27,7 +27,7 @@ JSON = st.recursive(
 
 
 def paths(value, prefix=()):
-    """Where every member of a JSON document is."""
+    """The position of every member of a JSON document."""
     if isinstance(value, dict):
         for name, member in value.items():
             yield (*prefix, name)
@@ -84,7 +84,7 @@ def test_any_bytes_under_a_good_signature_are_refused_or_ignored(body):
 
 @given(event=JSON, outer=st.dictionaries(st.sampled_from(["type", "team_id", "authorizations", "challenge"]), JSON))
 def test_any_json_under_a_good_signature_is_refused_or_ignored(event, outer):
-    """An inner event of any shape never breaks the package."""
+    """An inner event of any form never causes another error."""
     assert_understood_or_refused(
         json.dumps({"type": "event_callback", "team_id": "T1", "event": event} | outer).encode()
     )
@@ -101,7 +101,7 @@ def test_deep_and_broken_json_is_an_unexpected_delivery(body):
 
 @given(JSON)
 def test_any_token_answer_gives_tokens_or_an_error_of_ours(document):
-    """Nothing else gets out of the token reader."""
+    """The token reader raises nothing else."""
     with contextlib.suppress(ConnectorsError):
         SLACK.oauth.read_tokens(answer(document), NOW, None)
 
@@ -137,7 +137,7 @@ def test_any_page_gives_a_page_or_an_error_of_ours(content, name, phase):
 
 @given(st.binary(max_size=100), st.integers(100, 599))
 def test_limits_read_any_answer(body, status):
-    """They are asked of every answer there is."""
+    """These functions get every answer, of any form."""
     response = HttpResponse(status=status, body=body, headers={"Retry-After": body.decode("latin-1")})
     request_url = "https://slack.com/api/x"
     assert isinstance(

@@ -1,4 +1,4 @@
-"""What Slack means when it says no."""
+"""What Slack's refusals mean."""
 
 from datetime import timedelta
 
@@ -93,7 +93,7 @@ def test_429_waits_as_long_as_slack_says(header, seconds):
      ("conversations.join", 50), ("auth.test", None)],
 )  # fmt: skip
 def test_each_method_of_a_workspace_has_a_budget_of_its_own(method, a_minute):
-    """In no minute more than Slack's tier admits; what a limit names is found again in the request."""
+    """No minute has more calls than Slack's tier allows; a limit names a budget that its request counts against."""
     (budget,) = LIMITS.budgets(HttpRequest(method="GET", url=f"https://slack.com/api/{method}?channel=C1"))
     assert (budget.name, budget.limit_scope) == (method, LimitScope.ACCOUNT)
     assert (budget.requests and budget.requests + budget.burst) == a_minute
@@ -105,7 +105,7 @@ def test_what_is_no_method_has_no_budget():
 
 
 def test_a_limit_that_hides_in_a_200_is_seen():
-    """With the header where there is one."""
+    """A limit under status 200 uses the header if there is one."""
     error = LIMITS.read_throttle(answer({"ok": False, "error": "ratelimited"}, 200, {"Retry-After": "9"}), NOW)
     assert error.retry_at == NOW + timedelta(seconds=9)
     assert LIMITS.read_throttle(answer({"ok": True, "messages": [{"text": '"error" ratelimited'}]}), NOW) is None

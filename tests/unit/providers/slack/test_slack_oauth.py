@@ -84,7 +84,7 @@ def authorize(*scopes):
 
 
 def test_the_authorize_url_has_comma_separated_bot_scopes_and_no_pkce():
-    """Only what Slack knows is sent; without user scopes there is no `user_scope`."""
+    """Only Slack's parameters are sent; without user scopes there is no `user_scope`."""
     where, query = authorize("channels:history", "channels:read")
     assert where == "https://slack.com/oauth/v2/authorize"
     assert query == {
@@ -97,7 +97,7 @@ def test_the_authorize_url_has_comma_separated_bot_scopes_and_no_pkce():
 
 
 def test_user_scopes_go_into_their_own_parameter_without_our_prefix():
-    """`user:` is our spelling, not Slack's; an install may have user scopes only."""
+    """`user:` is our prefix, not Slack's; an installation may have only user scopes."""
     _, both = authorize("channels:read", "user:channels:history", "user:users:read")
     assert (both["scope"], both["user_scope"]) == ("channels:read", "channels:history,users:read")
     _, user_only = authorize("user:channels:history")
@@ -113,7 +113,7 @@ def test_a_base_url_moves_every_endpoint():
 
 
 def test_the_token_endpoint_is_called_with_http_basic():
-    """The vendor prefers it."""
+    """Slack prefers HTTP Basic."""
     assert OAUTH.token_endpoint(make_app(), {}).client_authentication is ClientAuthentication.BASIC
 
 
@@ -129,7 +129,7 @@ def test_a_bot_token_that_never_expires():
 
 
 def test_bot_and_user_tokens_have_their_own_expiry_and_refresh_token():
-    """The user's pair hides in `authed_user` and becomes the companion."""
+    """The user's pair is in `authed_user` and becomes the companion."""
     tokens = tokens_of(ROTATING)
     user = tokens.companions["user"]
     assert (tokens.expires_at, user.expires_at) == (NOW + timedelta(hours=12), NOW + timedelta(seconds=40000))
@@ -211,7 +211,7 @@ def test_a_refresh_without_a_new_refresh_token_keeps_the_old_one():
         (None, 200, UnexpectedResponseError),
     ],
 )
-def test_a_refusal_is_told_by_its_body(document, status, error):
+def test_a_refusal_is_recognized_by_its_body(document, status, error):
     """Slack refuses with status 200; each code says who must act."""
     with pytest.raises(error) as caught:
         tokens_of(document, status=status)
@@ -228,7 +228,7 @@ def test_a_gateways_page_is_not_a_token_answer():
 
 @pytest.mark.parametrize("value", [True, "43200 s", -1, 0, 10**400, float("inf"), None, []])
 def test_a_lifetime_that_is_none_means_no_expiry(value):
-    """Foreign numbers break nothing."""
+    """Invalid numbers are no error."""
     assert OAUTH.read_tokens(answer({**BOT_ONLY, "expires_in": value}), NOW, None).expires_at is None
 
 
@@ -276,14 +276,14 @@ def test_an_organization_wide_install_is_the_organization():
 
 
 def test_a_user_only_install_has_no_bot_of_its_own():
-    """Otherwise what the user writes would count as ours and be dropped."""
+    """Otherwise the user's messages would count as our bot's and be dropped."""
     (account,) = identify(tokens_of(USER_ONLY), {**WHOAMI, "user_id": "U1", "bot_id": None})
     assert "bot_user_id" not in account.metadata
     assert account.metadata["user_id"] == "U1"
 
 
 def test_no_workspace_anywhere_is_access_lost():
-    """A consent that reaches nothing is no connection."""
+    """A consent without a workspace gives no connection."""
     tokens = attrs.evolve(tokens_of(BOT_ONLY), extra={})
     with pytest.raises(AccessLostError):
         identify(tokens, {"ok": True})
@@ -299,7 +299,7 @@ def test_no_workspace_anywhere_is_access_lost():
     ],
 )
 def test_messages_need_their_scopes(asked, needed):
-    """Of those that were asked."""
+    """Only requested scopes are required."""
     assert OAUTH.required_scopes(make_app(), asked) == needed
 
 
@@ -317,7 +317,7 @@ def revoke(tokens, replies):
 
 
 def test_revoking_uninstalls_the_app():
-    """That alone ends events where tokens rotate; so it ends the whole account's install."""
+    """Only uninstalling ends events where tokens rotate, so the whole installation is removed."""
     assert revoke(tokens_of(ROTATING), [{"ok": True}]) == [("apps.uninstall", None)]
     assert OAUTH.revocation_scope is RevocationScope.ACCOUNT
 

@@ -1,4 +1,4 @@
-"""Whichever path saw it, and however often: one happening, one signal."""
+"""One event is one signal, whichever path sees it, and however often."""
 
 from datetime import timedelta
 
@@ -77,7 +77,7 @@ def shown_by_the_api(slack: FakeSlack, push: dict[str, dict]) -> set[str]:
 
 
 def edits_of_replies(slack: FakeSlack, keys: set[str]) -> set[str]:
-    """Those that only a new reply brings to light: Slack's lists do not tell that a reply was edited."""
+    """Those that only a new reply makes visible: Slack's lists do not show that a reply was edited."""
 
     def is_one(key: str) -> bool:
         _, _, channel, ts, what, *_ = [*key.split(":"), ""]

@@ -1,4 +1,4 @@
-"""Every captured delivery gives the signals beside it."""
+"""Every captured delivery gives the signals in its fixture."""
 
 import json
 
@@ -62,14 +62,14 @@ def test_the_dedupe_key_is_the_connections_team_and_the_events_identity(fixture,
 
 
 def test_the_payload_is_the_whole_event():
-    """Nothing that Slack said of the event is lost."""
+    """Nothing that Slack sent is lost."""
     _, body = read_fixture("message__file_share")
     (draft,) = read(body).signals
     assert draft.payload == json.loads(body)["event"]
 
 
 def test_the_same_message_under_new_event_ids_is_one_signal():
-    """Slack has sent one message with many event ids: the key does not see them."""
+    """Slack has sent one message with several event ids: they are not in the key."""
     event = {"type": "message", "channel": "C1", "user": "U1", "text": "x", "ts": TS}
     keys = {read(envelope(event, event_id=f"Ev{n}")).signals[0].dedupe_key for n in range(11)}
     assert len(keys) == 1
@@ -136,7 +136,7 @@ def test_events_of_another_app_are_ignored_where_the_app_id_is_configured():
     ],
 )
 def test_an_event_is_for_the_install_that_sees_it(changes, account):
-    """The first authorization says whose install it is; the contexts and the outer team are asked next, in this order."""
+    """The first authorization names the installation; otherwise the context and the outer team do, in this order."""
     event = {"type": "message", "channel": "C1", "user": "U1", "text": "x", "ts": TS}
     assert read(envelope(event, **changes)).account_ids == (account,)
 
@@ -153,7 +153,7 @@ def test_an_event_is_for_the_install_that_sees_it(changes, account):
     ],
 )
 def test_tokens_revoked_ends_the_connections_whose_token_it_names(tokens, ends_bot, ends_user):
-    """A user's token that goes takes no bot with it, and no other user."""
+    """A user's revoked token ends no bot's connection, and no other user's."""
     body = envelope({"type": "tokens_revoked", "tokens": tokens})
     assert (read(body).lifecycle is not None) is ends_bot
     assert (read(body, connection=make_user_connection("U5")).lifecycle is not None) is ends_user
@@ -171,6 +171,6 @@ def test_interactivity_sent_to_our_url_is_ignored():
     "event", [{"type": "app_uninstalled"}, {"type": "message", "channel": "C1", "user": "U1", "ts": TS}]
 )
 def test_an_event_of_another_workspace_says_nothing_to_a_connection(event):
-    """Neither signals nor an end: not even where the delivery came by the tenant's own URL."""
+    """Neither signals nor an end of the connection, even if the delivery came to the tenant's own URL."""
     outcome = read(envelope(event, authorizations=[{"team_id": "T0OTHER"}]))
     assert (outcome.signals, outcome.lifecycle, outcome.account_ids) == ((), None, ("T0OTHER",))

@@ -1,4 +1,4 @@
-"""Nobody but Slack, and only of the last five minutes."""
+"""Only deliveries from Slack and of the last five minutes are accepted."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +26,7 @@ def verify(headers, body=BODY, now=NOW, secrets=(SIGNING_SECRET,)):
 
 
 def test_the_vendors_published_example_is_accepted():
-    """Slack's documentation gives secret, timestamp, body and signature; they fit."""
+    """The example in Slack's documentation verifies."""
     headers = {"X-Slack-Request-Timestamp": "1531420618", "X-Slack-Signature": VENDOR_SIGNATURE}
     delivery = verify(headers, VENDOR_BODY, datetime.fromtimestamp(1531420618, UTC))
     assert len(delivery.delivery_id) == 64
@@ -85,7 +85,7 @@ def test_either_of_two_secrets_is_good_while_one_rotates():
 
 
 def test_no_secret_rejects_everything():
-    """Unconfigured is closed."""
+    """Without a secret every delivery is rejected."""
     with pytest.raises(DeliveryRejectedError):
         verify({}, secrets=())
 
@@ -99,5 +99,5 @@ def test_no_header_or_body_gets_past_or_breaks_the_check(signature, timestamp, b
 
 @given(st.binary(max_size=300))
 def test_every_delivery_has_an_id(body):
-    """An id comes out of anything."""
+    """Any delivery has an id."""
     assert SLACK.webhooks.read_delivery_id(make_request(body))

@@ -75,7 +75,7 @@ def test_the_upper_end_is_fixed_when_the_sync_run_starts():
 
 
 def test_nothing_outside_the_asked_window_is_emitted():
-    """Both ends are included; the look-back reads more but emits nothing of it."""
+    """Both ends are included; the look-back reads more without emitting it."""
     slack = FakeSlack()
     slack.make_channel("C1")
     times = []
@@ -97,7 +97,7 @@ def test_a_baseline_asks_nothing_and_the_next_sync_run_emits_nothing_older():
 
 
 def test_an_incremental_sync_run_overlaps_the_one_before():
-    """Slack's clock and ours may differ by minutes: what falls between is read by the overlap."""
+    """Slack's clock and ours may differ by minutes: the overlap covers the difference."""
     slack, _ = busy_workspace()
     cursor = sync_run(slack, backfill(slack, started_at=now_of(slack) + timedelta(minutes=4)))[-1].cursor
     late = slack.post("C1", "stamped before the end of the window, seen after it")
@@ -143,8 +143,8 @@ MEDDLING = st.lists(
 
 @given(meddling=MEDDLING, page=st.sampled_from([1, 2, 5]))
 def test_nothing_slips_while_people_go_on(meddling, page):
-    """Whatever is written, edited and deleted between two pages, what stands at the end was read by this sync run or is
-    by the next, though this Slack's paging cursors count places and slip.
+    """Whatever is written, edited and deleted between two pages, this sync run or the next reads all that remains, even
+    if paging cursors count positions and skip.
     """
     slack = FakeSlack(page=page)
     slack.make_channel("C1")
@@ -153,25 +153,25 @@ def test_nothing_slips_while_people_go_on(meddling, page):
         for _ in range(3):
             slack.post("C1", thread=parent)
     slack.tick(3600)  # further back than sync runs overlap
-    plan, deeds, answer_to = backfill(slack), iter(meddling), slack.reply
+    plan, actions, answer_to = backfill(slack), iter(meddling), slack.reply
 
     def reply(request):
         response = answer_to(request)
-        deed, place = next(deeds, (None, 0))
+        action, position = next(actions, (None, 0))
         standing = sorted(slack.messages["C1"])
-        if deed == "post":
+        if action == "post":
             slack.post("C1")
-        elif deed == "reply" and parents[0] in standing:
+        elif action == "reply" and parents[0] in standing:
             slack.post("C1", thread=parents[0])
-        elif deed == "edit" and standing:
+        elif action == "edit" and standing:
             top = [ts for ts in standing if slack.messages["C1"][ts].get("thread_ts", ts) == ts]
             if top:
-                slack.edit("C1", top[place % len(top)], "other")
-        elif deed == "delete":
-            # A parent leaves with its thread; alone it would take it out of sight.
+                slack.edit("C1", top[position % len(top)], "other")
+        elif action == "delete":
+            # A parent is deleted with its thread, which would be invisible without it.
             single = [ts for ts in standing if ts not in parents[:2]]
             if single:
-                del slack.messages["C1"][single[place % len(single)]]
+                del slack.messages["C1"][single[position % len(single)]]
         return response
 
     slack.reply = reply
@@ -185,7 +185,7 @@ def test_nothing_slips_while_people_go_on(meddling, page):
 
 
 def test_a_page_that_is_not_what_was_asked_for_does_not_end_the_sync_run_early():
-    """A `ts` from before the window does not become the place to go on from."""
+    """A sync run does not go on from a `ts` before the window."""
     slack, expected = busy_workspace(page=1)
     original = slack.on_conversations_history
 
@@ -198,7 +198,7 @@ def test_a_page_that_is_not_what_was_asked_for_does_not_end_the_sync_run_early()
     assert keys_of(sync_run(slack, backfill(slack))) == expected
 
 
-def test_threads_without_news_are_not_asked():
+def test_threads_without_new_replies_are_not_read():
     """Every call counts against a limit of fifty, or one, a minute."""
     slack, _ = busy_workspace()
     slack.second += 600
@@ -232,7 +232,7 @@ def test_an_invalid_cursor_where_none_was_sent_is_an_error():
 
 
 def test_channels_that_we_are_not_in_are_skipped_and_named():
-    """ "Sync runs but no messages" is nearly always this."""
+    """This is the usual reason for sync runs without messages."""
     slack, expected = busy_workspace()
     slack.make_channel("C3", member=False)
     pages = sync_run(slack, backfill(slack))
@@ -240,7 +240,7 @@ def test_channels_that_we_are_not_in_are_skipped_and_named():
     assert [item.reference for page in pages for item in page.skipped] == ["C3"]
 
 
-def test_the_bot_joins_public_channels_where_it_is_told_to():
+def test_the_bot_joins_public_channels_with_the_option():
     """The option makes a channel readable by itself; private channels never."""
     slack, expected = busy_workspace()
     slack.make_channel("C3", member=False)
@@ -253,7 +253,7 @@ def test_the_bot_joins_public_channels_where_it_is_told_to():
 
 @pytest.mark.parametrize("error", ["missing_scope", "is_archived", "some_future_error"])
 def test_a_channel_that_cannot_be_joined_is_skipped(error):
-    """Its refusal is named, the sync run goes on."""
+    """The refusal is reported, and the sync run goes on."""
     slack, expected = busy_workspace()
     slack.make_channel("C0", member=False)
     slack.refusals["conversations.join"] = [error]
@@ -325,7 +325,7 @@ def test_names_of_people_are_read_again_after_a_day(age, asked):
     """People join and rename themselves; every sync run would be too often."""
     slack, _ = busy_workspace()
     cursor = sync_run(slack, SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack)))[-1].cursor
-    slack.post("C1", "news")
+    slack.post("C1", "later")
     metadata = {"people_names": {}, "people_read_at": rfc3339(now_of(slack) - age)}
     sync_run(slack, incremental(slack, cursor), context_of(metadata=metadata))
     assert ("users.list" in dict(slack.asked)) is asked
@@ -345,7 +345,7 @@ def test_the_names_of_channels_that_are_read_come_first(monkeypatch):
 
 @pytest.mark.parametrize("error", ["missing_scope", "unknown_method", "access_denied"])
 def test_a_sync_run_goes_on_without_names(error):
-    """They are a comfort."""
+    """Names are optional."""
     slack, expected = busy_workspace()
     slack.refusals["users.list"] = [error]
     assert keys_of(sync_run(slack, backfill(slack))) == expected
@@ -411,7 +411,7 @@ def test_a_cursor_of_another_version_begins_again(cursor):
 
 
 def test_an_empty_window_is_done_at_once():
-    """Two sync runs started in the same instant, or a clock that went back."""
+    """This happens if two sync runs start at the same instant, or a clock goes back."""
     slack, _ = busy_workspace()
     cursor = sync_run(slack, incremental(slack, None))[-1].cursor
     plan = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=now_of(slack) - timedelta(hours=1), last_cursor=cursor)

@@ -1,4 +1,4 @@
-"""Dedupe keys of odd input. They are in databases: each stays as it is, byte for byte."""
+"""Dedupe keys of odd input. They are stored in databases, so each stays as it is, byte for byte."""
 
 import json
 
@@ -31,7 +31,7 @@ MILLIS = 1_773_144_000_703
 
 
 def keys_of(outcome):
-    """The keys as stores keep them."""
+    """The keys as they are stored."""
     return [key_text(draft.dedupe_key) for draft in outcome.signals]
 
 
@@ -68,7 +68,7 @@ def test_github_refs(ref, kept):
 
 @pytest.mark.parametrize("identifier", ["7", True, 7.0, -1, 2**63, "9" * 5000])
 def test_github_ids_are_numbers(identifier):
-    """No text, no fraction and no number beyond 63 bits gets into a key."""
+    """No text, no fraction and no number beyond 63 bits is in a key."""
     repository = {"id": identifier, "full_name": "a/b", "html_url": "https://github.com/a/b", "pushed_at": 1772600767}
     with pytest.raises(UnexpectedResponseError):
         github_push(repository=repository)
@@ -102,7 +102,7 @@ def test_slack_reactions(reaction, kept):
 
 @pytest.mark.parametrize("user", [HALF, "U\0", "U" * 65, "U 9", "U/9", "Ü", 9, True, ""])
 def test_slack_ids(user):
-    """What cannot be an id of Slack's gets into no key."""
+    """A value that cannot be one of Slack's ids is in no key."""
     with pytest.raises(UnexpectedResponseError):
         slack_reaction(user=user)
     assert keys_of(slack_reaction(user="U" * 64))
@@ -134,7 +134,7 @@ def test_jira_ids(identifier, kept):
 
 @pytest.mark.parametrize("identifier", [HALF, "5\0", "x" * 129, "5 ", "ä", True, 5.0, -5, 2**64, "", None])
 def test_what_is_no_id_of_jiras(identifier):
-    """What cannot be an id of Jira's gets into no key."""
+    """A value that cannot be one of Jira's ids is in no key."""
     with pytest.raises(UnexpectedResponseError):
         jira_comment(identifier)
 
@@ -163,7 +163,7 @@ def zoho_mail(**ids):
     ],
 )
 def test_zoho_mail_ids(ids, kept):
-    """An id is digits, without zeros in front; of two, the first that is one."""
+    """An id is digits without leading zeros; of two fields, the first valid one counts."""
     assert keys_of(zoho_mail(**ids)) == ([] if kept is None else [f"zmail:{zoho.ACCOUNT_ID}:{kept}"])
 
 
@@ -202,7 +202,7 @@ def zoho_cliq(message_id=None, chat_id="CT_1", user=None):
     ids=range(16),
 )
 def test_zoho_cliq_ids(parts, kept):
-    """An id is printable and without blanks; a number and its text give one key; what is none has a stand-in."""
+    """An id is printable and without blanks; a number and its text give one key; invalid ids are replaced."""
     assert keys_of(zoho_cliq(**parts)) == [f"cliq:eu:{kept}"]
 
 
@@ -238,7 +238,7 @@ def gmail(label="Label_1", history_id="12", message_id="m1"):
     ids=range(11),
 )
 def test_gmail_ids(parts, kept):
-    """An id is a printable text of at most 1024 characters, spaces included; a history id that is none counts as 0."""
+    """An id is a printable text of at most 1024 characters, spaces included; an invalid history id counts as 0."""
     connection = google.make_connection(GMAIL)
     mailbox = connection.account.metadata["email"]
     expected = [] if kept is None else [key_text(f"gmail:{mailbox}:{kept}")]
@@ -270,7 +270,7 @@ def drive(known, time=AT, **changes):
     ids=["half", "nul", "parents", "time"],
 )
 def test_drive_identities(known, changes, suffix):
-    """A name is digested as it is stored, odd parents are left out, and times stay as Drive wrote them."""
+    """A name is hashed as it is stored, invalid parents are left out, and times stay as Drive wrote them."""
     account = google.make_connection(GOOGLE_DRIVE).account.id
     assert keys_of(drive(known, **changes)) == [f"gdrive:{account}:f1:{suffix}"]
 
@@ -296,5 +296,5 @@ def calendar(**changes):
     ids=range(7),
 )
 def test_calendar_identities(changes, kept):
-    """`updated` stays as Calendar wrote it; of a stub, the etag counts if it is one."""
+    """`updated` stays as Calendar wrote it; for a stub a valid etag counts."""
     assert keys_of(calendar(**changes)) == [key_text(f"gcal:c d@x:{kept}")]

@@ -1,4 +1,4 @@
-"""Readers of foreign values: whatever they are given, they give None or something sound."""
+"""Readers of foreign values: whatever the input, they return None or a valid value."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -68,18 +68,18 @@ def test_texts_can_be_stored_and_shown(value):
     ],
 )
 def test_one_answer_for_odd_texts(value, text):
-    """NUL goes, half a character becomes a question mark, blanks and other types are nothing."""
+    """NUL is removed, half a character becomes a question mark, blanks and other types give None."""
     assert foreign.read_text(value) == text
 
 
 def test_a_text_is_cut_where_the_vendor_would():
-    """The limit counts what is kept, and is the caller's."""
+    """The limit counts the kept characters, and the caller sets it."""
     assert foreign.read_text("\0abc", 2) == "ab"
     assert foreign.read_text("  a", 2) is None
 
 
 def test_half_a_character_stays_as_a_key_has_it():
-    """A key that has always had U+FFFD keeps it."""
+    """The replacement can be U+FFFD, for keys that have always had it."""
     assert foreign.read_text(f"a{HALF}b", half_pair="\ufffd") == "a\ufffdb"
 
 
@@ -87,13 +87,13 @@ def test_half_a_character_stays_as_a_key_has_it():
     ("value", "name"), [(" a\n b ", "a b"), ("a" * 9, "aaaaa"), ("\n", None), (f"{HALF}", "?"), (7, None)]
 )
 def test_names(value, name):
-    """A name is what people read: one line, blanks made one, cut."""
+    """A name is for people: one line, single blanks, cut."""
     assert foreign.read_name(value, 5) == name
 
 
 @given(ANY)
 def test_ids_are_fit_for_keys_and_paths(value):
-    """Whatever the vendor: printable, of a bounded length, no step in a path, and text or a number before."""
+    """An id of any vendor is printable, of limited length, no path segment `.` or `..`, and was a text or number."""
     for read in ID_READERS:
         identifier = read(value)
         if identifier is None:
@@ -135,7 +135,7 @@ def test_ids_are_fit_for_keys_and_paths(value):
     ids=range(23),
 )
 def test_each_vendors_ids(value, google, zoho, jira, slack):
-    """Ids are parts of dedupe keys: what each vendor's reader takes stays as it is."""
+    """Ids are parts of dedupe keys: what each vendor's reader accepts does not change."""
     assert [read(value) for read in ID_READERS] == [google, zoho, jira, slack]
 
 
@@ -158,7 +158,7 @@ def test_other_links_are_not(value):
     [(0, 0), ("0", 0), ("007", 7), (2**64 - 1, 2**64 - 1), (str(2**63), 2**63), ("9" * 20, 10**20 - 1)],
 )
 def test_counts(value, count):
-    """A number is read as JSON writes it or, as large ones travel, as its digits."""
+    """A number is read from a JSON number or, for large ones, from a text of digits."""
     assert foreign.read_count(value) == count
 
 
@@ -172,7 +172,7 @@ def test_what_is_no_count(value):
 
 @given(ANY)
 def test_instants_survive_the_way_back(value):
-    """Milliseconds that are read are an instant, and the instant is those milliseconds."""
+    """Milliseconds become an instant, and the instant becomes the same milliseconds."""
     millis = foreign.read_millis(value)
     assert (foreign.read_millis_instant(value) is None) is (millis is None)
     if millis is not None:
@@ -195,7 +195,7 @@ def test_lifetimes(value, seconds):
     "value", [0, -1, "-1", "x", None, True, [], 315_360_001, 10**400, "9" * 5000, 1e300, float("inf"), float("nan")]
 )
 def test_odd_lifetimes_are_unknown(value):
-    """An odd value costs nobody a token."""
+    """An invalid value does not cost us a token."""
     assert foreign.read_expiry(value, NOW) is None
 
 
@@ -221,7 +221,7 @@ NOTE = {"author": {"id": 5, "login": "ada"}, "written_at": "2026-03-04T05:06:07Z
 
 
 def test_an_object_is_read_as_its_class():
-    """Texts are cleaned, instants may be epoch seconds, fields of no class are left out."""
+    """Texts are cleaned, instants may be epoch seconds, unknown fields are ignored."""
     document = {**NOTE, "labels": [f"a\0{HALF}"], "written_at": 1772600767, "other": 1}
     assert structure.read(document, Note, "Acme's note") == Note(
         Author(5, "ada"), datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC), ("a?",)
@@ -245,7 +245,7 @@ def test_an_object_is_read_as_its_class():
     ],
 )
 def test_an_error_names_the_field(changes, field):
-    """What is wrong is said with its place, for the operator."""
+    """Errors say which field is wrong, for the operator."""
     with pytest.raises(UnexpectedResponseError) as caught:
         structure.read({**NOTE, **changes}, Note, "Acme's note")
     assert caught.value.message.startswith("Acme's note is not as documented: ")
@@ -254,7 +254,7 @@ def test_an_error_names_the_field(changes, field):
 
 @given(ANY, st.sampled_from(["", *attrs.fields_dict(Note)]))
 def test_any_value_is_read_or_refused(value, name):
-    """Nothing else is raised, whatever stands where."""
+    """Nothing else is raised, whatever the document contains."""
     for document in (value, {**NOTE, name: value}, {**NOTE, "author": {**NOTE["author"], name: value}}):
         with suppress(UnexpectedResponseError):
             assert isinstance(structure.read(document, Note, "Acme's note"), Note)

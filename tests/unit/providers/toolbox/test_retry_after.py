@@ -44,13 +44,13 @@ def test_what_it_says_is_waited_for_within_bounds(value, seconds):
 
 @pytest.mark.parametrize("value", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_nonsense_is_none(value):
-    """What is neither whole seconds nor a date leaves the pause to the caller."""
+    """For anything but whole seconds and dates the caller chooses the pause."""
     assert read_retry_after(value, NOW) is None
 
 
 @given(st.none() | st.text(st.characters(exclude_categories=()), max_size=80) | st.integers().map(str))
 def test_any_header_is_an_instant_within_bounds_or_none(value):
-    """Nothing is raised, and nobody is parked for years or asks in a loop."""
+    """Nothing is raised, and nobody waits for years or asks in a loop."""
     at = read_retry_after(value, NOW)
     assert at is None or NOW + SHORTEST_WAIT <= at <= NOW + LONGEST_WAIT
 

@@ -63,12 +63,12 @@ def test_a_family_that_is_not_listed():
 
 
 def test_a_family_without_kinds():
-    """A family that no row has is an error that names the family."""
+    """A family without rows is an error that names the family."""
     with pytest.raises(ValueError, match="without kinds: stars"):
         derive_families(RULES, Family(name="issues"), Family(name="messages"), Family(name="stars"))
 
 
 def test_an_event_of_a_kind_without_family():
-    """An event that tells of a kind outside of the table is an error."""
+    """An event with a kind outside of the table is an error."""
     with pytest.raises(KeyError):
         derive_families_by_kind({CREATED: "issues"}, Family(name="issues"), events={"message": POSTED})

@@ -1,4 +1,4 @@
-"""Signatures, tokens and key sets: only who has the secret, or the key, is believed."""
+"""Signatures, tokens and key sets: only a sender with the secret, or the key, is accepted."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ def test_the_vector_of_rfc_4231():
 
 
 def test_any_of_several_secrets_will_do():
-    """While a secret is replaced, both are good; as text or as bytes."""
+    """While a secret is replaced, both are valid, as text or as bytes."""
     for secret in (b"old", b"new"):
         assert is_made_with([OLD, NEW], made(secret), sign)
         assert is_made_with([OLD, NEW], made(secret).decode(), sign)
@@ -54,7 +54,7 @@ def test_any_of_several_secrets_will_do():
 
 @given(st.text(st.characters(exclude_categories=()), max_size=80) | st.binary(max_size=80))
 def test_nothing_else_is_believed(claimed):
-    """Whatever the sender writes, it is a plain no."""
+    """Any other value is rejected without an error."""
     assert not is_made_with([OLD, NEW], claimed, sign)
     assert not is_made_with([], claimed, sign)
 
@@ -62,14 +62,14 @@ def test_nothing_else_is_believed(claimed):
 def test_a_flipped_byte_is_noticed():
     """Every byte of a signature counts."""
     right = made(b"old")
-    for place in range(len(right)):
+    for position in range(len(right)):
         wrong = bytearray(right)
-        wrong[place] ^= 1
+        wrong[position] ^= 1
         assert not is_made_with([OLD], bytes(wrong), sign)
 
 
 def test_an_empty_secret_proves_nothing():
-    """Anybody can sign with it."""
+    """Anybody could sign with an empty secret."""
     assert not is_made_with([Secret("")], made(b""), sign)
     assert not is_made_with([Secret("")], "", bytes)
     assert is_made_with([Secret(""), OLD], made(b"old"), sign)
@@ -151,7 +151,7 @@ def test_a_weak_public_key_proves_nothing():
 
 @pytest.mark.parametrize("key", [{}, {"kty": "RSA"}, {"kty": []}, {"kty": "RSA", "n": 5, "e": None}])
 def test_a_key_that_is_none_proves_nothing(key):
-    """A broken key set is no crash."""
+    """A broken key set leads to a rejection."""
     with pytest.raises(DeliveryRejectedError):
         verify_token(encode(key=private_key(2048), algorithm="RS256"), key, "RS256")
 
@@ -164,14 +164,14 @@ NESTED = ".".join([part(b"[" * 5000), part(b"{}"), "x"])
     | st.sampled_from([NESTED, "a.b.c", "..", "\ud800.\ud800.x"])
 )
 def test_any_text_is_refused_as_a_token(token):
-    """Nothing but a rejection comes of it."""
+    """The only result is a rejection."""
     for check in (lambda: verify_token(token, KEY, "HS256"), lambda: read_key_id(token, "RS256")):
         with pytest.raises(DeliveryRejectedError):
             check()
 
 
 def test_the_key_that_a_token_names():
-    """A token of another algorithm names none, so that nobody makes us fetch keys with it."""
+    """A token of another algorithm is rejected before its key id is used, so that it cannot make us fetch keys."""
     assert read_key_id(encode(key=private_key(2048), algorithm="RS256", kid="k1"), "RS256") == "k1"
     assert read_key_id(encode(key=private_key(2048), algorithm="RS256"), "RS256") is None
     with pytest.raises(DeliveryRejectedError):
@@ -187,7 +187,7 @@ def test_the_key_that_a_token_names():
     ],
 )
 def test_a_token_of_now_is_valid(claims):
-    """Give or take what the two clocks may differ."""
+    """The tolerance is how far the two clocks may differ."""
     verify_times(claims, NOW, LEEWAY)
 
 
@@ -196,7 +196,7 @@ def test_a_token_of_now_is_valid(claims):
     "value", [None, "soon", True, [], {}, 0, -1, 10**400, float("nan"), float("inf"), float("-inf")]
 )
 def test_a_time_that_is_none_is_refused(name, value):
-    """What cannot be a date proves nothing about now."""
+    """A time that cannot be a date is rejected."""
     with pytest.raises(DeliveryRejectedError):
         verify_times({"exp": STAMP + 60, name: value}, NOW, LEEWAY)
 
@@ -239,7 +239,7 @@ DATE = "Wed, 04 Mar 2026 05:06:07 GMT"
     ],
 )
 def test_keys_are_good_for_as_long_as_the_answer(headers, expires_at):
-    """Its own headers say how long; without a word, not at all."""
+    """Its headers say how long it may be cached; if they do not, it may not."""
     keys = read_key_set(answer(jwk(), "noise", {"kid": 5}, {"kid": ""}, **headers))
     assert keys == SigningKeys(keys={"k1": jwk()}, expires_at=expires_at)
 

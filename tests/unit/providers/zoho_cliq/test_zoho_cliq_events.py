@@ -1,4 +1,4 @@
-"""Deliveries, one for each row of the table, walked from bytes to signal."""
+"""Deliveries, one for each row of the table, from bytes to signal."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def as_document(outcome):
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_fixture(path):
-    """The delivery says exactly what is written beside it, and the answer never posts anything."""
+    """The delivery gives exactly what its fixture says, and the answer never posts anything."""
     outcome = read(path)
     assert as_document(outcome) == json.loads(path.with_suffix(".json").read_text())
     assert outcome.reply is not None
@@ -41,28 +41,28 @@ def test_fixture(path):
 
 
 def test_every_kind_is_shown_by_a_fixture():
-    """The kinds that the provider announces are the kinds that its events become."""
+    """The provider declares exactly the kinds of its events."""
     outcomes = [read(path) for path in ALL]
     kinds = {draft.kind for one in outcomes if not isinstance(one, Ignored) for draft in one.signals}
     assert kinds == ZOHO_CLIQ.kinds
 
 
 def test_every_operation_has_a_fixture():
-    """No operation is tracked without an example."""
+    """Every tracked operation has a fixture."""
     known = {*webhooks.OPERATIONS, *webhooks.MEMBERSHIP, *webhooks.IGNORED_OPERATIONS}
     assert known <= {path.stem.split("__")[1] for path in ALL if "__" in path.stem}
 
 
 def test_all_shapes_of_one_message_are_one_signal():
-    """Zoho's envelope, our script's contract and the form of it name the same message."""
+    """Zoho's envelope, our script's form and its form-encoded variant name the same message."""
     folder = Path(__file__).parent / "fixtures"
     names = ("participation_handler__message_sent", "deluge__message_sent", "deluge__message_sent__form")
     keys = {read(folder / f"{name}.http").signals[0].dedupe_key for name in names}
     assert len(keys) == 1
 
 
-def test_a_mention_without_id_is_told_once():
-    """Where the bot listens anyway, the participation handler tells of the message."""
+def test_a_mention_without_id_is_reported_once():
+    """Where the bot listens anyway, the participation handler reports the message."""
     body = {"handler": "mention_handler", "message": {"text": "x", "time": "1773144000703"}, "chat": {"id": "CT_0"}}
     known = make_connection("zoho-cliq", metadata=METADATA)
     assert receive(ZOHO_CLIQ, body, known).signals == ()
@@ -71,7 +71,7 @@ def test_a_mention_without_id_is_told_once():
 
 
 def test_bot_chats_follow_the_bot():
-    """Being added and removed keeps the list of chats that the bot hears."""
+    """Being added and removed updates the list of the bot's chats."""
     known = make_connection("zoho-cliq", metadata=METADATA)
     body = {"operation": "added", "chat": {"id": "CT_9"}}
     assert receive(ZOHO_CLIQ, body, known).connection_metadata == {"bot_chats": ["CT_0", "CT_9"]}

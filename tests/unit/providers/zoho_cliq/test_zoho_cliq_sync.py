@@ -1,4 +1,4 @@
-"""Walks through chats that behave, for either order in which Cliq might list."""
+"""Sync runs through chats that behave, for either order in which Cliq might list."""
 
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
@@ -71,7 +71,7 @@ def test_a_millisecond_with_more_than_a_page(newest_first):
 
 
 def test_a_vendor_that_ignores_the_window_is_left_alone():
-    """Full pages of other times end the chat with a gap instead of a walk without end."""
+    """Full pages of other times end the chat with a gap instead of a sync run without end."""
     cliq = busy()
     cliq.post("CT_1")
     other = [{"id": f"{n}_1", "time": n, "type": "text", "content": "x"} for n in range(100)]
@@ -88,7 +88,7 @@ def test_a_vendor_that_ignores_the_window_is_left_alone():
 @given(cuts=st.sets(st.integers(0, 240), max_size=30))
 @settings(max_examples=10)
 def test_messages_that_are_deleted_while_a_chat_is_read_hide_no_other(newest_first, cuts):
-    """Windows are of time: what goes away between two pages, at any edge, moves nothing else."""
+    """Windows are of time: what is deleted between two pages, at any edge, moves nothing else."""
     cliq = busy(newest_first=newest_first)
     for _ in range(240):
         cliq.post("CT_1", seconds=0.5)
@@ -104,7 +104,7 @@ def test_messages_that_are_deleted_while_a_chat_is_read_hide_no_other(newest_fir
 
 @pytest.mark.parametrize("count", [99, 100, 101])
 def test_a_chat_with_just_a_page_teaches_nothing_wrong(count):
-    """A full page that leaves nothing open says nothing of the order of the next chat's pages."""
+    """A full page that leaves nothing open says nothing about the order of the next chat's pages."""
     cliq = busy(newest_first=False)
     for number in range(350):
         cliq.post("CT_1", seconds=1)
@@ -136,7 +136,7 @@ def test_a_channel_that_slips_between_two_pages_of_the_list_is_found():
 
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_more_direct_chats_than_a_page_are_all_read(newest_first, monkeypatch):
-    """The list of chats is read in windows, and chats that have news meanwhile are found at its top."""
+    """The list of chats is read in windows, and chats that change meanwhile are found at its top."""
     monkeypatch.setattr(sync, "LIMIT", 4)
     cliq = FakeCliq(cap=4)
     for number in range(18):
@@ -167,8 +167,8 @@ def test_more_direct_chats_than_a_page_are_all_read(newest_first, monkeypatch):
     assert [page.gap for page in pages if page.gap] == []
 
 
-def test_a_chat_that_was_refused_is_asked_again_without_news():
-    """A refusal that was not for good costs nothing: the next walk reads the chat from its old mark."""
+def test_a_chat_that_was_refused_is_read_again_without_changes():
+    """After a temporary refusal the next sync run reads the chat from its old mark."""
     cliq = busy()
     message = cliq.post("CT_1")
     cliq.now += timedelta(hours=5)
@@ -183,7 +183,7 @@ def test_a_chat_that_was_refused_is_asked_again_without_news():
 
 
 def test_idle_chats_are_not_read():
-    """Only chats with news since the last walk cost a call, and a chat that was idle loses nothing."""
+    """Only chats that changed since the last sync run cost a call, and an idle chat loses nothing."""
     cliq = busy()
     cliq.post("CT_1")
     cliq.now += timedelta(minutes=10)
@@ -197,7 +197,7 @@ def test_idle_chats_are_not_read():
 
 
 def test_marks_of_channels_that_were_left_are_forgotten():
-    """A cursor has the channels that the user is in; with direct messages nobody lists all chats, and all stay."""
+    """A cursor has the channels that the user is in; with direct messages no list has all chats, and all stay."""
     cliq = busy()
     cliq.post("CT_1")
     cursor = sync_run(cliq, backfill(cliq.now))[-1].cursor
@@ -253,7 +253,7 @@ def test_a_throttle_waits_the_lock_out(status, document):
     [("chats/CT%2F1/messages?limit=1", "messages", 15), ("chats?limit=1", "chats", 20), ("channels", "channels", None)],
 )
 def test_budgets(path, name, most):
-    """Each family of endpoints has a budget below Cliq's number, which a throttle in a 200 names, too."""
+    """Each family of endpoints has a budget below Cliq's number, which a throttle in a 200 also names."""
     url = f"https://cliq.zoho.eu/api/v2/{path}"
     (budget,) = ZOHO_CLIQ.limits.budgets(HttpRequest(method="GET", url=url))
     assert budget.name == name
@@ -263,7 +263,7 @@ def test_budgets(path, name, most):
 
 
 def test_every_event_has_the_family_of_its_kind():
-    """Every event that a webhook can tell of belongs to the family of what it becomes."""
+    """Every webhook event belongs to the family of its kind."""
     for operation, kind in OPERATIONS.items():
         for event in (operation, f"participation_handler.{operation}"):
             assert kind in ZOHO_CLIQ.family_of(event).kinds
@@ -272,7 +272,7 @@ def test_every_event_has_the_family_of_its_kind():
 
 
 def test_service_rows_and_our_own_bot_are_left_out():
-    """Joins and what our own bot says are told by neither path."""
+    """Joins and messages of our own bot are reported by neither path."""
     app = make_app("zoho-cliq", options={"bot_id": "b-1, b-2"})
     cliq = busy()
     cliq.post("CT_1", kind="info")
@@ -282,43 +282,43 @@ def test_service_rows_and_our_own_bot_are_left_out():
     assert [one.reason for one in outcomes] == ["a service message", "our own bot's"]
 
 
-DEEDS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
+ACTIONS = ["CT_1", "CT_2", "CT_3", "edit", "sync", "fast"]
 
 
 @given(
-    deeds=st.lists(st.sampled_from(DEEDS), max_size=30),
+    actions=st.lists(st.sampled_from(ACTIONS), max_size=30),
     newest_first=st.booleans(),
     with_ids=st.booleans(),
     twice=st.booleans(),
 )
-def test_any_sequence_by_push_by_sync_and_by_both(deeds, newest_first, with_ids, twice):
+def test_any_sequence_by_push_by_sync_and_by_both(actions, newest_first, with_ids, twice):
     """Push only, sync only, both, and everything twice agree on every message that was posted."""
     cliq = busy(newest_first=newest_first, with_ids=with_ids)
     cursor, found = sync_run(cliq, plan(cliq.now))[-1].cursor, []
-    for deed in deeds:
-        if deed == "sync":
+    for action in actions:
+        if action == "sync":
             for _ in range(1 + twice):
                 pages = sync_run(cliq, plan(cliq.now, last_cursor=cursor))
                 found += drafts(pages)
             cursor = pages[-1].cursor
-        elif deed == "edit":
+        elif action == "edit":
             if cliq.chats["CT_1"]:
                 cliq.edit("CT_1", 0)
         else:
-            cliq.post(deed if deed != "fast" else "CT_2", seconds=0 if deed == "fast" else 61)
+            cliq.post(action if action != "fast" else "CT_2", seconds=0 if action == "fast" else 61)
     pages, known = zoho.sync_run(ZOHO_CLIQ, cliq.answer, plan(cliq.now, last_cursor=cursor), connection())
     found += drafts(pages)
-    told = []
+    reported = []
     for outcome in pushed(cliq, known) * (1 + twice):
-        told += outcome.signals
+        reported += outcome.signals
         if outcome.needs_sync:
             target = plan(cliq.now, target=outcome.sync_target)
-            told += drafts(sync_run(cliq, target, known))
+            reported += drafts(sync_run(cliq, target, known))
     posted = {one.dedupe_key for one in found}
-    assert {one.dedupe_key for one in told if one.kind is SignalKind.MESSAGE_POSTED} <= posted
+    assert {one.dedupe_key for one in reported if one.kind is SignalKind.MESSAGE_POSTED} <= posted
     if with_ids:
         # What reading saw first stays; an edit changes the title of a message that is read after it.
         assert {one[:3] for one in facts(found)} == {
-            one[:3] for one in facts(told) if one[1] == SignalKind.MESSAGE_POSTED.value
+            one[:3] for one in facts(reported) if one[1] == SignalKind.MESSAGE_POSTED.value
         }
     assert {one["id"] for posts in cliq.chats.values() for one in posts} == {key.rsplit(":", 1)[1] for key in posted}

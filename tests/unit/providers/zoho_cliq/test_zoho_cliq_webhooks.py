@@ -1,4 +1,4 @@
-"""Who is believed: Zoho's RSA signature, or our secret in a header."""
+"""Which deliveries are accepted: those with Zoho's RSA signature, or our secret in a header."""
 
 import base64
 import json
@@ -68,7 +68,7 @@ def test_only_a_usable_key_is_a_setting(text):
 
 
 def test_without_a_key_no_signature_is_believed():
-    """A signed delivery is rejected, also where a secret would do."""
+    """Without a public key a signed delivery is rejected, even if there is a secret."""
     with pytest.raises(DeliveryRejectedError):
         verify(public_key=None, x_cliq_signature=sign(), x_webhook_token=SECRET)
 
@@ -94,7 +94,7 @@ WRONG_SIGNATURES = {
 
 @pytest.mark.parametrize("name", WRONG_SIGNATURES)
 def test_a_wrong_signature(name):
-    """Whatever is almost right is rejected, and a good secret beside it does not help."""
+    """An almost right signature is rejected, even with the right secret."""
     with pytest.raises(DeliveryRejectedError):
         verify(x_cliq_signature=WRONG_SIGNATURES[name], x_webhook_token=SECRET)
 
@@ -111,7 +111,7 @@ def test_a_wrong_signature(name):
     ],
 )
 def test_the_age_of_a_signed_body(age, is_good):
-    """A recording of the day before is no delivery, nor is one of tomorrow."""
+    """A body from more than a day ago is rejected, and so is one from tomorrow."""
     if is_good:
         assert verify(now=NOW + age, x_cliq_signature=GOOD)
         return
@@ -121,7 +121,7 @@ def test_the_age_of_a_signed_body(age, is_good):
 
 @pytest.mark.parametrize("body", [b"{}", b'{"timestamp":null}', b'{"timestamp":"x"}', b"[]", b"\xff", b""])
 def test_a_signed_body_without_time(body):
-    """It could be a recording."""
+    """It could be a replay."""
     with pytest.raises(DeliveryRejectedError):
         verify(body, x_cliq_signature=sign(body))
 
@@ -153,7 +153,7 @@ def test_our_secret():
     ],
 )
 def test_a_wrong_secret(headers):
-    """Missing, cut, stretched, in the wrong place or not even ASCII: rejected, never a crash."""
+    """Missing, cut, stretched, in the wrong header or not even ASCII: rejected, never a crash."""
     with pytest.raises(DeliveryRejectedError):
         verify(**headers)
 

@@ -1,4 +1,4 @@
-"""Deliveries, one for each row of the table, walked from bytes to signal."""
+"""Deliveries, one for each row of the table, from bytes to signal."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def as_document(outcome):
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_fixture(path):
-    """The delivery says exactly what is written beside it."""
+    """The delivery gives exactly what its fixture says."""
     assert as_document(read(path)) == json.loads(path.with_suffix(".json").read_text())
 
 
@@ -42,7 +42,7 @@ def test_the_text_of_the_mail_is_not_kept():
 
 
 def test_mail_of_another_mailbox_is_refused():
-    """A URL that was entered in the wrong mailbox is told, and gives no signal."""
+    """A URL that was entered in the wrong mailbox is an error, and gives no signal."""
     body = {"zuid": 1, "messageIdString": "5", "receivedTime": 1773133199131}
     with pytest.raises(webhooks.UnexpectedResponseError, match="another mailbox"):
         receive(ZOHO_MAIL, body, make_connection())

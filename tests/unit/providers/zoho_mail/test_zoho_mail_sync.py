@@ -1,4 +1,4 @@
-"""Walks through a mailbox that behaves, also while mail moves in it."""
+"""Sync runs through a mailbox that behaves, also while mail moves in it."""
 
 import json
 from datetime import timedelta
@@ -37,8 +37,8 @@ def key(mail_id):
     return f"zmail:{zoho.ACCOUNT_ID}:{mail_id}"
 
 
-def test_a_backfill_finds_what_the_webhook_told_and_more():
-    """Push and reading give one set of signals; sent mail is only read, and spam is told by neither."""
+def test_a_backfill_finds_what_the_webhook_reported_and_more():
+    """Push and reading give one set of signals; sent mail is only read, and spam is reported by neither."""
     mailbox = FakeMailbox()
     for folder in ("10", "50", "30", "10"):
         mailbox.arrive(folder)
@@ -50,7 +50,7 @@ def test_a_backfill_finds_what_the_webhook_told_and_more():
 
 
 def test_the_first_read_is_a_baseline():
-    """Without a cursor nothing is emitted and nothing is asked; what comes later is told by the next walk."""
+    """Without a cursor nothing is emitted and no call is made; the next sync run reports what comes later."""
     mailbox = FakeMailbox()
     mailbox.arrive()
     first = sync_run(mailbox, plan(mailbox.now + timedelta(seconds=1)))
@@ -82,7 +82,7 @@ def test_paging_survives_mail_that_leaves_the_list():
 
 
 def test_the_whole_tail_may_vanish():
-    """If all rows that two pages share are gone, the walk steps back and still reads every row that stayed."""
+    """If all rows that two pages share are gone, the sync run steps back and still reads every row that stayed."""
     mailbox = FakeMailbox()
     ids = [mailbox.arrive(seconds=20) for _ in range(450)]
     gone = ids[::-1][100:205]
@@ -113,8 +113,8 @@ def test_mail_that_moves_between_folders_during_a_backfill_is_read(old, new):
     assert keys(sync_run(mailbox, backfill(mailbox.now))) == {key(one) for one in ids}
 
 
-def test_mail_that_moves_between_folders_during_an_incremental_walk_is_read_by_the_next():
-    """What passed from a folder still to be read into one that was through, older than its mark, is found."""
+def test_mail_that_moves_between_folders_during_an_incremental_sync_run_is_read_by_the_next():
+    """Mail that moved from an unread folder into one already read, and is older than its mark, is found."""
     mailbox = FakeMailbox()
     cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
     mailbox.arrive("10")
@@ -132,8 +132,8 @@ def test_mail_that_moves_between_folders_during_an_incremental_walk_is_read_by_t
         assert key(hidden) in found
 
 
-def test_an_incremental_walk_costs_one_call_a_folder():
-    """Reading again what the walk before read takes no page more."""
+def test_an_incremental_sync_run_costs_one_call_a_folder():
+    """Reading the previous sync run's range again needs no additional page."""
     mailbox = FakeMailbox()
     cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
     for _ in range(3):
@@ -144,28 +144,28 @@ def test_an_incremental_walk_costs_one_call_a_folder():
 
 
 def at_inbox(**changes):
-    walk_ = sync.first_step(SyncContext(app=make_app(), connection=make_connection()), backfill())
+    first = sync.first_step(SyncContext(app=make_app(), connection=make_connection()), backfill())
     inbox = Folder(id="10", name="Inbox", kind=FolderKind.RECEIVED)
-    return attrs.evolve(walk_, phase="messages", queue=(inbox,), **changes)
+    return attrs.evolve(first, phase="messages", queue=(inbox,), **changes)
 
 
-def read_pages(walk_, rows, count):
-    context, cursor = SyncContext(app=make_app(), connection=make_connection()), walk_.to_cursor()
+def read_pages(first, rows, count):
+    context, cursor = SyncContext(app=make_app(), connection=make_connection()), first.to_cursor()
     for _ in range(count):
         conversation = sync.read_page(context, backfill(), cursor)
         cursor = hold(ZOHO_MAIL, conversation, lambda _: reply({"data": rows})).cursor
     return cursor
 
 
-def test_a_list_that_shows_one_page_for_ever_ends_the_walk():
-    """The page's last rows are those of the page before: nothing would ever end it."""
+def test_a_list_that_shows_one_page_for_ever_ends_the_sync_run():
+    """If the page's last rows are those of the page before, reading would never end."""
     rows = [{"messageId": str(n), "receivedTime": str(zoho.ms(NOW) - 5)} for n in range(200)]
     with pytest.raises(UnexpectedResponseError):
         read_pages(at_inbox(), rows, 2)
 
 
-def test_pages_that_never_meet_end_the_walk():
-    """A walk steps back often, but not for ever."""
+def test_pages_that_never_meet_end_the_sync_run():
+    """A sync run steps back often, but not for ever."""
     rows = [{"messageId": str(n), "receivedTime": str(zoho.ms(NOW) - 5)} for n in range(200)]
     assert read_pages(at_inbox(start=381, tail=("x",)), rows, 1)["retreats"] == 1
     with pytest.raises(UnexpectedResponseError):
@@ -182,7 +182,7 @@ def test_marks_of_folders_that_are_gone_are_forgotten():
 
 
 def test_mail_that_is_listed_late_is_found_in_the_overlap():
-    """Delivery order is not receipt order: a message a few minutes older than the mark is still told."""
+    """Delivery order is not receipt order: a message a few minutes older than the mark is still reported."""
     mailbox = FakeMailbox()
     mailbox.arrive()
     first = sync_run(mailbox, backfill(mailbox.now + timedelta(seconds=1)))
@@ -191,8 +191,8 @@ def test_mail_that_is_listed_late_is_found_in_the_overlap():
     assert key(late) in keys(sync_run(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
 
 
-def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
-    """Nothing newer than `until` is emitted, and the incremental walk begins there."""
+def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_sync_run():
+    """Nothing newer than `until` is emitted, and the incremental sync run begins there."""
     mailbox = FakeMailbox()
     old, middle = mailbox.arrive(), mailbox.now
     new = mailbox.arrive(seconds=3600)
@@ -202,25 +202,25 @@ def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_walk():
 
 
 @given(
-    deeds=st.lists(st.sampled_from(["in", "client", "sent", "spam", "move", "sync"]), max_size=30),
+    actions=st.lists(st.sampled_from(["in", "client", "sent", "spam", "move", "sync"]), max_size=30),
     twice=st.booleans(),
 )
-def test_any_sequence_by_push_by_sync_and_by_both(deeds, twice):
+def test_any_sequence_by_push_by_sync_and_by_both(actions, twice):
     """Push only, sync only, both, and everything twice agree on all mail that was received."""
     mailbox, cursor, found = FakeMailbox(), None, {}
     cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
-    for deed in deeds:
-        if deed == "move" and mailbox.mails:
+    for action in actions:
+        if action == "move" and mailbox.mails:
             movable = [one for one in mailbox.mails if mailbox.mails[one]["folder"] == "10"]
             if movable:
                 mailbox.move(movable[0], "50")
-        elif deed == "sync":
+        elif action == "sync":
             for _ in range(1 + twice):
                 pages = sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))
                 found |= {one.dedupe_key: one for one in drafts(pages)}
             cursor = pages[-1].cursor
         else:
-            mailbox.arrive({"client": "50", "spam": "30"}.get(deed, "10"), sent=deed == "sent")
+            mailbox.arrive({"client": "50", "spam": "30"}.get(action, "10"), sent=action == "sent")
     found |= {one.dedupe_key: one for one in drafts(sync_run(mailbox, plan(mailbox.now, last_cursor=cursor)))}
     by_push = pushed(mailbox) * (1 + twice)
     received = [one for one in found.values() if one.kind is SignalKind.EMAIL_RECEIVED]
@@ -230,7 +230,7 @@ def test_any_sequence_by_push_by_sync_and_by_both(deeds, twice):
 
 
 def test_a_removed_folder_steps_aside():
-    """A 404 on one folder skips it and the walk goes on."""
+    """A 404 on one folder skips it and the sync run goes on."""
     mailbox = FakeMailbox()
     mail = mailbox.arrive()
 
@@ -245,10 +245,10 @@ def test_a_removed_folder_steps_aside():
 
 
 def test_a_bad_row_steps_aside():
-    """Rows without id or time are skipped with a reason; numeric ids of a search are read all the same."""
+    """Rows without id or time are skipped with a reason; numeric ids of a search are read."""
     context = SyncContext(app=make_app(), connection=make_connection())
-    walk_ = sync.first_step(context, backfill())
-    walk_ = attrs.evolve(walk_, phase="messages", queue=(Folder(id="10", name="Inbox", kind=FolderKind.RECEIVED),))
+    first = sync.first_step(context, backfill())
+    first = attrs.evolve(first, phase="messages", queue=(Folder(id="10", name="Inbox", kind=FolderKind.RECEIVED),))
     at = zoho.ms(NOW) - 5
     rows = [
         {"receivedTime": str(at)},
@@ -256,14 +256,14 @@ def test_a_bad_row_steps_aside():
         7,
         {"messageId": 1709887058769100001, "receivedtime": at, "status": "unread", "fromAddress": "&lt;a@b.c&gt;"},
     ]
-    page = hold(ZOHO_MAIL, sync.read_page(context, backfill(), walk_.to_cursor()), lambda _: reply({"data": rows}))
+    page = hold(ZOHO_MAIL, sync.read_page(context, backfill(), first.to_cursor()), lambda _: reply({"data": rows}))
     assert [draft.dedupe_key for draft in page.signals] == [key(1709887058769100001)]
     assert page.signals[0].actor.id == "a@b.c"
     assert len(page.skipped) == 3
 
 
-def test_a_throttle_stops_the_walk_until_the_lock_is_over():
-    """The job gets the instant to go on at, and its cursor is still the same."""
+def test_a_throttle_stops_the_sync_run_until_the_lock_is_over():
+    """The job gets the instant at which it can continue, and its cursor stays the same."""
     refusal = reply({"data": {"moreInfo": "You have exceeded the URL throttle limits"}}, 400)
     with pytest.raises(RateLimitedError) as caught:
         zoho.sync_run(ZOHO_MAIL, lambda _: refusal, backfill(), make_connection())
@@ -276,16 +276,16 @@ def test_a_throttle_stops_the_walk_until_the_lock_is_over():
 
 
 def test_the_webhook_has_the_family_of_its_kind():
-    """The one event that the webhook tells of belongs to received mail."""
+    """The webhook's only event belongs to received mail."""
     assert ZOHO_MAIL.family_of(MAIL).kinds == {SignalKind.EMAIL_RECEIVED}
 
 
-def test_changes_are_told_where_they_are_asked_for():
-    """Read, unread, trashed and spam are differences to the last known state, and none without one."""
+def test_changes_are_reported_with_the_option():
+    """Read, unread, trashed and spam are differences from the last known state; without one there are none."""
     app = make_app(options={"track_changes": "true"})
     mailbox = FakeMailbox(NOW - timedelta(hours=1))
     mail = mailbox.arrive()
-    known, told = {}, []
+    known, reported = {}, []
 
     def run(cursor):
         pages, connection = zoho.sync_run(
@@ -296,7 +296,7 @@ def test_changes_are_told_where_they_are_asked_for():
             for seen in page.observations:
                 state = json.loads(json.dumps(attrs.asdict(seen)))
                 meaning = ZOHO_MAIL.sync.interpret(context, plan(mailbox.now), seen, known.get(seen.key))
-                told.extend(one.kind for one in meaning.signals)
+                reported.extend(one.kind for one in meaning.signals)
                 known[state["key"]] = meaning.snapshot
         return pages[-1].cursor
 
@@ -310,10 +310,10 @@ def test_changes_are_told_where_they_are_asked_for():
     cursor = run(cursor)
     mailbox.move(mail, "30")
     run(cursor)
-    assert told == [
+    assert reported == [
         SignalKind.EMAIL_READ,
         SignalKind.EMAIL_UNREAD,
         SignalKind.EMAIL_TRASHED,
         SignalKind.EMAIL_MARKED_SPAM,
     ]
-    assert set(told) == CHANGES
+    assert set(reported) == CHANGES

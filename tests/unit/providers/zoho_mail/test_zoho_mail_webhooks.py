@@ -1,4 +1,4 @@
-"""The handshake, and who is believed after it."""
+"""The handshake, and the verification after it."""
 
 import base64
 import hashlib
@@ -79,7 +79,7 @@ def test_fail_closed():
 
 
 def test_the_announcement():
-    """A bare secret is taken; beside a signature only if that was made with it."""
+    """A secret without a signature is accepted; with one only if the signature was made with it."""
     taken = webhooks.read_handshake(make_request(b"", x_hook_secret=SECRET))
     assert taken.secret.reveal() == SECRET
     assert webhooks.read_handshake(make_request(BODY, x_hook_secret=SECRET, x_hook_signature=sign())) is not None
@@ -90,7 +90,7 @@ def test_the_announcement():
 
 @pytest.mark.parametrize("secret", [None, "", " ", " x", "x" * 513, "a\nb", "a\0b", "\ud800"])
 def test_no_announcement(secret):
-    """What cannot be a secret is none."""
+    """Values that cannot be a secret are ignored."""
     headers = {} if secret is None else {"x_hook_secret": secret}
     assert webhooks.read_handshake(make_request(b"", **headers)) is None
 
@@ -140,5 +140,5 @@ def test_every_delivery_has_an_id():
 
 
 def test_an_event_without_connections_is_still_read():
-    """Reading needs no connection: it is finished for each one later."""
+    """Reading needs no connection: the event is completed for each one later."""
     assert isinstance(webhooks.read_event(make_delivery(BODY, "zoho-mail"), ReadContext(app=None)), WebhookEvent)

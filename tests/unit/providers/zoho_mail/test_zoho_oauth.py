@@ -1,4 +1,4 @@
-"""Consent, data centres and tokens, for both Zoho packages: what a hostile redirect may say, and what answers mean."""
+"""Consent, data centres and tokens, for both Zoho providers: hostile redirects, and the meaning of answers."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -42,7 +42,7 @@ OLD = TokenSet(
 
 @BOTH
 def test_authorize_url(provider):
-    """Consent begins at home; scopes are joined by commas, and identity is always among them."""
+    """Consent begins in the home data centre; scopes are joined by commas, and identity is always among them."""
     params = AuthorizationParams(
         state="s&t", redirect_uri="https://core/cb", scopes=("A.READ",), code_challenge="c" * 43
     )
@@ -67,7 +67,7 @@ def test_authorize_url(provider):
 @BOTH
 @pytest.mark.parametrize("location", DATA_CENTRES)
 def test_every_row_of_the_table_is_accepted(provider, location):
-    """A redirect that names a row of the table leads there, and a refresh leads there again."""
+    """A redirect that names a row of the table decides where the code is sent, and later the refresh token."""
     accounts = DATA_CENTRES[location].accounts
     for params in (
         {"location": location, "accounts-server": accounts},
@@ -80,7 +80,7 @@ def test_every_row_of_the_table_is_accepted(provider, location):
 
 
 def test_canada_is_not_zoho_ca():
-    """The table is fixed: no host is made of a top-level domain."""
+    """The table is fixed: no host is built from a top-level domain."""
     assert DATA_CENTRES["ca"].mail == "https://mail.zohocloud.ca"
     assert "https://mail.zoho.ca" not in ZOHO_MAIL.allowed_origins(make_app())
 
@@ -127,7 +127,7 @@ def test_a_hostile_redirect_gets_no_secret(provider, params, base_url):
 
 
 def test_below_a_base_url_the_rows_are_its_own():
-    """With a base URL every row lies below it, and the vendor's hosts are not called any more."""
+    """With a base URL every row is below it, and Zoho's hosts are not called."""
     app = make_app(base_url=BASE + "/")
     call = oauth.token_endpoint(app, {"location": "eu", "accounts-server": f"{BASE}/eu/accounts"})
     assert call.url == f"{BASE}/eu/accounts/oauth/v2/token"
@@ -164,7 +164,7 @@ def read(document, status=200, previous=None, url=EU_TOKEN_URL, **headers):
 
 
 def test_an_exchange():
-    """The set knows its data centre from the server that answered."""
+    """The set's data centre is that of the server that answered."""
     tokens = read(
         {"access_token": "a", "refresh_token": "r", "scope": "A.READ B.READ,C.READ", "expires_in": 3600,
          "api_domain": "https://www.zohoapis.eu", "token_type": "Bearer"}
@@ -199,7 +199,7 @@ def test_a_refresh_merges():
     ],
 )
 def test_expiry(fields, seconds):
-    """Milliseconds of old answers are told by their size; nonsense is no expiry."""
+    """Milliseconds of old answers are recognized by their size; invalid values are no expiry."""
     expires_at = read({"access_token": "a", **fields}).expires_at
     assert expires_at == (None if seconds is None else NOW + timedelta(seconds=seconds))
 
@@ -246,7 +246,7 @@ def test_token_errors_whatever_the_status(document, error, status):
 
 
 def test_statuses_of_the_token_endpoint():
-    """5xx is trouble of theirs, 429 a throttle that may say when it ends."""
+    """5xx is an error on Zoho's side, 429 a throttle that may say when it ends."""
     with pytest.raises(ProviderUnavailableError):
         read(b"<html>", 502)
     with pytest.raises(RateLimitedError) as caught:
@@ -270,7 +270,7 @@ def test_the_header_is_zohos_own():
     assert ZOHO_MAIL.authorization_header(Secret("t")) == "Zoho-oauthtoken t"
 
 
-# --- identity and the end ----------------------------------------------------------------------------------------------
+# --- identity and revocation -------------------------------------------------------------------------------------------
 
 USER = {"First_Name": "Scott", "Last_Name": "Fisher", "Email": "Scott@zylker.com", "ZUID": 680463218}
 MAILBOXES = {
@@ -284,7 +284,7 @@ MAILBOXES = {
 
 
 def test_mail_identity():
-    """The account is the mailbox's id; the grant is the user's, in his data centre."""
+    """The account is the mailbox's id; the grant is the user's, in the user's data centre."""
     answer, asked = script(reply(USER), reply(MAILBOXES))
     (account,) = hold(ZOHO_MAIL, ZOHO_MAIL.oauth.identify(make_app(), OLD), answer)
     assert [one.url for one in asked] == [
@@ -328,7 +328,7 @@ def test_cliq_has_no_known_host_in_the_emirates():
     ],
 )
 def test_revocation(answers, calls):
-    """The older endpoint, then the newer; a token that neither knows is gone. It is never in a URL."""
+    """The older endpoint is called, then the newer; a token that neither knows is gone. It is never in a URL."""
     answer, asked = script(*answers)
     hold(ZOHO_MAIL, ZOHO_MAIL.oauth.revoke(make_app(), OLD), answer)
     assert len(asked) == calls
@@ -338,7 +338,7 @@ def test_revocation(answers, calls):
 
 
 def test_a_connection_without_data_centre_calls_nobody():
-    """Metadata that lost its data centre stops the call."""
+    """Without a data centre in the metadata no call is made."""
     broken = make_connection(account=attrs.evolve(make_connection().account, metadata={"location": "evil.example"}))
     with pytest.raises(ForbiddenHostError):
         data_centres.api_url(make_app(), broken, data_centres.Product.MAIL)
@@ -385,7 +385,7 @@ def test_refusals(status, document, error):
 
 
 def test_a_refusal_under_200():
-    """Mail may mirror a failing status in its body only."""
+    """Mail may report a failing status only in its body."""
     limits = ZOHO_MAIL.limits
     assert limits.is_unauthorized(reply(mail_error("INVALID_OAUTHTOKEN")))
     assert not limits.is_unauthorized(reply(mail_error("INVALID_OAUTHSCOPE")))
@@ -397,6 +397,6 @@ def test_a_refusal_under_200():
 
 @BOTH
 def test_no_description_of_the_setup_lacks_its_url(provider):
-    """What a person has to do names the URL."""
+    """The manual setup text contains the URL."""
     assert "{webhook_url}" in provider.webhooks.manual_setup
     assert provider.webhooks.success_status == 200

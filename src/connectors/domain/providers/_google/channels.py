@@ -1,7 +1,7 @@
-"""Push channels, as Drive and Calendar have them: a bare "something changed", proven by the token that we chose.
+"""Push channels of Drive and Calendar. A notification only says "something changed", and carries the token we chose.
 
-A channel's id is our subscription's id, so that the `sync` message, which can outrun the answer that creates the
-channel, already finds its secret. Bodies are empty or ignored: what changed is always read through the API.
+A channel's id is our subscription's id, so that the `sync` message finds its secret, even if it arrives before the
+answer that creates the channel. Bodies are empty or ignored: what changed is always read through the API.
 
 Source: developers.google.com/workspace/drive/api/guides/push and …/calendar/api/guides/push.
 """
@@ -22,7 +22,7 @@ from connectors.domain.providers.toolbox.foreign import read_millis_instant
 from connectors.domain.providers.toolbox.signatures import is_made_with
 
 LIFETIME = timedelta(days=7)
-"""The longest that Drive gives a changes channel, and what Calendar gives by default."""
+"""The longest lifetime of a Drive changes channel, and Calendar's default."""
 
 CHANNEL_HEADER = "x-goog-channel-id"
 TOKEN_HEADER = "x-goog-channel-token"  # noqa: S105 - a header's name
@@ -34,14 +34,14 @@ NUMBER_HEADER = "x-goog-message-number"
 SECRET_HEADERS = frozenset({TOKEN_HEADER})
 
 SYNC_STATE = "sync"
-"""The first message of a channel: it exists. Nothing has changed."""
+"""The first message of a channel: it exists, and nothing has changed."""
 
 NOT_UNIQUE = "channelIdNotUnique"
 NO_PUSH = "pushNotSupportedForRequestedResource"
 
 
 def read_hints(request: WebhookRequest) -> DeliveryHints:
-    """Channel and message number: together they name a delivery, the number alone counts per channel."""
+    """Channel and message number: together they identify a delivery. Numbers count per channel."""
     channel = read_id(request.headers.get(CHANNEL_HEADER))
     number = read_id(request.headers.get(NUMBER_HEADER))
     delivery_id = f"{channel}:{number}" if channel is not None and number is not None else None
@@ -49,11 +49,11 @@ def read_hints(request: WebhookRequest) -> DeliveryHints:
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
-    """The delivery, if it shows the token that we gave the channel. Google signs nothing.
+    """The delivery, if it carries the token that we gave the channel. Google signs nothing.
 
     Raises:
-        DeliveryRejectedError: no token is known here, none was sent, or another one; or it is of another channel or
-            resource.
+        DeliveryRejectedError: we know no token, none or a wrong one was sent, or the notification is of another channel
+            or resource.
     """
     hints = read_hints(request)
     if hints.delivery_id is None:
@@ -71,12 +71,12 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
 
 
 def is_of_channel(channel: str | None, subscription: Subscription) -> bool:
-    """Whether this is the subscription's channel. The token alone does not tell: two of a tenant may share one."""
+    """Whether this is the subscription's channel. The token is not enough: two channels of a tenant may share one."""
     return channel in (str(subscription.id), subscription.external_id)
 
 
 def is_of_resource(request: WebhookRequest, subscription: Subscription) -> bool:
-    """Whether the notification is about the resource that the channel was made for, as far as both say."""
+    """Whether the notification is about the resource that the channel was made for, if both name one."""
     known = subscription.metadata.get("resource_id")
     claimed = request.headers.get(RESOURCE_HEADER)
     return known is None or claimed is None or known == claimed
@@ -89,11 +89,11 @@ def watch(
 
     Args:
         url: of the collection's `watch` method, with its query.
-        request: what to open. Asking twice with one subscription gives the same channel.
-        parameters: what the package needs to make the same channel again, kept with the subscription.
+        request: what to open. Two calls for one subscription give the same channel.
+        parameters: what is needed to make the same channel again; stored with the subscription.
 
     Raises:
-        AccessLostError: the resource is gone, or of a kind that never notifies (reason `NO_PUSH`): it is polled.
+        AccessLostError: the resource is gone, or of a kind that never notifies (reason `NO_PUSH`), so it is polled.
     """
     channel = str(request.subscription.id)
     document: dict[str, Any] = {
@@ -116,8 +116,8 @@ def watch(
             ) from error
         if reason_of(error) != NOT_UNIQUE:
             raise
-        # We asked before and lost the answer. The channel is ours and alive; how Google calls its resource, and so how
-        # to stop it, went with the answer, but it cannot outlive a lifetime counted from the first attempt.
+        # An earlier attempt opened the channel, and its answer was lost with the resource id that stopping needs. The
+        # channel cannot outlive a lifetime counted from that attempt.
         ends_at = request.subscription.created_at + LIFETIME
         return SubscriptionReceipt(external_id=channel, expires_at=ends_at, metadata=metadata)
     answer = response.json_object()
@@ -125,17 +125,17 @@ def watch(
         metadata["resource_id"] = resource
     return SubscriptionReceipt(
         external_id=channel,
-        # Whatever was asked for: what Google grants is what counts.
+        # Google may grant another expiry than we asked for.
         expires_at=read_millis_instant(answer.get("expiration")) or request.expires_at,
         metadata=metadata,
     )
 
 
 def stop(url: str, subscription: Subscription) -> Conversation[None]:
-    """Close the channel. One that is unknown to Google, or has lapsed, is as good as closed."""
+    """Close the channel. One that Google does not know, or that has lapsed, counts as closed."""
     resource = subscription.metadata.get("resource_id")
     channel = subscription.external_id
     if channel is None or not isinstance(resource, str):
-        return  # Google closes only what is named by both; without them it lapses by itself within `LIFETIME`
+        return  # Google needs both to close a channel; without them it lapses within `LIFETIME`
     document = {"id": channel, "resourceId": resource}
     yield json_request("POST", url, document, expects=frozenset({HTTPStatus.NOT_FOUND}))

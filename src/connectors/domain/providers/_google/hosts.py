@@ -7,7 +7,7 @@ from connectors.domain.model.oauth import ProviderApp
 
 
 class Endpoint(StrEnum):
-    """What we call at Google; each value is the path below a base URL."""
+    """The endpoints that we call; each value is the path below a base URL."""
 
     AUTHORIZE = "/o/oauth2/v2/auth"
     TOKEN = "/token"  # noqa: S105 - a path
@@ -29,7 +29,7 @@ HOSTS = {
     Endpoint.CALENDAR: "https://www.googleapis.com",
     Endpoint.GMAIL: "https://gmail.googleapis.com",
 }
-"""Google's own host of each endpoint, as its OpenID discovery document and API discovery documents name them."""
+"""Google's host of each endpoint, from its OpenID and API discovery documents."""
 
 
 def url_of(app: ProviderApp, endpoint: Endpoint) -> str:
@@ -39,6 +39,6 @@ def url_of(app: ProviderApp, endpoint: Endpoint) -> str:
 
 
 def allowed_origins(app: ProviderApp) -> frozenset[str]:
-    """The hosts that this service itself calls. The consent page is the browser's business, not ours."""
+    """The hosts that this service calls. Only the browser opens the consent page."""
     called = (endpoint for endpoint in Endpoint if endpoint is not Endpoint.AUTHORIZE)
     return frozenset(origin_of(url_of(app, endpoint)) for endpoint in called)

@@ -1,6 +1,6 @@
-"""How Google says no: one error envelope for its APIs, told apart by reason and not by status alone.
+"""How Google refuses requests: one error envelope for all APIs, in which the reason counts, not only the status.
 
-How much it allows, and whose use it counts together, is in `quotas.py`.
+How much Google allows, and for whom, is in `quotas.py`.
 
 Source: developers.google.com/workspace/drive/api/guides/handle-errors, …/calendar/api/guides/errors,
 …/gmail/api/guides/handle-errors.
@@ -33,9 +33,9 @@ from connectors.domain.providers.toolbox.foreign import read_object, read_object
 from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 RATE_PAUSE = timedelta(seconds=64)
-"""When Google does not say: its quotas count per minute, and its advice caps a pause at 64 s."""
+"""The pause when Google names none: its quotas count per minute, and it advises at most 64 s."""
 QUOTA_PAUSE = timedelta(hours=2)
-"""A day's quota is used up: hours, and a few tries until it is filled again."""
+"""The pause when a daily quota is used up: a few tries until it resets."""
 
 RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
 QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
@@ -45,11 +45,11 @@ SCOPE_REASONS = frozenset({"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFF
 OPERATOR_REASONS = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
 
 REASON = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
-"""What a reason looks like; anything else in its place is not repeated in our messages."""
+"""The form of a reason; any other text is not repeated in our messages."""
 USER_TEXT = re.compile(r"\b(?:per|for) user\b|PerUser", re.IGNORECASE)
-"""How a limit's name or a message says that it is one user's. Wording unconfirmed: see `read_limit`."""
+"""Matches names and messages of limits on one user. Wording unconfirmed: see `read_limit`."""
 RETRY_TEXT = re.compile(r"[Rr]etry after ([0-9T:.+Z-]{20,40})")
-"""Gmail puts the instant into the message. Wording unconfirmed: a text that does not match only costs the hint."""
+"""Gmail puts the instant into the message. Wording unconfirmed: without a match only the instant is lost."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,22 +58,22 @@ class Refusal:
 
     status: int
     reason: str
-    """Google's word for it, empty where it gave none."""
+    """Google's word for it; empty if there is none."""
     location: str = ""
-    """Which parameter is meant, where it says."""
+    """The parameter that is meant, if named."""
     limit: str = ""
-    """Which of its limits, where it names it (`…PerMinutePerUser`)."""
+    """The limit that was hit, if named (`…PerMinutePerUser`)."""
     message: str = attrs.field(default="", repr=False)
-    """Free text of theirs: searched for a time and for whose limit it was, never shown."""
+    """Google's free text: searched for a time and for the limit's owner, never shown."""
 
     @property
     def details(self) -> list[dict[str, Any]]:
-        """What goes with our error, for packages and operators to branch on."""
+        """The details of our error, for provider packages and operators to branch on."""
         return [{"reason": self.reason, "status": self.status, "location": self.location}]
 
 
 def read_refusal(response: HttpResponse) -> Refusal:
-    """The error envelope, or just the status where the body is something else (a gateway's HTML)."""
+    """The error envelope, or only the status if the body is something else (a gateway's HTML)."""
     try:
         error = read_object(read_object(response.json()).get("error"))
     except UnexpectedResponseError:
@@ -81,7 +81,7 @@ def read_refusal(response: HttpResponse) -> Refusal:
     first = next(iter(read_objects(error.get("errors"))), {})
     detail = next((each for each in read_objects(error.get("details")) if "reason" in each), {})
     candidates = [first.get("reason"), detail.get("reason"), error.get("status")]
-    # A scope's absence is only told by the detail on newer surfaces: it outranks a general `forbidden`.
+    # Newer APIs report a missing scope only in the detail, which therefore outranks a general `forbidden`.
     if _reason(detail.get("reason")) in SCOPE_REASONS | OPERATOR_REASONS:
         candidates.insert(0, detail.get("reason"))
     return Refusal(
@@ -98,21 +98,21 @@ def _reason(value: Any) -> str:
 
 
 def read_retry_at(response: HttpResponse, refusal: Refusal, now: datetime, otherwise: timedelta) -> datetime:
-    """When Google will take another request: its header, else its text, else `otherwise` from now."""
-    told = read_retry_after(response.headers.get("retry-after"), now)
-    if told is None and (found := RETRY_TEXT.search(refusal.message)):
-        told = read_instant(found.group(1))
-    return now + otherwise if told is None else bounded(told, now)
+    """When Google accepts another request: from its header, else from its text, else `otherwise` from now."""
+    named = read_retry_after(response.headers.get("retry-after"), now)
+    if named is None and (found := RETRY_TEXT.search(refusal.message)):
+        named = read_instant(found.group(1))
+    return now + otherwise if named is None else bounded(named, now)
 
 
 def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, LimitScope]:
-    """Which budget a limit's refusal is about, and who has to wait.
+    """Which budget a refusal is about, and who has to wait.
 
-    A user's limit is the Google account's, whichever of our tenants asks in its name: hence ACCOUNT and not GRANT.
-    Where Google leaves open whose limit it was, it is taken for the user's. Mistaken, that costs other accounts a
-    refusal of their own; the opposite mistake would let one busy account hold up every tenant.
+    A user's limit belongs to the Google account, whichever tenants connected it: hence ACCOUNT and not GRANT. If Google
+    does not say whose limit it was, it counts as the user's. If that is wrong, other accounts get a refusal themselves;
+    the opposite mistake would let one busy account stop every tenant.
     """
-    # What the answer says of itself outranks what its reason usually means.
+    # The wording of the answer outranks the usual meaning of its reason.
     if USER_TEXT.search(refusal.limit or refusal.message):
         return USER, LimitScope.ACCOUNT
     if refusal.reason in USER_REASONS | quota.user_reasons:
@@ -125,7 +125,7 @@ def read_limit(refusal: Refusal, quota: Quota) -> tuple[str, LimitScope]:
 
 
 def read_failure(quota: Quota, request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
-    """The error that an answer of 400 or above means. Its `details` carry Google's reason."""
+    """The error for an answer of 400 or above. Its `details` contain Google's reason."""
     refusal = read_refusal(response)
     said = f"Google answered {refusal.status}" + (f" ({refusal.reason})" if refusal.reason else "")
     match refusal.status:
@@ -140,7 +140,7 @@ def read_failure(quota: Quota, request: HttpRequest, response: HttpResponse, now
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
             return AccessLostError(f"{said}: gone, or not visible to this account.", details=refusal.details)
         case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.PRECONDITION_FAILED:
-            # 412 has been reported for plain reads of calendars, without a cause; a repetition helps.
+            # 412 has been reported for plain reads of calendars, without a cause; repeating helps.
             return ProviderUnavailableError(said)
         case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return ProviderUnavailableError(said)
@@ -153,7 +153,7 @@ def _read_limited(
 ) -> RateLimitedError:
     pause = QUOTA_PAUSE if refusal.reason in QUOTA_REASONS else RATE_PAUSE
     said = f"Google answered {refusal.status}" + (f" ({refusal.reason})" if refusal.reason else "")
-    # The identity endpoints count against none of the API's budgets: there only this grant waits.
+    # The identity endpoints count against none of the API's budgets, so only this grant waits.
     scope, limit_scope = read_limit(refusal, quota) if quota.counts(request) else (None, LimitScope.GRANT)
     retry_at = read_retry_at(response, refusal, now, pause)
     return RateLimitedError(said, retry_at=retry_at, scope=scope, limit_scope=limit_scope)
@@ -176,14 +176,14 @@ def _read_forbidden(refusal: Refusal, said: str) -> ConnectorsError:
 
 
 def reason_of(error: ConnectorsError) -> str:
-    """Google's reason in an error made here, or an empty text."""
+    """Google's reason in an error from this module; empty if there is none."""
     return next((str(detail["reason"]) for detail in error.details if "reason" in detail), "")
 
 
 def google_limits(quota: Quota) -> Limits:
     """The limits of one of Google's APIs.
 
-    The pauses are Google's advice for all of them: exponential from one second, none above 64 s.
+    Google advises the same pauses for all of them: exponential from one second, at most 64 s.
     """
     return Limits(
         read_failure=partial(read_failure, quota),

@@ -39,19 +39,19 @@ IDENTITY_SCOPES = (
     Scope("openid", "to learn the account's stable id"),
     Scope("email", "to show which account is connected, and to route mail notifications"),
 )
-"""Always asked: without them a consent does not say whose it is."""
+"""Always requested: without them we cannot tell who consented."""
 
 ALIASES = {
     "email": "https://www.googleapis.com/auth/userinfo.email",
     "profile": "https://www.googleapis.com/auth/userinfo.profile",
 }
-"""What is asked by the short name is granted back by the long one."""
+"""Scopes that are requested by the short name and granted by the long one."""
 
 UNTICKABLE = frozenset({"openid", ALIASES["profile"]})
-"""Scopes whose absence from the granted ones costs us nothing."""
+"""Scopes that we can do without."""
 
 IDLE_LIFETIME = timedelta(days=180)
-"""Google lets a refresh token die that was not used for six months."""
+"""A refresh token that was not used for six months expires."""
 
 
 DEAD_GRANT = frozenset({"invalid_grant", "invalid_token", "admin_policy_enforced", "access_denied"})
@@ -72,15 +72,15 @@ Identify = Callable[[ProviderApp, TokenSet], Conversation[tuple[ExternalAccount,
 
 
 def canonical_scope(scope: str) -> str:
-    """The scope by the name that Google grants it under."""
+    """The scope under the name that Google grants it by."""
     return ALIASES.get(scope, scope)
 
 
 def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
     """Where the user's browser goes to consent.
 
-    `access_type=offline` with `prompt=consent` is what gives a refresh token to a returning user too. Earlier grants of
-    the project are deliberately not merged in (`include_granted_scopes`): a connection holds its own product's scopes.
+    `access_type=offline` with `prompt=consent` gives returning users a refresh token too. Earlier grants of the project
+    are not merged in (`include_granted_scopes`): a connection has the scopes of its own product only.
     """
     identity = tuple(scope.name for scope in IDENTITY_SCOPES)
     asked = dict.fromkeys([*(scope for scope in params.scopes if scope not in identity), *identity])
@@ -95,7 +95,7 @@ def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
             "prompt": "consent",
             "state": params.state,
             "code_challenge": params.code_challenge,
-            # Google takes a challenge without a method for `plain`.
+            # Without a method Google would assume `plain`.
             "code_challenge_method": None if params.code_challenge is None else "S256",
         },
     )
@@ -107,7 +107,7 @@ def token_endpoint(app: ProviderApp, known: Mapping[str, str]) -> TokenEndpointC
 
 
 def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None) -> TokenSet:
-    """The token endpoint's answer. A refresh brings no refresh token: the one that we have stays."""
+    """The tokens in the token endpoint's answer. After a refresh the refresh token stays: Google sends none."""
     if response.status >= HTTPStatus.BAD_REQUEST:
         _raise_refusal(response, now)
     answer = response.json_object()
@@ -132,14 +132,14 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 
 
 def read_token(value: Any) -> Secret | None:
-    """The token if it is one that can go into a header: printable ASCII without spaces."""
+    """The token if it can go into a header: printable ASCII without spaces."""
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         return None
     return Secret(value)
 
 
 def _raise_refusal(response: HttpResponse, now: datetime) -> NoReturn:
-    """Raise what a refusal of the token endpoint means (RFC 6749 §5.2). Only `error` counts; texts change."""
+    """Raise the error for a refusal of the token endpoint (RFC 6749 §5.2). Only `error` counts; texts change."""
     try:
         error = read_object(response.json()).get("error")
     except UnexpectedResponseError:
@@ -147,7 +147,7 @@ def _raise_refusal(response: HttpResponse, now: datetime) -> NoReturn:
     word = error if isinstance(error, str) and error.isidentifier() and len(error) <= 64 else ""  # noqa: PLR2004
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         retry_at = read_retry_at(response, Refusal(status=429, reason=word), now, RATE_PAUSE)
-        # Only this grant waits: whoever has a fresh token needs nothing of the token endpoint.
+        # Only this grant waits: the others may not need the token endpoint now.
         raise RateLimitedError(
             "Google's token endpoint is limiting us.", retry_at=retry_at, limit_scope=LimitScope.GRANT
         )
@@ -167,7 +167,7 @@ def _raise_refusal(response: HttpResponse, now: datetime) -> NoReturn:
 
 
 def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:  # noqa: ARG001
-    """The Google account behind the consent, by its `sub`; an e-mail address may change hands, a `sub` never does."""
+    """The Google account that consented, by its `sub`, which never changes hands; an e-mail address may."""
     response = yield HttpRequest(method="GET", url=url_of(app, Endpoint.USERINFO))
     user = response.json_object()
     subject = read_id(user.get("sub"))
@@ -185,17 +185,17 @@ def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalA
 
 
 def grant_key(accounts: Sequence[ExternalAccount]) -> str:
-    """Whose consent it is: the user's."""
+    """One key per Google user."""
     return f"google:{accounts[0].id}"
 
 
 def required_scopes(app: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:  # noqa: ARG001 - the same for all apps
-    """All that was asked: on Google's page a user can untick each, and the flow still "succeeds"."""
+    """All requested scopes: users can untick each on Google's page, and the flow still "succeeds"."""
     return frozenset(map(canonical_scope, asked)) - UNTICKABLE
 
 
 def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
-    """Withdraw the user's consent, for the whole Cloud project. A token that is already dead counts as success."""
+    """Revoke the user's consent, for the whole Cloud project. A token that is already invalid counts as success."""
     token = tokens.refresh_token or tokens.access_token
     yield form_request(
         "POST",
@@ -207,11 +207,11 @@ def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
 
 
 def google_oauth(scopes: tuple[Scope, ...], identify: Identify = identify) -> OAuth:
-    """The OAuth part of a Google package.
+    """The OAuth part of a Google provider.
 
     Args:
         scopes: the product's own; the identity scopes are added.
-        identify: where the product wants to know more of the account than `identify` says.
+        identify: another one, if the product needs to know more about the account.
     """
     return OAuth(
         scopes=(*scopes, *IDENTITY_SCOPES),
@@ -223,9 +223,9 @@ def google_oauth(scopes: tuple[Scope, ...], identify: Identify = identify) -> OA
         grant_key=grant_key,
         required_scopes=required_scopes,
         revoke=revoke,
-        # Google withdraws every scope that the user gave to any client of the project.
+        # Google revokes every scope that the user gave to any client of the project.
         revocation_scope=RevocationScope.ACCOUNT,
-        # Refreshing does not rotate: a lost answer costs nothing, the same refresh token goes out again.
+        # Refreshing does not rotate: after a lost answer the same refresh token is sent again.
         reuse_window=IDLE_LIFETIME,
         idle_lifetime=IDLE_LIFETIME,
     )

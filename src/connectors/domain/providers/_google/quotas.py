@@ -1,7 +1,7 @@
-"""How much Google allows: for each API a minute's quota of a user, a minute's of our project, and a day's.
+"""How much Google allows: for each API a quota per minute of a user, one per minute of our project, and one per day.
 
-The numbers are those of projects made since May 2026, the smallest that any project has. What a request costs is the
-API's own table; some APIs count requests, some weigh them in units.
+The numbers are those of projects made since May 2026, the lowest of any project. Each API has its own table of what a
+request costs: some count requests, some count units.
 
 Source: developers.google.com/workspace/drive/api/guides/limits, …/calendar/api/guides/quota and
 …/gmail/api/reference/quota.
@@ -18,14 +18,14 @@ from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers._google.hosts import Endpoint
 
 USER = "user"
-"""A Google account's minute."""
+"""A Google account's quota per minute."""
 PROJECT = "project"
-"""Our Cloud project's minute, all accounts together."""
+"""Our Cloud project's quota per minute, for all accounts together."""
 DAY = "project_day"
-"""Our Cloud project's day."""
+"""Our Cloud project's quota per day."""
 
 BURST_SHARE = 10
-"""A tenth of a quota may go out at once; the rest comes evenly, so that nobody waits long for their turn."""
+"""A tenth of a quota may be used at once; the rest is spread evenly, so that nobody waits long."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,19 +33,20 @@ class Quota:
     """What one of Google's APIs allows, in its own units."""
 
     endpoint: Endpoint
-    """Requests to other endpoints (tokens, identity) count against nothing here."""
+    """Only requests to this endpoint count; others (tokens, identity) do not."""
     user_minute: int
     project_minute: int
     project_day: int
     page: int
-    """The most that one page of a walk, or its start, takes of a user's minute: so much may always go out at once."""
+    """The most that one page of a sync run, or its start, takes of a user's minute: so much may always be used at
+    once."""
     cost: Callable[[str], int] = lambda path: 1
     """What a request costs, by the path below the API's root (`/changes`)."""
     user_reasons: frozenset[str] = frozenset()
-    """Reasons that this API gives for a user's limit and others give for the project's."""
+    """Reasons that mean a user's limit in this API, and the project's in others."""
 
     def counts(self, request: HttpRequest) -> bool:
-        """Whether the request is one to this API."""
+        """Whether the request goes to this API."""
         return self.endpoint in urlsplit(request.url).path
 
     def budgets(self, request: HttpRequest) -> tuple[Budget, ...]:

@@ -1,4 +1,4 @@
-"""The signed tokens that Cloud Pub/Sub presents with each push, and Google's keys to check them with.
+"""The signed tokens that Cloud Pub/Sub sends with each push, and Google's keys to verify them.
 
 Source: docs.cloud.google.com/pubsub/docs/authenticate-push-subscriptions.
 """
@@ -18,10 +18,10 @@ from connectors.domain.providers.toolbox.jwks import get_key, read_key_set
 from connectors.domain.providers.toolbox.jwt import get_bearer_token, read_key_id, verify_times, verify_token
 
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
-"""A sequence: a claim may be of any JSON type, and a set would have to hash it."""
+"""A tuple, because a claim may be of any JSON type, and a set could not look up unhashable ones."""
 ALGORITHM = "RS256"
 SKEW = timedelta(seconds=60)
-"""How far Google's clock and ours may be apart."""
+"""How far Google's clock and ours may differ."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,12 +30,12 @@ class Expected:
 
     audience: str
     email: str
-    """The service account that the push subscription signs as. Without this check any token that Google ever signed
-    for the audience would pass."""
+    """The service account that the push subscription signs as. Without this check, any token that Google signed for
+    the audience would pass."""
 
 
 def fetch_signing_keys(app: ProviderApp) -> Conversation[SigningKeys]:
-    """Google's current key set, good for as long as its answer may be cached."""
+    """Google's current key set, valid as long as its answer may be cached."""
     response = yield HttpRequest(method="GET", url=url_of(app, Endpoint.CERTS), authorization=Authorization.NONE)
     return read_key_set(response)
 
@@ -43,17 +43,17 @@ def fetch_signing_keys(app: ProviderApp) -> Conversation[SigningKeys]:
 def verify_push_token(
     authorization: str, keys: SigningKeys | None, expected: Expected, now: datetime
 ) -> Mapping[str, Any]:
-    """The claims of the bearer token, every one of them checked.
+    """The verified claims of the bearer token.
 
     1. One RS256 signature by a key that Google publishes under the token's `kid`.
     2. `iss` is Google, `aud` is our audience.
     3. `email` is our push service account, and `email_verified` is true.
-    4. `exp` is not past and `iat` not in the future, give or take `SKEW`.
+    4. `exp` is not past and `iat` is not in the future, with `SKEW` as tolerance.
 
-    A token serves for many messages within its hour: there is no replay check, the message id is what tells them apart.
+    There is no replay check: one token serves many messages within its hour. The message id distinguishes them.
 
     Raises:
-        DeliveryRejectedError: any of it fails; `unknown_key()` when newer keys may help.
+        DeliveryRejectedError: a check fails; `unknown_key()` when newer keys may help.
     """
     token = get_bearer_token(authorization)
     claims = verify_token(token, get_key(keys, read_key_id(token, ALGORITHM)), ALGORITHM)

@@ -1,1 +1,1 @@
-"""What the Zoho packages share by nature: data centres, OAuth, identity, refusals."""
+"""What the Zoho packages share: data centres, OAuth, identity, refusals."""

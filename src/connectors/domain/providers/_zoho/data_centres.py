@@ -1,8 +1,8 @@
-"""Zoho's data centres: a fixed table, and the only hosts that a secret of ours is ever sent to.
+"""Zoho's data centres: a fixed table of the only hosts that our secrets are sent to.
 
-The browser's redirect names the accounts server of the user's data centre, and whoever made that link chose the name.
-It counts only if it is a row of this table and the row of the location that it came with. No host is ever built from a
-name: Canada is `zohocloud.ca`, and `zoho.ca` belongs to somebody else.
+The redirect names the accounts server of the user's data centre, but anybody can make such a link. The name is accepted
+only if it is in this table, in the row of the redirect's location. No host is ever built from a name: Canada is
+`zohocloud.ca`, and `zoho.ca` belongs to somebody else.
 
 Source: zoho.com/accounts/protocol/oauth/multi-dc, `GET /oauth/serverinfo`.
 """
@@ -26,7 +26,7 @@ HOME_OPTION = "data_center"
 
 
 class Product(StrEnum):
-    """What has hosts of its own in every data centre."""
+    """A product with hosts of its own in every data centre."""
 
     MAIL = "mail"
     CLIQ = "cliq"
@@ -39,10 +39,10 @@ class DataCentre:
     location: str
     accounts: str
     api_domain: str
-    """What token answers name the data centre by. Nothing of ours is served there."""
+    """The data centre's name in token answers. We call nothing there."""
     mail: str | None
     cliq: str | None
-    """None where no source confirms a host."""
+    """None if no source confirms a host."""
 
     def product(self, product: Product) -> str:
         """The product's base URL here.
@@ -93,7 +93,7 @@ SANDBOX_TOKEN_URL = re.compile(r".*/([a-z]{2})/accounts" + re.escape(TOKEN_PATH)
 
 
 def find_centre(app: ProviderApp, location: Any) -> DataCentre:
-    """The row of a location, below the operator's base URL where there is one.
+    """The row of a location, below the operator's base URL if there is one.
 
     Raises:
         ForbiddenHostError: no row has this location.
@@ -108,17 +108,17 @@ def find_centre(app: ProviderApp, location: Any) -> DataCentre:
 
 
 def home_centre(app: ProviderApp) -> DataCentre:
-    """The data centre where the client is registered: consent begins there, and Zoho routes the user on."""
+    """The data centre where the client is registered: consent begins there, and Zoho redirects the user to theirs."""
     return find_centre(app, app.options[HOME_OPTION])
 
 
 def centre_of_params(app: ProviderApp, params: Mapping[str, Any]) -> DataCentre:
-    """Whose token endpoint is meant by a redirect's query, or by a token set's `extra` (its `location`).
+    """The data centre named in a redirect's query, or in a token set's `extra` (its `location`).
 
-    Where a redirect names neither, it is the home data centre: a client without Multi DC has users nowhere else.
+    If a redirect names none, it is the home data centre: a client without Multi DC has no users elsewhere.
 
     Raises:
-        ForbiddenHostError: the accounts server or the location is no row of the table, or they are not of one row.
+        ForbiddenHostError: the accounts server or the location is not in the table, or they are not in one row.
     """
     location, server = params.get("location"), params.get("accounts-server")
     if location is None and server is None:
@@ -136,7 +136,7 @@ def centre_of_params(app: ProviderApp, params: Mapping[str, Any]) -> DataCentre:
 
 
 def location_of_answer(url: str, api_domain: Any) -> str | None:
-    """The location of the token endpoint that answered; else of the `api_domain` that it names; else None."""
+    """The location of the token endpoint that answered, else that of the `api_domain` in the answer, else None."""
     row = next((row for row in DATA_CENTRES.values() if url == row.accounts + TOKEN_PATH), None)
     if row is not None:
         return row.location
@@ -147,7 +147,7 @@ def location_of_answer(url: str, api_domain: Any) -> str | None:
 
 
 def location_of_api_domain(api_domain: Any) -> str | None:
-    """The location that an `api_domain` stands for: pages show `www.zohoapis.eu` and `api.zoho.eu` alike."""
+    """The location of an `api_domain`: Zoho's pages show both `www.zohoapis.eu` and `api.zoho.eu`."""
     try:
         host = urlsplit(api_domain).hostname if isinstance(api_domain, str) else None
     except ValueError:
@@ -160,10 +160,10 @@ def location_of_api_domain(api_domain: Any) -> str | None:
 
 
 def location_of(connection: Connection) -> str:
-    """The connection's data centre, as `identify` noted it.
+    """The connection's data centre, as stored by `identify`.
 
     Raises:
-        ForbiddenHostError: it has none that we know.
+        ForbiddenHostError: it has none, or an unknown one.
     """
     location = connection.account.metadata.get("location")
     if not isinstance(location, str) or location not in DATA_CENTRES:
@@ -177,7 +177,7 @@ def api_url(app: ProviderApp, connection: Connection, product: Product) -> str:
 
 
 def allowed_origins(product: Product) -> Callable[[ProviderApp], frozenset[str]]:
-    """The hosts that may be called: the accounts servers, and the product's own."""
+    """The hosts that may be called: the accounts servers and the product's hosts."""
 
     def origins(app: ProviderApp) -> frozenset[str]:
         if app.base_url is not None:

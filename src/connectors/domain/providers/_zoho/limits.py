@@ -1,8 +1,8 @@
-"""How Zoho says no: two shapes of JSON, a blank 401, and throttling under several statuses.
+"""How Zoho refuses requests: two forms of JSON, a blank 401, and throttling under several statuses.
 
-Zoho counts the calls of a user, whichever tokens they come with, for each family of endpoints. A throttle starts a lock
-during which every call of the family is refused, and calling may prolong it: the whole lock is waited out, by all
-workers. The account of a Zoho connection is the user, so that the budgets reach as far as the account.
+Zoho counts the calls of a user, with any of the user's tokens, for each family of endpoints. A throttle starts a lock
+during which every call to the family is refused, and calls may prolong it: all workers wait until it ends. The account
+of a Zoho connection is the user, so the budgets' limit scope is the account.
 Zoho promises no `Retry-After`. The wording of throttles is not documented; only `is_throttle` knows it.
 
 Source: zoho.com/mail/help/api/response-codes, zoho.com/cliq/help/restapi/v2/errors.
@@ -33,16 +33,16 @@ from connectors.domain.providers.toolbox.foreign import read_count, read_object,
 from connectors.domain.providers.toolbox.retry_after import read_retry_after
 
 TOKEN_WINDOW = timedelta(minutes=10)
-"""Zoho counts access tokens per refresh token in windows of this length and refuses for the rest of one."""
+"""Zoho counts access tokens per refresh token in windows of this length, and refuses until the window ends."""
 SCANNED = 500
 """Characters of a refusal's text that are searched."""
 
 SCOPE_CODES = frozenset({"INVALID_OAUTHSCOPE", "OAUTHTOKEN_SCOPE_INVALID", "OAUTH_SCOPE_MISMATCH"})
 TOKEN_CODES = frozenset({"INVALID_OAUTHTOKEN", "OAUTHTOKEN_EXPIRED", "OAUTHTOKEN_INVALID", "INVALID_TOKEN"})
 RULE_CODE = "URL_RULE_NOT_CONFIGURED"
-"""Documented for a wrong path, and seen where only a scope is missing; our paths are tested."""
+"""Documented for a wrong path, but also seen if a scope is missing. Our paths are tested, so it means the scope."""
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
-"""What a code looks like; anything else in its place is not repeated in our messages."""
+"""The form of a code; any other text is not repeated in our messages."""
 THROTTLE = re.compile(
     r"throttl|too many|rate[ _-]?limit|limits? (?:is |was )?(?:exceeded|reached)|exceeded the", re.IGNORECASE
 )
@@ -50,7 +50,7 @@ THROTTLE = re.compile(
 
 @attrs.frozen(kw_only=True)
 class Refusal:
-    """What an answer that is no success says."""
+    """The contents of an unsuccessful answer."""
 
     status: int
     code: str = ""
@@ -65,21 +65,21 @@ def is_throttle(text: str) -> bool:
 
 
 def read_refusal(response: HttpResponse) -> Refusal | None:
-    """The refusal in an answer, None if it is a success. Mail may mirror a failing status in the body only."""
+    """The refusal in an answer; None if it is a success. Mail may report a failing status only in the body."""
     try:
         document: Any = response.json() if response.body.strip() else {}
     except UnexpectedResponseError:
         return None if response.status < HTTPStatus.BAD_REQUEST else Refusal(status=response.status, is_json=False)
     body = read_object(document)
-    told, data = read_object(body.get("status")), read_object(body.get("data"))
+    mirrored, data = read_object(body.get("status")), read_object(body.get("data"))
     status = response.status
     if status < HTTPStatus.BAD_REQUEST:
-        status = read_count(told.get("code")) or 0
+        status = read_count(mirrored.get("code")) or 0
         if not HTTPStatus.BAD_REQUEST <= status <= 599:  # noqa: PLR2004 - the last status of HTTP
             return None
     inner = read_object(body.get("error"))
     codes = (data.get("errorCode"), body.get("code"), inner.get("code"), body.get("errorCode"), body.get("error"))
-    words = (told.get("description"), data.get("moreInfo"), body.get("message"), inner.get("message"), *codes)
+    words = (mirrored.get("description"), data.get("moreInfo"), body.get("message"), inner.get("message"), *codes)
     return Refusal(
         status=status,
         code=next((code for code in codes if isinstance(code, str) and CODE.fullmatch(code)), ""),
@@ -88,17 +88,17 @@ def read_refusal(response: HttpResponse) -> Refusal | None:
 
 
 FindBudget = Callable[[str], Budget | None]
-"""The budget of the family that a path belongs to, None for paths that no budget is known of."""
+"""The budget of a path's family; None for paths without a known budget."""
 
 
 def limited(name: str, response: HttpResponse, now: datetime, lock: timedelta) -> RateLimitedError:
-    """The throttle with its end: `Retry-After` where it is sent, else the whole lock."""
+    """The throttle and its end: from `Retry-After` if sent, else after the whole lock."""
     retry_at = read_retry_after(response.headers.get("retry-after"), now) or now + lock
     return RateLimitedError(f"{name} limits this user for now.", retry_at=retry_at)
 
 
 def is_unauthorized(response: HttpResponse) -> bool:
-    """Whether one refresh is worth a try: the token is refused, and not for a missing scope."""
+    """Whether to try one refresh: the token is refused, and not for a missing scope."""
     refusal = read_refusal(response)
     if refusal is None or refusal.code.upper() in SCOPE_CODES or is_throttle(refusal.text):
         return False
@@ -124,7 +124,7 @@ def zoho_limits(name: str, lock: timedelta, find_budget: FindBudget) -> Limits:
     def throttled(url: str, response: HttpResponse, now: datetime) -> RateLimitedError:
         error = limited(name, response, now, lock)
         budget = budget_of(url)
-        # Where the family is not known, all of the user's calls wait.
+        # If the family is unknown, all of the user's calls wait.
         error.scope, error.limit_scope = None if budget is None else budget.name, LimitScope.ACCOUNT
         return error
 
@@ -135,7 +135,7 @@ def zoho_limits(name: str, lock: timedelta, find_budget: FindBudget) -> Limits:
         return _failure(name, refusal)
 
     def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
-        # A page of mail is large and is parsed by its reader anyway: look first whether it can be a refusal.
+        # A page of mail is large and is parsed later anyway: check cheaply whether it can be a refusal.
         if b'"errorCode"' not in response.body and b'"code"' not in response.body:
             return None
         refusal = read_refusal(response)
@@ -157,7 +157,7 @@ def read_answer(name: str, response: HttpResponse) -> Any:
     """The JSON of a success; None for an answer without content.
 
     Raises:
-        ConnectorsError: the body says that it is no success, whatever the status said.
+        ConnectorsError: the body says that it is no success, whatever the status.
     """
     refusal = read_refusal(response)
     if refusal is not None:
@@ -179,7 +179,7 @@ def _failure(name: str, refusal: Refusal) -> ConnectorsError:
     if refusal.status == HTTPStatus.UNAUTHORIZED or code in TOKEN_CODES:
         return ReauthorizationRequiredError(f"{said}: the access token is not accepted.", details=details)
     if not refusal.is_json:
-        # Zoho's API answers JSON; a page in its place comes from a host of another data centre.
+        # Zoho's API answers with JSON; an HTML page comes from a host of another data centre.
         return UnexpectedResponseError(f"{said} with a page instead of JSON.", details=details)
     if refusal.status in {
         HTTPStatus.BAD_REQUEST,

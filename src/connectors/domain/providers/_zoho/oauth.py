@@ -1,8 +1,8 @@
 """Zoho's OAuth 2.0 for server-based clients: consent at home, tokens in the user's data centre, errors under 200.
 
-1. The code goes to the accounts server of the user's data centre: `data_centres` says which may be believed.
-2. Success is an `access_token` in the answer, never the status: errors come with 200.
-3. A refresh answers without refresh token and without data centre: what is missing is kept from the set before.
+1. The code goes to the accounts server of the user's data centre: `data_centres` says which ones are accepted.
+2. An answer with an `access_token` is a success, whatever the status: errors come with 200.
+3. The answer to a refresh has no refresh token and no data centre: they are kept from the previous set.
 4. Refresh tokens never rotate. The 21st of a user and client silently ends the first.
 5. "Access Denied" at the token endpoint is a throttle of ten minutes and says nothing about the grant.
 
@@ -57,24 +57,24 @@ from connectors.domain.providers.contract import AuthorizationParams, OAuth, Rev
 from connectors.domain.providers.toolbox.foreign import read_lifetime, read_name, read_object, read_text
 
 IDENTITY_SCOPE = Scope("AaaServer.profile.READ", "To learn the user's stable id (ZUID), name and e-mail address.")
-"""Always asked: without it a consent does not say whose it is."""
+"""Always requested: without it we cannot tell who consented."""
 
 TOKEN_LIMIT = 2048
 """Characters; Zoho's tokens have 70."""
 LONGEST_LIFETIME = timedelta(days=1)
-"""`expires_in` is 3600; very old answers had milliseconds in it. No access token of Zoho lives longer than a day."""
+"""`expires_in` is 3600; very old answers had milliseconds. No access token of Zoho lives longer than a day."""
 
 DEAD_GRANT = frozenset({"invalid_code", "invalid_grant", "invalid_token"})
 OUR_FAULT = frozenset({"invalid_client", "invalid_client_secret", "invalid_redirect_uri", "invalid_redirect_url"})
 TRANSIENT = frozenset({"general_error", "server_error"})
 THROTTLED = frozenset({"access_denied"})
-"""As the token endpoint's error, in lower case and with `_` for blanks."""
+"""Errors of the token endpoint, in lower case and with `_` for blanks."""
 
 
 def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
     """The consent page's URL at the client's home data centre.
 
-    Scopes are joined by commas. `prompt=consent` is what gives a refresh token to a returning user too.
+    Scopes are joined by commas. `prompt=consent` gives returning users a refresh token too.
     """
     asked = dict.fromkeys([*params.scopes, IDENTITY_SCOPE.name])
     return with_query(
@@ -88,14 +88,14 @@ def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
             "prompt": "consent",
             "state": params.state,
             "code_challenge": params.code_challenge,
-            # Zoho takes a challenge without a method for `plain`.
+            # Without a method Zoho would assume `plain`.
             "code_challenge_method": None if params.code_challenge is None else "S256",
         },
     )
 
 
 def token_endpoint(app: ProviderApp, params: Mapping[str, Any]) -> TokenEndpointCall:
-    """Where the code or refresh token goes: the user's data centre, if it is one of Zoho's.
+    """The token endpoint for the code or refresh token: in the user's data centre, if it is one of Zoho's.
 
     Raises:
         ForbiddenHostError: it is not. Nothing was sent.
@@ -105,7 +105,7 @@ def token_endpoint(app: ProviderApp, params: Mapping[str, Any]) -> TokenEndpoint
 
 
 def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None) -> TokenSet:
-    """The token endpoint's answer. See `OAuth.read_tokens`."""
+    """The tokens in the token endpoint's answer. See `OAuth.read_tokens`."""
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise limited("Zoho's token endpoint", response, now, TOKEN_WINDOW)
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -126,7 +126,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 
 
 def token_failure(answer: Mapping[str, Any], response: HttpResponse, now: datetime) -> ConnectorsError:
-    """The error that an answer without tokens means."""
+    """The error for an answer without tokens."""
     said = read_text(answer.get("error")) or ""
     code = said.strip().lower().replace(" ", "_")
     if code in THROTTLED or is_throttle((read_text(answer.get("error_description")) or "")[:SCANNED]):
@@ -153,12 +153,13 @@ def read_token(value: Any) -> Secret | None:
 
 
 def read_scopes(text: str) -> tuple[str, ...]:
-    """The granted scopes, which come with spaces or commas between them."""
+    """The granted scopes, which are separated by spaces or commas."""
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 
 def read_expiry(answer: Mapping[str, Any], now: datetime) -> datetime | None:
-    """When the access token dies. Odd values count as unknown: a stale token is refreshed on its first 401."""
+    """When the access token expires. Invalid values count as unknown: an expired token is refreshed at its first
+    401."""
     for name in ("expires_in_sec", "expires_in"):
         lifetime = read_lifetime(answer.get(name), 1000 * LONGEST_LIFETIME)
         if lifetime is not None:
@@ -167,22 +168,22 @@ def read_expiry(answer: Mapping[str, Any], now: datetime) -> datetime | None:
 
 
 def read_extra(answer: Mapping[str, Any], url: str, previous: TokenSet | None) -> dict[str, Any]:
-    """The data centre, for the next refresh and for the API. A set that has one never moves to another.
+    """The data centre, for the next refresh and for the API. It never changes for a token set.
 
     Raises:
-        UnexpectedResponseError: nothing says which one it is.
+        UnexpectedResponseError: it is unknown.
     """
     known = dict(previous.extra) if previous else {}
     api_domain = answer.get("api_domain")
     location = known.get("location") or location_of_answer(url, api_domain)
     if not isinstance(location, str) or location not in DATA_CENTRES:
         raise UnexpectedResponseError("Zoho's token endpoint does not say which data centre it is in.")
-    # The table's own row, not the answer's text: what is stored here is where a later refresh token goes.
+    # From the table, not from the answer: a later refresh token is sent to what is stored here.
     found = {"location": location, "api_domain": DATA_CENTRES[location].api_domain}
     return {**known, **found}
 
 
-# --- who it is -----------------------------------------------------------------------------------------------------
+# --- identity ------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -195,7 +196,7 @@ class User:
     email: str | None
 
     def to_metadata(self) -> dict[str, Any]:
-        """What every Zoho connection remembers of its user."""
+        """What every Zoho connection stores about its user."""
         found = {"location": self.location, "zuid": self.zuid, "email": self.email}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -219,16 +220,16 @@ def identify_user(app: ProviderApp, tokens: TokenSet) -> Conversation[User]:
 
 
 def grant_key(accounts: Sequence[ExternalAccount]) -> str:
-    """Whose consent it is. ZUIDs are unique within a data centre."""
+    """One key per user. ZUIDs are unique within a data centre."""
     metadata = accounts[0].metadata
     return f"zoho:{metadata['location']}:{metadata['zuid']}"
 
 
 def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
-    """End this refresh token, and with it its access tokens. One that is dead already counts as success.
+    """Revoke this refresh token, and with it its access tokens. One that is already invalid counts as success.
 
-    Zoho's pages show two endpoints: the older takes the token alone, the newer wants the client too. The token goes in
-    the body, where no log finds it. 400 is what both say of a token that they do not know.
+    Zoho's pages show two endpoints: the older needs only the token, the newer the client too. The token is sent in the
+    body, so that it is in no log. Both answer 400 for an unknown token.
     """
     centre = find_centre(app, tokens.extra.get("location"))
     token = (tokens.refresh_token or tokens.access_token).reveal()
@@ -253,7 +254,7 @@ def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
 
 
 def is_revoked(response: HttpResponse) -> bool:
-    """Whether the older endpoint did it."""
+    """Whether the older endpoint revoked it."""
     if response.status >= HTTPStatus.BAD_REQUEST:
         return False
     try:
@@ -263,7 +264,7 @@ def is_revoked(response: HttpResponse) -> bool:
 
 
 def authorization_header(token: Secret) -> str:
-    """Zoho's own scheme."""
+    """The header in Zoho's own scheme."""
     return f"Zoho-oauthtoken {token.reveal()}"
 
 
@@ -271,9 +272,9 @@ Identify = Callable[[ProviderApp, TokenSet], Conversation[tuple[ExternalAccount,
 
 
 def zoho_oauth(scopes: tuple[Scope, ...], identify: Identify) -> OAuth:
-    """The OAuth part of a Zoho package.
+    """The OAuth part of a Zoho provider.
 
-    Nothing is required of the granted scopes: the consent page takes all or nothing, and the answer may omit them.
+    No granted scope is required: on the consent page it is all or nothing, and the answer may omit the scopes.
 
     Args:
         scopes: the product's own; the identity scope is added.
@@ -281,7 +282,7 @@ def zoho_oauth(scopes: tuple[Scope, ...], identify: Identify) -> OAuth:
     """
     return OAuth(
         scopes=(*scopes, IDENTITY_SCOPE),
-        # Documented for public clients; sent with a secret it does no harm, and nothing relies on it.
+        # Documented for public clients; with a secret it does no harm, and nothing depends on it.
         pkce=True,
         authorize_url=authorize_url,
         token_endpoint=token_endpoint,

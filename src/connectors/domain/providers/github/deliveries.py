@@ -1,4 +1,4 @@
-"""A hook's own log of its deliveries: which of them never arrived, and asking for one once more.
+"""A hook's log of deliveries: which of them never arrived, and how to request one again.
 
 GitHub tries once and never again by itself. It keeps the log for three days.
 
@@ -22,19 +22,19 @@ from connectors.domain.providers.github.hooks import follow, hook_url, is_id
 from connectors.domain.providers.toolbox import structure
 
 MAX_LOG_PAGES = 200
-"""Pages of one hook's log that are read, 20,000 deliveries: more in three days would be a hook of a vast organization,
-whose log would eat the user's quota."""
+"""Pages of one hook's log that are read: 20,000 deliveries. Only a very large organization has more in three days, and
+reading its log would use up the user's quota."""
 
 
 @attrs.frozen(kw_only=True)
 class LogEntry:
-    """One attempt to deliver."""
+    """One delivery attempt."""
 
     id: int
     guid: str
     delivered_at: datetime
     status_code: int | None = None
-    """Our answer's; 0 where there was none."""
+    """The status of our answer; 0 if there was none."""
     event: str
     action: str | None = None
     redelivery: bool = False
@@ -52,7 +52,7 @@ class LogEntry:
 
 @attrs.define
 class _Attempts:
-    """What the log says of one delivery, read from its latest attempt back."""
+    """One delivery in the log, read from its latest attempt backwards."""
 
     latest: LogEntry
     earliest: LogEntry
@@ -60,21 +60,21 @@ class _Attempts:
 
     @property
     def is_open(self) -> bool:
-        """Whether an earlier attempt could still have been received: only repetitions have been seen."""
+        """Whether only repetitions were seen, so that an earlier attempt may have been received."""
         return not self.is_received and self.earliest.redelivery
 
 
 def missed(
     app: ProviderApp, _: Connection, subscription: Subscription, since: datetime
 ) -> Conversation[tuple[MissedDelivery, ...]]:
-    """The deliveries with an attempt since then of which no attempt at all was received. See `Subscriptions.missed`.
+    """The deliveries with an attempt since that instant of which no attempt was received. See `Subscriptions.missed`.
 
-    Only events that become signals count. An attempt that was made within the last half minute may still be on its way
-    and is listed all the same: how old a failure must be to be believed is for the caller, by `MissedDelivery.at`.
+    Only events that become signals count. An attempt of the last half minute is listed too, although it may still be on
+    its way: the caller decides by `MissedDelivery.at` which failures are old enough.
 
     Raises:
         AccessLostError: the hook is gone, or the user may not see it any more.
-        UnexpectedResponseError: the log is too long to be read back to that instant.
+        UnexpectedResponseError: the log is too long to read back to that instant.
     """
     endpoints = endpoints_of(app)
     hook = hook_url(endpoints, subscription)
@@ -92,7 +92,7 @@ def missed(
                 continue  # without an id or an instant there is nothing to ask for
             is_past = entry.delivered_at < since
             _note(found, entry, is_past=is_past)
-        # Behind the instant only first attempts are looked for, of what was tried again since.
+        # Before that instant, only the first attempts of deliveries that were repeated since are searched.
         is_settled = is_past and not any(attempts.is_open for attempts in found.values())
         url = None if is_settled else read_link(endpoints, response)
     if url is not None:
@@ -103,10 +103,10 @@ def missed(
 def redeliver(
     app: ProviderApp, _: Connection, subscription: Subscription, delivery: MissedDelivery
 ) -> Conversation[None]:
-    """Has GitHub send it once more, with the same GUID. See `Subscriptions.redeliver`.
+    """Ask GitHub to send it again, with the same GUID. See `Subscriptions.redeliver`.
 
     Raises:
-        AccessLostError: it is in the log no more, or the hook is gone.
+        AccessLostError: it is no longer in the log, or the hook is gone.
     """
     hook = hook_url(endpoints_of(app), subscription)
     if hook is None or not is_id(delivery.log_id):

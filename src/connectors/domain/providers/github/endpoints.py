@@ -1,4 +1,4 @@
-"""Where GitHub is, and how its REST API wants to be asked."""
+"""GitHub's hosts, and the form of requests to its REST API."""
 
 import re
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ API_URL = "https://api.github.com"
 """The REST API of github.com."""
 
 ENTERPRISE_API_PATH = "/api/v3"
-"""Where an Enterprise Server (or the sandbox) has the same API, below its own host."""
+"""The path of the same API on an Enterprise Server (or the sandbox)."""
 
 API_VERSION = "2022-11-28"
-"""The version these payloads were read in. GitHub answers 410 once it is retired; newer ones differ in fields."""
+"""The API version that we read. GitHub answers 410 once it is retired; newer ones differ in fields."""
 
 USER_AGENT = "poblysh-connectors"
 """GitHub answers 403 to requests without one."""
@@ -31,10 +31,10 @@ API_HEADERS: Mapping[str, str] = {
     "x-github-api-version": API_VERSION,
     "user-agent": USER_AGENT,
 }
-"""What every REST call carries."""
+"""The headers of every REST call."""
 
 PAGE_SIZE = 100
-"""Items a page; GitHub's maximum, so a walk costs as few calls as it can."""
+"""Items per page: GitHub's maximum, so that a sync run needs the fewest calls."""
 
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _REL = re.compile(r";\s*rel=\"?(\w+)\"?")
@@ -52,7 +52,7 @@ class Endpoints:
         """The URL of an API path, each segment percent-encoded, parameters that are None left out.
 
         Raises:
-            ForbiddenHostError: a segment would climb out of its place: encoding does not tame dots.
+            ForbiddenHostError: a segment is `.` or `..`, which encoding leaves as it is.
         """
         if not {"", ".", ".."}.isdisjoint(segments):
             raise ForbiddenHostError("GitHub has no such path.")
@@ -66,7 +66,7 @@ class Endpoints:
 
 
 def endpoints_of(app: ProviderApp) -> Endpoints:
-    """Where this registration's GitHub is."""
+    """The URLs of this registration's GitHub."""
     web = (app.base_url or WEB_URL).rstrip("/")
     return Endpoints(
         authorize=f"{web}/login/oauth/authorize",
@@ -87,16 +87,16 @@ def get(url: str, **changes: Any) -> HttpRequest:
 
 
 def send(method: str, url: str, document: Mapping[str, Any] | None = None, **changes: Any) -> HttpRequest:
-    """A writing call of the REST API, with a JSON body if there is a document."""
+    """A call of the REST API that changes something, with a JSON body if there is a document."""
     if document is None:
         return HttpRequest(method=method, url=url, headers=API_HEADERS, **changes)
     return json_request(method, url, document, headers=API_HEADERS, **changes)
 
 
 def read_link(endpoints: Endpoints, response: HttpResponse, rel: str = "next") -> str | None:
-    """The URL of the `next` (`prev`, `last`) page, exactly as GitHub gave it, or None if there is none.
+    """The URL of the `next` (`prev`, `last`) page, exactly as GitHub sent it; None if there is none.
 
-    The URL may have another shape than the one that was asked (`/repositories/1/issues?page=2`); its host may not.
+    The path may have another form than the requested one (`/repositories/1/issues?page=2`); the host must be the same.
 
     Raises:
         ForbiddenHostError: it leads to another origin than the API's.
@@ -112,7 +112,7 @@ def read_link(endpoints: Endpoints, response: HttpResponse, rel: str = "next") -
 
 
 def read_list(response: HttpResponse) -> list[Any]:
-    """The items of a list's page.
+    """The items of a page of a list.
 
     Raises:
         ProviderUnavailableError: it is no JSON array. GitHub's lists always are, so the answer was cut off or came

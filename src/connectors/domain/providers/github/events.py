@@ -1,6 +1,6 @@
-"""The table of webhook events: which become signals, how, and which do not on purpose.
+"""The table of webhook events: which become signals, how, and which are ignored on purpose.
 
-An event is named `issues.opened`, or `push` where GitHub sends no action. What the table does not have is ignored:
+An event is named `issues.opened`, or `push` where GitHub sends no action. Events outside of the table are ignored:
 GitHub has many more, and a hook may be set to send them all.
 
 Source: docs.github.com, "Webhook events and payloads".
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class Arrival:
-    """A payload, and what a rule may need besides its fields."""
+    """A payload, and what else a rule may need."""
 
     payload: Mapping[str, Any] = attrs.field(repr=False)
     delivery_id: str
@@ -53,12 +53,12 @@ Outcome = SignalDraft | str
 
 
 def read_named_event(event: str, action: str | None, arrival: Arrival) -> WebhookEvent | Ignored:
-    """What an event says.
+    """The signals of an event.
 
     Args:
-        event: GitHub's name of it, from the header.
-        action: the payload's `action`, None where it has none.
-        arrival: the payload and its circumstances.
+        event: GitHub's name for it, from the header.
+        action: the payload's `action`; None if it has none.
+        arrival: the payload, and when and how it came.
 
     Raises:
         UnexpectedResponseError: the table has the event, and the payload is not as documented.
@@ -86,7 +86,7 @@ def _account_ids(read: RepositoryEvent | OrganizationEvent) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(account.id) for account in named if account is not None))
 
 
-# --- rules that take more than an expression ---------------------------------------------------------------------
+# --- rules that need more than an expression ---------------------------------------------------------------------
 
 
 def _reviewed(event: ReviewEvent, draft: Drafter, _: Arrival) -> Outcome:
@@ -132,7 +132,7 @@ def _rule(
 _K = SignalKind
 
 EVENTS: Rules = {
-    # A transfer into this repository arrives as `opened` too; `changes.old_issue` in the payload tells.
+    # A transfer into this repository arrives as `opened` too; the payload then has `changes.old_issue`.
     "issues.opened": _rule(
         "issues", {_K.ISSUE_CREATED}, IssueEvent, lambda event, draft, _: draft.issue_created(event.issue)
     ),
@@ -222,7 +222,7 @@ EVENTS: Rules = {
     ),
     "fork": _rule("forks", {_K.REPOSITORY_FORKED}, ForkEvent, lambda event, draft, _: draft.forked(event.forkee)),
 }
-"""Event and action → its rule. `make` is called with the payload, its drafter and its arrival, and gives an `Outcome`.
+"""Event and action → its rule. `make` takes the payload, its drafter and its arrival, and returns an `Outcome`.
 Everything else is ignored."""
 
 IGNORED_WITH_REASON: Mapping[str, str] = {
@@ -230,12 +230,12 @@ IGNORED_WITH_REASON: Mapping[str, str] = {
     "release.created": "only `published` counts: one release sends several events",
     "release.released": "only `published` counts: one release sends several events",
     "release.prereleased": "only `published` counts: one release sends several events",
-    "issues.transferred": "the repository that it went to tells of it",
+    "issues.transferred": "the new repository's hook reports it",
 }
-"""Events whose neighbours are tracked, so that a reader of the inbox may wonder."""
+"""Ignored events that belong to tracked ones, with the reason: operators see them in the list of deliveries."""
 
 KINDS = kinds_of(EVENTS)
-"""Every kind that GitHub's events become. Sync adds none."""
+"""Every kind of GitHub's events. Sync adds none."""
 
 
 def _only_pushed(name: str) -> Family:
@@ -256,6 +256,6 @@ FAMILIES = derive_families(
     _only_pushed("stars"),
     _only_pushed("forks"),
 )
-"""Each accounted for by itself. Reading shows a family only where a list keeps it for ever: of a thing that was closed
-twice the lists show only the last time, and of stars and members no time at all. See README.md, "What only push shows".
+"""Reading shows all of a family only where a list keeps it for ever. Lists show only the last closing of an issue that
+was closed twice, and no times of stars and members. See README.md, "What only push shows".
 """

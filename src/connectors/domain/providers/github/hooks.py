@@ -1,4 +1,4 @@
-"""Where a hook is in the API, and how a call that changes something follows a repository that has moved."""
+"""The URLs of hooks, and calls that change something and follow a repository that has moved."""
 
 import re
 from http import HTTPStatus
@@ -14,9 +14,9 @@ REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRE
 
 _NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
 REPOSITORY = re.compile(f"{_NAME}/{_NAME}")
-"""`owner/name` as GitHub could have given it."""
+"""`owner/name` as GitHub allows it."""
 ORGANIZATION = re.compile(_NAME)
-"""An organization's name as GitHub could have given it."""
+"""An organization's name as GitHub allows it."""
 
 
 def hooks_url(endpoints: Endpoints, target: str) -> str:
@@ -34,19 +34,19 @@ def hooks_url(endpoints: Endpoints, target: str) -> str:
 
 
 def hook_url(endpoints: Endpoints, subscription: Subscription) -> str | None:
-    """The URL of a subscription's hook, None if GitHub never confirmed one."""
+    """The URL of a subscription's hook; None if GitHub never confirmed one."""
     if subscription.external_id is None or not is_id(subscription.external_id):
         return None
     return f"{hooks_url(endpoints, subscription.target)}/{subscription.external_id}"
 
 
 def is_id(text: str) -> bool:
-    """Whether it is digits: what may stand in a URL for one of GitHub's ids."""
+    """Whether it is all digits, as GitHub's ids in URLs are."""
     return text.isascii() and text.isdecimal()
 
 
 def follow(request: HttpRequest) -> Conversation[HttpResponse]:
-    """The answer to a writing request, once more at the new place if the repository has moved."""
+    """The answer to a request that changes something, repeated at the new URL if the repository has moved."""
     response = yield request
     if response.status in REDIRECTS and "location" in response.headers:
         response = yield attrs.evolve(request, url=response.headers["location"])

@@ -1,6 +1,6 @@
-"""How GitHub says no: limits, permissions and faults told apart.
+"""How GitHub refuses requests: limits, missing permissions and faults.
 
-The order of the questions is GitHub's own advice: `retry-after` first, then `x-ratelimit-reset` when nothing remains,
+The order of checks is GitHub's advice: `retry-after` first, then `x-ratelimit-reset` when nothing remains,
 then a minute. A 403 is a limit only if it says so; otherwise it is a missing permission and waiting will not help.
 
 Source: docs.github.com, "Rate limits for the REST API" and "Troubleshooting the REST API".
@@ -26,27 +26,27 @@ from connectors.domain.providers.toolbox.foreign import read_count
 from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 SECONDARY_PAUSE = timedelta(seconds=60)
-"""How long to wait for a limit that names no instant: what GitHub asks for at least."""
+"""The pause for a limit that names no instant: the least that GitHub asks for."""
 
 ROUNDING = timedelta(seconds=1)
-"""What is added to `x-ratelimit-reset`: it is rounded down, and our clock may be a little ahead."""
+"""Added to `x-ratelimit-reset`, which is rounded down; our clock may also be a little ahead."""
 
 RESERVE_SHARE = 0.10
-"""What background reading leaves of a user's hourly quota: all apps of that user share it."""
+"""The share of a user's hourly quota that background reading leaves: all apps of that user share the quota."""
 
 RESERVE = "reserve"
-"""`RateLimitedError.scope` of "the rest is for others": interactive calls go on."""
+"""`RateLimitedError.scope` when only the reserve is left: interactive calls go on."""
 
 CORE = "core"
-"""GitHub's name of the quota that all of our calls count against (`x-ratelimit-resource`). Not counted here: the user's
-other apps eat from it too, and every answer tells what is left of it."""
+"""GitHub's name for the quota of all our calls (`x-ratelimit-resource`). Not counted here: the user's other apps use it
+too, and every answer says what is left."""
 
 WRITES = Budget(name="writes", requests=59, per=timedelta(minutes=1), burst=1)
-"""Making, changing and removing hooks, asking for deliveries: a second apart, as GitHub asks, and so well below the 80
-a minute that it admits."""
+"""Making, changing and removing hooks, requesting deliveries: one a second, as GitHub asks, which is below the 80 a
+minute that it allows."""
 
 WRITES_AN_HOUR = Budget(name="writes_an_hour", requests=250, per=timedelta(hours=1), burst=250)
-"""500 an hour is what GitHub admits. Half of it at once: the hooks of a new connection come all together."""
+"""GitHub allows 500 an hour. Half of it may be used at once: a new connection makes all its hooks together."""
 
 _LIMIT_FRAGMENTS = ("secondary-rate-limits", "abuse-rate-limits")
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS})
@@ -54,7 +54,7 @@ _VALIDATION_CODES = frozenset({"missing", "missing_field", "invalid", "already_e
 
 
 def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
-    """What an answer of 400 or above means. See `Limits.read_failure`."""
+    """The error for an answer of 400 or above. See `Limits.read_failure`."""
     limited = read_limit(response, now, budgets(request))
     if limited is not None:
         return limited
@@ -84,13 +84,13 @@ def budgets(request: HttpRequest) -> tuple[Budget, ...]:
     return (Budget(name=CORE), WRITES, WRITES_AN_HOUR)
 
 
-def read_limit(response: HttpResponse, now: datetime, spent: Sequence[Budget] = ()) -> RateLimitedError | None:
-    """The limit that an answer of 400 or above tells of, or None if it is about something else.
+def read_limit(response: HttpResponse, now: datetime, counted: Sequence[Budget] = ()) -> RateLimitedError | None:
+    """The limit in an answer of 400 or above; None if it is about something else.
 
     Args:
         response: the answer.
         now: when it came.
-        spent: the budgets that its request counted against.
+        counted: the budgets that its request counted against.
     """
     if response.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
         return None
@@ -106,8 +106,8 @@ def read_limit(response: HttpResponse, now: datetime, spent: Sequence[Budget] = 
         if response.status != HTTPStatus.TOO_MANY_REQUESTS and not is_named:
             return None
         retry_at = now + SECONDARY_PAUSE
-    quota = next(iter(spent), Budget(name=CORE))
-    # A used up quota has a name. A secondary limit has none: whoever asks on, whatever it is, risks a ban.
+    quota = next(iter(counted), Budget(name=CORE))
+    # A used up quota has a name. A secondary limit has none, and any further request risks a ban.
     is_named = quota.limit_scope is LimitScope.APP or (
         is_used_up and response.headers.get("x-ratelimit-resource") == quota.name
     )
@@ -117,7 +117,7 @@ def read_limit(response: HttpResponse, now: datetime, spent: Sequence[Budget] = 
 
 
 def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
-    """An error once only the reserve of the user's quota is left, else None."""
+    """The error when only the reserve of the user's quota is left, else None."""
     remaining = _read_count(response, "x-ratelimit-remaining")
     limit = _read_count(response, "x-ratelimit-limit")
     if remaining is None or limit is None or remaining > limit * RESERVE_SHARE:
@@ -127,7 +127,7 @@ def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | N
 
 
 def validation_codes(response: HttpResponse) -> str:
-    """The codes of a 422, joined by commas; `no reason given` if there are none. Never the vendor's own prose."""
+    """The codes of a 422, joined by commas; `no reason given` if there are none. Never GitHub's free text."""
     try:
         errors = response.json_object().get("errors")
     except UnexpectedResponseError:
@@ -138,7 +138,7 @@ def validation_codes(response: HttpResponse) -> str:
 
 
 def _forbidden(response: HttpResponse) -> AccessLostError:
-    # Not InsufficientScopeError: one organization's rule must not mark a connection as dead that works elsewhere.
+    # Not InsufficientScopeError: one organization's rule must not disable a connection that works elsewhere.
     if "x-github-sso" in response.headers:
         return AccessLostError(
             "An organization asks for single sign-on.",
@@ -157,7 +157,7 @@ def _names_a_limit(response: HttpResponse) -> bool:
         return False
     link, message = document.get("documentation_url"), document.get("message")
     by_link = isinstance(link, str) and link.rpartition("#")[2] in _LIMIT_FRAGMENTS
-    # The wording is not documented: the second opinion, never the only one for a limit that has headers.
+    # The wording is not documented, so it only counts after the headers.
     return by_link or (isinstance(message, str) and "rate limit" in message.lower())
 
 

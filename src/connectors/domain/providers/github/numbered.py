@@ -1,7 +1,7 @@
-"""Lists that GitHub cuts into numbered pages, walked so that nothing slips while they shrink and grow.
+"""Lists that GitHub cuts into numbered pages, read so that nothing is missed while they shrink and grow.
 
 What leaves such a list moves the rest of it up: an item from the head of the next page lands at the end of the one just
-read, and would never be seen. So each page begins with something that was already seen, or the walk steps back.
+read, and would never be seen. So each page begins with something that was already seen, or the sync run steps back.
 That costs a sixth more pages: it is for short lists that have no better order.
 
 Source: docs.github.com, "Using pagination in the REST API".
@@ -68,7 +68,7 @@ def next_position(
 
 
 def _page(position: Position) -> tuple[int, int]:
-    """The size and number of the page that reaches furthest and still begins with something seen."""
+    """The size and number of the page that extends furthest and still begins with something seen."""
     seen = position.get("seen", 0)
     before = seen - OVERLAP
     if before <= 0:

@@ -1,8 +1,8 @@
 """GitHub's consent, tokens, identity and revocation, as an OAuth app.
 
-Three quirks decide this file: the token endpoint answers 200 when it fails; scopes are asked with spaces and granted
-with commas, normalized (`repo` swallows what it implies); and a refresh kills both old tokens at once, so an answer
-that holds a new pair is never thrown away over a field that could do without.
+Three quirks shape this file. The token endpoint answers 200 when it fails. Scopes are requested with spaces and granted
+with commas, normalized (`repo` replaces what it implies). A refresh ends both old tokens at once, so an answer with a
+new pair is never discarded because of an optional field.
 
 Source: docs.github.com, "Authorizing OAuth apps", "Scopes for OAuth apps", "Refreshing user access tokens",
 "Troubleshooting OAuth app access token request errors", REST "OAuth applications" and "Users".
@@ -35,13 +35,13 @@ from connectors.domain.providers.toolbox.foreign import read_expiry
 
 SCOPES = (
     Scope("repo", "Read issues, pull requests and code of private repositories, and manage webhooks on them."),
-    Scope("read:org", "List the organizations and teams whose repositories the user can reach."),
+    Scope("read:org", "List the organizations and teams whose repositories the user can access."),
     Scope("admin:org_hook", "Manage webhooks on whole organizations (their owners only).", default=False),
     Scope("admin:repo_hook", "Manage webhooks on repositories when `repo` is not asked.", default=False),
     Scope("public_repo", "Public repositories only, instead of `repo`.", default=False),
     Scope("offline_access", "Tokens that expire after hours and can be refreshed.", default=False),
 )
-"""What can be asked. `repo` is broad, but GitHub has no read-only scope for private repositories."""
+"""The possible scopes. `repo` is broad, but GitHub has no read-only scope for private repositories."""
 
 _SAFE_CODE = re.compile(r"[a-z_]{1,64}")
 
@@ -65,13 +65,13 @@ class User:
 
 
 def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
-    """The consent page's URL. It holds no secret: the verifier's S256 challenge only."""
+    """The consent page's URL. It contains only the S256 challenge, no secret."""
     return with_query(
         endpoints_of(app).authorize,
         {
             "client_id": app.client_id,
             "redirect_uri": params.redirect_uri,
-            # Always sent: without it GitHub silently grants what the user once granted, unseen.
+            # Always sent: without it GitHub silently repeats the user's earlier grant.
             "scope": " ".join(params.scopes),
             "state": params.state,
             "code_challenge": params.code_challenge,
@@ -81,14 +81,14 @@ def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
 
 
 def token_endpoint(app: ProviderApp, _: Mapping[str, str]) -> TokenEndpointCall:
-    """Where codes and refresh tokens are traded: client id and secret in the form body."""
+    """Where codes and refresh tokens are exchanged, with client id and secret in the form body."""
     # Without `accept` the answer is form-encoded.
     headers = {"accept": "application/json", "user-agent": USER_AGENT}
     return TokenEndpointCall(url=endpoints_of(app).token, headers=headers)
 
 
 def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None) -> TokenSet:
-    """The token endpoint's answer. See `OAuth.read_tokens`."""
+    """The tokens in the token endpoint's answer. See `OAuth.read_tokens`."""
     limited = limits.read_limit(response, now)
     if limited is not None:
         raise limited
@@ -119,7 +119,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 
 
 def identify(app: ProviderApp, _: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
-    """The user who consented: the consent page lets people switch accounts, so this is asked after every exchange."""
+    """The user who consented. Asked after every exchange, because people can switch accounts on the consent page."""
     response = yield get(endpoints_of(app).api_url("user"))
     user = structure.read(response.json(), User, "GitHub's user")
     details = {"node_id": user.node_id, "full_name": user.name, "avatar_url": user.avatar_url, "type": user.type}
@@ -133,17 +133,17 @@ def identify(app: ProviderApp, _: TokenSet) -> Conversation[tuple[ExternalAccoun
 
 
 def grant_key(accounts: Sequence[ExternalAccount]) -> str:
-    """Whose consent it is. By id: a login can change hands."""
+    """One key per user, by id: a login can change hands."""
     return f"github:{accounts[0].id}"
 
 
 def required_scopes(_: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:
-    """`repo`, if it was asked: nothing implies it, so it is never normalized away, and all reading rests on it."""
+    """`repo`, if requested: all reading needs it, and no other scope implies it, so it is never normalized away."""
     return frozenset({"repo"} & set(asked))
 
 
 def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
-    """Ends this token pair only. `…/grant` would end every token of this user for this app, in all tenants."""
+    """Revoke this token pair only. `…/grant` would end every token of this user for this app, in all tenants."""
     url = endpoints_of(app).api_url("applications", app.client_id, "token")
     body = {"access_token": tokens.access_token.reveal()}
     yield send("DELETE", url, body, authorization=Authorization.CLIENT_BASIC, expects=_ALREADY_GONE)
@@ -188,4 +188,4 @@ OAUTH = OAuth(
     revoke=revoke,
     revocation_scope=RevocationScope.GRANT,
 )
-"""No `reuse_window`: a used refresh token is dead at once. No `idle_lifetime`: the answer says when it ends."""
+"""No `reuse_window`: a used refresh token is invalid at once. No `idle_lifetime`: the answer has the expiry."""

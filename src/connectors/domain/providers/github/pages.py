@@ -1,4 +1,4 @@
-"""What reading any of a repository's lists takes: a place, a page of it, and patience.
+"""What reading any of a repository's lists needs: a position, a page, and a retry with smaller pages.
 
 Source: docs.github.com, "Using pagination in the REST API", "Best practices for using the REST API".
 """
@@ -27,7 +27,7 @@ _PAGE_NUMBER = re.compile(r"[?&]page=")
 
 @attrs.frozen(kw_only=True)
 class Window:
-    """Which signals a walk emits, by their own time. Both ends belong to it."""
+    """The signals that a sync run emits, by their own time. Both ends are included."""
 
     floor: datetime | None
     upper: datetime
@@ -75,7 +75,7 @@ class Part:
 def next_position(
     list_context: ListContext, part: Part, position: Position, response: HttpResponse, *, has_ended: bool = False
 ) -> Position | None:
-    """Where a numbered list goes on after this part, which is of one page. See `numbered.turn`."""
+    """Where a numbered list goes on after this part, which is of one page. See `numbered.next_position`."""
     return numbered.next_position(list_context.endpoints, position, response, part.ids, part.items, has_ended=has_ended)
 
 
@@ -83,7 +83,7 @@ class Stream(Protocol):
     """Reads one page of one list."""
 
     def __call__(self, list_context: ListContext, position: Position, /) -> Conversation[Part]:
-        """The page there. Raises AccessLostError if the list is not (any more) to be seen."""
+        """The page there. Raises AccessLostError if the list is not (or no longer) visible."""
         ...
 
 
@@ -93,7 +93,7 @@ def instant_text(at: datetime) -> str:
 
 
 def ask(url: str) -> Conversation[HttpResponse]:
-    """The page, if need be a smaller one."""
+    """The page, or a smaller one if GitHub times out."""
     request = get(url, expects=frozenset({HTTPStatus.CONFLICT}))
     try:
         return (yield request)
@@ -135,7 +135,7 @@ def read_items(
 
 
 def reference_of(list_context: ListContext, name: str, identity: int | str) -> str:
-    """What to call an item that could not be read: where it is, never what it holds."""
+    """A name for an unreadable item: where it is, never its contents."""
     return f"{list_context.repository.full_name}/{name} {identity}"
 
 

@@ -1,4 +1,4 @@
-"""The fields of GitHub's objects that are read here, and no others.
+"""The fields of GitHub's objects that we read, and no others.
 
 Webhooks and REST answers describe the same things with the same names, so one class serves both. `structure.py` of the
 toolbox fills them in.
@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-# --- people and places -------------------------------------------------------------------------------------------
+# --- people and repositories -------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,7 @@ class Account:
 
 @attrs.frozen(kw_only=True)
 class Owner:
-    """Whose repository it is. Push payloads give little more than the id."""
+    """The owner of a repository. Push payloads have little more than the id."""
 
     id: int
 
@@ -43,7 +43,7 @@ class Repository:
 
 @attrs.frozen(kw_only=True)
 class ListedRepository:
-    """A repository in the list of those that the user can reach."""
+    """A repository in the list of those that the user can access."""
 
     id: int
     full_name: str
@@ -55,7 +55,7 @@ class ListedRepository:
 
 @attrs.frozen(kw_only=True)
 class Permissions:
-    """What the user may do there."""
+    """What the user may do in it."""
 
     admin: bool = False
 
@@ -65,14 +65,14 @@ class Permissions:
 
 @attrs.frozen(kw_only=True)
 class PullRequestLink:
-    """On an issue: it is the shell of a pull request."""
+    """Present on an issue that is really a pull request."""
 
     merged_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Issue:
-    """An issue, or the shell of a pull request in the list of issues."""
+    """An issue, or a pull request in the list of issues."""
 
     number: int
     title: str
@@ -120,7 +120,7 @@ class Comment:
 
 @attrs.frozen(kw_only=True)
 class ListedComment(Comment):
-    """A comment in a repository's list: what it is on is only told by a URL."""
+    """A comment in a repository's list: only a URL says what it is on."""
 
     updated_at: datetime
     issue_url: str | None = None
@@ -187,7 +187,7 @@ class Activity:
 
 @attrs.frozen(kw_only=True)
 class Forkee:
-    """The repository that a fork made."""
+    """The new repository of a fork."""
 
     id: int
     full_name: str
@@ -200,7 +200,7 @@ class Forkee:
 
 @attrs.frozen(kw_only=True)
 class RepositoryEvent:
-    """What every event of a repository carries."""
+    """The fields of every repository event."""
 
     repository: Repository
     sender: Account | None = None
@@ -300,14 +300,14 @@ class ForkEvent(RepositoryEvent):
 
 @attrs.frozen(kw_only=True)
 class Membership:
-    """A user's place in an organization."""
+    """A user's membership in an organization."""
 
     user: Account
 
 
 @attrs.frozen(kw_only=True)
 class OrganizationEvent:
-    """`organization`: the only tracked event without a repository."""
+    """`organization`, the only tracked event without a repository."""
 
     organization: Account
     membership: Membership

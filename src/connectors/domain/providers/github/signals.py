@@ -1,8 +1,8 @@
 """From GitHub's objects to signals, and their dedupe keys.
 
-Both paths end here: `events.py` comes from webhooks, `streams.py` from the REST API. A key is made of what both can
-see (the repository's id, a number or id, whole epoch seconds), never of the delivery, so that push, redelivery, sync
-and backfill agree. Keys use `number` and not `id`: the list of issues gives a pull request another id than webhooks.
+Both paths use these functions: `events.py` for webhooks, `streams.py` for the REST API. A key contains only what both
+have (the repository's id, a number or id, whole epoch seconds), never the delivery, so that push, redelivery, sync and
+backfill agree. Keys use `number` and not `id`: a pull request has another id in the list of issues than in webhooks.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ from connectors.domain.providers.github.payloads import (
 )
 
 BRANCHES = "refs/heads/"
-"""What a pushed ref starts with if it is a branch; tags are told by their releases."""
+"""The prefix of a pushed branch. Pushed tags give no signals; their releases do."""
 
 LONGEST_REF = 512
-"""Characters. GitHub takes refs of 255 bytes; a longer one would not fit into a key either."""
+"""Characters. GitHub allows refs of 255 bytes; a longer one would not fit into a key either."""
 
 NO_COMMIT = "0" * 40
 """Before a branch was created, and after it was deleted."""
@@ -45,7 +45,7 @@ _K = SignalKind
 
 @attrs.frozen
 class Drafter:
-    """Makes the signals of one payload, one method a kind.
+    """Makes the signals of one payload, with one method per kind.
 
     A method raises UnexpectedResponseError if the object lacks the time of what happened to it.
     """
@@ -59,7 +59,8 @@ class Drafter:
     def draft(
         self, kind: SignalKind, at: datetime, title: str, subject: Subject, key: str, url: str | None = None
     ) -> SignalDraft:
-        """A signal about the subject, whose page it links to if there is no `url`. `key` is unique within the scope."""
+        """A signal about the subject; without `url` it links to the subject's page. `key` is unique within the
+        scope."""
         return SignalDraft(
             kind=kind,
             occurred_at=at,
@@ -75,7 +76,7 @@ class Drafter:
     # --- issues ------------------------------------------------------------------------------------------------------
 
     def issue(self, kind: SignalKind, issue: Issue, word: str, at: datetime, key: str) -> SignalDraft:
-        """A signal about an issue. `word` says what happened to it, `key` is the key's last part."""
+        """A signal about an issue. `word` says what happened, `key` is the last part of the dedupe key."""
         subject = Subject("issue", str(issue.number), one_line(issue.title), issue.html_url)
         title = sentence(f"Issue #{issue.number} {word}", issue.title)
         return self.draft(kind, at, title, subject, f"issue:{issue.number}:{key}")
@@ -103,7 +104,7 @@ class Drafter:
     # --- pull requests -----------------------------------------------------------------------------------------------
 
     def pull(self, kind: SignalKind, pull: PullRequest | Issue, word: str, at: datetime, key: str) -> SignalDraft:
-        """A signal about a pull request, which may be given by its shell in the list of issues."""
+        """A signal about a pull request, which may be an item of the list of issues."""
         subject = Subject("pull_request", str(pull.number), one_line(pull.title), pull.html_url)
         title = sentence(f"Pull request #{pull.number} {word}", pull.title)
         return self.draft(kind, at, title, subject, f"pull:{pull.number}:{key}")
@@ -166,7 +167,7 @@ class Drafter:
     def pushed(
         self, *, ref: str, before: str, after: str, at: datetime, message: str | None = None, url: str | None = None
     ) -> SignalDraft:
-        """`code_pushed`. Without a `url`, it links to the comparison of the two commits, or to a new branch's first."""
+        """`code_pushed`. Without `url` it links to the comparison of the two commits, or to a new branch's commit."""
         if max(len(ref), len(before), len(after)) > LONGEST_REF:
             raise UnexpectedResponseError("GitHub's payload is not as documented: a ref or commit id is too long")
         branch = ref.removeprefix(BRANCHES)
@@ -191,7 +192,7 @@ class Drafter:
     def joined(self, member: Account, at: datetime, delivery_id: str) -> SignalDraft:
         """`member_joined`, in a repository or an organization."""
         subject = Subject("user", str(member.id), member.login, member.html_url)
-        # GitHub gives it neither an identity nor a time: only the delivery's id tells two joinings apart.
+        # GitHub sends neither an id nor a time: only the delivery's id distinguishes two joinings.
         key = f"member:{member.id}:{delivery_id}"
         return self.draft(_K.MEMBER_JOINED, at, f"{member.login} joined {self.container.name}", subject, key)
 
@@ -210,23 +211,23 @@ class Drafter:
 
 
 def in_repository(repository: Repository | ListedRepository, by: Account | None, payload: Mapping[str, Any]) -> Drafter:
-    """Makes signals of what happened in this repository; `by` is None where GitHub does not say who did it."""
+    """The drafter for this repository; `by` is None if GitHub does not say who did it."""
     container = Container("repository", str(repository.id), repository.full_name, repository.html_url)
     return Drafter(container.id, container, actor_of(by), payload)
 
 
 def in_organization(organization: Account, member: Account, by: Account | None, payload: Mapping[str, Any]) -> Drafter:
-    """Makes signals of what happened in this organization to this member."""
+    """The drafter for this organization and member."""
     url = organization.html_url
     if url is None and member.html_url is not None:
-        # Here GitHub names the organization without its page; pages of users and organizations are neighbours.
+        # GitHub sends no URL of the organization here; it has the same form as the member's.
         url = f"{member.html_url.rpartition('/')[0]}/{organization.login}"
     container = Container("organization", str(organization.id), organization.login, url)
     return Drafter(f"org:{container.id}", container, actor_of(by), payload)
 
 
 def actor_of(account: Account | None) -> Actor | None:
-    """Who did it, or None where GitHub does not say (a deleted account)."""
+    """Who did it; None if GitHub does not say (a deleted account)."""
     return None if account is None else Actor(str(account.id), account.login, account.html_url)
 
 
@@ -237,12 +238,12 @@ def sentence(head: str, tail: str | None) -> str:
 
 
 def timed(key: str, at: datetime) -> str:
-    """The key of what can happen more than once to one thing."""
+    """The key of something that can happen repeatedly to one thing."""
     return f"{key}:{epoch_seconds(at)}"
 
 
 def is_noise(review: Review) -> bool:
-    """Whether a review is only the shell of inline comments (which are signals themselves), or not submitted yet."""
+    """Whether a review only wraps inline comments (which have their own signals), or is not submitted yet."""
     state = review.state.lower()
     return state == "pending" or (state == "commented" and not (review.body or "").strip())
 
@@ -251,7 +252,7 @@ def present(instant: datetime | None, field: str) -> datetime:
     """The instant.
 
     Raises:
-        UnexpectedResponseError: it is null, in a state that cannot be without it.
+        UnexpectedResponseError: it is null, in a state that requires it.
     """
     if instant is None:
         raise UnexpectedResponseError(f"GitHub's payload is not as documented: {field} is null")

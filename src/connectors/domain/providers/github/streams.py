@@ -1,7 +1,7 @@
 """The six lists of one repository that are read, each page by page.
 
 Every reader takes a position (JSON, `{}` at the beginning) and gives a `Part` with the next one, or None at the end.
-In which order each list is walked, and why nothing can slip between two pages, is told in README.md.
+README.md says in which order each list is read, and why nothing can be missed between two pages.
 
 Source: docs.github.com, REST reference for issues, comments, pulls, reviews, releases and repository activities;
 "Using pagination in the REST API"; "Best practices for using the REST API".
@@ -38,10 +38,10 @@ from connectors.domain.providers.toolbox import structure
 from connectors.domain.providers.toolbox.foreign import read_count
 
 REVIEWED_PER_PAGE = 10
-"""Pull requests whose reviews are read in one page of ours: a call each, and a kill repeats no more than these."""
+"""Pull requests whose reviews are read in one page of ours: one call each. A crash repeats no more than these."""
 
 MAX_REVIEW_PAGES = 30
-"""Pages of reviews of one pull request that are read: one endless pull request must not hold up all others."""
+"""Pages of reviews read of one pull request: one endless pull request must not delay all others."""
 
 PUSHES = frozenset({"push", "force_push", "pr_merge", "merge_queue_merge", "branch_creation"})
 """Activity types that webhooks call `push`."""
@@ -68,7 +68,7 @@ def _since_stream(
     """A reader of a list that GitHub sorts by change and cuts at `since` (inclusive).
 
     The next page is not `page=2` but a new `since`, the last change that was seen: an item that is touched meanwhile
-    moves to the end, where it is met later, and nothing changes place before it. Only where a whole page changed in
+    moves to the end, where it is read later, and nothing before it moves. Only where a whole page changed in
     the same second that cannot advance; then the rest is read from its last page backwards, for the same reason.
     """
 
@@ -99,7 +99,7 @@ def _after(
             return {**position, "url": previous, "resume": optional_text(resume)}
         if resume is None:
             return None
-        # What was touched while we walked backwards is behind the end that we began at.
+        # Items touched while we read backwards are behind the end that we began at.
         return {"since": instant_text(resume if since is None or resume > since else since + timedelta(seconds=1))}
     following = read_link(endpoints, response)
     if following is None:
@@ -155,8 +155,8 @@ def _commented(
 def read_pulls(list_context: ListContext, position: Position) -> Conversation[Part]:
     """A page of pull requests, latest change first, or the reviews of some of them.
 
-    There is no `since`, so the walk stops at the first change before it. A pull request that is touched meanwhile
-    jumps to the front, where we have been: so the front is walked again, down to what it was at the beginning, until
+    There is no `since`, so the sync run stops at the first change before it. A pull request that is touched meanwhile
+    jumps to the front, which is already read: so the front is read again, down to what it was at the beginning, until
     one page suffices.
     """
     if position.get("reviews"):
@@ -236,14 +236,15 @@ def _read_reviews_of(list_context: ListContext, number: int, part: Part) -> Conv
 
 
 def read_releases(list_context: ListContext, position: Position) -> Conversation[Part]:
-    """A page of releases, newest first. The walk ends with the first page on which nothing is recent."""
+    """A page of releases, newest first. The sync run ends with the first page on which nothing is recent."""
     response = yield from ask(list_context.page_url(position, "releases"))
     part = Part()
     is_recent = False
     for release, drafts in read_items(list_context, part, response, "releases", _read_release):
         part.signals += drafts
         times = [at for at in (release.created_at, release.published_at) if at is not None]
-        # `created_at` is the tagged commit's: a whole page is looked at before its order is believed.
+        # `created_at` is the tagged commit's, so a single older item does not end the list: the whole page must be
+        # older.
         is_recent = is_recent or any(not is_before(at, list_context.since) for at in times)
     part.position = next_position(list_context, part, position, response, has_ended=not is_recent)
     return part

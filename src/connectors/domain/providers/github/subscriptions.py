@@ -37,21 +37,21 @@ from connectors.domain.providers.toolbox.http_dates import read_http_date
 from connectors.domain.providers.toolbox.rules import subscribed_events
 
 MAX_REPOSITORIES = 1000
-"""How many repositories a connection reads and hooks if none are chosen: more would eat the user's quota."""
+"""Repositories that a connection reads and hooks if none are chosen: more would use up the user's quota."""
 
 MAX_REPOSITORY_PAGES = MAX_REPOSITORIES // PAGE_SIZE + 2
-"""Pages of them: two more, as pages overlap."""
+"""Pages of the list: two more than needed, because pages overlap."""
 
 MAX_HOOK_PAGES = 10
-"""Pages of hooks to look through for ours: GitHub allows 20 hooks per event, so this is never the limit."""
+"""Pages of hooks to search for ours: GitHub allows 20 hooks per event, so this is never the limit."""
 
 REPOSITORY_EVENTS = subscribed_events(
     {event: rule for event, rule in EVENTS.items() if issubclass(rule.payload, payloads.RepositoryEvent)}
 )
-"""What a repository's hook sends: each event of the table that happens in a repository."""
+"""The events of a repository's hook: those of the table that happen in a repository."""
 
 ORGANIZATION_EVENTS = tuple(dict.fromkeys(REPOSITORY_EVENTS + subscribed_events(EVENTS)))
-"""What an organization's hook sends: the same of all its repositories, and its own."""
+"""The events of an organization's hook: the same for all its repositories, and its own."""
 
 
 # --- what to subscribe to ----------------------------------------------------------------------------------------
@@ -72,10 +72,10 @@ class Chosen:
 
 
 def chosen_of(connection: Connection) -> Chosen | None:
-    """What was chosen in the connection's metadata, None if nothing was: then everything counts.
+    """The choice in the connection's metadata; None if there is none, which means everything.
 
     Raises:
-        ValidationError: an entry is no name that GitHub could have given.
+        ValidationError: an entry is not a name that GitHub allows.
     """
     if not {"repositories", "organizations"} & connection.metadata.keys():
         return None
@@ -86,7 +86,7 @@ def chosen_of(connection: Connection) -> Chosen | None:
 
 
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
-    """What was chosen, else every repository that the user may administer, `MAX_REPOSITORIES` at most."""
+    """What was chosen, else every repository that the user may administer, at most `MAX_REPOSITORIES`."""
     chosen = chosen_of(connection)
     if chosen is not None:
         repositories = [f"repo:{name}" for name in chosen.repositories]
@@ -102,17 +102,17 @@ def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str,
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """The repositories that the user can reach."""
+    """The repositories that the user can access."""
 
     repositories: tuple[payloads.ListedRepository, ...]
     answered_at: datetime | None
-    """GitHub's clock when it began to answer, None if it did not say."""
+    """GitHub's clock when it began to answer; None if it did not say."""
     is_cut: bool = False
-    """There are more than `MAX_REPOSITORIES`."""
+    """Whether there are more than `MAX_REPOSITORIES`."""
 
 
 def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
-    """The repositories that the user can reach, the newest `MAX_REPOSITORIES`; unreadable entries are left out.
+    """The repositories that the user can access, the newest `MAX_REPOSITORIES`; unreadable entries are left out.
 
     Sorted by creation, which no rename and no push moves.
     """
@@ -145,7 +145,7 @@ def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
 
 
 def read_repository(item: Any) -> payloads.ListedRepository | None:
-    """A repository of a list, or None if it is none that could be asked for."""
+    """A repository of a list; None if its name cannot be requested."""
     try:
         repository = structure.read(item, payloads.ListedRepository, "GitHub's repository")
     except UnexpectedResponseError:
@@ -173,7 +173,7 @@ class HookConfig:
 
 
 def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> Conversation[SubscriptionReceipt]:
-    """A hook of ours on the target: a new one, or the one that is there, with the new secret."""
+    """Our hook on the target: a new one, or the existing one with the new secret."""
     endpoints = endpoints_of(app)
     target = wanted.subscription.target
     url = hooks_url(endpoints, target)
@@ -197,14 +197,14 @@ def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> C
 
 
 def unsubscribe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[None]:
-    """Removes the hook. One that somebody else removed is removed."""
+    """Remove the hook. It may be gone already."""
     url = hook_url(endpoints_of(app), subscription)
     if url is not None:
         yield from follow(send("DELETE", url, expects=frozenset({HTTPStatus.NOT_FOUND})))
 
 
 def probe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[bool]:
-    """Whether the hook is there and active: GitHub switches hooks off when an organization restricts the app."""
+    """Whether the hook exists and is active: GitHub disables hooks when an organization restricts the app."""
     url = hook_url(endpoints_of(app), subscription)
     if url is None:
         return False

@@ -1,13 +1,13 @@
-"""One walk through a connection's repositories: where it begins, its next page, and what it leaves for the next one.
+"""A sync run through a connection's repositories: its start, its next page, and what it leaves for the next one.
 
-The cursor of a walk under way is a `_Walk`; of a finished one, what the next incremental walk needs of it:
+The cursor of a sync run under way is a `_SyncRun`; of a finished one, what the next incremental sync run needs of it:
 
-- `mark`: this walk began then, by the earlier of two clocks, ours and GitHub's. The next one looks at all that
+- `mark`: this sync run began then, by the earlier of two clocks, ours and GitHub's. The next one looks at all that
   changed since, two minutes earlier to be safe.
 - `floor`: nothing that happened earlier is ever emitted. Between floor and mark everything about an item that changed
-  is emitted again; the dedupe keys absorb it, and what one walk missed because an item moved is found by the next.
+  is emitted again; the dedupe keys absorb it, and what one sync run missed because an item moved is found by the next.
 - `behind`: lists that could not be read (access lost for a while), with the instant they were read up to.
-- `known`: the repositories of this walk, to notice those that go missing.
+- `known`: the repositories of this sync run, to notice those that go missing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,21 +36,21 @@ from connectors.domain.providers.github.subscriptions import (
 from connectors.domain.providers.toolbox.http_dates import read_http_date
 
 VERSION = 1
-"""Of the cursor's shape. A stored cursor of another version is a new baseline, with the gap told."""
+"""Of the cursor's format. A stored cursor of another version is replaced by a new baseline, and the gap is reported."""
 
 OVERLAP = timedelta(minutes=2)
-"""How much earlier than the mark the next walk begins: GitHub's lists lag behind its clock a little."""
+"""How much earlier than the mark the next sync run begins: GitHub's lists lag behind its clock a little."""
 
 MOST_BEHIND = 2000
-"""Lists and repositories out of sight that a cursor remembers, the latest of them: repositories come and go for years,
-and a cursor is written with every page."""
+"""Invisible lists and repositories that a cursor remembers, the latest ones: repositories come and go for years, and a
+cursor is written with every page."""
 
 _NAMES = tuple(STREAMS)
 
 
 @attrs.frozen(kw_only=True)
 class _SyncRun:
-    """A walk under way, as its cursor holds it."""
+    """A sync run under way, as its cursor holds it."""
 
     mark: datetime
     floor: datetime | None
@@ -60,7 +60,7 @@ class _SyncRun:
     stream: str = _NAMES[0]
     position: Position = attrs.field(factory=dict)
     resume: Mapping[str, str | None] = attrs.field(factory=dict)
-    """From when to read what earlier walks left behind, by `repository:list` or `repository:*`."""
+    """From when to read what earlier sync runs left behind, by `repository:list` or `repository:*`."""
     behind: Mapping[str, str | None] = attrs.field(factory=dict)
     known: tuple[int, ...] = ()
     gap: str | None = None
@@ -73,7 +73,7 @@ class _SyncRun:
         return self.since
 
     def after(self, position: Position | None) -> "_SyncRun":
-        """The walk at this position of the current list, or at the beginning of what follows it."""
+        """The sync run at this position of the current list, or at the beginning of what follows it."""
         if position is not None:
             return attrs.evolve(self, position=position, gap=None)
         following = _NAMES.index(self.stream) + 1
@@ -82,7 +82,7 @@ class _SyncRun:
         return attrs.evolve(self, repositories=self.repositories[1:], stream=_NAMES[0], position={}, gap=None)
 
     def cursor(self) -> Cursor:
-        """The walk as JSON; once nothing is left to read, only what the next walk needs."""
+        """The sync run as JSON; once nothing is left to read, only what the next sync run needs."""
         kept = {
             "version": VERSION,
             "mark": rfc3339(self.mark),
@@ -104,7 +104,7 @@ class _SyncRun:
 
 
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """Where the walk begins: the repositories to read, frozen for its duration. See `Sync.start`."""
+    """The first cursor: the repositories to read, fixed for the sync run. See `Sync.start`."""
     listing = yield from _list(context, plan)
     repositories = tuple((item.id, item.full_name, item.html_url) for item in listing.repositories)
     # Whole seconds, as GitHub's own times: what happens later in this second must not count as older.
@@ -156,7 +156,7 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
     try:
         part = yield from STREAMS[sync_run.stream](list_context, sync_run.position)
     except AccessLostError as error:
-        # One list of one repository: switched off, or out of sight for now. The next walk takes it up from here.
+        # One list of one repository is switched off or invisible for now. The next sync run continues it from here.
         part = Part(skipped=[SkippedItem(reference=f"{full_name}/{sync_run.stream}", reason=error.message)])
         behind = {**sync_run.behind, f"{id_}:{sync_run.stream}": _text(list_context.since)}
         following = attrs.evolve(sync_run, behind=behind)
@@ -219,12 +219,12 @@ def _unique(repositories: Iterable[payloads.ListedRepository]) -> tuple[payloads
 
 
 def _with_gap(sync_run: _SyncRun) -> Cursor:
-    """The first cursor: also a walk without repositories has to tell its gap."""
+    """The first cursor. A sync run without repositories also has to report its gap."""
     return {**sync_run.cursor(), "gap": sync_run.gap}
 
 
 def _read_cursor(cursor: Cursor) -> _SyncRun:
-    """The walk that a cursor of ours holds."""
+    """The sync run that a cursor of ours holds."""
     mark = read_instant(cursor.get("mark"))
     if mark is None:
         raise ValueError("not a cursor of this package")

@@ -1,8 +1,8 @@
-"""GitHub's webhook deliveries: who sent them, and what they say.
+"""GitHub's webhook deliveries: verification, and their events.
 
 1. The signature is HMAC-SHA256 over the raw body, in `X-Hub-Signature-256`. SHA-1 is not accepted.
 2. There is no timestamp in it, so nothing expires: a redelivery has the same id and the same bytes.
-3. A form body is `payload=<percent-encoded JSON>`; the signature covers it encoded.
+3. A form body is `payload=<percent-encoded JSON>`; the signature covers the encoded form.
 
 Source: docs.github.com, "Validating webhook deliveries" and "Webhook events and payloads".
 """
@@ -24,10 +24,10 @@ DELIVERY_HEADER = "x-github-delivery"
 HOOK_HEADER = "x-github-hook-id"
 
 LONGEST_ID = 128
-"""Characters. GitHub's delivery ids are 36, its hook ids up to 20; what is longer is not GitHub's."""
+"""Characters. GitHub's delivery ids have 36, its hook ids up to 20; longer ones are not GitHub's."""
 
 LONGEST_NAME = 64
-"""Characters of an event's or action's name that are kept; far more than any of GitHub's has."""
+"""Characters of an event's or action's name that are kept: far more than any of GitHub's has."""
 
 
 def read_hints(request: WebhookRequest) -> DeliveryHints:
@@ -38,7 +38,7 @@ def read_hints(request: WebhookRequest) -> DeliveryHints:
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
-    """The delivery, its sender proven by one of the secrets. See `Webhooks.verify`."""
+    """The delivery, if it was signed with one of the secrets. See `Webhooks.verify`."""
     if not material.secrets:
         raise DeliveryRejectedError("There is no webhook secret to check this delivery with.")
     claimed = request.headers.get(SIGNATURE_HEADER)
@@ -48,13 +48,13 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
         raise DeliveryRejectedError(f"The header X-Hub-Signature-256 is missing{hint}.")
     if not is_made_with(material.secrets, claimed, lambda key: sign(key, request.body)):
         raise DeliveryRejectedError("The signature does not match the body.")
-    # Without a GUID the body stands for itself: GitHub's bodies of two events are never the same bytes.
+    # Without a GUID the body is the id: two of GitHub's events never have the same bytes.
     delivery_id = _short(request, DELIVERY_HEADER) or hashlib.sha256(request.body).hexdigest()
     return VerifiedDelivery(request=request, delivery_id=delivery_id, via=material.via)
 
 
 def sign(secret: bytes, body: bytes) -> bytes:
-    """The header's value that GitHub would send for this body."""
+    """The header value that GitHub would send for this body."""
     return b"sha256=" + hmac_sha256_hex(secret, body)
 
 
@@ -73,7 +73,7 @@ def read_event(delivery: VerifiedDelivery, _: ReadContext) -> WebhookEvent | Ign
 
 
 def _name(text: str) -> str:
-    # The inbox stores it also when it is nothing that we know.
+    # The name is stored with the delivery even if we do not know it.
     return clean_text(text)[:LONGEST_NAME]
 
 

@@ -1,4 +1,4 @@
-"""Single calls to Gmail that both walks make."""
+"""Single calls to Gmail that both the listing and the history make."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ def with_pairs(url: str, pairs: Sequence[tuple[str, str | None]]) -> str:
 
 
 def get_history_id(ctx: SyncContext) -> Conversation[int]:
-    """Where the mailbox's history stands now."""
+    """The mailbox's current history id."""
     response = yield HttpRequest(method="GET", url=mailbox_url(ctx.app) + "/profile")
     history_id = read_count(response.json_object().get("historyId"))
     if history_id is None:

@@ -1,4 +1,4 @@
-"""What Gmail allows: units, of which the reading of one message costs twenty.
+"""What Gmail allows, in units: reading one message costs twenty.
 
 Source: developers.google.com/workspace/gmail/api/reference/quota.
 """
@@ -13,13 +13,13 @@ COSTS = {"/profile": 1, "/labels": 1, "/history": 2, "/messages": 5, "/stop": 50
 MESSAGE_COST = 20
 """Units of `messages.get`."""
 DEAREST_COST = 100
-"""Units of what is not in our table: as much as the dearest method in Gmail's."""
+"""Units of what is not in our table: as much as the most expensive method in Gmail's."""
 
 PAGE_SIZE = 25
-"""Messages per page. Each costs a `messages.get`, and a user has 6,000 units a minute: pages are small, so that what
-may go out at once leaves most of the minute to the steady flow."""
+"""Messages per page. Each costs a `messages.get`, and a user has 6,000 units a minute. Pages are small, so that a burst
+leaves most of the minute for the steady rate."""
 PAGE_COST = 2 * (COSTS["/messages"] + PAGE_SIZE * MESSAGE_COST)
-"""Units of the dearest page: two listings and all their messages."""
+"""Units of the most expensive page: two listings and all their messages."""
 
 
 def cost(path: str) -> int:

@@ -1,10 +1,10 @@
 """Gmail's message list, newest first, in overlapping pages.
 
-How page tokens keep their place is not told, and what is trashed or archived leaves the list: should a token count
-positions, everything behind moves up, and what crosses from the next page to the last one would be seen by neither.
-So with every page the one before it is listed once more, ids only, and what has come up is read too. That nothing
-came up unseen is shown by any message of the page before that is still found there, or further down; where none is,
-the listing starts over, a day above where it stood.
+Gmail does not document how page tokens keep their position, and trashed or archived messages leave the list. If a token
+counts positions, everything behind moves up, and what moves from the next page to the previous one would be on neither.
+So with every page the previous one is listed once more, ids only, and what has moved up is read too. If any message of
+the previous page is still found there or further down, nothing was missed; if none is, the listing starts over, a day
+above where it was.
 
 Source: developers.google.com/workspace/gmail/api/guides/list-messages.
 """
@@ -32,14 +32,14 @@ from connectors.domain.providers.toolbox.foreign import read_count, read_each, r
 OVERLAP = timedelta(days=1)
 """Dates in queries are the mailbox's own days, and mail is not listed in the order of its arrival to the second."""
 LABEL_RUN = ("INBOX", "SENT")
-"""Without the right to search, what is listed label by label."""
+"""Without the right to search, these labels are listed one by one."""
 STARTS = 3
-"""How often in a row a listing may start over: a list that never holds still for two pages is an error."""
+"""How often in a row a listing may start over; more is an error."""
 
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """Where a listing stands."""
+    """The position of a listing."""
 
     since: datetime | None
     until: datetime | None
@@ -55,7 +55,7 @@ class Listing:
     passed_page: str | None = None
     """That page's token, None for the first."""
     starts: int = 0
-    """How often it has started over without getting on."""
+    """How often it has started over without progress."""
 
     def to_state(self) -> dict[str, Any]:
         """As JSON values."""
@@ -70,12 +70,12 @@ class Listing:
         }
 
     def has(self, at: datetime) -> bool:
-        """Whether what was received then is reported."""
+        """Whether messages received then are reported."""
         return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
 
     @property
     def query(self) -> str:
-        """The search for all of it."""
+        """The search query for the whole listing."""
         bounds = [at for at in (self.until and self.until + OVERLAP, self.before) if at is not None]
         before = f"before:{epoch_seconds(min(bounds))} " if bounds else ""
         after = "" if self.since is None else f"after:{epoch_seconds(self.since - OVERLAP)} "

@@ -1,4 +1,4 @@
-"""What Gmail asks of a user, and why; and whose mailbox it is."""
+"""Gmail's scopes and their reasons, and the identity of the mailbox."""
 
 import attrs
 
@@ -25,7 +25,7 @@ def mailbox_url(app: ProviderApp) -> str:
 
 
 def mailbox_of(connection: Connection) -> str:
-    """The mailbox's lower-case address, which keys and push notifications name it by."""
+    """The mailbox's lower-case address, which dedupe keys and push notifications use."""
     return read_id(connection.account.metadata.get("email")) or connection.account.id
 
 

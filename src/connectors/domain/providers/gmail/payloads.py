@@ -20,10 +20,10 @@ from connectors.domain.providers.toolbox.foreign import (
 )
 
 HEADERS = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To")
-"""What `format=metadata` is asked for. Contents are never fetched."""
+"""The headers to request with `format=metadata`. Contents are never fetched."""
 
 ADDRESS_LIMIT = 2000
-"""Characters of a From header that are parsed; the rest cannot be the first address."""
+"""Characters of a From header that are parsed: the first address is within them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,14 +34,14 @@ class Message:
     thread_id: str | None
     labels: frozenset[str]
     received_at: datetime
-    """When Gmail took it in; the Date header is the sender's to choose."""
+    """When Gmail received it. The Date header is not used: the sender chooses it."""
     subject: str | None
     sender_name: str
     sender_address: str
 
 
 def read_message(document: Any) -> Message | str:
-    """The message, or a sentence on why it cannot be read."""
+    """The message, or a text saying why it cannot be read."""
     data = read_object(document)
     identifier = read_id(data.get("id"))
     if identifier is None:
@@ -63,7 +63,7 @@ def read_message(document: Any) -> Message | str:
 
 
 def read_headers(payload: Any) -> dict[str, str]:
-    """The headers by lower-case name; of a repeated one the first, as mail readers show it."""
+    """The headers by lower-case name; the first of repeated ones, as mail readers show it."""
     found: dict[str, str] = {}
     for header in read_objects(read_object(payload).get("headers")):
         name, value = read_id(header.get("name")), read_text(header.get("value"))
@@ -74,7 +74,7 @@ def read_headers(payload: Any) -> dict[str, str]:
 
 @attrs.frozen(kw_only=True)
 class LabelEvent:
-    """Labels put on a message, or taken off, in one history record."""
+    """Labels added to a message, or removed, in one history record."""
 
     history_id: str
     was_added: bool
@@ -102,7 +102,7 @@ class MessageHistory:
 
 
 def read_history(records: list[Mapping[str, Any]]) -> dict[str, MessageHistory]:
-    """The records by message, in the order of first mention. `messages` only repeats the others: it is not read."""
+    """The records by message, in order of first mention. `messages` only repeats the others, so it is not read."""
     found: dict[str, MessageHistory] = {}
     for record in records:
         history_id = read_id(record.get("id")) or "0"
@@ -131,9 +131,9 @@ def _history_of(entry: Mapping[str, Any], found: dict[str, MessageHistory]) -> M
 
 
 def labels_at_arrival(message: Message, history: MessageHistory) -> frozenset[str]:
-    """The labels that the message came with: its present ones, less what the page shows was changed since.
+    """The labels that the message arrived with: its present ones, without the changes that the page shows.
 
-    A message that was trashed before we looked was received all the same.
+    A message that was trashed before we read it was still received.
     """
     labels = set(message.labels)
     for event in reversed(history.label_events):

@@ -4,16 +4,16 @@
     it arrived with SENT                     email_sent; with INBOX too, `also_received`
     it arrived with SPAM or TRASH            none
     it arrived otherwise                     email_received
-    TRASH put on                             email_trashed
-    SPAM put on                              email_marked_spam
+    TRASH added                              email_trashed
+    SPAM added                               email_marked_spam
     deleted for good, and known here         email_deleted
     only with the option `label_events`:
     a user label, STARRED, IMPORTANT on/off  email_labeled / email_unlabeled
     UNREAD off/on                            email_read / email_unread
     INBOX off                                email_archived
 
-One arrival per message id, so history, its repetition and a backfill agree; a label change is named by its history
-record.
+There is one arrival per message id, so history, repeated reads and a backfill agree. The key of a label change contains
+its history record.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,10 +48,10 @@ KINDS = frozenset(FAMILY_OF)
 FAMILIES = derive_families_by_kind(
     FAMILY_OF,
     Family(name="messages"),
-    # The message list shows the labels that a message has, not when they came or went, and nothing of what is gone.
+    # The message list shows a message's present labels, not when they changed, and no deleted messages.
     Family(name="message_changes", is_backfilled=False),
 )
-"""A notification only says "something changed": it names no family, and so it concerns both."""
+"""A notification only says "something changed" and names no family, so it concerns both."""
 
 NO_SUBJECT = "(no subject)"
 LABEL_OPTION = "label_events"
@@ -63,23 +63,23 @@ OWN_KINDS: Mapping[tuple[str, bool], SignalKind] = {
     ("TRASH", True): SignalKind.EMAIL_TRASHED,
     ("SPAM", True): SignalKind.EMAIL_MARKED_SPAM,
 }
-"""By label, and whether it was put on: always reported."""
+"""By label and whether it was added: always reported."""
 
 OPTIONAL_KINDS: Mapping[tuple[str, bool], SignalKind] = {
     ("UNREAD", False): SignalKind.EMAIL_READ,
     ("UNREAD", True): SignalKind.EMAIL_UNREAD,
     ("INBOX", False): SignalKind.EMAIL_ARCHIVED,
 }
-"""Reported only if asked for: reading one's mail is not what most want to hear of."""
+"""Reported only with the option `label_events`: most users do not need a signal for each mail that they read."""
 
 
 def wants_label_events(app: ProviderApp) -> bool:
-    """Whether the operator asked for the optional kinds."""
+    """Whether the operator enabled the optional kinds."""
     return bool(app.options[LABEL_OPTION])
 
 
 def arrival_kind(labels: frozenset[str]) -> SignalKind | None:
-    """What the arrival of a message with these labels is."""
+    """The kind for the arrival of a message with these labels."""
     if "DRAFT" in labels:
         return None
     if "SENT" in labels:
@@ -90,7 +90,7 @@ def arrival_kind(labels: frozenset[str]) -> SignalKind | None:
 
 
 def label_kind(label: str, *, was_added: bool, wants_all: bool) -> SignalKind | None:
-    """What putting a label on, or taking it off, is."""
+    """The kind for adding a label, or removing it."""
     kind = OWN_KINDS.get((label, was_added))
     if kind is not None or not wants_all:
         return kind
@@ -100,7 +100,7 @@ def label_kind(label: str, *, was_added: bool, wants_all: bool) -> SignalKind | 
 
 
 def thread_url(mailbox: str, thread_id: str) -> str:
-    """A link to the conversation. Not a documented contract: kept in this one place."""
+    """A link to the conversation. Gmail does not document its form, so it is made only here."""
     return f"https://mail.google.com/mail/u/{mailbox}/#all/{thread_id}"
 
 
@@ -117,9 +117,9 @@ def observe_message(
     Args:
         message_id: which.
         document: as `messages.get` sent it; None if it is gone already.
-        arrival_labels: what it came with; None if this page does not tell of its arrival.
+        arrival_labels: what it arrived with; None if this page does not show its arrival.
         label_events: changes of labels, oldest first.
-        deletion: the record of its deletion for good.
+        deletion: the record of its permanent deletion.
     """
     return Observation(
         key=f"message:{message_id}",
@@ -136,7 +136,7 @@ def observe_message(
 def interpret(
     ctx: SyncContext, plan: SyncPlan, observation: Observation, previous: Mapping[str, Any] | None
 ) -> Interpretation:
-    """The signals that an observation stands for, and what to remember of the message."""
+    """The signals of an observation, and what to remember of the message."""
     state = observation.state
     message_id = read_id(state.get("id"))
     if message_id is None:
@@ -151,7 +151,7 @@ def interpret(
         kind = None if arrival is None else arrival_kind(arrival)
         if kind is not None and arrival is not None:
             drafts.append(_arrival(mailbox, message, kind, arrival, read_object(state.get("document"))))
-        # What came as spam is not remembered: its purge a month later would be told as a deletion.
+        # Spam is not remembered: its purge a month later would be reported as a deletion.
         if "DRAFT" not in message.labels and (arrival is None or kind is not None):
             snapshot = {"subject": message.subject, "thread_id": message.thread_id}
     if not _is_draft(state):
@@ -167,7 +167,7 @@ def interpret(
 
 
 def _is_draft(state: Mapping[str, Any]) -> bool:
-    """Whether the message is one that is still being written, whose label changes are nobody's news."""
+    """Whether the message is still being written; its label changes are not reported."""
     seen = [state.get("document")]
     seen += [read_object(event.get("document")).get("message") for event in read_objects(state.get("label_events"))]
     return any("DRAFT" in read_each(read_object(message).get("labelIds"), read_id) for message in seen)
@@ -228,7 +228,7 @@ def _change(
     identity: str,
     document: Mapping[str, Any],
 ) -> SignalDraft:
-    """A change to a message that is there. History has no times: it happened, as far as we know, when we read it."""
+    """A change to an existing message. History has no times, so it is dated by our read."""
     remembered = known or {}
     title = one_line(read_text(remembered.get("subject")) or NO_SUBJECT) or NO_SUBJECT
     thread = read_id(remembered.get("thread_id")) or read_id(read_object(document.get("message")).get("threadId"))

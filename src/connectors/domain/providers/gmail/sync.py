@@ -5,7 +5,7 @@
     incremental    history; 404 (the id has lapsed) → messages since the last one seen, less a day → history
 
 The history id is taken before anything is listed. A page of ids is followed by one `messages.get` for each, because
-labels in history are not reliable; a message that is gone by then steps aside.
+labels in history are not reliable; a message that is gone by then is skipped.
 
 Source: developers.google.com/workspace/gmail/api/guides/sync.
 """
@@ -37,8 +37,8 @@ from connectors.domain.providers.toolbox.foreign import read_count, read_objects
 HISTORY_SIZE = 100
 """Records per answer. They are cheap, and what they say of one message belongs together; the messages that they name
 are read `PAGE_SIZE` to a page."""
-PLACE = frozenset({"begin_at", "end_at", "done"})
-"""Where the reading of one answer stands: which of its records, and how many of their messages are read."""
+POSITION = frozenset({"begin_at", "end_at", "done"})
+"""The cursor's position within one answer: its records, and how many of their messages are read."""
 ALWAYS_TYPES = ("messageAdded", "labelAdded", "messageDeleted")
 OPTIONAL_TYPES = ("labelRemoved",)
 LABEL_RUN = ("INBOX", "SENT")
@@ -58,7 +58,7 @@ def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
     cursor: dict[str, Any] = {"history_id": str(known), "seen_at": read_text(last.get("seen_at"))}
     if plan.mode is SyncMode.BACKFILL:
         return {**cursor, "listing": begin_listing(ctx, plan.since, plan.until).to_state()}
-    # Without a stored id there is nothing to follow yet: what comes after this id is the next walk's.
+    # Without a stored id there is nothing to follow yet: what comes after this id is the next sync run's.
     return cursor if stored is None else {**cursor, "follow": True}
 
 
@@ -101,8 +101,8 @@ def _read_history(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
     except UnexpectedResponseError as error:
         if page is None or cursor.get("restarted") is True or not is_bad_page(error):
             raise
-        # The page token has lapsed: from the same id again, once. Its keys are those of the first time.
-        again = {name: value for name, value in cursor.items() if name not in {"page", *PLACE}}
+        # The page token has lapsed: read from the same id again, once. The keys are the same.
+        again = {name: value for name, value in cursor.items() if name not in {"page", *POSITION}}
         return SyncPage(cursor={**again, "restarted": True})
     if response.status == HTTPStatus.NOT_FOUND:
         if cursor.get("resynced") is True:
@@ -118,7 +118,7 @@ def _read_history(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
     chunk = histories[done : done + PAGE_SIZE]
     observations, skipped, seen_at = yield from _observe_history(ctx, chunk)
     found: dict[str, Any] = {"observations": observations, "skipped": skipped, "items": len(chunk)}
-    moved = {name: value for name, value in cursor.items() if name not in PLACE}
+    moved = {name: value for name, value in cursor.items() if name not in POSITION}
     moved["seen_at"] = later(cursor, seen_at)
     if done + PAGE_SIZE < len(histories):
         rest = {"begin_at": begin_at, "end_at": end_at, "done": done + PAGE_SIZE}
@@ -130,12 +130,12 @@ def _read_history(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
         if following == page:
             raise UnexpectedResponseError("Gmail's history does not go on.")
         return SyncPage(cursor={**moved, "page": following}, **found)
-    # Never backwards: an answer without an id, or with an older one, leaves the cursor where it is.
+    # The cursor never goes back: an answer without an id, or with an older one, leaves it unchanged.
     return _at_rest(moved, max(begin or 0, read_count(answer.get("historyId")) or 0), **found)
 
 
 def _resync(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """The stored id has lapsed. That is no fault of the connection: list again what came since, then go on."""
+    """The stored id has lapsed, which says nothing about the connection: list what came since, then go on."""
     history_id = yield from get_history_id(ctx)
     seen_at = read_instant(cursor.get("seen_at")) or ctx.connection.last_synced_at or ctx.connection.created_at
     listing = begin_listing(ctx, min(seen_at, plan.started_at) - OVERLAP, None)

@@ -1,6 +1,6 @@
-"""Gmail's notifications: through Cloud Pub/Sub, to one URL for all tenants, proven by a token that Google signs.
+"""Gmail's notifications: they come through Cloud Pub/Sub, to one URL for all tenants, with a token that Google signs.
 
-A push names a mailbox and a history id, nothing else. Its connections, in whatever tenants, read their own history.
+A push names only a mailbox and a history id. Each connection of the mailbox, in any tenant, then reads its history.
 
 Source: developers.google.com/workspace/gmail/api/guides/push; docs.cloud.google.com/pubsub/docs/push.
 """
@@ -49,9 +49,9 @@ SUBSCRIPTION_OPTION = "pubsub_subscription"
 
 EVENT = "mailbox.changed"
 EMAIL_ACCOUNT = "email:"
-"""Before the mailbox's address, where an event names its account by that and not by Google's `sub`."""
+"""Prefix of a mailbox's address, where an event names its account by address and not by Google's `sub`."""
 DATA_LIMIT = 4096
-"""Characters. The data of a push is some 60 bytes."""
+"""Characters. The data of a push has about 60 bytes."""
 
 MANUAL_SETUP = """\
 1. In the Google Cloud project of the OAuth client, create a Pub/Sub topic and let
@@ -68,7 +68,7 @@ Without these, mailboxes are read on schedule only."""
 
 @attrs.frozen(kw_only=True)
 class Notification:
-    """What the data of a push says."""
+    """The data of a push."""
 
     mailbox: str
     """Lower-case address."""
@@ -76,7 +76,7 @@ class Notification:
 
 
 def read_document(request: WebhookRequest) -> Mapping[str, Any]:
-    """The push, empty where its body is no JSON object."""
+    """The push; empty if its body is no JSON object."""
     try:
         return request.document
     except UnexpectedResponseError:
@@ -84,11 +84,11 @@ def read_document(request: WebhookRequest) -> Mapping[str, Any]:
 
 
 def read_notification(document: Mapping[str, Any]) -> Notification | None:
-    """The notification in a push, or None for whatever else was published to the topic."""
+    """The notification in a push; None for anything else that was published to the topic."""
     data = read_object(document.get("message")).get("data")
     if not isinstance(data, str) or len(data) > DATA_LIMIT or not data.isascii():
         return None
-    # The alphabets of base64 and base64url are both seen, with and without padding.
+    # Both base64 and base64url occur, with and without padding.
     text = data.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
         content = read_object(read_json(base64.b64decode(text + "=" * (-len(text) % 4), validate=True)))
@@ -101,7 +101,7 @@ def read_notification(document: Mapping[str, Any]) -> Notification | None:
 
 
 def delivery_id(request: WebhookRequest) -> str:
-    """The message's id, which a redelivery keeps; a hash of the body where there is none."""
+    """The message's id, the same on every redelivery; a hash of the body if there is none."""
     message = read_object(read_document(request).get("message"))
     named = read_id(message.get("messageId")) or read_id(message.get("message_id"))
     return named or hashlib.sha256(request.body).hexdigest()
@@ -111,12 +111,13 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
     """The delivery, if its bearer token proves that our Pub/Sub subscription sent it.
 
     Raises:
-        DeliveryRejectedError: it does not, or the settings do not say who would.
+        DeliveryRejectedError: it does not, or the settings name no service account.
     """
     account = None if material.app is None else material.app.options[ACCOUNT_OPTION]
     if material.app is None or account is None:
         raise DeliveryRejectedError(
-            "Nobody may push here yet.", next_step="Set POBLYSH_GMAIL_PUSH_SERVICE_ACCOUNT to the push service account."
+            "No push service account is configured.",
+            next_step="Set POBLYSH_GMAIL_PUSH_SERVICE_ACCOUNT to the push service account.",
         )
     # A push subscription without an audience of its own uses its endpoint.
     audience = material.app.options[AUDIENCE_OPTION] or request.url.partition("?")[0]
@@ -132,7 +133,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
 def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:
     """A mailbox has changed.
 
-    What cannot be read is ignored, and so acknowledged: Pub/Sub would send a poisonous message for a week.
+    Unreadable messages are ignored, and so acknowledged: otherwise Pub/Sub would repeat them for a week.
     """
     document = read_document(delivery.request)
     pinned = None if ctx.app is None else ctx.app.options[SUBSCRIPTION_OPTION]
@@ -145,7 +146,7 @@ def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | I
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
-    """The event without its read, if this connection's history is already past it."""
+    """The event; without its read if this connection has already read past its history id."""
     notification = read_notification(read_document(delivery.request))
     read_up_to = read_count(connection.metadata.get("history_id"))
     if notification is None or notification.history_id is None or read_up_to is None:
@@ -165,7 +166,7 @@ def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str,
 def subscribe(
     app: ProviderApp, connection: Connection, request: SubscriptionRequest
 ) -> Conversation[SubscriptionReceipt]:
-    """Watch the mailbox. Asked again, it is the same watch with a later end."""
+    """Watch the mailbox. Another call extends the same watch."""
     return (yield from _watch(app, connection, request.subscription, request.expires_at))
 
 
@@ -178,7 +179,7 @@ def _watch(
     app: ProviderApp, connection: Connection, subscription: Subscription, known_end: datetime | None
 ) -> Conversation[SubscriptionReceipt]:
     topic = app.options[TOPIC_OPTION] or str(subscription.metadata.get("topic", ""))
-    # No labels, which means all: a filter would leave out mail that skips the inbox, and what happens to archived mail.
+    # No labels means all: a filter would leave out mail that skips the inbox, and changes of archived mail.
     document = {"topicName": topic}
     try:
         response = yield json_request("POST", mailbox_url(app) + "/watch", document)
@@ -194,7 +195,7 @@ def _watch(
     answer = response.json_object()
     return SubscriptionReceipt(
         external_id=mailbox_of(connection),
-        # A watch always ends: without Google's word, no later than what was known before.
+        # A watch always ends: if Google names no time, no later than the known one.
         expires_at=read_millis_instant(answer.get("expiration")) or known_end,
         metadata={"topic": topic},
     )
@@ -205,12 +206,12 @@ def unsubscribe(
     connection: Connection,  # noqa: ARG001 - the token says whose mailbox it is
     subscription: Subscription,  # noqa: ARG001 - a mailbox has one watch
 ) -> Conversation[None]:
-    """End the watch. A mailbox without one takes this as well."""
+    """End the watch. A mailbox without one accepts the call too."""
     yield json_request("POST", mailbox_url(app) + "/stop", {}, expects=frozenset({404}))
 
 
 def shared_key(connection: Connection) -> str:
-    """One watch per mailbox and Cloud project, and this service is one project: the mailbox."""
+    """The mailbox: it has one watch per Cloud project, and this service is one project."""
     return f"gmail:{mailbox_of(connection)}"
 
 

@@ -1,4 +1,4 @@
-"""What Calendar allows: requests, each counting for one.
+"""What Calendar allows, in requests.
 
 Source: developers.google.com/workspace/calendar/api/guides/quota and …/errors.
 """
@@ -13,7 +13,7 @@ QUOTA = Quota(
     project_minute=10_000,
     project_day=1_000_000,
     page=1,
-    # "Calendar usage limits exceeded": what one user did too much of, whatever the project's quota.
+    # "Calendar usage limits exceeded": one user did too much, independently of the project's quota.
     user_reasons=frozenset({"quotaExceeded"}),
 )
 LIMITS = google_limits(QUOTA)

@@ -15,7 +15,7 @@ from connectors.domain.providers.toolbox.foreign import read_object, read_object
 
 CANCELLED = "cancelled"
 NO_TITLE = "(No title)"
-"""What Calendar itself shows for an event without a summary."""
+"""What Calendar shows for an event without a summary."""
 
 
 @attrs.frozen(kw_only=True)
@@ -28,21 +28,21 @@ class Person:
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """An event, a series' master, or one occurrence that differs from it; of a deleted one perhaps only the id."""
+    """An event, a series' master, or an occurrence that differs from it; a deleted one may have only its id."""
 
     id: str
     is_cancelled: bool
     created_at: datetime | None
     updated_at: datetime | None
     updated: str | None
-    """As Calendar wrote it: the identity of this state of the event."""
+    """As Calendar wrote it: it identifies this state of the event."""
     etag: str | None
     title: str | None
     url: str | None
     start: str | None
     end: str | None
     person: Person | None
-    """The organizer, or else the creator. Who made the edit is not told."""
+    """The organizer, or else the creator. Calendar does not say who made the edit."""
     event_type: str | None
     responses: tuple[tuple[str, str], ...]
     """Each attendee's answer, by address, sorted."""
@@ -51,7 +51,7 @@ class Event:
 
 
 def read_event_item(document: Any) -> Event | str:
-    """The event, or a sentence on why it cannot be read."""
+    """The event, or a text saying why it cannot be read."""
     data = read_object(document)
     identifier = read_id(data.get("id"))
     if identifier is None:

@@ -1,12 +1,12 @@
-"""What an event's present state means. The kind depends on the item alone, never on whether we had seen it.
+"""What an event's present state means. The kind depends only on the item, not on whether we have seen it before.
 
     status is `cancelled`                         calendar_event_cancelled
     `updated` within 5 s of `created`             calendar_event_created
     otherwise                                     calendar_event_updated
 
-The identity is calendar, event and `updated`: a push's read, a scheduled one, a full pass after a lost token and a
-backfill all meet the same item and make the same key. What we remember of an event only fills in what a bare
-cancellation leaves out, and adds attributes.
+The key contains calendar, event and `updated`, so a read after a push, a scheduled read, a full pass after a lost token
+and a backfill all make the same key. What we remember of an event only completes a bare cancellation, and adds
+attributes.
 """
 
 import hashlib
@@ -37,28 +37,28 @@ KINDS = frozenset(FAMILY_OF)
 FAMILIES = derive_families_by_kind(
     FAMILY_OF,
     Family(name="calendar_events"),
-    # Of a deleted event a full pass may show an id without a date, and some time later nothing.
+    # A full pass may show only the id of a deleted event, without a date, and later nothing.
     Family(name="calendar_cancellations", is_backfilled=False),
 )
-"""A notification only says "something changed": it names no family, and so it concerns both."""
+"""A notification only says "something changed" and names no family, so it concerns both."""
 
 CREATION_SPREAD = timedelta(seconds=5)
-"""`created` has whole seconds and `updated` milliseconds; the two of a new event are never further apart."""
+"""`created` has whole seconds and `updated` milliseconds; those of a new event never differ by more."""
 
 UNTRACKED_TYPES = frozenset({"workingLocation", "focusTime", "birthday", "fromGmail"})
-"""Entries that calendars make by themselves, or that are no meetings."""
+"""Entries that are made automatically, or that are no meetings."""
 
 
 @attrs.frozen(kw_only=True)
 class Window:
-    """Which updates a pass reports; the others are only remembered."""
+    """The updates that a pass reports; others are only remembered."""
 
     since: datetime | None
     until: datetime | None
     known_from: datetime
-    """From here on everything is reported, whatever `until` says: the pass's cursor will not show it again."""
+    """From here on everything is reported, even after `until`: the pass's cursor will not show it again."""
     is_full: bool
-    """A pass without a sync token: it meets old cancellations that do not say when they happened."""
+    """A pass without a sync token: it finds old cancellations without a time."""
 
     def has(self, at: datetime) -> bool:
         """Whether an update of that instant is reported."""
@@ -88,7 +88,7 @@ def read_window(state: Any, plan: SyncPlan) -> Window:
 
 
 def observe(calendar: Calendar, event: Event, document: Mapping[str, Any], window: Window) -> Observation:
-    """What a pass shows of an event."""
+    """The observation of an event in a pass."""
     state = {
         "item": dict(document),
         "calendar": [calendar.id, calendar.name],
@@ -103,7 +103,7 @@ def interpret(
     observation: Observation,
     previous: Mapping[str, Any] | None,
 ) -> Interpretation:
-    """The signal that an observation stands for, and what to remember."""
+    """The signal of an observation, and what to remember."""
     event = read_event_item(observation.state.get("item"))
     names = observation.state.get("calendar")
     if isinstance(event, str) or not isinstance(names, list) or len(names) != 2:  # noqa: PLR2004 - id and name
@@ -111,7 +111,7 @@ def interpret(
     window = read_window(observation.state.get("window"), plan)
     known = read_object(previous)
     if not _is_reported(event, window, known if previous is not None else None):
-        # A bare cancellation that is not reported is not remembered either: the token's pass still has to tell of it.
+        # A bare cancellation that is not reported is not remembered either: the token's pass still has to report it.
         is_bare = event.updated_at is None
         return Interpretation(snapshot=previous if is_bare else _snapshot(event, known))
     calendar = Calendar(id=str(names[0]), name=str(names[1]))
@@ -125,7 +125,7 @@ def _is_reported(event: Event, window: Window, known: Mapping[str, Any] | None) 
         return False
     was_cancelled = known is not None and known.get("is_cancelled") is True
     if event.updated_at is not None:
-        # Once told in full, once as a stub: one cancellation.
+        # The same cancellation once with all fields and once as a bare id is one cancellation.
         is_told = event.is_cancelled and was_cancelled and known is not None and known.get("updated") is None
         return window.has(event.updated_at) and not is_told
     if was_cancelled:
@@ -134,7 +134,7 @@ def _is_reported(event: Event, window: Window, known: Mapping[str, Any] | None) 
 
 
 def _snapshot(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
-    """What to remember: of a bare cancellation, what was known before."""
+    """What to remember; for a bare cancellation, what was known before."""
     return {
         "title": event.title or known.get("title"),
         "url": event.url or known.get("url"),
@@ -197,7 +197,7 @@ def _known_person(known: Mapping[str, Any]) -> Person | None:
 
 
 def _derive(event: Event, previous: Mapping[str, Any] | None) -> dict[str, bool]:
-    """What the update was about, as far as the last known state tells. One change stays one signal."""
+    """What the update changed, compared with the last known state. One change stays one signal."""
     if previous is None:
         return {"first_seen": True} if event.is_awaiting_answer else {}
     is_moved = (event.start, event.end) != (previous.get("start"), previous.get("end"))

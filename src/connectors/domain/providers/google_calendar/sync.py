@@ -8,8 +8,8 @@ the last page only, so a pass is always read to its end, empty pages included.
     first read     a full pass, reporting what was updated since the account was connected
     incremental    from the token; 410 → a full pass, reporting what was updated since the last good read
 
-Whether the token of a pass of several pages stands for its beginning or its end is not told. So such a pass is
-followed by a *catch-up*: what was updated since the walk began, listed once more, whose own token is not used.
+Google does not document whether the token of a pass of several pages is of its beginning or its end. So such a pass is
+followed by a *catch-up*, which lists what was updated since the sync run began; its own token is not used.
 
 Source: developers.google.com/workspace/calendar/api/guides/sync.
 """
@@ -44,12 +44,12 @@ PARAMETERS_HASH = hashlib.sha256(repr(sorted(PARAMETERS.items())).encode()).hexd
 """Stored with each token; a token that was taken with other parameters is not used."""
 
 LIST_PAGES = 50
-"""Pages of the calendar list, of 250 each: more is no answer that we believe."""
+"""Pages of the calendar list, of 250 each: more is an error."""
 RESYNC_OVERLAP = timedelta(days=1)
 """After a lost token: how far before the last good read the reported updates start."""
 
 CLOCK_SPREAD = timedelta(minutes=5)
-"""How far Google's clock and ours may be apart: so much earlier than the walk began a catch-up starts."""
+"""How far Google's clock and ours may differ: a catch-up starts this much before the sync run began."""
 
 GAP = (
     "Calendar no longer knows the sync token. All events are read again; what was deleted meanwhile and is no longer "
@@ -89,7 +89,7 @@ def events_url(app: ProviderApp, calendar_id: str) -> str:
 
 
 def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """One piece of work for each calendar."""
+    """One item of work for each calendar."""
     calendars = yield from list_calendars(ctx.app, ctx.connection)
     stored = read_object((plan.last_cursor or {}).get("calendars"))
     known = {calendar.id: read_object(stored.get(calendar.id)) for calendar in calendars}
@@ -117,7 +117,7 @@ def _work(ctx: SyncContext, plan: SyncPlan, calendar: Calendar, state: Mapping[s
 
 
 def read_page(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """One page of the first calendar that is left."""
+    """One page of the first remaining calendar."""
     work = read_objects(cursor.get("work"))
     if not work:
         return _page(cursor, [])
@@ -132,7 +132,7 @@ def read_page(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[
     try:
         response = yield HttpRequest(method="GET", url=url, expects=frozenset({HTTPStatus.GONE}))
     except AccessLostError:
-        # Deleted, or no longer shared with the account: its cursor closes, the other calendars go on.
+        # Deleted, or no longer shared with the account: its cursor is dropped, the other calendars go on.
         rest = {name: state for name, state in read_object(cursor.get("calendars")).items() if name != calendar.id}
         return _page({**cursor, "calendars": rest}, work[1:])
     if response.status == HTTPStatus.GONE:
@@ -147,13 +147,13 @@ def _page(cursor: Cursor, work: Sequence[Mapping[str, Any]], **found: Any) -> Sy
 
 
 def _start_over(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence[Mapping[str, Any]]) -> SyncPage:
-    """The token is gone, for whatever reason: a full pass without it. Its keys are those of the first time."""
+    """The token is no longer valid: a full pass without it, with the same keys."""
     item = work[0]
     identifier = read_id(item.get("id")) or ""
     calendars = dict(read_object(cursor.get("calendars")))
     state = read_object(calendars.get(identifier))
     if read_text(item.get("token")) is None:
-        # A catch-up is refused when the pass before it took weeks: then that pass is done again.
+        # A catch-up is refused when the pass before it took weeks: that pass is then repeated.
         if read_text(item.get("page")) is None and item.get("catch_up") is None:
             raise UnexpectedResponseError("Calendar refuses a full pass as gone.")
         if item.get("restarted") is True:
@@ -164,7 +164,7 @@ def _start_over(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence
     connected_at = ctx.connection.created_at
     since = connected_at if read_at is None else read_at - RESYNC_OVERLAP
     window = Window(since=since, until=None, known_from=connected_at, is_full=True)
-    # Without its token, but with the time of the last good read: a walk that breaks off here starts over likewise.
+    # Without its token, but with the time of the last good read: a sync run interrupted here starts over the same way.
     calendars[identifier] = {"read_at": rfc3339(read_at or plan.started_at)}
     again = {**item, "token": None, "page": None, "window": window.to_state()}
     return _page({**cursor, "calendars": calendars}, [again, *work[1:]], gap=GAP)
@@ -197,13 +197,13 @@ def _read_events(
     state = {"token": token, "parameters": PARAMETERS_HASH, "read_at": rfc3339(plan.started_at)}
     moved = {**cursor, "calendars": {**read_object(cursor.get("calendars")), calendar.id: state}}
     if read_text(item.get("page")) is None:
-        return _page(moved, work[1:], **found)  # one answer, and its token: nothing can have come between
+        return _page(moved, work[1:], **found)  # one answer and its token: nothing can have changed in between
     return _page(moved, [_catch_up(plan, item, window), *work[1:]], **found)
 
 
 def _catch_up(plan: SyncPlan, item: Mapping[str, Any], window: Window) -> dict[str, Any]:
-    """What follows a pass of several pages."""
-    # Like a full pass it may meet bare ids that were deleted long ago.
+    """The catch-up after a pass of several pages."""
+    # Like a full pass, it may find bare ids that were deleted long ago.
     again = attrs.evolve(window, is_full=True)
     since = rfc3339(plan.started_at - CLOCK_SPREAD)
     return {**item, "token": None, "page": None, "catch_up": since, "window": again.to_state()}
@@ -212,7 +212,7 @@ def _catch_up(plan: SyncPlan, item: Mapping[str, Any], window: Window) -> dict[s
 def _observe(
     calendar: Calendar, documents: Sequence[Mapping[str, Any]], window: Window
 ) -> tuple[tuple[Observation, ...], tuple[SkippedItem, ...]]:
-    """Event by event: one that cannot be read steps aside."""
+    """The observations of the events; unreadable ones are skipped."""
     observations: dict[str, Observation] = {}
     skipped = []
     for document in documents:

@@ -1,4 +1,4 @@
-"""Calendar's notifications: one channel per calendar, each saying no more than "something changed here".
+"""Calendar's notifications: one channel per calendar; each only says "something changed here".
 
 Source: developers.google.com/workspace/calendar/api/guides/push.
 """
@@ -34,13 +34,13 @@ from connectors.domain.providers.contract import (
 from connectors.domain.providers.google_calendar.sync import events_url, list_calendars
 
 CHANGE_STATES = frozenset({"exists", "not_exists"})
-"""Something changed; or the calendar is gone, which a read finds out and settles."""
+"""Something changed, or the calendar is gone, which the read finds out."""
 
 CALENDAR_PATH = re.compile(r"/calendars/([^/]+)/events$")
 
 
 def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:  # noqa: ARG001
-    """A notification has no contents: it means "read this calendar from where you stand"."""
+    """A notification has no contents: it means "read this calendar from its cursor"."""
     state = read_id(delivery.request.headers.get(STATE_HEADER)) or "unknown"
     if state == SYNC_STATE:
         return Ignored(SYNC_STATE, "the channel is open; nothing has changed")
@@ -51,7 +51,7 @@ def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | I
 
 
 def read_calendar_id(uri: str) -> str | None:
-    """Which calendar a resource URI is of; None, which means all, when it cannot be told."""
+    """The calendar of a resource URI; None, which means all, if it is unknown."""
     try:
         found = CALENDAR_PATH.search(urlsplit(uri).path)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What Drive allows: units, of which a listing costs a hundred.
+"""What Drive allows, in units: a listing costs a hundred.
 
 Source: developers.google.com/workspace/drive/api/guides/limits.
 """
@@ -8,9 +8,9 @@ from connectors.domain.providers._google.limits import google_limits
 from connectors.domain.providers._google.quotas import Quota
 
 LIST_COST = 100
-"""Units of `changes.list`, `files.list` and `drives.list`; also of what the table does not name, which is no dearer."""
+"""Units of `changes.list`, `files.list` and `drives.list`, and of unlisted methods, which cost no more."""
 GET_COST = 5
-"""Units of what reads one thing."""
+"""Units of reading a single thing."""
 CHEAP_PATHS = frozenset({"/changes/startPageToken", "/about"})
 
 

@@ -1,9 +1,9 @@
 """Drive's files, by the time of their last edit.
 
-A listing goes on by `modifiedTime`, not by page token: how a token keeps its place is not told, and a file that is
-trashed or edited leaves a list in which everything behind it may then move up. Each page asks for what is no newer
-than the last file seen, so the pages overlap in one second. Only where one second fills a page is the token followed,
-and with each page the one before it is read once more.
+A listing continues by `modifiedTime`, not by page token. Google does not document how a token keeps its position, and
+when a trashed or edited file leaves the list, everything behind it may move up. Each page asks for what is no newer
+than the last file seen, so the pages overlap in one second. The token is followed only where one second fills a page,
+and then the previous page is read once more with each page.
 
 Source: developers.google.com/workspace/drive/api/guides/search-files.
 """
@@ -26,16 +26,16 @@ from connectors.domain.providers.google_drive.sync_run import Work, is_bad_token
 from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text
 
 FILES_PAGE = 500
-"""Files per page. It must always be said: left out, Drive may send a whole My Drive at once."""
+"""Files per page. Always sent: without it Drive may return a whole My Drive at once."""
 
 
 def read_files(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence[Work]) -> Conversation[SyncPage]:
-    """One page of the first piece of work, which is a listing."""
+    """One page of the first item of work, which is a listing."""
     item = work[0]
     log, page = read_id(item.get("log")) or USER_LOG, read_text(item.get("page"))
     try:
         answer = yield from _list_files(ctx, item, page)
-        # Within one second: what was trashed meanwhile may have moved files up from this page to the one before.
+        # Within one second, files trashed meanwhile may have moved others from this page to the previous one.
         risen = {} if page is None else (yield from _list_files(ctx, item, read_text(item.get("passed_page"))))
     except AccessLostError:
         if log == USER_LOG:
@@ -46,7 +46,7 @@ def read_files(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence[
     except UnexpectedResponseError as error:
         if page is None or not is_bad_token(error) or item.get("restarted") is True:
             raise
-        # Tokens of listings lapse within hours: the second from its beginning, once.
+        # Tokens of listings lapse within hours: read the second from its beginning, once.
         return page_of(plan, cursor, [{**item, "page": None, "restarted": True}, *work[1:]])
     following = read_text(answer.get("nextPageToken"))
     files = read_objects(answer.get("files"))
@@ -87,9 +87,9 @@ def _list_files(ctx: SyncContext, item: Work, page: str | None) -> Conversation[
 
 
 def _files_ahead(item: Work, page: str | None, following: str, seen: str | None) -> Work:
-    """Where a listing goes on: at the second of the last file, or by token while that second lasts."""
+    """Where a listing continues: at the second of the last file, or by token within that second."""
     last, before = read_instant(seen), read_instant(item.get("before"))
-    # Rounded up: whether a query compares fractions of a second is not told.
+    # Rounded up: Google does not document whether a query compares fractions of a second.
     bound = None if last is None else last.replace(microsecond=0) + timedelta(seconds=1)
     if bound is not None and (before is None or bound < before):
         rest = {name: value for name, value in item.items() if name not in {"page", "passed_page", "restarted"}}

@@ -17,7 +17,7 @@ USER_TARGET = "changes"
 DRIVE_TARGET = "drive:"
 
 DRIVES_PAGES = 50
-"""Pages of shared drives that are read, of 100 each: more is no answer that we believe."""
+"""Pages of shared drives, of 100 each: more is an error."""
 
 
 def get_start_token(app: ProviderApp, log: str) -> Conversation[str]:
@@ -32,7 +32,7 @@ def get_start_token(app: ProviderApp, log: str) -> Conversation[str]:
 
 
 def log_parameters(log: str) -> dict[str, str | None]:
-    """What names a log in a query. Without both flags everything in shared drives is invisible."""
+    """The query parameters of a log. Without both flags everything in shared drives is invisible."""
     return {
         "supportsAllDrives": "true",
         "includeItemsFromAllDrives": "true",
@@ -41,7 +41,7 @@ def log_parameters(log: str) -> dict[str, str | None]:
 
 
 def find_logs(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
-    """The user's log, and the shared drives chosen in the connection's metadata, or else all that it may list."""
+    """The user's log, and the shared drives chosen in the connection's metadata, else all that it may list."""
     chosen = connection.metadata.get("shared_drives")
     if isinstance(chosen, list):
         return (USER_LOG, *read_each(chosen, read_id))

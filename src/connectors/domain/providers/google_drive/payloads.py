@@ -22,7 +22,7 @@ FILE_FIELDS = (
     "owners(displayName,emailAddress,permissionId),lastModifyingUser(displayName,emailAddress,permissionId,me),"
     "md5Checksum,headRevisionId,size,shortcutDetails(targetId,targetMimeType)"
 )
-"""Drive leaves out nearly everything that is not asked for by name."""
+"""Drive leaves out nearly everything that is not requested by name."""
 
 CHANGE_FIELDS = (
     "nextPageToken,newStartPageToken,"
@@ -33,7 +33,7 @@ LIST_FIELDS = f"nextPageToken,incompleteSearch,files({FILE_FIELDS})"
 
 @attrs.frozen(kw_only=True)
 class User:
-    """Somebody, as Drive names them; the address may be withheld."""
+    """A person, as Drive names them; the address may be missing."""
 
     id: str
     name: str
@@ -47,12 +47,12 @@ class File:
     name: str
     mime_type: str
     parents: tuple[str, ...]
-    """Sorted. Empty for what others shared with the user."""
+    """Sorted. Empty for files that others shared with the user."""
     trashed: bool
     created_at: datetime | None
     modified_at: datetime | None
     modified_time: str
-    """As Drive wrote it: part of the identity of an update."""
+    """As Drive wrote it: part of an update's key."""
     trashed_at: datetime | None
     """Only in shared drives."""
     shared_at: datetime | None
@@ -61,7 +61,7 @@ class File:
     """The shared drive that it is in."""
     version: str
     last_editor: User | None
-    """Who changed its contents last, which need not be who moved, shared or trashed it."""
+    """Who last changed its contents; somebody else may have moved, shared or trashed it."""
     trasher: User | None
     shortcut_target: str | None
 
@@ -114,20 +114,20 @@ def file_url(identifier: str) -> str:
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """One entry of a change log: which file, when, and what it looks like now. It has no verb."""
+    """One entry of a change log: which file, when, and its present state. It does not say what happened."""
 
     file_id: str
     at: datetime
     time: str
-    """As Drive wrote it: part of the identity of what has no time of its own."""
+    """As Drive wrote it: part of the key of what has no time of its own."""
     removed: bool
-    """Deleted, or no longer visible to this account. A file that only left this log is neither."""
+    """Deleted, or no longer visible to this account. False for a file that only left this log."""
     file: File | None
     document: Mapping[str, Any] = attrs.field(repr=False)
 
 
 def read_change(document: Mapping[str, Any]) -> Change | str:
-    """The change, or a sentence on why it cannot be read."""
+    """The change, or a text saying why it cannot be read."""
     identifier = read_id(document.get("fileId"))
     if identifier is None:
         return "names no file"
@@ -137,7 +137,7 @@ def read_change(document: Mapping[str, Any]) -> Change | str:
     file = read_file(document.get("file"))
     if file is not None and file.id != identifier:
         file = None
-    # With `includeCorpusRemovals` Drive describes a file that it took out of this log and the account still sees.
+    # With `includeCorpusRemovals` Drive describes a file that left this log and that the account still sees.
     removed = document.get("removed") is True and file is None
     if not removed and file is None:
         return "does not describe its file"

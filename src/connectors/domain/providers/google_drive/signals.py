@@ -1,4 +1,4 @@
-"""What a file's present state means against the last known one. The first row that matches wins.
+"""What a file's present state means, compared with the last known one. The first matching row counts.
 
     change                                          signal          identity
     removed                                         file_deleted    deleted:{change.time}
@@ -11,7 +11,7 @@
     another modifiedTime                            file_updated    updated:{modifiedTime}
     anything else: views, permissions, stars        none            -
 
-Every key comes from Drive's data alone, so that a read after a push, a scheduled read and a backfill agree.
+Keys contain only Drive's data, so that a read after a push, a scheduled read and a backfill agree.
 """
 
 import hashlib
@@ -54,13 +54,13 @@ KINDS = frozenset(FAMILY_OF)
 FAMILIES = derive_families_by_kind(
     FAMILY_OF,
     Family(name="files"),
-    # A listing shows where a file is and what it is called, not that it was moved, renamed, shared or deleted.
+    # A listing shows a file's location and name, not that it was moved, renamed, shared or deleted.
     Family(name="file_changes", is_backfilled=False),
 )
-"""A notification only says "something changed": it names no family, and so it concerns both."""
+"""A notification only says "something changed" and names no family, so it concerns both."""
 
 DELETED_OR_LOST = "deleted_or_access_lost"
-"""Drive does not say which of the two a removal is, and neither do we."""
+"""Drive does not say which of the two a removal is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +109,7 @@ def read_snapshot(state: Mapping[str, Any] | None) -> Snapshot | None:
 
 
 def observe_change(change: Change, baseline: datetime) -> Observation:
-    """What a change log shows of a file."""
+    """The observation of a file in a change log."""
     state = {"change": dict(change.document), "baseline": rfc3339(baseline)}
     return Observation(key=f"file:{change.file_id}", state=state)
 
@@ -117,7 +117,7 @@ def observe_change(change: Change, baseline: datetime) -> Observation:
 def observe_file(
     file: File, document: Mapping[str, Any], since: datetime | None, until: datetime | None, *, is_in_window: bool
 ) -> Observation:
-    """What a listing shows of a file.
+    """The observation of a file in a listing.
 
     Args:
         file: the file.
@@ -136,7 +136,7 @@ def interpret(
     observation: Observation,
     previous: Mapping[str, Any] | None,
 ) -> Interpretation:
-    """The signal that an observation stands for, and what to remember."""
+    """The signal of an observation, and what to remember."""
     known = read_snapshot(previous)
     account = ctx.connection.account.id
     if "change" not in observation.state:
@@ -152,9 +152,9 @@ def interpret(
 
 
 def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[str, Any] | None) -> Interpretation:
-    """A listing tells of creations and updates by their own times, whatever we knew.
+    """A listing reports creations and updates by their own times, whatever we knew.
 
-    What we knew stays: the change log has yet to be compared with it, and would find nothing new.
+    What we knew is kept: the change log still has to be compared with it.
     """
     file = read_file(state.get("file"))
     if file is None:
@@ -191,7 +191,7 @@ def _judge(
 def _verdict(
     change: Change, file: File, known: Snapshot | None, baseline: datetime | None
 ) -> tuple[SignalKind | None, datetime, str]:
-    """Kind, instant and identity, row by row of the table above."""
+    """Kind, instant and key, row by row of the table above."""
     if file.trashed and (known is None or not known.trashed):
         at = file.trashed_at or change.at
         return SignalKind.FILE_TRASHED, at, f"trashed:{rfc3339(at)}"
@@ -240,7 +240,7 @@ def _draft(
 
 
 def _container(file: File) -> Container | None:
-    """Where the file is; Drive names neither, an id is all that there is."""
+    """The folder or shared drive of the file. Drive gives only its id."""
     if file.drive_id is not None:
         return Container("shared_drive", file.drive_id, file.drive_id, _folder_url(file.drive_id))
     if file.parents:

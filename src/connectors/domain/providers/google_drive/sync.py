@@ -1,15 +1,15 @@
 """Reading Drive: change logs from a stored token, and listings for what was before.
 
-A walk is a list of work, read from the front: each item is one pass over one log, and one page is one step of it. The
-log is `user` (all that the account sees) or a shared drive's id; the user's log does not have everything that happens
-in shared drives, so each of those has its own token.
+A sync run is a list of work, read from the front: each item is one pass over one log, and one page is one step of it.
+The log is `user` (all that the account sees) or a shared drive's id; the user's log does not have everything that
+happens in shared drives, so each of those has its own token.
 
     backfill      files (newest first, with signals) → older (only remembered) → changes since before the files
     first read    older (everything, only remembered)
     incremental   changes
 
 The token is taken before anything is listed, so that what happens during a listing is in the changes after it. What
-is listed is remembered, so that a later change of an old file is told from a file that is newly shared.
+is listed is remembered, so that a later change of an old file is not mistaken for a newly shared file.
 
 Source: developers.google.com/workspace/drive/api/guides/manage-changes and …/search-files.
 """
@@ -46,7 +46,7 @@ RESYNC_OVERLAP = timedelta(days=1)
 
 
 def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """Tokens first; then the work of the walk."""
+    """Tokens first; then the work of the sync run."""
     last = plan.last_cursor or {}
     known = {log: token for log, value in read_object(last.get("tokens")).items() if (token := read_text(value))}
     logs = yield from find_logs(ctx.app, ctx.connection)
@@ -59,7 +59,7 @@ def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
         except AccessLostError:
             if log == USER_LOG:
                 raise
-            continue  # chosen by hand, and not (or no longer) this account's to read: the other logs are
+            continue  # chosen by hand, and not (or no longer) readable by this account; the other logs are read
         if plan.mode is SyncMode.BACKFILL:
             work += _backfill_work(log, plan)
         elif is_new:
@@ -92,7 +92,7 @@ def _backfill_work(log: str, plan: SyncPlan) -> list[Work]:
 
 
 def read_page(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """One page of the first piece of work."""
+    """One page of the first item of work."""
     work = read_objects(cursor.get("work"))
     if not work:
         return SyncPage(cursor=at_rest(cursor, plan), done=True)
@@ -123,11 +123,11 @@ def _read_changes(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequen
     except AccessLostError:
         if log == USER_LOG:
             raise
-        # The shared drive is gone, or this account is no longer in it. Its cursor closes, the others go on.
+        # The shared drive is gone, or this account is no longer in it. Its cursor is dropped, the others go on.
         tokens.pop(log, None)
         return page_of(plan, {**cursor, "tokens": tokens}, work[1:])
     except UnexpectedResponseError as error:
-        # A token that is fresh and refused all the same: a third would be no better.
+        # A fresh token was refused too: a third would not help.
         if not is_bad_token(error) or work[0].get("renewed") is True:
             raise
         return (yield from _lose_token(ctx, plan, cursor, work))
@@ -157,20 +157,20 @@ def _observe_changes(
     skipped = []
     for document in changes:
         if document.get("changeType") == "drive":
-            continue  # a shared drive was renamed, joined or left: nothing that happened to a file
+            continue  # a shared drive was renamed, joined or left: no file changed
         change = read_change(document)
         if isinstance(change, str):
             skipped.append(SkippedItem(reference=read_id(document.get("fileId")) or "a change", reason=change))
             continue
         observation = observe_change(change, baseline)
-        # A log holds each file once, at its latest change. Should a page not, the latest state is what counts.
+        # A log has each file once, at its latest change. If a page does not, the latest state counts.
         observations.pop(observation.key, None)
         observations[observation.key] = observation
     return tuple(observations.values()), tuple(skipped)
 
 
 def _lose_token(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence[Work]) -> Conversation[SyncPage]:
-    """Start the log again: a fresh token, then a listing of what changed since shortly before the last good read."""
+    """Restart the log: a fresh token, then a listing of what changed since shortly before the last good read."""
     log = read_id(work[0].get("log")) or USER_LOG
     token = yield from get_start_token(ctx.app, log)
     since = (read_instant(cursor.get("read_at")) or plan.started_at) - RESYNC_OVERLAP

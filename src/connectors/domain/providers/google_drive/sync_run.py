@@ -1,4 +1,4 @@
-"""What all passes of a walk over Drive share."""
+"""What all passes of a Drive sync run share."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -9,11 +9,11 @@ from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import Cursor, SyncPage, SyncPlan
 
 Work = Mapping[str, Any]
-"""One pass over one log, and where it stands."""
+"""One pass over one log, and its position."""
 
 
 def at_rest(cursor: Cursor, plan: SyncPlan) -> Cursor:
-    """What the next walk starts from."""
+    """What the next sync run starts from."""
     return {
         "tokens": cursor.get("tokens"),
         "baseline": cursor.get("baseline"),
@@ -28,7 +28,7 @@ def page_of(plan: SyncPlan, cursor: Cursor, work: Sequence[Work], **found: Any) 
 
 
 def is_bad_token(error: UnexpectedResponseError) -> bool:
-    """Whether Drive refused the page token. A wrong parameter of ours is `invalidParameter`, and stays an error."""
+    """Whether Drive refused the page token. `invalidParameter` is a mistake of ours, and stays an error."""
     detail: Mapping[str, Any] = error.details[0] if error.details else {}
     if detail.get("status") != HTTPStatus.BAD_REQUEST:
         return False

@@ -41,13 +41,13 @@ CHANGE_STATES = frozenset({"change", "changed"})
 
 
 def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:  # noqa: ARG001
-    """A notification has no contents: it means "read the change log from where you stand"."""
+    """A notification has no contents: it means "read the change log from its cursor"."""
     state = read_id(delivery.request.headers.get(STATE_HEADER)) or "unknown"
     if state == SYNC_STATE:
         return Ignored(SYNC_STATE, "the channel is open; nothing has changed")
     if state not in CHANGE_STATES:
         return Ignored(state)
-    # No target: all logs of a connection share one cursor, and a burst of notifications becomes one read.
+    # No target: all logs of a connection share one cursor, so a burst of notifications becomes one read.
     return WebhookEvent(event="change", needs_sync=True)
 
 

@@ -1,4 +1,4 @@
-"""Jira Cloud: issues, their history, comments, sprints and releases. `README.md` says what this package knows."""
+"""Jira Cloud: issues, their history, comments, sprints and releases. Start with README.md."""
 
 from connectors.domain.providers.contract import Limits, Provider
 from connectors.domain.providers.jira.endpoints import SLUG, allowed_origins

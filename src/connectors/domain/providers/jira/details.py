@@ -1,4 +1,4 @@
-"""What a page's issues have gone through: their histories and comments, and the categories of their statuses.
+"""The details of a page's issues: their histories and comments, and the categories of their statuses.
 
 Source: REST v3, Issues (bulk changelog), Issue comments, Workflow statuses.
 """
@@ -22,20 +22,20 @@ from connectors.domain.providers.toolbox.foreign import read_list, read_object
 CHANGES_PAGE = 1000
 """History entries asked for at a time."""
 MAX_PAGES = 500
-"""Pages of one page's details, against a server that never ends."""
+"""Pages of details for one page of issues, against a server that never ends."""
 MAX_CALLS = 40
-"""Calls to one endpoint after which a page of issues ends early, where it can: it is repeated as a whole if a limit
-stops it, and all of it has to fit into that limit."""
+"""Calls to one endpoint after which a page of issues ends early, if possible. A page that a limit stops is repeated as
+a whole, so all of it has to fit into that limit."""
 BULK_MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE})
 """Answers of a site that has no bulk changelog."""
 
 
 @attrs.frozen
 class Details:
-    """What a page's issues have gone through."""
+    """The details of a page's issues."""
 
     issues: Sequence[Mapping[str, Any]]
-    """Those that were read: the first of the page, mostly all."""
+    """The issues that were read: the first ones of the page, mostly all."""
     changes: Mapping[str, list[Mapping[str, Any]]]
     """Issue id → history entries."""
     comments: Mapping[str, list[Mapping[str, Any]]]
@@ -53,7 +53,7 @@ def read_details(
     Args:
         context: whose site.
         issues: a page of the search.
-        may_end: whether the walk could go on from so many of them; then those that take many calls wait.
+        may_end: whether the page may end after so many of them; if so, issues that need many calls wait.
     """
     skipped: list[SkippedItem] = []
     changes, issues = yield from read_changes(context, issues, may_end, skipped)
@@ -110,8 +110,8 @@ def read_changes(
 ) -> Conversation[tuple[dict[str, list[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]]:
     """Issue id → all entries of its history (one issue's may be spread over pages), and the issues that were read.
 
-    Where the bulk call is missing or walks in circles, each issue is asked by itself; one that has gone or is closed to
-    us meanwhile is noted in `skipped`.
+    If the bulk call is missing or repeats itself, each issue is read separately; an issue that is gone or no longer
+    visible is noted in `skipped`.
     """
     ids = [item for item in map(_issue_id, issues) if item is not None]
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -180,7 +180,7 @@ def _issue_id(issue: Mapping[str, Any]) -> str | None:
 
 
 def _statuses(changes: Mapping[str, list[Mapping[str, Any]]]) -> set[str]:
-    """Every status id that these histories mention."""
+    """Every status id in these histories."""
     read = (Change.read(change) for entries in changes.values() for change in entries)
     items = (item for change in read if change is not None for item in change.items if item.field == "status")
     return {status_id for item in items for status_id in (item.from_id, item.to_id) if status_id is not None}

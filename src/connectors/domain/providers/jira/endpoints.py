@@ -1,4 +1,4 @@
-"""Where Atlassian is: its own hosts, or everything below one base URL (a sandbox)."""
+"""Atlassian's endpoints: on its own hosts, or below one base URL (a sandbox)."""
 
 import re
 from urllib.parse import quote, urlsplit
@@ -12,10 +12,10 @@ SLUG = ProviderSlug("jira")
 AUTHORIZATION_HOST = "https://auth.atlassian.com"
 """Consent and tokens."""
 API_HOST = "https://api.atlassian.com"
-"""REST. A token of ours is refused on `https://<site>.atlassian.net`; that host is for links only."""
+"""REST. Our tokens are refused on `https://<site>.atlassian.net`; that host is for links only."""
 
 CLOUD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-"""What may stand in a path as a site's id. Atlassian's are UUIDs; nothing that could climb out of the path passes."""
+"""A site's id that may be put into a path. Atlassian's are UUIDs; `.` and `/` are not allowed."""
 MAX_SITE_URL = 500
 """Characters; a host name has at most 253."""
 
@@ -31,7 +31,7 @@ def token_endpoint(app: ProviderApp) -> str:
 
 
 def sites_endpoint(app: ProviderApp) -> str:
-    """The list of sites that a grant reaches."""
+    """The URL of the list of sites that a grant covers."""
     return f"{_base(app, API_HOST)}/oauth/token/accessible-resources"
 
 

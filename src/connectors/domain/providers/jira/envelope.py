@@ -1,6 +1,6 @@
-"""What a delivery says around its payload: which event, when, by whom, on which site and for which webhooks.
+"""What surrounds a delivery's payload: the event, its time, person, site and webhooks.
 
-`sync.py` wraps REST objects in the same form, so that push and reading go the same way from here on.
+`sync.py` wraps REST objects in the same form, so that push and reading use the same code from here on.
 
 Source: Webhooks (Jira platform).
 """
@@ -22,11 +22,11 @@ SELF_SOURCES = ("issue", "comment", "user", "sprint", "version", "project", "wor
 
 @attrs.frozen(kw_only=True)
 class Envelope:
-    """One event as Jira sends it, read once from its decoded document."""
+    """One event as Jira sends it, read from the decoded document."""
 
     document: Mapping[str, Any] = attrs.field(repr=False)
     event: str
-    """`webhookEvent`, or `unknown` if there is none that can be printed."""
+    """`webhookEvent`, or `unknown` if there is no printable one."""
     update: str | None
     """`issue_event_type_name`: what an update of an issue is about."""
     sent_at: datetime | None
@@ -35,7 +35,7 @@ class Envelope:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Envelope":
-        """The envelope that this document is."""
+        """The envelope in this document."""
         return cls(
             document=document,
             event=read_id(document.get("webhookEvent")) or "unknown",
@@ -56,10 +56,10 @@ class Envelope:
 
     @property
     def webhook_ids(self) -> frozenset[str]:
-        """The webhooks that this delivery is for. They are small numbers, unique only within a site."""
+        """The ids of the webhooks that this delivery is for: small numbers, unique only within a site."""
         return frozenset(read_each(self.document.get("matchedWebhookIds"), read_id))
 
     @property
     def has_webhook_ids(self) -> bool:
-        """Whether it says which webhooks it is for, readable or not: only webhooks of ours do."""
+        """Whether it names webhooks, readable or not: only deliveries of our webhooks do."""
         return "matchedWebhookIds" in self.document

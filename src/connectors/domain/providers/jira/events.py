@@ -1,4 +1,4 @@
-"""The table of events: which become signals, how, and which do not on purpose.
+"""The table of events: which become signals, how, and which are ignored on purpose.
 
 Source: Webhooks (Jira platform).
 """
@@ -78,15 +78,15 @@ RULES: Mapping[str, JiraRule[Any]] = {
         is_dynamic=False),
 }
 # fmt: on
-"""Every event that becomes a signal. Names of issue and version events have a prefix, the others have none."""
+"""Every event that becomes a signal. Only the names of issue and version events have a prefix."""
 
 COMMENT_UPDATES: Mapping[str, str] = {
     "issue_commented": "comment_created",
     "issue_comment_edited": "comment_updated",
     "issue_comment_deleted": "comment_deleted",
 }
-"""`issue_event_type_name` of an update that carries a comment → the event that says the same. Some sites send such
-updates beside or instead of that event."""
+"""`issue_event_type_name` of an update that contains a comment → the equivalent event. Some sites send such
+updates in addition to that event, or instead of it."""
 
 IGNORED_ON_PURPOSE: Mapping[str, str] = {
     **dict.fromkeys(("issue_property_set", "issue_property_deleted"), "data that apps keep for themselves"),
@@ -110,29 +110,29 @@ IGNORED_ON_PURPOSE: Mapping[str, str] = {
         "not tracked",
     ),
 }
-"""Events that a site can send and that become no signal → why."""
+"""Events that a site can send and that do not become signals → why."""
 
 FAMILIES = derive_families(
     RULES,
     Family(name="issues"),
     Family(name="comments"),
-    # Of several edits between two reads only the last can be seen.
+    # Reading sees only the last of several edits between two reads.
     Family(name="comment edits", is_read=False, is_backfilled=False),
     Family(name="deletions", is_read=False, is_backfilled=False),
     Family(name="sprints", is_read=False, is_backfilled=False),
     Family(name="releases", is_read=False, is_backfilled=False),
-    # Only an administrator's webhook sends them, and nobody can check that there is one.
+    # Only an administrator's webhook sends them, and we cannot check that there is one.
     Family(name="worklogs and projects", is_pushed=False, is_read=False, is_backfilled=False),
 )
 KINDS = kinds_of(RULES)
 DYNAMIC_EVENTS = subscribed_events({event: rule for event, rule in RULES.items() if rule.is_dynamic})
-"""What our own webhook asks for."""
+"""The events of our own webhook."""
 ADMIN_EVENTS = subscribed_events({event: rule for event, rule in RULES.items() if not rule.is_dynamic})
-"""What only an administrator's webhook sends."""
+"""The events that only an administrator's webhook sends."""
 
 
 def find_rules(envelope: Envelope) -> tuple[JiraRule[Any], ...]:
-    """The rows that tell of this event; empty if it makes no signal.
+    """The rows for this event; empty if it makes no signal.
 
     An update may hold a change, a comment, or (a transition with a remark) both.
     """
@@ -144,7 +144,7 @@ def find_rules(envelope: Envelope) -> tuple[JiraRule[Any], ...]:
 
 
 def why_ignored(envelope: Envelope) -> str:
-    """Why an event that no row tells of makes no signal."""
+    """Why an event without a row makes no signal."""
     if envelope.event == UPDATED:
         return "an update without a readable change or comment"
     return IGNORED_ON_PURPOSE.get(envelope.event, "not an event that we know")
@@ -154,7 +154,7 @@ def normalize(envelope: Envelope, site: Site) -> tuple[SignalDraft, ...]:
     """The signals of one event on one site.
 
     Raises:
-        UnexpectedResponseError: it lacks what identifies the thing or the moment.
+        UnexpectedResponseError: the id of the subject or the time is missing.
     """
     return tuple(_make(rule, envelope, site) for rule in find_rules(envelope))
 

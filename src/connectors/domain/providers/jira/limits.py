@@ -1,7 +1,7 @@
-"""How Jira says no: rate limits with reasons, and errors of two services (the site and the gateway before it).
+"""How Jira refuses requests: rate limits with reasons, and errors of two services (the site and its gateway).
 
-Three limits hold at once: points an hour for the app over all sites, points an hour for a site, and requests a second
-for each endpoint of a site. What a request costs in points is told differently by different pages, so points are not
+Three limits apply at once: points per hour for the app over all sites, points per hour for a site, and requests per
+second for each endpoint of a site. Atlassian's pages disagree on what a request costs in points, so points are not
 counted here: a refusal, or the warning that little is left, pauses what it names for all workers.
 
 Source: Rate limiting; OAuth 2.0 (3LO) apps; REST v3 status codes.
@@ -28,9 +28,9 @@ from connectors.domain.providers.toolbox.foreign import read_line, read_list, re
 from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 BACKOFF_BASE = timedelta(seconds=2)
-"""First pause after a refusal that names no time (Atlassian's advice)."""
+"""The first pause after a refusal that names no time (Atlassian's advice)."""
 BACKOFF_CAP = timedelta(seconds=60)
-"""Longest pause between tries that nobody asked for."""
+"""The longest pause between tries if Jira names no time."""
 
 GLOBAL_QUOTA = "jira-quota-global-based"
 TENANT_QUOTA = "jira-quota-tenant-based"
@@ -38,15 +38,15 @@ TENANT_QUOTA = "jira-quota-tenant-based"
 APP_POINTS = Budget(name="app", limit_scope=LimitScope.APP)
 SITE_POINTS = Budget(name="site", limit_scope=LimitScope.ACCOUNT)
 RESERVE = "reserve"
-"""Scope of the warning that little of a quota is left: background reading leaves that to everybody else."""
+"""The scope of the warning that little of a quota is left: background reading leaves the rest to other calls."""
 RESERVES = (Budget(name=RESERVE, limit_scope=LimitScope.APP), Budget(name=RESERVE, limit_scope=LimitScope.ACCOUNT))
 PACE = 10
-"""Requests a second to one endpoint of a site: the lowest figure for the burst limit (others say 50 and 100)."""
+"""Requests per second to one endpoint of a site: the lowest published burst limit (other pages say 50 and 100)."""
 AT_ONCE = 60
-"""Requests to one endpoint that may go out after a rest: what a page of issues takes at the most (`details.py`). They
-are sent one after the other, so that even these come hardly faster."""
+"""Requests to one endpoint that may be sent at once after a pause: the most that a page of issues needs (`details.py`).
+They are sent one after the other, and so hardly exceed the rate."""
 READING = re.compile(r"rest/api/3/(?:search|changelog|issue|status)\b")
-"""Paths of the background's reading; subscriptions and identity may use the reserve."""
+"""Paths of background reading; subscriptions and identity may use the reserve."""
 NUMBER = re.compile(r"(?<!/api)/[0-9]+(?=/|$)")
 
 CLOUD_PATH = re.compile(r"/ex/jira/([A-Za-z0-9-]{1,64})/(.*)")
@@ -55,7 +55,7 @@ RESET_AFTER = re.compile(r"(?:^|;)\s*t=(\d{1,6})\b")
 
 
 def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
-    """The error that an answer of 400 or above means.
+    """The error for an answer of 400 or above.
 
     Args:
         request: what was asked; names the site and endpoint in the error.
@@ -105,11 +105,11 @@ def budgets(request: HttpRequest) -> tuple[Budget, ...]:
 
 
 def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime) -> RateLimitedError:
-    """When Jira will take another request, and what is limited.
+    """When Jira accepts another request, and what is limited.
 
     `scope` is the name of a budget: `app` (all sites wait), `site`, or `<method> <path>` of one endpoint of the site.
-    Without a reason all requests to the site wait, or all of the grant where the request was to none. The body is not
-    read: Atlassian says that it may change.
+    Without a reason all requests to the site wait, or all of the grant if the request was not to a site. The body is
+    not read: Atlassian says that it may change.
     """
     reason = response.headers.get("ratelimit-reason", "")
     asked = read_retry_at(response.headers, now)
@@ -123,8 +123,8 @@ def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime)
 def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
     """The warning that less than a fifth of a quota is left, until that quota is full again.
 
-    Which quota is told by its policy's name, if at all; a site's pause is the smaller mistake. A warning that ends
-    within moments is about bursts, and pacing heeds those.
+    At most the policy's name says which quota it is. Otherwise the site is paused, which is the smaller mistake. A
+    warning that ends within seconds is about bursts, which the pacing prevents.
     """
     headers = response.headers
     is_near = headers.get("x-ratelimit-nearlimit", "").strip().lower() == "true"
@@ -142,7 +142,7 @@ def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | N
 
 
 def read_retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """The instant that the headers name, None if they name none that can be read.
+    """The instant in the headers; None if there is no readable one.
 
     In this order: `Retry-After` (seconds or an HTTP-date), `X-RateLimit-Reset` (ISO 8601, seconds optional), `t=` of
     `RateLimit`. Headers that begin with `Beta-` are announcements, not limits.
@@ -164,12 +164,12 @@ def is_unauthorized(response: HttpResponse) -> bool:
 
 
 def is_scope_mismatch(response: HttpResponse) -> bool:
-    """Whether a 401 is about scopes. Only the wording tells; it is looked at nowhere else."""
+    """Whether a 401 is about scopes. Only the wording says so, and only this function reads it."""
     return b"scope does not match" in response.body[:2000].lower()
 
 
 def _with_seconds(value: str) -> str:
-    """`2026-10-04T22:00Z` as every ISO reader takes it."""
+    """`2026-10-04T22:00Z` in the form that every ISO reader accepts."""
     found = SHORT_ISO.fullmatch(value)
     return value if found is None else f"{value[:16]}:00{found.group(1)}"
 
@@ -186,13 +186,13 @@ def _limited(request: HttpRequest, reason: str) -> tuple[str | None, LimitScope]
 
 
 def _endpoint(method: str, url: str) -> str | None:
-    """`GET rest/api/3/issue/*/comment`: what the burst limit counts together on a site."""
+    """`GET rest/api/3/issue/*/comment`: the endpoint, as the burst limit counts it on a site."""
     found = CLOUD_PATH.search(url.partition("?")[0])
     return None if found is None else f"{method} {NUMBER.sub('/*', found.group(2))}"
 
 
 def _next_hour(now: datetime) -> datetime:
-    """When quotas are full again."""
+    """When quotas reset."""
     return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
 

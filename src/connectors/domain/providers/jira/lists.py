@@ -1,7 +1,7 @@
-"""Lists that Jira pages by offset, read so that nothing slips when something is removed from them meanwhile.
+"""Lists that Jira pages by offset, read so that nothing is missed when items are removed meanwhile.
 
-An offset counts from the start: what is removed there pulls the rest up, and an item would pass between two pages
-unseen. So each page begins with the last item of the page before; if it does not, the list is read again.
+An offset counts from the start: when an item is removed there, the rest moves up, and an item between two pages would
+be missed. So each page begins with the last item of the page before; if it does not, the list is read again.
 
 Source: REST v3, Pagination.
 """
@@ -22,9 +22,9 @@ from connectors.domain.providers.toolbox.foreign import read_list, read_object
 PAGE_SIZE = 100
 """Items asked for at a time."""
 MAX_PAGES = 500
-"""Pages of one list, against a server that never says that it is the last."""
+"""Pages of one list, against a server that never ends it."""
 PASSES = 5
-"""Times that a list is read which keeps moving; what all of them showed is taken then."""
+"""How often a list that keeps changing is read; then everything that was seen is taken."""
 
 
 @attrs.frozen
@@ -48,7 +48,7 @@ class _Reading:
         page = response.json_object()
         items = read_list(page.get(self.member))
         for item in items:
-            # Without an id nothing tells two items apart: each then counts.
+            # Items without an id cannot be compared: each counts.
             self.found.setdefault(_mark(item) or f"?{len(self.found)}", item)
         return items, page
 
@@ -74,8 +74,8 @@ def read_listing(
         connection: whose site.
         path: below `/rest/api/3/`.
         member: the answer's member that holds them.
-        limit: only so many of the first; None for all.
-        gone_is_empty: a list that is not there (any more) has no items.
+        limit: at most so many, from the start; None for all.
+        gone_is_empty: whether a missing list counts as empty.
         params: more of the query.
     """
     url, size = site_api(app, connection.account.id, path), str(limit or PAGE_SIZE)
@@ -96,7 +96,7 @@ def read_listing(
 
 
 def _read_pass(reading: _Reading, ask: Callable[[int], HttpRequest], limit: int | None) -> Conversation[bool]:
-    """Whether the list stood still, so that all of it has been seen."""
+    """Whether the list did not change, so that all of it has been seen."""
     start, joint = 0, None
     for _ in range(MAX_PAGES):
         response = yield ask(start)

@@ -1,6 +1,6 @@
 """Consent, tokens and identity: OAuth 2.0 "three-legged" (3LO) of Atlassian's developer platform.
 
-One consent is one token pair of (user, our app), whatever the number of sites: connections share it by `grant_key`.
+One consent gives one token pair of (user, our app), whatever the number of sites: connections share it by `grant_key`.
 Every refresh rotates the pair. There is no revocation endpoint; a user ends the app's access at id.atlassian.com.
 
 Source: OAuth 2.0 (3LO) apps; Making calls to the API; Implementing OAuth 2.0 (3LO): rotating refresh tokens.
@@ -37,30 +37,30 @@ from connectors.domain.providers.jira.payloads import read_id
 from connectors.domain.providers.toolbox.foreign import read_expiry, read_line, read_list, read_object
 
 AUDIENCE = "api.atlassian.com"
-"""What the token is for: Atlassian's own parameter, always this value."""
+"""What the token is for: Atlassian's own parameter, always with this value."""
 
 REUSE_WINDOW = timedelta(minutes=10)
-"""Atlassian takes a rotated refresh token again for so long; later reuse counts as theft and ends the family."""
+"""Atlassian accepts a rotated refresh token for this long; later reuse counts as theft and ends the token family."""
 IDLE_LIFETIME = timedelta(days=90)
-"""A refresh token that nobody uses for so long is dead."""
+"""A refresh token that is not used for this long expires."""
 
 READ_WORK = "read:jira-work"
 READ_USER = "read:jira-user"
 SCOPES = (
     Scope(READ_WORK, "Read projects, issues, their history and comments; also needed to register webhooks."),
     Scope(READ_USER, "Learn which Atlassian account gave consent, and the names of the people in events."),
-    Scope("manage:jira-webhook", "Register, renew and remove the webhook that tells us of events."),
+    Scope("manage:jira-webhook", "Register, renew and remove the webhook that sends us events."),
     Scope("offline_access", "Get a refresh token: without it the connection ends after an hour."),
 )
 
 DEAD_GRANT = frozenset({"invalid_grant", "unauthorized_client"})
-"""Both are said of a refresh token that was rotated away, revoked or left idle, with 403 and sometimes 400."""
+"""Errors for a refresh token that was rotated, revoked or idle for too long, with 403 and sometimes 400."""
 OUR_FAULT = frozenset({"access_denied", "invalid_client"})
-"""Said of a wrong client id or secret."""
+"""Errors for a wrong client id or secret."""
 TRY_LATER = frozenset({"server_error", "temporarily_unavailable"})
 
 ACCOUNT_ID = "account_id"
-"""Key in an account's metadata: the Atlassian account that gave consent."""
+"""Key in an account's metadata: the Atlassian account that consented."""
 
 
 def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
@@ -80,7 +80,7 @@ def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
 
 
 def token_call(app: ProviderApp, extra: Mapping[str, str]) -> TokenEndpointCall:
-    """The token endpoint, which wants JSON with our id and secret in it. Nothing in the redirect can move it."""
+    """The token endpoint, which takes JSON with our id and secret. Nothing in the redirect can change its URL."""
     del extra
     return TokenEndpointCall(
         url=token_endpoint(app), client_authentication=ClientAuthentication.BODY, body_format=BodyFormat.JSON
@@ -88,19 +88,19 @@ def token_call(app: ProviderApp, extra: Mapping[str, str]) -> TokenEndpointCall:
 
 
 def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None) -> TokenSet:
-    """The token pair of the token endpoint's answer.
+    """The token pair in the token endpoint's answer.
 
     Args:
         response: of any status. The `error` member decides, not the status: a dead refresh token is a 403 here.
         now: aware UTC instant of arrival; `expires_in` counts from it.
-        previous: the set that was refreshed; what the answer omits is kept from it.
+        previous: the set that was refreshed; what the answer omits is kept.
 
     Raises:
         ReauthorizationRequiredError: the code or refresh token is dead.
         ClientRejectedError: our client id or secret is wrong; asking the user again would not help.
         RateLimitedError: too many calls.
         ProviderUnavailableError: 5xx.
-        UnexpectedResponseError: anything else that is not a token pair.
+        UnexpectedResponseError: any other answer without a token pair.
     """
     document = _document(response)
     error = document.get("error")
@@ -121,7 +121,7 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 
 
 def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
-    """Every Jira site that the consent reaches, each with the Atlassian account that gave it.
+    """Every Jira site that the consent covers, each with the Atlassian account that consented.
 
     Raises:
         AccessLostError: the user has no Jira site, or an administrator blocked the app.
@@ -132,7 +132,7 @@ def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalA
     sites = read_sites(response.json_list())
     if not sites:
         raise AccessLostError(
-            "The consent reaches no Jira site.",
+            "The consent covers no Jira site.",
             next_step="Check that the account can open a Jira site and that its administrator has not blocked the app.",
         )
     account_id = yield from _find_account_id(app, sites)
@@ -155,18 +155,18 @@ def read_sites(items: Sequence[Any]) -> tuple[tuple[str, str, str | None], ...]:
 
 
 def grant_key(accounts: Sequence[ExternalAccount]) -> str:
-    """One key per Atlassian account: its sites live on one token pair, and a second consent replaces that pair."""
+    """One key per Atlassian account: its sites share one token pair, which a second consent replaces."""
     return f"jira:{accounts[0].metadata[ACCOUNT_ID]}"
 
 
 def required_scopes(app: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:
-    """Without reading issues there are no signals; without the user we cannot tell one grant from another."""
+    """Without reading issues there are no signals; without the user we cannot distinguish grants."""
     del app
     return frozenset(asked) & {READ_WORK, READ_USER}
 
 
 def _find_account_id(app: ProviderApp, sites: Sequence[tuple[str, str, str | None]]) -> Conversation[str]:
-    """The user's account id. It is the same on every site, but one site may be closed to us: ask the next."""
+    """The user's account id. It is the same on every site; if one site refuses, the next is asked."""
     for cloud_id, _, _ in sites:
         response = yield HttpRequest(
             method="GET",
@@ -180,7 +180,7 @@ def _find_account_id(app: ProviderApp, sites: Sequence[tuple[str, str, str | Non
         if account_id is not None:
             return account_id
     raise AccessLostError(
-        "No site of this consent tells us who the user is.",
+        "No site of this consent names the user.",
         next_step="Ask the site's administrator whether the app or our addresses are blocked.",
     )
 
@@ -193,11 +193,11 @@ def _document(response: HttpResponse) -> Mapping[str, Any]:
     try:
         return read_object(response.json())
     except UnexpectedResponseError:
-        return {}  # a gateway's page: the status has to do
+        return {}  # a gateway's page: only the status is usable
 
 
 def _secret(value: Any) -> Secret | None:
-    """A token: opaque, kilobytes long, but able to stand in a header."""
+    """The token if it can go into a header. Atlassian's are opaque and kilobytes long."""
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         return None
     return Secret(value)

@@ -1,7 +1,7 @@
 """The fields of Jira's objects that we read, and no others.
 
-Webhooks and REST show the same objects, so one set of classes serves both. All of it is foreign data: a reader gives
-None (or an empty tuple) for what is missing, of another type or absurdly large, and never raises.
+Webhooks and REST show the same objects, so one set of classes serves both. All of it is foreign data: a reader returns
+None (or an empty tuple) for what is missing, of another type or too large, and never raises.
 
 Source: Jira platform webhooks; REST v3 (issues, comments, changelogs).
 """
@@ -17,16 +17,16 @@ from connectors.domain.model.signal import one_line
 from connectors.domain.providers.toolbox.foreign import id_reader, read_each, read_line, read_list, read_object
 
 read_id = id_reader(128, characters="A-Za-z0-9:._@-", numbers=True)
-"""Ids and keys: issues have digits, keys look like `OPS-12`, account ids like `712020:6f1c…`. The same id is a number
-here and a text there."""
+"""Ids and keys: issue ids are digits, keys look like `OPS-12`, account ids like `712020:6f1c…`. The same id may be a
+number or a text."""
 EPOCH_MS_FROM = 100_000_000_000
-"""An epoch number from here up is milliseconds: as seconds it would be the year 5138."""
+"""Epoch numbers from here on are milliseconds: as seconds they would be in the year 5138 or later."""
 MAX_ITEMS = 1000
-"""Changed fields read of one history entry; an issue has a few hundred fields at the most."""
+"""Changed fields that are read of one history entry; an issue has a few hundred fields at most."""
 EXCERPT = 120
 """Characters of a comment that go into a title."""
 MAX_NODES = 500
-"""Nodes of a rich-text document looked at for an excerpt."""
+"""Nodes of a rich-text document that are searched for an excerpt."""
 
 Categories = Mapping[str, str]
 """Status id → category key: `new`, `indeterminate`, `done`, `undefined`."""
@@ -43,13 +43,13 @@ def read_time(value: Any) -> datetime | None:
 
 
 def excerpt_of(body: Any) -> str | None:
-    """The first words of a comment: wiki markup (a string) as it stands, a rich-text document (ADF) as its text."""
+    """The first words of a comment: wiki markup (a string) unchanged, a rich-text document (ADF) as its text."""
     text = read_line(body if isinstance(body, str) else "".join(_adf_texts(body)))
     return None if text is None else one_line(text, EXCERPT)
 
 
 def _adf_texts(document: Any) -> Iterator[str]:
-    """The document's texts in reading order. Iterative: the sender chooses the depth."""
+    """The document's texts in reading order. Iterative, because the sender chooses the depth."""
     stack, looked_at = [document], 0
     while stack and looked_at < MAX_NODES:
         looked_at += 1
@@ -71,7 +71,7 @@ class Person:
 
     @classmethod
     def read(cls, value: Any) -> "Person | None":
-        """Who it is. A documentation example spells the id `accoundId`, so that is understood too."""
+        """The user; None without an id. A documentation example misspells it `accoundId`, which is read too."""
         source = read_object(value)
         account_id = read_id(source.get("accountId")) or read_id(source.get("accoundId"))
         return None if account_id is None else cls(account_id, read_line(source.get("displayName")) or account_id)
@@ -79,7 +79,7 @@ class Person:
 
 @attrs.frozen
 class Project:
-    """A project; an id only where the source gave one."""
+    """A project; with an id only if the source has one."""
 
     id: str | None
     key: str
@@ -95,7 +95,7 @@ class Project:
 
 @attrs.frozen
 class Issue:
-    """An issue. Comment events carry a trimmed one."""
+    """An issue. Comment events have a shortened one."""
 
     id: str
     key: str | None
@@ -138,7 +138,7 @@ class Issue:
 
     @property
     def name(self) -> str:
-        """The label with the summary."""
+        """The label, with the summary."""
         return self.label if self.summary is None else f"{self.label} {self.summary}"
 
 
@@ -182,7 +182,7 @@ class ChangeItem:
 
     @classmethod
     def read(cls, value: Any) -> "ChangeItem | None":
-        """The change of a field, or None without the field's name. `fieldId` is the name that is not translated."""
+        """The change of a field, or None without the field's name. `fieldId` is the untranslated name."""
         source = read_object(value)
         field = read_line(source.get("fieldId")) or read_line(source.get("field"))
         if field is None:
@@ -207,7 +207,7 @@ class Change:
 
     @classmethod
     def read(cls, value: Any) -> "Change | None":
-        """The change, or None without an id or without any readable item."""
+        """The change, or None without an id or a readable item."""
         source = read_object(value)
         change_id = read_id(source.get("id"))
         items = tuple(read_each(read_list(source.get("items"))[:MAX_ITEMS], ChangeItem.read))

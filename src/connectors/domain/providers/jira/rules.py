@@ -1,4 +1,4 @@
-"""The form of a row in Jira's table of events."""
+"""The columns of Jira's table of events."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, Self, TypeVar
@@ -10,11 +10,11 @@ from connectors.domain.providers.toolbox.rules import EventRule
 
 
 class Payload(Protocol):
-    """What a row's payload can be read as."""
+    """A class of payloads."""
 
     @classmethod
     def read(cls, value: Any) -> Self | None:
-        """The payload, or None if the value does not identify one."""
+        """The payload, or None if the value has no id."""
 
 
 P = TypeVar("P", bound=Payload)
@@ -27,16 +27,16 @@ class JiraRule(EventRule[P]):
     member: str
     """The member of the delivery that holds the payload."""
     key: str
-    """The signal's dedupe key, after the site: `{id}` is its subject's, the function supplies any other field."""
+    """The signal's dedupe key, after the site: `{id}` is the subject's, `make` supplies any other field."""
     is_dynamic: bool = True
-    """Whether the webhook that we register may ask for it. If not, only an administrator's webhook sends it."""
+    """Whether our own webhook can subscribe to it. If not, only an administrator's webhook sends it."""
 
     @property
     def kind(self) -> SignalKind:
-        """The kind of a row that has one."""
+        """The kind of a row that has only one."""
         (kind,) = self.kinds
         return kind
 
     def read(self, document: Mapping[str, Any]) -> P | None:
-        """The payload that a delivery carries, or None if it is missing or not readable."""
+        """The payload in a delivery, or None if it is missing or unreadable."""
         return self.payload.read(document.get(self.member))

@@ -1,8 +1,8 @@
-"""What happened, from what Jira shows: the functions of the table's rows (`events.py`).
+"""The functions of the table's rows (`events.py`): from Jira's objects to signals.
 
 Webhook bodies and REST objects (wrapped by `sync.py` in the same envelope) go through the same functions, so push and
-reading agree on every key. A key names the thing and its change, never the delivery and never the kind: one history
-entry is one signal, even if the two paths would judge it differently.
+reading agree on every key. A key contains the subject and its change, never the delivery and never the kind: one
+history entry is one signal, even if the two paths would give it different kinds.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from connectors.domain.providers.jira.rules import JiraRule
 from connectors.domain.providers.toolbox.foreign import read_object
 
 STATUS_CATEGORIES = "status_categories"
-"""Key in a connection's metadata: status id → category, kept up by the reader."""
+"""Key in a connection's metadata: status id → category, updated by reading."""
 DONE = "done"
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Site:
-    """Whose events these are, and what is known of it."""
+    """The site of the events, and what is known about it."""
 
     cloud_id: str
     url: str | None
@@ -69,7 +69,7 @@ class Drafter:
     site: Site
 
     def actor(self, person: Person | None) -> Actor | None:
-        """The one who did it, with a page on the site."""
+        """Who did it, with a link to their page on the site."""
         return None if person is None else Actor(person.id, person.name, self.site.link(f"jira/people/{person.id}"))
 
     def container(self, project: Project | None) -> Container | None:
@@ -88,7 +88,7 @@ class Drafter:
         container: Container | None,
         **key: str,
     ) -> SignalDraft:
-        """A signal that links to its subject. `key` has the fields of the row's key beside `id`.
+        """A signal that links to its subject. `key` has the other fields of the row's key besides `id`.
 
         Raises:
             UnexpectedResponseError: there is no time.
@@ -131,7 +131,7 @@ class Drafter:
     def comment(
         self, comment: Comment, verb: str, at: datetime | None, author: Person | None = None, **key: str
     ) -> SignalDraft:
-        """A comment's signal. Its issue is trimmed, and in some deliveries missing: the comment itself is enough."""
+        """A comment's signal. Its issue is shortened, and missing in some deliveries: the comment is enough."""
         issue, actor = self.find_issue(), self.actor(self.envelope.user or author)
         path = None if issue is None or issue.key is None else f"browse/{issue.key}?focusedCommentId={comment.id}"
         label, name = ("an issue", "an issue") if issue is None else (issue.label, issue.name)
@@ -147,7 +147,7 @@ class Drafter:
         )
 
     def find_issue(self) -> Issue | None:
-        """The issue that stands beside the payload."""
+        """The issue next to the payload."""
         return Issue.read(self.envelope.document.get("issue"))
 
 
@@ -160,12 +160,12 @@ def issue_created(issue: Issue, draft: Drafter) -> SignalDraft:
 
 
 def issue_deleted(issue: Issue, draft: Drafter) -> SignalDraft:
-    """A deleted issue. Nothing but `user` says who deleted it."""
+    """A deleted issue. Only `user` says who deleted it."""
     return draft.issue(issue, "deleted", draft.envelope.sent_at)
 
 
 def issue_changed(change: Change, draft: Drafter) -> SignalDraft:
-    """One entry of an issue's history: one signal, its kind by priority."""
+    """One entry of an issue's history: one signal, with the kind of highest priority."""
     issue = _required(draft.find_issue(), "the issue")
     kind, words = judge(change, issue, draft.site.categories)
     at = draft.envelope.sent_at or change.created
@@ -178,14 +178,14 @@ def comment_created(comment: Comment, draft: Drafter) -> SignalDraft:
 
 
 def comment_edited(comment: Comment, draft: Drafter) -> SignalDraft:
-    """An edited comment. Each edit has a key of its own, from the instant that Jira keeps with the comment."""
+    """An edited comment. Each edit has its own key, with the instant that Jira stores with the comment."""
     at = _required(comment.updated, "the comment's `updated`")
     editor = comment.editor or comment.author
     return draft.comment(comment, "edited a comment on", at, editor, updated_ms=str(epoch_ms(at)))
 
 
 def comment_deleted(comment: Comment, draft: Drafter) -> SignalDraft:
-    """A deleted comment. Its author says nothing of who deleted it: only `user` does."""
+    """A deleted comment. Only `user` says who deleted it, not the comment's author."""
     return draft.comment(comment, "deleted a comment on", draft.envelope.sent_at)
 
 
@@ -205,7 +205,7 @@ def thing_became(verb: str) -> Callable[[Thing, Drafter], SignalDraft]:
 
 
 def work_logged(worklog: Thing, draft: Drafter) -> SignalDraft:
-    """Work on an issue, which the payload names by its id only. The one who logged it goes before `user`."""
+    """Work on an issue, of which the payload has only the id. The worklog's author takes precedence over `user`."""
     where = "an issue" if worklog.owner_id is None else f"issue {worklog.owner_id}"
     subject = Subject("worklog", worklog.id, f"Work on {where}")
     at, actor = worklog.started or draft.envelope.sent_at, draft.actor(worklog.author or draft.envelope.user)
@@ -213,7 +213,7 @@ def work_logged(worklog: Thing, draft: Drafter) -> SignalDraft:
 
 
 def project_created(project: Project, draft: Drafter) -> SignalDraft:
-    """A new project. Without `user` its lead counts as the one who made it."""
+    """A new project. Without `user`, its lead counts as its creator."""
     project_id = _required(project.id, "the project's id")
     lead = Person.read(read_object(draft.envelope.document.get("project")).get("projectLead"))
     return draft.draft(
@@ -235,13 +235,13 @@ CHANGE_KINDS = (
     SignalKind.ISSUE_ASSIGNED,
     SignalKind.ISSUE_UPDATED,
 )
-"""All that `judge` can say, first what goes first."""
+"""The possible results of `judge`, by priority."""
 
 
 def judge(change: Change, issue: Issue, categories: Categories) -> tuple[SignalKind, str]:
-    """The kind of a change and what to call it: closed > reopened > status changed > assigned > updated.
+    """The kind of a change and its wording: closed > reopened > status changed > assigned > updated.
 
-    A change is a closing or reopening only when the categories of both statuses are known.
+    A change is a closing or reopening only if the categories of both statuses are known.
     """
     statuses = [item for item in change.items if item.field == "status"]
     moves = [
@@ -261,7 +261,7 @@ def judge(change: Change, issue: Issue, categories: Categories) -> tuple[SignalK
 
 
 def epoch_ms(at: datetime) -> int:
-    """Whole milliseconds since 1970-01-01T00:00Z: the precision that Jira keeps."""
+    """Whole milliseconds since 1970-01-01T00:00Z: Jira's precision."""
     return round(at.timestamp() * 1000)
 
 
@@ -272,7 +272,7 @@ def _assignment(item: ChangeItem) -> str:
 
 
 def _category(status_id: str | None, issue: Issue, categories: Categories) -> str | None:
-    """A status's category. The issue's own status speaks only for its own id: REST shows the present one."""
+    """A status's category. The issue's own status is used only for its own id: REST shows the present one."""
     if status_id is None:
         return None
     if status_id == issue.status_id and issue.status_category is not None:

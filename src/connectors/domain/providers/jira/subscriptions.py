@@ -1,12 +1,12 @@
 """The dynamic webhook of one site: made, found again, renewed within its 30 days, removed.
 
-There is one for each (app, user, site): Jira allows five. Its filter must name projects, so it is made again when the
-visible projects change. Registration answers 200 with errors inside, renewal ignores ids it does not know, and an
-expired webhook is simply gone: so nothing is believed until the list shows it.
+There is one for each (app, user, site); Jira allows five. Its filter must name projects, so it is made again when the
+visible projects change. Registration answers 200 with errors inside, renewal ignores unknown ids, and an expired
+webhook just disappears. So nothing counts until the list shows it.
 
-Connections of one user to one site share the webhook, and each knows it by its number. So renewal extends it in place
-wherever it can, and one that had to be replaced is left to lapse: a delivery names every webhook that it matches, and a
-connection that has not heard of the successor goes on with the old number until its own renewal.
+Connections of one user to one site share the webhook, and each stores its id. So renewal extends it where possible, and
+a replaced one is left to lapse: a delivery names every webhook that it matches, and a connection that does not know the
+successor yet uses the old id until its own renewal.
 
 Source: REST v3, Webhooks.
 """
@@ -32,23 +32,23 @@ from connectors.domain.providers.jira.payloads import read_id, read_time
 from connectors.domain.providers.toolbox.foreign import read_each, read_line, read_list, read_object
 
 LIFETIME = timedelta(days=30)
-"""A webhook ends so long after its registration or last renewal."""
+"""A webhook expires this long after its registration or last renewal."""
 TARGET = "site:"
-"""Before the site's id: the one target, everything that the user can see there. Jira numbers the webhooks of each site
-from one, so that target and number together name one, and not the number alone."""
+"""Prefix of the site's id in the only target: everything that the user can see there. Jira numbers the webhooks of each
+site from one, so only target and number together identify a webhook."""
 WEBHOOK_IDS = "webhook_ids"
 """Key in a connection's metadata: ids of its webhook, newest first."""
 KEPT_IDS = 8
-"""Ids remembered: a delivery of a webhook that was just replaced may be half an hour late."""
+"""Remembered ids: a delivery of a webhook that was just replaced may be half an hour late."""
 ROUNDING = timedelta(minutes=1)
-"""By so much two tellings of one expiry may differ."""
+"""By how much two answers for the same expiry may differ."""
 MOST_HOOKS = 5
-"""Webhooks that Jira allows an app for each user and site."""
+"""Webhooks that Jira allows per app, user and site."""
 
 
 @attrs.frozen
 class Hook:
-    """One registered webhook, as the list shows it."""
+    """One registered webhook, as in the list."""
 
     id: str
     url: str | None
@@ -72,7 +72,7 @@ class Hook:
         )
 
     def covers(self, jql: str) -> bool:
-        """Whether it still says all that we want to hear."""
+        """Whether it covers all our events and these projects."""
         return self.jql == jql and self.events >= frozenset(DYNAMIC_EVENTS)
 
     def ends_before(self, at: datetime | None) -> bool:
@@ -81,7 +81,7 @@ class Hook:
 
 
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:
-    """The site, once the user can see a project on it: a filter over no project cannot be registered."""
+    """The site, if the user can see a project on it: a filter without projects cannot be registered."""
     projects = yield from read_listing(app, connection, "project/search", limit=1)
     return (TARGET + connection.account.id,) if projects.items else ()
 
@@ -89,7 +89,7 @@ def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str,
 def subscribe(
     app: ProviderApp, connection: Connection, request: SubscriptionRequest
 ) -> Conversation[SubscriptionReceipt]:
-    """The webhook that delivers to this URL: the one that is there, or a new one.
+    """The webhook that delivers to this URL: an existing one, or a new one.
 
     Raises:
         AccessLostError: the user sees no project.
@@ -99,9 +99,9 @@ def subscribe(
 
 
 def renew(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
-    """The webhook with 30 more days, or its successor where it is gone or the visible projects have changed.
+    """The webhook with 30 more days, or its successor if it is gone or the visible projects have changed.
 
-    It delivers to the `url` in the subscription's metadata; one that delivers elsewhere is replaced and removed.
+    It delivers to the `url` in the subscription's metadata; a webhook with another URL is replaced and removed.
 
     Raises: as `subscribe`.
     """
@@ -112,7 +112,7 @@ def renew(app: ProviderApp, connection: Connection, subscription: Subscription) 
 
 
 def unsubscribe(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[None]:
-    """Remove the webhook, and all that were left to lapse. Jira ignores ids that are not there.
+    """Remove the webhook, and those that were left to lapse. Jira ignores unknown ids.
 
     The list has only webhooks of this app and user, so those with our URL are ours.
     """
@@ -126,9 +126,9 @@ def unsubscribe(app: ProviderApp, connection: Connection, subscription: Subscrip
 
 
 def probe(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[bool]:
-    """Whether the list still has it, with the time before it that it was given, delivering to where it was made for.
+    """Whether the list still has it, with the expiry that it was given and the URL that it was made for.
 
-    That the time is over is for the caller to know: a package has no clock.
+    The caller checks whether the time is over: a provider package has no clock.
     """
     hooks = yield from list_hooks(app, connection)
     hook = next((one for one in hooks if one.id == subscription.external_id), None)
@@ -138,7 +138,7 @@ def probe(app: ProviderApp, connection: Connection, subscription: Subscription) 
 
 
 def shared_key(connection: Connection) -> str:
-    """Connections of one user to one site share one webhook, in however many tenants."""
+    """Connections of one user to one site share one webhook, across tenants."""
     return f"{connection.account.id}:{connection.account.metadata.get(ACCOUNT_ID, '')}"
 
 
@@ -161,9 +161,9 @@ def visible_projects(app: ProviderApp, connection: Connection) -> Conversation[t
 def _settle(
     app: ProviderApp, connection: Connection, url: str, former: str | None
 ) -> Conversation[SubscriptionReceipt]:
-    """One webhook for this URL that covers what is visible and has its full time before it.
+    """One webhook for this URL that covers what is visible and has just been renewed.
 
-    Of several that fit, everybody takes the oldest, so that connections which share them come together.
+    Of several that fit, the oldest is taken, so that connections agree on one.
     """
     hooks = yield from list_hooks(app, connection)
     projects = yield from visible_projects(app, connection)
@@ -179,19 +179,19 @@ def _settle(
     fitting = next((hook.id for hook in ours if hook.covers(jql)), None)
     kept = None if fitting is None else (yield from _refresh(app, connection, fitting))
     if kept is None:
-        # One that fits and was not extended has ended: it goes first.
+        # A webhook that fits and could not be extended has ended, so it is removed first.
         spare.sort(key=lambda hook_id: hook_id != fitting)
         removed = [*unwanted, *spare][: max(len(hooks) - MOST_HOOKS + 1, 0)]
         yield from _delete(app, connection, removed)
         kept = yield from _register(app, connection, url, jql)
         spare = [hook_id for hook_id in spare if hook_id not in removed]
     spare = [hook_id for hook_id in spare if hook_id != kept]
-    # Registration says nothing of the expiry: only the list does.
+    # Registration does not return the expiry: only the list has it.
     listed = yield from list_hooks(app, connection)
     present = {hook.id: hook for hook in listed}
     if kept not in present:
         raise UnexpectedResponseError("Jira does not list the webhook that it has just confirmed.")
-    # One place is left free, for the next successor.
+    # One of Jira's five is left free, for the next successor.
     removed = [*unwanted, *spare[: max(len(spare) - MOST_HOOKS + 2, 0)]]
     yield from _delete(app, connection, [hook_id for hook_id in removed if hook_id in present])
     others = [hook.id for hook in listed if hook.url == url and hook.id not in {kept, *removed}]
@@ -199,7 +199,7 @@ def _settle(
 
 
 def _refresh(app: ProviderApp, connection: Connection, hook_id: str) -> Conversation[str | None]:
-    """The webhook, extended; None if it was not, which the answer does not say: it ignores what it does not know."""
+    """The extended webhook; None if it was not extended, which only the list shows: renewal ignores unknown ids."""
     url, body = site_api(app, connection.account.id, "webhook/refresh"), {"webhookIds": [int(hook_id)]}
     response = yield json_request("PUT", url, body)
     until = read_time(response.json_object().get("expirationDate"))
@@ -218,7 +218,7 @@ def _receipt(connection: Connection, hook: Hook, url: str, others: list[str]) ->
 
 
 def _register(app: ProviderApp, connection: Connection, url: str, jql: str) -> Conversation[str]:
-    """The new webhook's id. An answer of 200 may hold an error in its place."""
+    """The new webhook's id. An answer of 200 may contain an error instead."""
     document = {"url": url, "webhooks": [{"events": list(DYNAMIC_EVENTS), "jqlFilter": jql}]}
     response = yield json_request("POST", site_api(app, connection.account.id, "webhook"), document)
     results = read_list(response.json_object().get("webhookRegistrationResult"))

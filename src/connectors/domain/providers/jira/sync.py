@@ -2,7 +2,7 @@
 
 Every page asks again for "updated at or after the last one seen, oldest first", so an issue that moves while we read
 moves ahead of us, never behind. Jira's page tokens are used only where one second holds more than a page.
-The README proves that nothing slips.
+The README explains why nothing is missed.
 
 Source: REST v3, Issue search (enhanced).
 """
@@ -32,7 +32,7 @@ from connectors.domain.providers.jira.sync_run import SyncRun
 from connectors.domain.providers.toolbox.foreign import read_list, read_object
 
 OVERLAP = timedelta(minutes=10)
-"""How far an incremental walk starts before the last one ended: Jira's search index lags behind its issues."""
+"""How far an incremental sync run starts before the last one ended: Jira's search index lags behind its issues."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Lower bound of an unbounded backfill: before Jira existed, because a search without any bound is refused."""
 PAGE_SIZE = 100
@@ -42,7 +42,7 @@ FIELDS = (
     *("summary", "status", "project", "issuetype", "priority", "assignee", "reporter", "creator"),
     *("created", "updated", "resolutiondate", "labels", "parent", "comment"),
 )
-"""Named because the default is the id alone. `comment` brings an issue's first comments, which saves most calls."""
+"""Named because the default is only the id. `comment` includes an issue's first comments, which saves most calls."""
 
 TARGET = re.compile(r"[A-Z][A-Z0-9_]{0,63}|[0-9]{1,18}")
 """A project's key or id: all that may go into a query."""
@@ -51,9 +51,9 @@ Window = tuple[datetime, datetime | None]
 
 
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """Where the walk begins: `since` (backfill), or a little before the last walk's end (incremental).
+    """The first cursor: at `since` (backfill), or a little before the last sync run's end (incremental).
 
-    The first incremental walk takes a baseline: it will be asked for what is later than now.
+    The first incremental sync run takes a baseline: it will be asked for what is later than now.
     """
     del context
     yield from ()
@@ -66,7 +66,7 @@ def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """One page of issues with all that happened to them inside the walk's window.
+    """One page of issues with all that happened to them inside the sync run's window.
 
     Raises:
         UnexpectedResponseError: the query was refused, or the answer is not a page of issues.
@@ -125,7 +125,8 @@ def search_request(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> H
 
 
 def final_cursor(plan: SyncPlan, sync_run: SyncRun) -> Cursor:
-    """What the next incremental walk starts from. A backfill that stopped at `until` has not covered what is later."""
+    """The cursor for the next incremental sync run. A backfill that stopped at `until` has not covered what is
+    later."""
     if not sync_run.done:
         return sync_run.cursor()
     ends = [sync_run.since_ms]
@@ -137,7 +138,7 @@ def final_cursor(plan: SyncPlan, sync_run: SyncRun) -> Cursor:
 def envelopes_of(issue: Mapping[str, Any], details: Details) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Everything that an issue shows, each as the webhook's envelope with a reference for the log."""
     issue_id = read_id(issue.get("id")) or ""
-    # The comments have envelopes of their own; in each copy of the issue they would only take package.
+    # The comments have envelopes of their own; copies of them in each issue would only take space.
     fields = {name: value for name, value in read_object(issue.get("fields")).items() if name != "comment"}
     plain = {**issue, "fields": fields}
     creator = fields.get("creator") or fields.get("reporter")
@@ -176,7 +177,7 @@ def is_edited(comment: Mapping[str, Any]) -> bool:
 def _collect(
     context: SyncContext, plan: SyncPlan, sync_run: SyncRun, details: Details
 ) -> tuple[tuple[SignalDraft, ...], tuple[SkippedItem, ...]]:
-    """The signals inside the window. One that cannot be read steps aside."""
+    """The signals inside the window; unreadable items are skipped."""
     site = attrs.evolve(Site.of(context.connection), categories=details.categories)
     window = _window(plan, sync_run)
     drafts: list[SignalDraft] = []
@@ -196,14 +197,14 @@ def _collect(
 
 
 def _window(plan: SyncPlan, sync_run: SyncRun) -> Window:
-    """Which moments the walk speaks of."""
+    """The instants that the sync run covers."""
     if plan.mode is SyncMode.BACKFILL:
         return plan.since or EARLIEST, plan.until
     return from_epoch_seconds(sync_run.started_ms / 1000), None
 
 
 def _is_inside(value: Any, window: Window) -> bool:
-    """Whether a moment is of interest; one that cannot be read is, so that its item gets reported."""
+    """Whether an instant is covered; an unreadable one is, so that its item is reported."""
     at, (since, until) = read_time(value), window
     return at is None or (at >= since and (until is None or at <= until))
 

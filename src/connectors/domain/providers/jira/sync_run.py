@@ -1,4 +1,4 @@
-"""Where a walk stands and how it moves on: the package's cursor, written as JSON between two pages."""
+"""The position of a sync run and how it advances: Jira's cursor, written as JSON between two pages."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,19 +14,19 @@ from connectors.domain.providers.jira.signals import epoch_ms
 from connectors.domain.providers.toolbox.foreign import read_list
 
 MAX_DOUBTED = 2
-"""Issues of a full page whose `updated` may be newer than the index, so many edits fitting into the making of it."""
+"""Issues of a full page whose `updated` may be newer than the index: so many edits can happen while it is made."""
 DOUBTED_OF = 25
-"""One in so many: short pages come at a walk's end, whose last ten minutes the next walk reads again."""
+"""One in so many: short pages come at a sync run's end, whose last ten minutes the next sync run reads again."""
 
 
 @attrs.frozen(kw_only=True)
 class SyncRun:
-    """Where a walk stands."""
+    """The position of a sync run."""
 
     since_ms: int
     """The next search asks for issues updated at or after this (epoch milliseconds)."""
     started_ms: int
-    """Where the walk began: nothing that happened before is of interest to an incremental one."""
+    """Where the sync run began: nothing that happened before is of interest to an incremental one."""
     token: str | None = None
     """Jira's token for more of the same search, only while one second fills whole pages."""
     used: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class SyncRun:
 
     @classmethod
     def read(cls, cursor: Cursor) -> "SyncRun":
-        """The walk that a cursor describes.
+        """The sync run that a cursor describes.
 
         Raises:
             UnexpectedResponseError: it is not a cursor of this package.
@@ -59,7 +59,7 @@ class SyncRun:
         )
 
     def cursor(self) -> Cursor:
-        """The walk as JSON values."""
+        """The sync run as JSON values."""
         values: dict[str, Any] = {"since": self.since_ms, "started": self.started_ms}
         if self.token is not None:
             values |= {"token": self.token, "used": list(self.used), "seen": sorted(self.seen)}
@@ -70,21 +70,21 @@ class SyncRun:
     def updated_until(self, issues: Sequence[Issue | None]) -> int:
         """Where a search for what follows these issues begins: a whole second.
 
-        The index orders issues, and their fields may be newer than the index: an issue that changes while the answer is
-        made stands at its old place with the new `updated`. Of a long page a few of the latest are therefore not
-        believed, and the pages overlap by them. Whether the index compares milliseconds is not documented; rounding
-        down is safe.
+        Issues are in the index's order, but their fields may be newer than the index: an issue that changes while the
+        answer is made is at its old position with the new `updated`. The latest few of a long page are therefore not
+        used, and the pages overlap by them. Whether the index compares milliseconds is not documented; rounding down
+        is safe.
         """
         times = sorted((epoch_ms(issue.updated) for issue in issues if issue and issue.updated), reverse=True)
         doubted = min(MAX_DOUBTED, len(times) // DOUBTED_OF)
         return max(times[doubted] // 1000 * 1000 if times else 0, self.since_ms)
 
     def may_end(self, issues: Sequence[Issue | None]) -> bool:
-        """Whether the walk gets on from the first issues of a page, the rest left to the next one."""
+        """Whether the sync run advances with the first issues of a page, the rest left to the next one."""
         return self.token is None and self.updated_until(issues) > self.since_ms
 
     def after(self, issues: Sequence[Issue | None], token: Any, *, is_cut: bool = False) -> "SyncRun":
-        """Where it stands after a page with these issues and this `nextPageToken`.
+        """The position after a page with these issues and this `nextPageToken`.
 
         `isLast` is not looked at: it has been seen to mislead.
 
@@ -105,13 +105,13 @@ class SyncRun:
             return self._next_of_second(seen, token)
         if seen == self.before:
             return self._at(self.since_ms + 1000)
-        # An issue that left the second may have pulled another over the edge of a page: look again.
+        # An issue that left the second may have moved another one across the edge of a page: read it again.
         return attrs.evolve(self._at(self.since_ms), before=seen)
 
     def _next_of_second(self, seen: frozenset[str], token: str) -> "SyncRun":
         mark = hashlib.sha256(token.encode(errors="replace")).hexdigest()[:16]
         if mark in self.used:
-            # The second is full and Jira walks in circles. The next second is the only way on.
+            # The second is full and Jira repeats itself, so go on with the next second.
             second = rfc3339(from_epoch_seconds(self.since_ms / 1000))
             gap = f"Jira repeats a page: of the issues last updated in the second {second} some may be missing."
             return attrs.evolve(self._at(self.since_ms + 1000), gap=gap)

@@ -1,10 +1,10 @@
-"""Deliveries: who sent them, which site they speak of, and for which connection they are.
+"""Deliveries: who sent them, which site they are about, and which connection they are for.
 
-Two kinds of webhook reach us, and the request itself says which one it is:
+There are two kinds of webhook, and the request says which one it is:
 
 - *dynamic*, registered by us: a JWT in `Authorization`, signed with the client secret, on the app-level URL. It proves
-  "Atlassian, to our app" but does not cover the body. So the site that the body names must be the connection's, and
-  `matchedWebhookIds` must name a webhook that this connection has.
+  "Atlassian, to our app" but does not cover the body. So the site in the body must be the connection's, and
+  `matchedWebhookIds` must contain a webhook of this connection.
 - *admin*, made by a site's administrator on a tenant's URL: `X-Hub-Signature` over the raw body.
 
 Source: Webhooks (Jira platform); RFC 7519; WebSub §8 (X-Hub-Signature).
@@ -48,14 +48,14 @@ from connectors.domain.providers.toolbox.jwt import get_bearer_token, verify_tim
 from connectors.domain.providers.toolbox.signatures import hmac_sha256_hex, is_made_with
 
 LEEWAY = timedelta(seconds=120)
-"""How far the two clocks may differ when a JWT's times are checked."""
+"""How far Atlassian's clock and ours may differ when a JWT's times are checked."""
 TOLERANCE = timedelta(hours=24)
-"""Age of an admin delivery's own `timestamp` at the most. Jira's retries end within some hours, and the signature
-covers no other time."""
+"""The oldest accepted `timestamp` of an admin delivery, the only time that the signature covers. Jira's retries end
+within some hours."""
 
 
 def checkboxes(events: tuple[str, ...]) -> str:
-    """How the administration of a Jira site names these events: `Worklog: created`."""
+    """The names of these events in a Jira site's administration: `Worklog: created`."""
     named = (event.removeprefix("jira:").partition("_") for event in events)
     return ", ".join(f"{noun.capitalize()}: {verb}" for noun, _, verb in named)
 
@@ -64,7 +64,7 @@ MANUAL_SETUP = f"""\
 In the Atlassian developer console, open the app:
 1. Permissions: add the Jira API with read:jira-work, read:jira-user and manage:jira-webhook.
 2. Authorization: set the callback URL to the redirect URI that Core uses.
-3. Distribution: enable sharing. While the app is private Jira registers webhooks and then delivers to nobody but the
+3. Distribution: enable sharing. While the app is private, Jira registers webhooks but delivers only to the
    app's owner.
 The webhook itself is registered and renewed automatically, with the URL {{webhook_url}} for all sites.
 An administrator's webhook is needed for events that only it has, or if the app must not register one:
@@ -78,7 +78,7 @@ One secret for all tenants is possible: POBLYSH_JIRA_WEBHOOK_SECRET, at {{webhoo
 
 def delivery_id_of(request: WebhookRequest) -> str:
     """The same on every retry: site and `X-Atlassian-Webhook-Identifier` (unique within a site), or a hash of the body
-    without that header."""
+    if that header is missing."""
     identifier = read_id(request.headers.get("x-atlassian-webhook-identifier"))
     if identifier is None:
         return f"sha256:{hashlib.sha256(request.body).hexdigest()}"
@@ -90,7 +90,7 @@ def delivery_id_of(request: WebhookRequest) -> str:
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
-    """The delivery, once its sender is proven.
+    """The delivery, if its sender is proven.
 
     Raises:
         DeliveryRejectedError: neither a valid JWT of ours nor, on a tenant's URL, a valid signature over the body.
@@ -109,7 +109,7 @@ def verify_signature(request: WebhookRequest, material: VerificationMaterial) ->
     """Check `X-Hub-Signature: sha256=<hex>` over the raw body.
 
     Raises:
-        DeliveryRejectedError: no secret to check with, another method, mismatch, or a body that is too old or new.
+        DeliveryRejectedError: no secret, another method, a mismatch, or a body that is too old or too new.
     """
     if not material.secrets:
         raise DeliveryRejectedError("There is no secret to check this delivery with.")
@@ -119,13 +119,13 @@ def verify_signature(request: WebhookRequest, material: VerificationMaterial) ->
     try:
         sent_at = Envelope.read(request.document).sent_at
     except UnexpectedResponseError:
-        return  # authentic but not readable: it is kept as failed, not refused
+        return  # authentic but unreadable: stored as failed, not rejected
     if sent_at is not None and abs(material.now - sent_at) > TOLERANCE:
         raise DeliveryRejectedError("The delivery is too old or from the future.")
 
 
 def verify_jwt(request: WebhookRequest, material: VerificationMaterial) -> Mapping[str, Any]:
-    """The claims of `Authorization: Bearer <JWT>`: HS256 with the client secret, our client id as issuer, in time.
+    """The verified claims of `Authorization: Bearer <JWT>`: HS256 with the client secret, our client id as issuer.
 
     Raises:
         DeliveryRejectedError: missing, malformed, another algorithm or key, expired, or issued for another app.
@@ -141,7 +141,7 @@ def verify_jwt(request: WebhookRequest, material: VerificationMaterial) -> Mappi
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
-    """Which event it is and which site it names; `to_signals` finishes it for each connection.
+    """The event and its site; `to_signals` completes it for each connection.
 
     Raises:
         UnexpectedResponseError: not a JSON object, or a dynamic delivery that names no site.
@@ -156,11 +156,11 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
-    """The event with the signals that it means for this connection.
+    """The event with its signals for this connection.
 
     Raises:
-        DeliveryRejectedError: it is of another site, or of a webhook that this connection does not have.
-        UnexpectedResponseError: it lacks what identifies the thing or the moment.
+        DeliveryRejectedError: it is from another site, or for a webhook that this connection does not have.
+        UnexpectedResponseError: the id of the subject or the time is missing.
     """
     envelope = Envelope.read(delivery.document)
     of_connection = {connection.account.id, f"host:{host_of(connection.account.url)}"}
@@ -173,12 +173,12 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
 
 
 def own_ids(connection: Connection) -> frozenset[str]:
-    """The webhooks that the connection has or recently had."""
+    """The ids of the webhooks that the connection has or recently had."""
     return frozenset(read_each(connection.metadata.get(WEBHOOK_IDS), read_id))
 
 
 def _is_dynamic(delivery: VerifiedDelivery, envelope: Envelope) -> bool:
-    """Whether a webhook of ours sent it. A replay has no JWT any more, but still the ids that only those carry."""
+    """Whether our webhook sent it. A replay no longer has the JWT, but still the ids that only our webhooks send."""
     return bool(delivery.claims) or envelope.has_webhook_ids
 
 

@@ -1,4 +1,4 @@
-"""Slack: OAuth v2, the Events API over HTTP, the Web API. README.md says what it rests on."""
+"""Slack: OAuth v2, the Events API over HTTP, the Web API. Start with README.md."""
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Provider

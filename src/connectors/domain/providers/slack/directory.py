@@ -1,4 +1,4 @@
-"""Who and where: the walk's pages of people (for their names) and of channels (to read, and new ones as signals).
+"""The sync run's pages of people (for their names) and of channels (to read, and new ones as signals).
 
 Source: docs.slack.dev, `users.list`, `conversations.list`, "Pagination".
 """
@@ -26,17 +26,17 @@ from connectors.domain.providers.slack.workspace import Source, workspace_of
 from connectors.domain.providers.toolbox.foreign import read_list, read_object, read_text
 
 LIST_LIMIT = 200
-"""Items per page of channels and people: Slack's advice, its maximum is 1,000."""
+"""Items per page of channels and people, as Slack advises; the maximum is 1,000."""
 NAMES_KEPT = 1000
-"""People and channels whose names a connection remembers; beyond, ids are shown."""
+"""People and channels whose names a connection remembers; of others the id is shown."""
 NAMES_LIFETIME = timedelta(days=1)
-"""How old the names of people may become before an incremental walk reads them again: people join, and rename."""
+"""The age of people's names after which an incremental sync run reads them again: people join, and rename."""
 PEOPLE_NAMES, PEOPLE_READ_AT, CHANNEL_NAMES = "people_names", "people_read_at", "channel_names"
 """Keys in a connection's metadata."""
 
 
 def wants_people(context: SyncContext, plan: SyncPlan) -> bool:
-    """Whether to learn names: with every backfill, and else once a day; only where the token may."""
+    """Whether to read names: with every backfill, and otherwise once a day; only if the token may."""
     if not may(context, "users:read"):
         return False
     read_at = read_instant(context.connection.metadata.get(PEOPLE_READ_AT))
@@ -50,7 +50,7 @@ def may(context: SyncContext, scope: str) -> bool:
 
 
 def read_people(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
-    """One page of `users.list`. Names are a comfort: without them the walk goes on."""
+    """One page of `users.list`. Names are optional: without them the sync run goes on."""
     response = yield call(context, "users.list", limit=str(LIST_LIMIT), cursor=sync_run.page)
     try:
         answer = read_answer(response)
@@ -74,7 +74,7 @@ def read_people(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conv
 
 def read_channels(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
     """One page of `conversations.list`: new channels become signals, those we are in join the queue."""
-    # Without groups:history a private channel's name is of no use, and asking for the type would fail the call.
+    # Without groups:history a private channel's name is useless, and requesting the type would fail the call.
     private = may(context, "groups:read") and may(context, "groups:history")
     response = yield call(
         context,
@@ -132,5 +132,5 @@ def call(context: SyncContext, method: str, **params: str | None) -> HttpRequest
 
 
 def next_page(answer: Mapping[str, Any]) -> str | None:
-    """Slack's cursor for the next page; an empty text or none at all is the last page."""
+    """Slack's cursor for the next page; None if it is empty or missing, which means the last page."""
     return read_text(read_object(answer.get("response_metadata")).get("next_cursor"), CURSOR_LIMIT)

@@ -1,19 +1,19 @@
-"""Where Slack is: its one host, and the methods of the Web API that we call."""
+"""Slack's single host, and the URLs of the Web API."""
 
 from connectors.domain.model.http import origin_of
 from connectors.domain.model.oauth import ProviderApp
 
 VENDOR_URL = "https://slack.com"
-"""Authorization and Web API alike. GovSlack is the same below `https://slack-gov.com`, set as base URL."""
+"""For authorization and the Web API. GovSlack is the same below `https://slack-gov.com`, set as base URL."""
 
 
 def base_url(app: ProviderApp) -> str:
-    """The URL that every path hangs on, without a slash at its end."""
+    """The URL before every path, without a slash at the end."""
     return (app.base_url or VENDOR_URL).rstrip("/")
 
 
 def authorize_endpoint(app: ProviderApp) -> str:
-    """Where the user is asked."""
+    """The consent page."""
     return f"{base_url(app)}/oauth/v2/authorize"
 
 
@@ -23,12 +23,12 @@ def method_url(app: ProviderApp, method: str) -> str:
 
 
 def method_of(url: str) -> str | None:
-    """The method that a Web API URL names: what Slack's limits are counted by. None if it is no such URL."""
+    """The method in a Web API URL, by which Slack counts limits; None for other URLs."""
     path = url.partition("?")[0]
     _, found, method = path.rpartition("/api/")
     return method if found and method else None
 
 
 def allowed_origins(app: ProviderApp) -> frozenset[str]:
-    """The one origin that is ever called."""
+    """The only origin that is called."""
     return frozenset({origin_of(base_url(app))})

@@ -1,4 +1,4 @@
-"""What the Events API wraps around an event: whose install it is for, which app, which delivery.
+"""What the Events API adds to an event: the installation that it is for, the app, the delivery.
 
 Source: docs.slack.dev, "The Events API".
 """
@@ -12,12 +12,12 @@ from connectors.domain.providers.slack.payloads import TYPE_LIMIT, event_name, r
 from connectors.domain.providers.toolbox.foreign import read_list, read_object, read_text
 
 EVENT_CALLBACK = "event_callback"
-"""The outer type of a delivery that carries an event."""
+"""The outer type of a delivery with an event."""
 
 
 @attrs.frozen(kw_only=True)
 class Envelope:
-    """What the Events API wraps around an event."""
+    """What the Events API adds to an event."""
 
     type: str | None
     event: Mapping[str, Any] = attrs.field(repr=False)
@@ -25,7 +25,7 @@ class Envelope:
     event_time: Any = None
     api_app_id: str | None = None
     account_id: str | None = None
-    """Whose install the event was sent for: a workspace's id, or an organization's for an organization-wide install."""
+    """The installation that the event is for: a workspace's id, or an organization's if installed organization-wide."""
     challenge: str | None = attrs.field(default=None, repr=False)
 
     @property
@@ -54,8 +54,8 @@ def read_envelope(document: Mapping[str, Any]) -> Envelope:
 
 
 def read_account_id(document: Mapping[str, Any]) -> str | None:
-    """Whose install sees the event. The outer `team_id` is where it *happened*: in a channel shared with a partner
-    that can be the partner's workspace, so it is asked last.
+    """The installation that sees the event. The outer `team_id` is where it *happened*, which in a channel shared with
+    a partner can be the partner's workspace, so it comes last.
     """
     first = read_object(next(iter(read_list(document.get("authorizations"))), None))
     enterprise_wide = first.get("is_enterprise_install") is True

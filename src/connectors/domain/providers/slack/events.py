@@ -1,7 +1,7 @@
-"""What Slack's events mean: one row an event. Families, kinds and the bot events to subscribe to follow from the rows.
+"""What Slack's events mean, one row per event. Families, kinds and bot events to subscribe to are derived from it.
 
-Reading goes the same way: a message of `conversations.history` and a channel of `conversations.list` become signals by
-the functions that the rows name, so push and reading cannot disagree.
+Reading uses the same functions: they also make the signals of messages in `conversations.history` and of channels in
+`conversations.list`, so push and reading cannot disagree.
 Source: docs.slack.dev, "The Events API" and the event pages, which also name the scopes.
 """
 
@@ -29,11 +29,11 @@ from connectors.domain.providers.toolbox.rules import EventRule, Rules, derive_f
 
 
 class Payload(Protocol):
-    """What a row reads its event as."""
+    """A class of events."""
 
     @classmethod
     def read(cls, event: Mapping[str, Any]) -> Self:
-        """The fields of an inner event. Never raises; what is missing is None."""
+        """The fields of an inner event. Never raises; missing ones are None."""
 
 
 P = TypeVar("P", bound=Payload)
@@ -53,15 +53,15 @@ _K = SignalKind
 _MESSAGES = ("message.channels", "message.groups")
 """Slack offers messages by the type of their channel, whatever their subtype."""
 _POSTED = _on(Message, messages.posted, "messages", _K.MESSAGE_POSTED, subscribed_as=_MESSAGES)
-"""The row of what somebody wrote outside of threads, whatever its subtype."""
+"""The row of messages outside of threads, whatever their subtype."""
 
 RULES: Rules = {
     "message": _POSTED,
     "message.file_share": _POSTED,
     "message.me_message": _POSTED,
     "message.bot_message": _POSTED,
-    # Not subscribed to by its own name: the message that it repeats comes anyway, and it needs one more scope. An app
-    # that has it nevertheless gets the same signals with the same keys.
+    # Not subscribed to by its own name: the message that it repeats comes anyway, and it needs another scope. An app
+    # that is subscribed to it gets the same signals with the same keys.
     "app_mention": _POSTED,
     REPLY: _on(Message, messages.posted, "replies", _K.MESSAGE_REPLIED, subscribed_as=_MESSAGES),
     "message.message_changed": _on(
@@ -69,7 +69,7 @@ RULES: Rules = {
         messages.changed,
         "message_changes",
         _K.MESSAGE_EDITED,
-        _K.MESSAGE_DELETED,  # of the parent of a thread: a tombstone takes its place
+        _K.MESSAGE_DELETED,  # of the parent of a thread, which a tombstone replaces
         subscribed_as=_MESSAGES,
     ),
     "message.message_deleted": _on(
@@ -93,7 +93,7 @@ def _pushed_only(name: str) -> Family:
 
 FAMILIES = derive_families(
     RULES,
-    # Before `messages`, which has `message` and so all subtypes that are named nowhere else: the first match counts.
+    # Before `messages`, which has `message` and so all subtypes not named elsewhere: the first match counts.
     _pushed_only("replies"),
     _pushed_only("message_changes"),
     Family(name="messages"),
@@ -101,16 +101,16 @@ FAMILIES = derive_families(
     _pushed_only("members"),
     _pushed_only("channels"),
 )
-"""Webhooks tell of all of them; README.md, "Events, and which path shows them", says what reading shows."""
+"""Webhooks report all of them; README.md, "Events, and which path shows them", says what reading shows."""
 
 KINDS = kinds_of(RULES)
 
 TOKENS_REVOKED = "tokens_revoked"
 LIFECYCLE_EVENTS = ("app_uninstalled", TOKENS_REVOKED)
-"""They end connections and become no signals."""
+"""These end connections and do not become signals."""
 
 BOT_EVENTS = (*subscribed_events(RULES), *LIFECYCLE_EVENTS)
-"""What an operator subscribes the app to, under Slack's names."""
+"""The bot events that an operator subscribes the app to."""
 
 EVENT_SCOPES: Mapping[str, tuple[str, ...]] = {
     "message.channels": ("channels:history",),
@@ -126,7 +126,7 @@ EVENT_SCOPES: Mapping[str, tuple[str, ...]] = {
     "app_uninstalled": (),
     "tokens_revoked": (),
 }
-"""The bot scopes that a bot event needs. With two, the first is for public channels and the second for private ones."""
+"""The bot scopes that a bot event needs. Of two, the first is for public channels, the second for private ones."""
 
 IGNORED_ON_PURPOSE: Mapping[str, str] = {
     **dict.fromkeys(
@@ -148,7 +148,7 @@ IGNORED_ON_PURPOSE: Mapping[str, str] = {
     "message.ekm_access_denied": "the customer's key does not open the text",
     "message.tombstone": "the remains of a deleted message",
 }
-"""Why these are left out. Events that are named neither here nor in the table are "not tracked"."""
+"""Why these are left out. Events neither here nor in the table are "not tracked"."""
 
 
 def read_signal(event: Mapping[str, Any], workspace: Workspace, fallback_ts: str | None) -> SignalDraft | Ignored:
@@ -157,10 +157,10 @@ def read_signal(event: Mapping[str, Any], workspace: Workspace, fallback_ts: str
     Args:
         event: the `event` of an envelope.
         workspace: the connection's.
-        fallback_ts: used if the event carries no `event_ts` (the envelope's `event_time`).
+        fallback_ts: used if the event has no `event_ts` (the envelope's `event_time`).
 
     Raises:
-        UnexpectedResponseError: an event of the table without a field that its signal needs.
+        UnexpectedResponseError: the event is in the table and lacks a field that its signal needs.
     """
     name = event_name(event)
     rule = RULES.get(name)

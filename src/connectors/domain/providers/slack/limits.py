@@ -1,6 +1,6 @@
-"""How Slack says no: `ok: false` under status 200, and 429 with `Retry-After` for its rate limits.
+"""How Slack refuses requests: `ok: false` under status 200, and 429 with `Retry-After` for rate limits.
 
-Every answer to a Web API method goes through `read_answer`; nothing else in this package looks at `ok`.
+Every answer to a Web API method goes through `read_answer`; nothing else in this package reads `ok`.
 Source: docs.slack.dev, "Web API", "Rate limits" and the methods' own error tables.
 """
 
@@ -27,11 +27,11 @@ from connectors.domain.providers.toolbox.foreign import read_text
 from connectors.domain.providers.toolbox.retry_after import read_retry_after
 
 DEFAULT_WAIT = timedelta(seconds=60)
-"""Where a limit comes without `Retry-After`: Slack counts in windows of one minute."""
+"""The pause for a limit without `Retry-After`: Slack counts in windows of one minute."""
 MINUTE = timedelta(minutes=1)
 """Slack's window for every method."""
 TIER_2, TIER_3 = (15, 5), (40, 10)
-"""Steadily a minute, and at once after a rest: together the 20 and 50 that Slack's tiers admit in any minute."""
+"""The rate per minute, and the burst: together the 20 and 50 that Slack's tiers allow in any minute."""
 TIERS: Mapping[str, tuple[int, int]] = {
     "conversations.list": TIER_2,
     "users.list": TIER_2,
@@ -39,7 +39,7 @@ TIERS: Mapping[str, tuple[int, int]] = {
     "conversations.replies": TIER_3,
     "conversations.join": TIER_3,
 }
-"""Of the methods that a walk calls. Others are called once in a connection's life and not counted."""
+"""The budgets of the methods that a sync run calls. Others are called once per connection and not counted."""
 ERROR_LIMIT = 80
 """Characters of a foreign error code that we repeat."""
 
@@ -51,7 +51,7 @@ GRANT_IS_DEAD = frozenset(
 GRANT_IS_SPENT = frozenset(
     {"invalid_code", "code_already_used", "invalid_refresh_token", "invalid_grant", "code_expired", "access_denied"}
 )
-"""The token endpoint's: a code or refresh token that will never work again."""
+"""Errors of the token endpoint for a code or refresh token that will never work again."""
 CLIENT_IS_WRONG = frozenset(
     {
         "invalid_client_id",
@@ -83,18 +83,18 @@ STALE_CURSOR = frozenset({"invalid_cursor"})
 
 
 class StaleCursorError(UnexpectedResponseError):
-    """The API's own paging cursor has died; `oldest` and `latest` still say where we are."""
+    """Slack's paging cursor is no longer valid; `oldest` and `latest` still work."""
 
 
 def read_answer(response: HttpResponse) -> dict[str, Any]:
-    """What a method answered with `ok: true`. Warnings beside it are no failure.
+    """The answer of a method with `ok: true`. Warnings are ignored.
 
     Raises:
         ReauthorizationRequiredError: the token is revoked, its user or workspace gone, or expired beyond refresh.
         InsufficientScopeError: `missing_scope`.
         AccessLostError: this channel (or other thing) cannot be read with this token.
         StaleCursorError: `invalid_cursor`.
-        ProviderUnavailableError: Slack's own trouble.
+        ProviderUnavailableError: an error on Slack's side.
         UnexpectedResponseError: not JSON, no `ok`, or an error that no table here has.
     """
     document = response.json_object()
@@ -104,7 +104,7 @@ def read_answer(response: HttpResponse) -> dict[str, Any]:
 
 
 def failure(document: Mapping[str, Any]) -> ConnectorsError:
-    """The error that an `ok: false` means."""
+    """The error for an `ok: false`."""
     code = error_code(document)
     if code is None:
         return UnexpectedResponseError("Slack answered without `ok` and without an error.")
@@ -126,7 +126,7 @@ def failure(document: Mapping[str, Any]) -> ConnectorsError:
 
 
 def token_failure(document: Mapping[str, Any]) -> ConnectorsError:
-    """The error that an `ok: false` of the token endpoint means: a spent code or refresh token is a dead grant."""
+    """The error for an `ok: false` of the token endpoint: a used code or refresh token means a dead grant."""
     code = error_code(document)
     if code in GRANT_IS_SPENT:
         return ReauthorizationRequiredError(
@@ -136,7 +136,7 @@ def token_failure(document: Mapping[str, Any]) -> ConnectorsError:
 
 
 def missing_scope(document: Mapping[str, Any]) -> InsufficientScopeError:
-    """What is missing, in Slack's words."""
+    """The error for a missing scope, with Slack's words in the details."""
     needed = read_text(document.get("needed"), ERROR_LIMIT)
     provided = read_text(document.get("provided"), 1000)
     return InsufficientScopeError(
@@ -147,13 +147,13 @@ def missing_scope(document: Mapping[str, Any]) -> InsufficientScopeError:
 
 
 def error_code(document: Mapping[str, Any]) -> str | None:
-    """The vendor's error code, cut to a sane length; None if there is none."""
+    """Slack's error code, cut; None if there is none."""
     code = read_text(document.get("error"), ERROR_LIMIT)
     return code if code and code.isprintable() else None
 
 
 def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) -> ConnectorsError:
-    """The error that a status of 400 or above means. Methods use 429 and 5xx; the rest is read as far as it goes."""
+    """The error for a status of 400 or above. Methods use 429 and 5xx; others are read as well as possible."""
     method = method_of(request.url)
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         return rate_limited(response, now, method)
@@ -168,7 +168,7 @@ def read_failure(request: HttpRequest, response: HttpResponse, now: datetime) ->
 
 
 def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | None:
-    """A rate limit that came with status 200."""
+    """A rate limit with status 200."""
     refused = read_refusal(response)
     if refused is None or error_code(refused) not in RATE_LIMITED:
         return None
@@ -176,7 +176,7 @@ def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | N
 
 
 def is_unauthorized(response: HttpResponse) -> bool:
-    """Whether a refresh is worth a try: a rotating token past its 12 hours is a 200 with `token_expired`."""
+    """Whether to try a refresh: for a rotating token past its 12 hours Slack answers 200 with `token_expired`."""
     if response.status == HTTPStatus.UNAUTHORIZED:
         return True
     refused = read_refusal(response)
@@ -185,7 +185,7 @@ def is_unauthorized(response: HttpResponse) -> bool:
 
 def read_refusal(response: HttpResponse) -> dict[str, Any] | None:
     """The body of an `ok: false`, None for every other answer."""
-    # A page of messages can be a megabyte and is parsed by its reader anyway: look first whether it can be a refusal.
+    # A page of messages can be a megabyte and is parsed later anyway: check cheaply whether it can be a refusal.
     if b'"error"' not in response.body:
         return None
     try:
@@ -196,7 +196,7 @@ def read_refusal(response: HttpResponse) -> dict[str, Any] | None:
 
 
 def rate_limited(response: HttpResponse, now: datetime, method: str | None) -> RateLimitedError:
-    """The limit with its end. Slack counts per method, workspace and app: other methods and workspaces may go on."""
+    """The limit and its end. Slack counts per method, workspace and app: other methods and workspaces may go on."""
     retry_at = read_retry_after(response.headers.get("retry-after"), now) or now + DEFAULT_WAIT
     message = f"Slack limits {method or 'this method'} for now."
     return RateLimitedError(message, retry_at=retry_at, scope=method, limit_scope=LimitScope.ACCOUNT)
@@ -205,8 +205,8 @@ def rate_limited(response: HttpResponse, now: datetime, method: str | None) -> R
 def budgets(request: HttpRequest) -> tuple[Budget, ...]:
     """What a request counts against: its method's limit in its workspace. See `Limits.budgets`.
 
-    Apps outside Slack's Marketplace are held to less. A request does not show whose it is, so that is learnt from
-    `Retry-After`.
+    Apps outside Slack's Marketplace have lower limits. A request does not show which kind of app it is for, so those
+    limits are only known from `Retry-After`.
     """
     method = method_of(request.url)
     if method is None:

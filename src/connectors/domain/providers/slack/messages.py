@@ -1,4 +1,4 @@
-"""The signals of messages: posted, replied, edited, deleted. Both paths make them: events and items of the history."""
+"""The signals of messages: posted, replied, edited, deleted. Used for events and for items of the history."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -29,7 +29,7 @@ def posted(message: Message, source: Source) -> Outcome:
 
 
 def edited(message: Message, source: Source) -> Outcome:
-    """A message's present text, if a user changed it. From `message_changed`, and from an item of the history."""
+    """An edit, if a user changed the text. From `message_changed`, or from an item of the history."""
     if source.workspace.is_own(message):
         return OUR_BOTS
     ts, channel = needed("ts", message.ts), needed("channel", message.channel)
@@ -53,7 +53,7 @@ def changed(change: MessageChange, source: Source) -> Outcome:
     if message.is_tombstone:
         return deleted(attrs.evolve(change, deleted_ts=message.ts), source)
     if not message.is_posted:
-        # A notice was never a signal; reading skips the history's items of its kind too.
+        # Notices are no signals; reading skips them in the history too.
         return "a notice, not a message"
     if message.edited_ts is None or message.edited_ts == previous.edited_ts:
         return "no user edited the message"
@@ -82,7 +82,7 @@ def deleted(change: MessageChange, source: Source) -> Outcome:
 
 
 def read_item(item: Mapping[str, Any], workspace: Workspace) -> tuple[SignalDraft, ...]:
-    """What one item of the history says: that it was posted, and its last edit if there was one.
+    """The signals of one item of the history: that it was posted, and its last edit if there was one.
 
     Raises:
         ValueError: a field that a signal needs is missing.
@@ -99,7 +99,7 @@ def read_item(item: Mapping[str, Any], workspace: Workspace) -> tuple[SignalDraf
 def message_draft(
     kind: SignalKind, message: Message, source: Source, *, occurred_at: datetime, key: str, actor: Actor | None
 ) -> SignalDraft:
-    """What posted, replied and edited messages have in common."""
+    """The common parts of posted, replied and edited messages."""
     ts, channel, workspace = needed("ts", message.ts), needed("channel", message.channel), source.workspace
     url = workspace.message_url(channel, ts, message.thread_ts)
     title = plain_text(message.text, workspace) or "Message"
@@ -117,5 +117,5 @@ def message_draft(
 
 
 def author(message: Message, workspace: Workspace) -> Actor | None:
-    """Who wrote it: a user, else the bot, else nobody that Slack names."""
+    """Who wrote it: a user, else the bot; None if Slack names neither."""
     return workspace.actor(message.user) or workspace.actor(message.bot_id, message.bot_name)

@@ -1,7 +1,7 @@
-"""OAuth v2 at Slack: bot tokens on top, user tokens beside them, `ok: false` under status 200.
+"""OAuth v2 at Slack: bot tokens at the top level, user tokens next to them, `ok: false` under status 200.
 
-In our list of scopes a *user* scope is written `user:channels:history`; all others are the bot's. Slack takes the two
-lists in two parameters, separated by commas. PKCE is off on purpose: switching it on makes the app a public client,
+In our list of scopes a *user* scope is written `user:channels:history`; all others are the bot's. Slack expects the two
+lists in two parameters, separated by commas. PKCE is off on purpose: using it makes the app a public client,
 and only Slack's support can undo that.
 Source: docs.slack.dev, "Installing with OAuth", "Using token rotation", `oauth.v2.access`, `auth.test`, `auth.revoke`,
 `apps.uninstall`.
@@ -40,19 +40,19 @@ from connectors.domain.providers.slack.payloads import NAME_LIMIT, read_id, read
 from connectors.domain.providers.toolbox.foreign import read_expiry, read_object, read_text
 
 USER = "user"
-"""The companion that holds the user's token, and Slack's `token_type` of it."""
+"""The name of the companion with the user's token, and Slack's `token_type` for it."""
 USER_PREFIX = "user:"
-"""Marks a user scope in our lists."""
+"""The prefix of user scopes in our lists."""
 TOKEN_METHOD = "oauth.v2.access"  # noqa: S105 - a method's name
 TOKEN_LIMIT = 8192
 """Characters. Slack promises up to 255 for tokens; longer ones have been announced as possible."""
 REUSE_WINDOW = timedelta(minutes=5)
-"""Slack gives a used refresh token a grace time that it does not publish. A wrong guess costs nothing: the answer is
-then the same reauthorization that not trying would end in. Longer than a refresh lease lasts, or nobody could try."""
+"""Slack accepts a used refresh token for an unpublished time. A wrong guess costs nothing: without another try the
+connection would need reauthorization too. Longer than a refresh lease, so that another try is possible."""
 
 
 def _scope(name: str, reason: str) -> Scope:
-    """A scope that is asked for by default; its reason ends with the bot events that need it."""
+    """A scope that is requested by default; its reason ends with the bot events that need it."""
     events = [f"`{event}`" for event, scopes in EVENT_SCOPES.items() if name in scopes]
     return Scope(name, f"{reason} Events: {', '.join(events)}." if events else reason)
 
@@ -76,11 +76,11 @@ SCOPES = (
     Scope("user:users:read", "The same: names of people.", default=False),
 )
 NEEDED = ("channels:history", "channels:read")
-"""Without these no message of any channel reaches us."""
+"""Without these we get no message of any channel."""
 
 
 def authorize_url(app: ProviderApp, params: AuthorizationParams) -> str:
-    """Where to send the user. `scope` and `user_scope` appear only when something is asked in them."""
+    """The consent page's URL. `scope` and `user_scope` are only present if not empty."""
     bot, user = split_scopes(params.scopes)
     query = {
         "client_id": app.client_id,
@@ -100,7 +100,7 @@ def split_scopes(scopes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def required_scopes(app: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:
-    """The scopes that messages need, of the bot; or of the user, where no bot was asked for."""
+    """The scopes that messages need: the bot's, or the user's if no bot scope was requested."""
     del app
     bot, user = split_scopes(asked)
     if bot:
@@ -109,17 +109,17 @@ def required_scopes(app: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:
 
 
 def token_endpoint(app: ProviderApp, context: Mapping[str, str]) -> TokenEndpointCall:
-    """The same for codes and refresh tokens; Slack's documentation prefers HTTP Basic."""
+    """The token endpoint for codes and refresh tokens. Slack's documentation prefers HTTP Basic."""
     del context
     return TokenEndpointCall(url=method_url(app, TOKEN_METHOD), client_authentication=ClientAuthentication.BASIC)
 
 
 def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None) -> TokenSet:
-    """The token set in an answer of `oauth.v2.access`.
+    """The tokens in an answer of `oauth.v2.access`.
 
-    At the exchange the bot's pair is on top and the user's, if one was asked for, in `authed_user` with its own expiry
-    and refresh token: it becomes the companion `user`. Where only user scopes were asked it is the set itself. At a
-    refresh the pair of either is on top, and what belongs to the other is kept from `previous`.
+    At the exchange the bot's pair is at the top level. The user's, if requested, is in `authed_user` with its own
+    expiry and refresh token, and becomes the companion `user`; if only user scopes were requested, it is the set
+    itself. At a refresh either pair is at the top level, and the other one is kept from `previous`.
     """
     document = read_token_answer(response, now)
     top = read_pair(document, now)
@@ -137,10 +137,10 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
 
 
 def refreshed(previous: TokenSet, top: TokenSet | None, user: TokenSet | None, extra: Mapping[str, Any]) -> TokenSet:
-    """The set after a refresh. A user's answer never passes for a bot's, nor the other way round.
+    """The set after a refresh. A user's answer is never taken for a bot's, nor the other way round.
 
     Raises:
-        UnexpectedResponseError: the answer has no pair of the kind that was refreshed.
+        UnexpectedResponseError: the answer's pair is of another kind than the refreshed one.
     """
     is_user = previous.token_type == USER
     pair = next((found for found in (top, user) if found and (found.token_type == USER) == is_user), None)
@@ -171,7 +171,7 @@ def read_token_answer(response: HttpResponse, now: datetime) -> dict[str, Any]:
 
 
 def read_pair(document: Mapping[str, Any], now: datetime) -> TokenSet | None:
-    """The access token with what belongs to it, None if there is none."""
+    """The access token with its refresh token, scopes and expiry; None if there is none."""
     access = read_secret(document.get("access_token"))
     if access is None:
         return None
@@ -187,7 +187,7 @@ def read_pair(document: Mapping[str, Any], now: datetime) -> TokenSet | None:
 
 
 def read_secret(value: Any) -> Secret | None:
-    """A token, None if the value cannot be one."""
+    """A token; None if the value cannot be one."""
     usable = isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= TOKEN_LIMIT
     return Secret(value) if usable and " " not in value else None
 
@@ -199,7 +199,7 @@ def read_scopes(value: Any) -> tuple[str, ...]:
 
 
 def read_extra(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Who installed what where, as the token answer says it. Only what is there."""
+    """Workspace, app, bot and user in the token answer; missing ones are left out."""
     team = read_object(document.get("team"))
     enterprise = read_object(document.get("enterprise"))
     found = {
@@ -216,7 +216,7 @@ def read_extra(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
-    """The workspace, or the organization for an organization-wide install. One call, for the workspace's address.
+    """The workspace, or the organization if installed organization-wide. One call, for the workspace's address.
 
     Raises:
         AccessLostError: neither answer names a workspace.
@@ -252,15 +252,15 @@ def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalA
 
 
 def grant_key(accounts: Sequence[ExternalAccount]) -> str:
-    """`slack:T123`: one install per workspace, whichever of its users consented."""
+    """`slack:T123`: one installation per workspace, whichever of its users consented."""
     return f"slack:{accounts[0].id}"
 
 
 def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
-    """Leave the workspace: `apps.uninstall`, which ends every token of the app there and its events.
+    """Uninstall the app: `apps.uninstall` ends its events and all its tokens in the workspace.
 
-    `auth.revoke` alone would leave events coming where tokens rotate; it is what remains where Slack refuses the
-    uninstallation. The caller does this with the last connection of the workspace only (`RevokeReach.ACCOUNT`).
+    `auth.revoke` alone would not end events where tokens rotate; it is used only if Slack refuses to uninstall. The
+    caller revokes only with the last connection of the workspace (`RevocationScope.ACCOUNT`).
     """
     fields = {"client_id": app.client_id, "client_secret": app.client_secret.reveal()}
     response = yield form_request("POST", method_url(app, "apps.uninstall"), fields)
@@ -275,7 +275,7 @@ def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
 
 
 def revocation_refusal(response: HttpResponse) -> ConnectorsError | None:
-    """Why a token still lives; None if it does not. A token that Slack no longer knows is as good as revoked."""
+    """Why a token was not revoked; None if it was. A token that Slack no longer knows counts as revoked."""
     refused = read_refusal(response)
     if refused is None:
         read_answer(response)

@@ -18,7 +18,7 @@ OPTIONS: Mapping[str, Option[Any]] = {
     ),
     # Slack advises 200; `conversations.history` takes 999 at the most. Apps outside of the Marketplace get 15.
     PAGE_SIZE: Option(whole_number(1, 999), default=200, help="Messages per page of history"),
-    # Replies rarely come after a week; each further day is read again in every sync.
+    # Replies rarely come after a week; each further day is read again in every sync run.
     LOOKBACK_DAYS: Option(
         whole_number(0, 365, "whole days"),
         default=7,

@@ -1,7 +1,7 @@
-"""The fields of Slack's payloads that we read, and no others. All of it is foreign: missing, null, huge, another type.
+"""The fields of Slack's payloads that we read, and no others. All of it is foreign data.
 
-A reader gives None (or an empty value) for what is missing; the function that needs the field decides whether that is
-an error. The classes with `read` are what the rows of `events.RULES` read an event as.
+A reader returns None (or an empty value) for what is missing; the function that needs the field decides if that is
+an error. The rows of `events.RULES` read their events as the classes with `read`.
 Source: docs.slack.dev, "The Events API", the event pages, `conversations.history`, `conversations.list`.
 """
 
@@ -20,23 +20,23 @@ TEXT_LIMIT = 40_000
 NAME_LIMIT = 300
 """Characters. Slack's own names have 80 at the most."""
 read_id = id_reader(64, characters=r"A-Za-z0-9_.\-")
-"""Slack's ids (of users, channels, teams, events) are 9 to 11 capitals and digits: some characters more, but none that
-could break a key or a URL."""
+"""Slack's ids (of users, channels, teams, events) are 9 to 11 capitals and digits. A few more characters are allowed,
+but none that could break a key or a URL."""
 TS = re.compile(r"(?P<seconds>[0-9]{1,11})(?:\.(?P<fraction>[0-9]{1,6}))?", re.ASCII)
 TYPE_LIMIT = 80
 """Characters of a type or subtype. Slack's longest have about 30."""
 REPLY = "message.reply"
-"""Our name for a message in a thread, of any subtype. Slack has none; we need one because reading does not find every
-reply, but does find every other message."""
+"""Our name for a message in a thread, of any subtype. Slack has none. We need one because reading finds every other
+message, but not every reply."""
 POSTED_SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast", "bot_message"})
 """Messages that somebody wrote. Other subtypes say what happened to a message, or are notices."""
 TOMBSTONE = "tombstone"
-"""Subtype of what a deleted parent of a thread leaves behind. Not confirmed; used through this name only."""
+"""The subtype that replaces a deleted parent of a thread. Not confirmed; only used through this name."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_ts(value: Any) -> str | None:
-    """A `ts`, kept as the text it is: it names a message, and a float would lose its last digits."""
+    """A `ts`, kept as text: it identifies a message, and a float would lose its last digits."""
     return value if isinstance(value, str) and TS.fullmatch(value) else None
 
 
@@ -57,13 +57,13 @@ def ts_instant(ts: str) -> datetime:
 
 
 def instant_ts(at: datetime) -> str:
-    """The instant as Slack writes it in `oldest` and `latest`: seconds with six decimals."""
+    """The instant in the form of `oldest` and `latest`: seconds with six decimals."""
     micros = (at - EPOCH) // timedelta(microseconds=1)
     return f"{micros // 1_000_000}.{micros % 1_000_000:06d}"
 
 
 def read_epoch(value: Any) -> datetime | None:
-    """The instant of whole epoch seconds, None if it is no such number."""
+    """The instant of whole epoch seconds; None for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -73,7 +73,7 @@ def read_epoch(value: Any) -> datetime | None:
 
 
 def read_workspace_url(value: Any) -> str | None:
-    """`https://acme.slack.com/` with its slash, None if it is no web address."""
+    """`https://acme.slack.com/` with the slash; None if it is no web address."""
     text = read_text(value, 2000)
     if text is None:
         return None
@@ -87,7 +87,7 @@ def read_workspace_url(value: Any) -> str | None:
 
 
 def event_name(event: Mapping[str, Any]) -> str:
-    """The name of an inner event in `events.RULES`: its type, for messages with their subtype.
+    """The name of an inner event in `events.RULES`: its type, with the subtype for messages.
 
     A message in a thread is `message.reply`, whatever its subtype. `app_mention` has the subtypes of the message that
     it repeats, and their names.
@@ -125,7 +125,7 @@ class Message:
 
     @classmethod
     def read(cls, document: Mapping[str, Any], channel: Any = None) -> Self:
-        """The message in a JSON object; `channel` stands in where Slack names the channel outside of it."""
+        """The message in a JSON object; `channel` is used if the object does not name its channel."""
         edited = read_object(document.get("edited"))
         count = document.get("reply_count")
         return cls(
@@ -150,12 +150,12 @@ class Message:
 
     @property
     def is_posted(self) -> bool:
-        """Whether somebody wrote it; if not, it is a notice of Slack's."""
+        """Whether somebody wrote it; if not, it is a notice from Slack."""
         return self.subtype in POSTED_SUBTYPES
 
     @property
     def is_tombstone(self) -> bool:
-        """Whether it is what a deleted parent of a thread leaves behind."""
+        """Whether it replaces a deleted parent of a thread."""
         return self.subtype == TOMBSTONE
 
 
@@ -166,7 +166,7 @@ def read_bot_name(document: Mapping[str, Any]) -> str | None:
 
 
 def read_message_text(document: Mapping[str, Any]) -> str | None:
-    """The text, or what stands in for it where a message is only files or attachments; None if it is only blocks."""
+    """The text, or a replacement if the message is only files or attachments; None if it is only blocks."""
     text = read_text(document.get("text"), TEXT_LIMIT)
     if text is not None:
         return text
@@ -213,7 +213,7 @@ class Person:
 
 
 def read_person(document: Mapping[str, Any]) -> Person | None:
-    """The user in a `user` object; None without an id. The name is the one that Slack's own client shows first."""
+    """The user in a `user` object; None without an id. The name is the one that Slack's client prefers."""
     identifier = read_id(document.get("id"))
     if identifier is None:
         return None
@@ -230,7 +230,7 @@ def read_person(document: Mapping[str, Any]) -> Person | None:
 
 @attrs.frozen(kw_only=True)
 class MessageChange:
-    """`message_changed` and `message_deleted`: a message before, and after if it is still there."""
+    """`message_changed` and `message_deleted`: a message before, and after if it still exists."""
 
     message: Message
     previous: Message
@@ -254,7 +254,7 @@ class Reaction:
     name: str | None
     user: str | None
     item_type: str | None
-    """What it is on: `message`; `file` in old events."""
+    """The type of the item: `message`; `file` in old events."""
     channel: str | None
     ts: str | None
     """Of the message."""
@@ -264,7 +264,7 @@ class Reaction:
         """The reaction in an event."""
         item = read_object(event.get("item"))
         return cls(
-            # A part of the key, which has always been stored with U+FFFD for half a character.
+            # Part of the key, which has always had U+FFFD for half a character.
             name=read_text(event.get("reaction"), NAME_LIMIT, half_pair="\ufffd"),
             user=read_id(event.get("user")),
             item_type=read_text(item.get("type"), TYPE_LIMIT),
@@ -288,7 +288,7 @@ class UserInChannel:
 
 @attrs.frozen
 class ChannelChange:
-    """`channel_created` and `channel_rename`, which carry the channel as an object."""
+    """`channel_created` and `channel_rename`, which contain the channel as an object."""
 
     channel: Channel
 
@@ -300,7 +300,7 @@ class ChannelChange:
 
 @attrs.frozen
 class TeamJoin:
-    """`team_join`, which carries the user as an object."""
+    """`team_join`, which contains the user as an object."""
 
     person: Person | None
 

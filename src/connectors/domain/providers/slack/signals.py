@@ -1,4 +1,4 @@
-"""The signals of reactions, members and channels. `messages.py` has those of messages.
+"""The signals of reactions, members and channels. Those of messages are in `messages.py`.
 
 Every dedupe key starts with `slack:` and the *connection's* workspace, also in channels shared with a partner: a
 channel can become shared later, and its keys must not change then. (A tenant that has connected both sides of a shared
@@ -97,7 +97,7 @@ def channel_created(change: ChannelChange, source: Source) -> SignalDraft:
     channel = change.channel
     if channel.created is None:
         raise ValueError("no channel.created")
-    # A channel is created once, so the key needs no time; reading does not know the event's.
+    # A channel is created once, so the key needs no time; reading does not have the event's.
     return _channel(
         SignalKind.CHANNEL_CREATED,
         "created",
@@ -110,7 +110,7 @@ def channel_created(change: ChannelChange, source: Source) -> SignalDraft:
 
 
 def channel_archived(event: UserInChannel, source: Source) -> SignalDraft:
-    """`channel_archived`. Slack names the channel by its id only."""
+    """`channel_archived`. Slack sends only the channel's id."""
     channel = needed("channel", event.channel)
     return _channel(
         SignalKind.CHANNEL_ARCHIVED,
@@ -148,7 +148,7 @@ def _channel(
     actor: Actor | None,
     occurred_at: datetime,
 ) -> SignalDraft:
-    """A signal whose subject and container are the channel. `key` is what the dedupe key has after the verb."""
+    """A signal whose subject and container are the channel. `key` follows the verb in the dedupe key."""
     shown, url = name or channel, source.workspace.channel_url(channel)
     return SignalDraft(
         kind=kind,

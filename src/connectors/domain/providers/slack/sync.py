@@ -1,11 +1,11 @@
 """Backfill and incremental reading: people, then channels, then each channel's history with its threads.
 
-The walk covers one window of time whose upper end is fixed when it starts. Slack lists newest first, so the window's
-lower end moves only when the whole walk is done: a crash between pages resumes at the committed cursor and loses
-nothing. Histories and threads are turned by time, not by Slack's paging cursors: a `ts` never moves and never dies.
+The sync run covers one window of time whose upper end is fixed when it starts. Slack lists newest first, so the
+window's lower end moves only when the whole sync run is done: a crash between pages resumes at the committed cursor and
+loses nothing. Histories and threads are paged by time, not by Slack's cursors: a `ts` never changes and never expires.
 
-Replies are not in the history. They are read of every parent in the window, and of older parents as far as the
-look-back reaches; a reply to a parent older than that comes by webhook only.
+Replies are not in the history. They are read for every parent in the window, and for older parents within the
+look-back; a reply to an older parent comes by webhook only.
 Source: docs.slack.dev, `conversations.history`, `conversations.replies`, `conversations.join`.
 """
 
@@ -42,24 +42,24 @@ from connectors.domain.providers.slack.workspace import workspace_of
 from connectors.domain.providers.toolbox.foreign import read_list, read_object
 
 OVERLAP = timedelta(minutes=5)
-"""How far an incremental walk reaches back behind the one before. Slack stamps messages with its clock and we fix the
-window with ours; they may differ by as much as we tolerate in signatures. What is read twice has the same keys."""
+"""By how much an incremental sync run overlaps the one before. Slack's clock dates messages and ours sets the window;
+they may differ by as much as we tolerate in signatures. What is read twice has the same keys."""
 DEFAULT_HISTORY = timedelta(days=30)
-"""What a backfill covers when nobody said since when."""
+"""The default range of a backfill."""
 POLL_INTERVAL = timedelta(hours=1)
-"""Webhooks carry the news; the walk is the safety net, and it re-reads the look-back of every channel."""
+"""Webhooks report new events at once. Sync runs catch what was missed, and each reads every look-back again."""
 MICROSECOND = timedelta(microseconds=1)
 """The distance of two neighbouring `ts`: makes Slack's exclusive `oldest` and `latest` inclusive."""
 
 
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """Where the walk begins. Needs no call."""
+    """The first cursor. Needs no call."""
     yield from ()
     return write_sync_run(first_step(context, plan))
 
 
 def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
-    """The walk before its first page; already done for a baseline, which reads nothing."""
+    """The sync run before its first page; already finished for a baseline, which reads nothing."""
     last = read_sync_run(plan.last_cursor)
     high = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
     if plan.mode is SyncMode.BACKFILL:
@@ -86,7 +86,7 @@ def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
+    """The page at the cursor. An unknown cursor (of an older version) starts the sync run again."""
     sync_run = read_sync_run(cursor) or first_step(context, plan)
     if sync_run.phase is Phase.PEOPLE:
         return (yield from read_people(context, plan, sync_run))
@@ -132,7 +132,7 @@ def read_history(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Con
     page = next_page(answer)
     forward = attrs.evolve(
         sync_run,
-        # A page that is empty, or not what was asked for, leaves no time to go on from.
+        # A page that is empty, or of other times, gives no time to go on from.
         page=page if lowest == sync_run.lowest else None,
         queue=(attrs.evolve(stop, join=False), *sync_run.queue[1:]),
         lowest=lowest,
@@ -197,7 +197,7 @@ def read_replies(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Con
 def read_items(
     context: SyncContext, sync_run: SyncRun, stop: Stop, items: list[Any]
 ) -> tuple[tuple[SignalDraft, ...], tuple[SkippedItem, ...]]:
-    """The signals of the window in some messages. A bad one steps aside."""
+    """The signals of messages inside the window; unreadable messages are skipped."""
     workspace = workspace_of(context.connection)
     if stop.name:
         workspace = attrs.evolve(workspace, channels={**workspace.channels, stop.id: stop.name})
@@ -215,7 +215,7 @@ def read_items(
 
 
 def within(sync_run: SyncRun, seen: Iterable[str]) -> list[str]:
-    """Those that were asked for: a `ts` of anywhere else must not move the walk past what is still to be read."""
+    """The requested messages: a `ts` outside of the range must not move the sync run past unread ones."""
     return [ts for ts in seen if ts_instant(sync_run.lookback) <= ts_instant(ts) <= ts_instant(sync_run.high)]
 
 

@@ -1,4 +1,4 @@
-"""Where a walk stands and how it moves on: the package's cursor, written as JSON between two pages."""
+"""The position of a sync run and how it advances: Slack's cursor, written as JSON between two pages."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 @attrs.frozen
 class Stop:
-    """One channel on the way."""
+    """One channel to read."""
 
     id: str
     name: str
@@ -37,15 +37,15 @@ class Stop:
 
 @attrs.frozen(kw_only=True)
 class SyncRun:
-    """One walk's position. Every time is a `ts`."""
+    """One sync run's position. Every time is a `ts`."""
 
     phase: Phase
     floor: str
-    """Nothing older than this was ever proven complete: an overlap never reaches behind it."""
+    """Nothing older than this was ever proven complete: an overlap never extends before it."""
     low: str
     """The window's lower end, inclusive: what happened before is not emitted."""
     high: str
-    """The window's upper end, fixed when the walk started."""
+    """The window's upper end, fixed when the sync run started."""
     lookback: str
     """From where history is read for parents of threads; not after `low`."""
     page: str | None = None
@@ -55,7 +55,7 @@ class SyncRun:
     queue: tuple[Stop, ...] = ()
     """Channels still to read, the present one first."""
     lowest: str | None = None
-    """The lowest `ts` that the present channel has shown: where to go on when Slack's cursor dies."""
+    """The lowest `ts` seen in the present channel: where to go on when Slack's cursor expires."""
     exhausted: bool = False
     """The present channel's history is read; only its last threads remain."""
     threads: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def write_sync_run(sync_run: SyncRun) -> Cursor:
 
 
 def read_sync_run(cursor: Cursor | None) -> SyncRun | None:
-    """The walk in a cursor; None where there is none, or none of this version."""
+    """The sync run in a cursor; None where there is none, or none of this version."""
     if cursor is None:
         return None
     times = {name: read_ts(cursor.get(name)) for name in ("floor", "low", "high", "lookback")}
@@ -120,13 +120,13 @@ def is_within(sync_run: SyncRun, at: datetime) -> bool:
 
 
 def next_thread(sync_run: SyncRun) -> SyncRun:
-    """The walk after a thread: the next thread, the next page of history, or the next channel."""
+    """The sync run after a thread: the next thread, the next page of history, or the next channel."""
     forward = attrs.evolve(sync_run, threads=sync_run.threads[1:], thread_page=None, highest=None)
     return next_channel(forward) if sync_run.exhausted and not forward.threads else forward
 
 
 def next_channel(sync_run: SyncRun) -> SyncRun:
-    """The walk after a channel."""
+    """The sync run after a channel."""
     return attrs.evolve(
         sync_run,
         queue=sync_run.queue[1:],
@@ -162,7 +162,7 @@ def page_at(
 
 
 def finished(plan: SyncPlan, sync_run: SyncRun) -> SyncRun:
-    """What the next incremental walk starts from. It never claims more than what was read without a gap."""
+    """The cursor for the next incremental sync run. It only covers what was read without a gap."""
     last = read_sync_run(plan.last_cursor)
     high = sync_run.high
     if plan.target is not None:

@@ -1,8 +1,8 @@
 """The Events API: one Request URL per app, signed with the app's signing secret.
 
-There is no call that subscribes with a connection's token: installing the app starts delivery, uninstalling ends it.
-Slack wants a 2xx within 3 seconds, and switches the events of *all* workspaces off when too many deliveries fail: an
-unknown team, an unknown event or a shape that nobody expected is therefore never an error of the request.
+There is no call to subscribe: installing the app starts delivery, uninstalling it ends delivery. Slack expects a 2xx
+within 3 seconds, and disables the events of *all* workspaces if too many deliveries fail. So an unknown team, an
+unknown event or an unexpected form is never an error of the request.
 Source: docs.slack.dev, "The Events API", "Verifying requests from Slack".
 """
 
@@ -40,9 +40,9 @@ SIGNATURE = "x-slack-signature"
 TIMESTAMP = "x-slack-request-timestamp"
 VERSION = "v0"
 TOLERANCE = timedelta(seconds=300)
-"""How far Slack's clock and ours may differ, either way: Slack's own advice against replays."""
+"""How far Slack's clock and ours may differ, either way; Slack's advice against replays."""
 WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
-"""`int()` would also take signs, blanks, underscores and other scripts' digits."""
+"""`int()` would also accept signs, blanks, underscores and other scripts' digits."""
 
 URL_VERIFICATION = "url_verification"
 RATE_LIMITED = "app_rate_limited"
@@ -63,10 +63,10 @@ Slack has no API call for this: do it once, in the app's settings at api.slack.c
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
-    """The delivery, proven to come from Slack and to be of the last five minutes.
+    """The delivery, if it comes from Slack and is of the last five minutes.
 
     Raises:
-        DeliveryRejectedError: no secret here, a header missing or malformed, too old or too new, or no match.
+        DeliveryRejectedError: no secret, a missing or malformed header, too old or too new, or no match.
     """
     if not material.secrets:
         raise DeliveryRejectedError(
@@ -84,12 +84,12 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
 
 
 def sign(key: bytes, timestamp: str, body: bytes) -> bytes:
-    """The signature header's value for a body: `v0=` and the lower-case hex of HMAC-SHA256 over `v0:timestamp:body`."""
+    """The signature header for a body: `v0=` and the lower-case hex of HMAC-SHA256 over `v0:timestamp:body`."""
     return f"{VERSION}=".encode() + hmac_sha256_hex(key, f"{VERSION}:{timestamp}:".encode() + body)
 
 
 def delivery_id(request: WebhookRequest) -> str:
-    """`event_id`, which is unique at Slack and the same on retries; a hash of the body where there is none."""
+    """`event_id`, which is unique at Slack and the same on retries; a hash of the body if there is none."""
     try:
         event_id = read_id(request.document.get("event_id"))
     except UnexpectedResponseError:
@@ -98,13 +98,13 @@ def delivery_id(request: WebhookRequest) -> str:
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
-    """What Slack says happened, and to whose install. The signals follow per connection, in `to_signals`.
+    """The event and its installation; `to_signals` adds the signals for each connection.
 
     Raises:
-        UnexpectedResponseError: an event of our table without what its row needs.
+        UnexpectedResponseError: the event is in our table and lacks what its row needs.
     """
     if delivery.request.media_type == FORM:
-        # Buttons and slash commands belong to other URLs; someone entered ours for them, too.
+        # Buttons and slash commands belong to other URLs; somebody entered ours for them too.
         return Ignored("interaction", "interactivity and slash commands are not used")
     envelope = read_envelope(delivery.document)
     if envelope.type == URL_VERIFICATION:
@@ -124,7 +124,8 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
 
 
 def answer_challenge(envelope: Envelope) -> Ignored:
-    """The handshake when the Request URL is saved: signed like every delivery, and it names no tenant."""
+    """The answer to the challenge when the Request URL is saved. It is signed like every delivery, and names no
+    tenant."""
     if envelope.challenge is None:
         return Ignored(URL_VERIFICATION, "without a challenge")
     body = json.dumps({"challenge": envelope.challenge}).encode()
@@ -132,9 +133,9 @@ def answer_challenge(envelope: Envelope) -> Ignored:
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
-    """The event finished for one connection: keys with its workspace, names that it knows, its own bot left out.
+    """The event completed for one connection: keys of its workspace, names that it knows, its own bot left out.
 
-    A connection of another workspace gets nothing, whatever URL the delivery came by.
+    A connection of another workspace gets nothing, whichever URL the delivery came to.
     """
     if connection.account.id not in event.account_ids:
         return attrs.evolve(event, signals=(), lifecycle=None, needs_sync=False)
@@ -148,10 +149,10 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
 
 
 def ends_connection(envelope: Envelope, connection: Connection) -> bool:
-    """Whether the connection's own token is gone.
+    """Whether the connection's own token was revoked.
 
-    `tokens_revoked` names user ids in two lists. One that names only users (`oauth`) leaves a bot alive, and a
-    connection on a user's token ends only with that user's.
+    `tokens_revoked` has user ids in two lists. If only users (`oauth`) are listed, a bot's token is still valid, and a
+    connection with a user's token ends only with that user's.
     """
     if envelope.name != TOKENS_REVOKED:
         return True

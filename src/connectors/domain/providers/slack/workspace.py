@@ -1,4 +1,4 @@
-"""What a connection knows of its workspace, and what signals are made from: names, links, keys, the source."""
+"""What a connection knows about its workspace, and what signals are made from: names, links, keys, the source."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from connectors.domain.providers.slack.payloads import Message, read_id
 from connectors.domain.providers.toolbox.foreign import read_object
 
 TITLE_TEXT = 2000
-"""Characters of a message that are looked at for its title, which takes the first line."""
+"""Characters of a message that are read for its title, which is the first line."""
 MARKUP = re.compile(r"<(?P<sign>[@#!]?)(?P<target>[^<>|]{1,500})(?:\|(?P<label>[^<>]{0,500}))?>")
 
 Names = Mapping[str, str]
@@ -21,7 +21,7 @@ Names = Mapping[str, str]
 
 @attrs.frozen(kw_only=True)
 class Workspace:
-    """What a connection knows of its workspace (or organization)."""
+    """What a connection knows about its workspace (or organization)."""
 
     id: str
     name: str | None = None
@@ -36,24 +36,24 @@ class Workspace:
         return ":".join(("slack", self.id, *parts))
 
     def is_own(self, message: Message) -> bool:
-        """Whether our own bot wrote it: tenants need no signal of that."""
+        """Whether our own bot wrote it: tenants need no signal about that."""
         by_bot = self.bot_id is not None and message.bot_id == self.bot_id
         return by_bot or (self.bot_user_id is not None and message.user == self.bot_user_id)
 
     def actor(self, user: str | None, name: str | None = None) -> Actor | None:
-        """The user, named as far as known."""
+        """The user, with the name if it is known."""
         return None if user is None else Actor(user, self.people.get(user) or name or user)
 
     def container(self, channel: str, name: str | None = None) -> Container:
-        """The channel, named as far as known."""
+        """The channel, with the name if it is known."""
         return Container("channel", channel, self.channels.get(channel) or name or channel, self.channel_url(channel))
 
     def channel_url(self, channel: str) -> str | None:
-        """Where the channel opens."""
+        """The URL of the channel."""
         return None if self.url is None else f"{self.url}archives/{channel}"
 
     def message_url(self, channel: str, ts: str, thread_ts: str | None = None) -> str | None:
-        """The permalink of a message, as `chat.getPermalink` would give it."""
+        """The permalink of a message, as `chat.getPermalink` returns it."""
         if self.url is None:
             return None
         link = f"{self.url}archives/{channel}/p{ts.replace('.', '')}"
@@ -61,7 +61,7 @@ class Workspace:
 
 
 def workspace_of(connection: Connection) -> Workspace:
-    """What the connection knows: its account, and the names that the last sync run found."""
+    """What the connection knows: its account, and the names of the last sync run."""
     account = connection.account
     return Workspace(
         id=account.id,
@@ -75,12 +75,12 @@ def workspace_of(connection: Connection) -> Workspace:
 
 
 def read_names(value: Any) -> Names:
-    """Names by id, as a sync run stored them."""
+    """The stored names, by id."""
     return {key: name for key, name in read_object(value).items() if isinstance(name, str)}
 
 
 def plain_text(text: str | None, workspace: Workspace) -> str:
-    """The first line as people see it: mentions and links by their names, escapes undone. Empty if there is none."""
+    """The first line as people see it: names for mentions and links, without escapes. Empty if there is none."""
     if text is None:
         return ""
 
@@ -99,17 +99,17 @@ def plain_text(text: str | None, workspace: Workspace) -> str:
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """What a signal is made from, beside the fields of its payload."""
+    """What a signal is made from, besides the fields of its payload."""
 
     payload: Mapping[str, Any] = attrs.field(repr=False)
-    """The JSON object that shows it: an inner event, or an item of a list."""
+    """The JSON object: an inner event, or an item of a list."""
     workspace: Workspace
     event_ts: str | None = None
-    """When the event happened. None for an item of a list, which has times of its own."""
+    """When the event happened. None for an item of a list, which has its own times."""
 
     @property
     def at(self) -> str:
-        """When the event happened, as the text that keys contain.
+        """When the event happened, in the form used in keys.
 
         Raises:
             ValueError: Slack does not say.

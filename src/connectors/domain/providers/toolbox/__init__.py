@@ -1,1 +1,1 @@
-"""What all provider packages need: foreign JSON, HTTP headers, signatures, tokens, options, tables of event rules."""
+"""What all provider packages share: foreign JSON, HTTP headers, signatures, tokens, options, tables of event rules."""

@@ -1,4 +1,4 @@
-"""Decoded foreign JSON, one guarded step at a time: every function takes anything and gives None or something sound.
+"""Readers of single values in decoded foreign JSON. Each takes anything and returns a valid value or None.
 
 Strict reading of whole objects into classes is in `structure.py`.
 """
@@ -15,16 +15,16 @@ T = TypeVar("T")
 NAME_LIMIT = 300
 """Characters of a name or address; what is longer is cut."""
 URL_LIMIT = 2048
-"""Characters; nobody clicks a longer link."""
+"""Characters; a longer link is not worth showing."""
 LARGEST_NUMBER = (1 << 64) - 1
 """No vendor's number has more than 64 bits."""
 LONGEST_LIFETIME = timedelta(days=3650)
-"""No vendor's token lives longer; a larger number is damaged, and would leave the calendar."""
+"""No vendor's token lives longer; a larger number is damaged, and could exceed what datetime holds."""
 LATEST_MILLIS = 253_402_300_799_999
 """The last millisecond of the year 9999, where datetime ends."""
 
 _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
-"""A 64-bit number in decimal has at most 20 digits: `int` never meets a text that takes it seconds."""
+"""A 64-bit number has at most 20 decimal digits. `int` would need seconds for very long texts."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -51,7 +51,7 @@ def read_objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def read_each(value: Any, read: ReadValue[T]) -> list[T]:
-    """What `read` finds in the items of the value if it is an array, else nothing."""
+    """What `read` returns for the items of an array, without None; nothing if the value is no array."""
     return [found for item in read_list(value) if (found := read(item)) is not None]
 
 
@@ -59,17 +59,17 @@ def read_each(value: Any, read: ReadValue[T]) -> list[T]:
 
 
 def clean_text(text: str, half_pair: str = "?") -> str:
-    """The text as it can be stored and sent as UTF-8: without NUL, and with a sign for each half of a surrogate pair.
+    """The text as it can be stored and sent as UTF-8: without NUL, each half of a surrogate pair replaced.
 
     Args:
         text: foreign text.
-        half_pair: the sign. Texts that dedupe keys are made of must keep the one that they had.
+        half_pair: the replacement. Texts that are part of dedupe keys must keep the one that they had.
     """
     return _HALF_PAIR.sub(half_pair, text).replace("\0", "")
 
 
 def read_text(value: Any, limit: int | None = None, half_pair: str = "?") -> str | None:
-    """The value, cleaned and cut to `limit` characters, if it is a text with something in it."""
+    """The value, cleaned and cut to `limit` characters, if it is a text that is not blank."""
     if not isinstance(value, str):
         return None
     text = clean_text(value, half_pair)[:limit]
@@ -77,7 +77,7 @@ def read_text(value: Any, limit: int | None = None, half_pair: str = "?") -> str
 
 
 def read_name(value: Any, limit: int = NAME_LIMIT) -> str | None:
-    """A text for people, on one line and of a sane length."""
+    """A text for people, on one line and at most `limit` characters long."""
     text = read_text(value, 4 * limit)
     return None if text is None else " ".join(text.split())[:limit] or None
 
@@ -96,20 +96,20 @@ def read_url(value: Any) -> str | None:
 
 
 def id_reader(limit: int, *, characters: str | None = None, numbers: bool = False, spaces: bool = False) -> ReadId:
-    """What reads a vendor's identifiers: printable, not empty, not too long, and no step within a path (`.`, `..`).
+    """A reader of a vendor's identifiers: printable, not empty, not too long, and not a path segment `.` or `..`.
 
-    Identifiers become parts of dedupe keys: what a vendor's reader accepts must not change.
+    Identifiers become part of dedupe keys, so what a vendor's reader accepts must not change.
 
     Args:
-        limit: characters of the vendor's longest identifier, with some to spare.
-        characters: all that may occur, as inside the brackets of a regular expression; None for all that are printable.
-        numbers: whether the vendor writes the same identifier as a number here and as a text there. It becomes a text.
+        limit: characters of the vendor's longest identifier, and some more.
+        characters: the allowed ones, as inside the brackets of a regular expression; None for all printable ones.
+        numbers: whether the vendor writes the same identifier sometimes as a number. It becomes a text.
         spaces: whether a space may occur.
     """
     pattern = None if characters is None else re.compile(f"[{characters}]+", re.ASCII)
 
     def read_id(value: Any) -> str | None:
-        """The identifier as text, None if the value cannot be one."""
+        """The identifier as text; None if the value cannot be one."""
         if numbers and isinstance(value, int) and not isinstance(value, bool):
             return str(value) if 0 <= value <= LARGEST_NUMBER else None
         if not isinstance(value, str) or not 0 < len(value) <= limit or value in {".", ".."}:
@@ -125,7 +125,8 @@ def id_reader(limit: int, *, characters: str | None = None, numbers: bool = Fals
 
 
 def read_count(value: Any) -> int | None:
-    """The value if it is a whole number of at least 0: a JSON number or, as 64-bit numbers travel, a text of digits."""
+    """The value if it is a whole number of at least 0: a JSON number, or a text of digits, as 64-bit numbers are
+    sent."""
     if isinstance(value, str):
         return int(value) if _DIGITS.fullmatch(value) else None
     is_whole = isinstance(value, int) and not isinstance(value, bool)
@@ -157,8 +158,8 @@ def instant_millis(at: datetime) -> int:
 def read_lifetime(value: Any, longest: timedelta = LONGEST_LIFETIME) -> timedelta | None:
     """A token's `expires_in` (RFC 6749 §5.1), as a number of seconds or a text of digits.
 
-    Odd values count as unknown, not as errors: a rotated token must not be lost over them, and one that turns out to be
-    stale is refreshed at its first 401.
+    Invalid values count as unknown, not as errors: they must not cost us a rotated token. A token that has expired is
+    refreshed at its first 401.
     """
     seconds = value if isinstance(value, float) else read_count(value)
     if seconds is None or not 0 < seconds <= longest.total_seconds():
@@ -167,6 +168,6 @@ def read_lifetime(value: Any, longest: timedelta = LONGEST_LIFETIME) -> timedelt
 
 
 def read_expiry(value: Any, now: datetime) -> datetime | None:
-    """The instant at which a token that came now with this `expires_in` dies, None where that is not known."""
+    """When a token that arrives now with this `expires_in` expires; None if unknown."""
     lifetime = read_lifetime(value)
     return None if lifetime is None else now + lifetime

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_DATE = 64
-"""Characters; the longest of the three forms has some 30."""
+"""Characters; the longest of the three forms has about 30."""
 
 
 def read_http_date(text: str | None) -> datetime | None:
-    """The instant of an HTTP-date in any of its three forms, None if it is none. Without a zone it is in UTC."""
+    """The instant of an HTTP-date in any of its three forms; None for other text. Without a zone it is UTC."""
     if text is None or len(text) > LONGEST_DATE:
         return None
     try:

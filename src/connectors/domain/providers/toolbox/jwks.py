@@ -21,7 +21,7 @@ read_key_name = id_reader(limit=1024)
 
 
 def read_key_set(response: HttpResponse) -> SigningKeys:
-    """The keys of an answer by their `kid`, good for as long as it may be cached.
+    """The keys of an answer by their `kid`. They expire when the answer may no longer be cached.
 
     Raises:
         UnexpectedResponseError: it has none.
@@ -49,11 +49,11 @@ def get_key(keys: SigningKeys | None, key_id: str | None) -> Mapping[str, Any]:
 
 
 def _cached_until(response: HttpResponse) -> datetime:
-    """When the answer goes stale by its own headers; at once when they do not say."""
+    """When the answer becomes stale, by its headers; at once if they do not say."""
     sent_at = read_http_date(response.headers.get("date"))
     found = _MAX_AGE.search(response.headers.get("cache-control", ""))
     age = response.headers.get("age", "0").strip()
     if sent_at is not None and found is not None:
-        spent = int(age) if _AGE.fullmatch(age) else 0
-        return sent_at + timedelta(seconds=int(found.group(1)) - spent)
+        seconds_old = int(age) if _AGE.fullmatch(age) else 0
+        return sent_at + timedelta(seconds=int(found.group(1)) - seconds_old)
     return read_http_date(response.headers.get("expires")) or datetime.fromtimestamp(0, UTC)

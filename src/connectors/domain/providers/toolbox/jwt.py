@@ -1,7 +1,7 @@
-"""Signed tokens (JWT) that prove who sends a webhook.
+"""Signed tokens (JWT) that prove who sent a webhook.
 
-A token does not choose how it is checked: the algorithm is the caller's (RFC 8725 §3.1). Times are checked against the
-caller's instant; the library would read the clock.
+The caller chooses the algorithm, never the token (RFC 8725 §3.1). Times are checked against the caller's instant; the
+library would read the clock.
 
 Source: RFC 6750 §2.1, RFC 7519 §4.1, RFC 8725.
 """
@@ -18,9 +18,9 @@ from connectors.domain.model.errors import DeliveryRejectedError
 from connectors.domain.model.instant import from_epoch_seconds
 
 TOKEN_LIMIT = 8192
-"""Characters. The longest that a vendor sends have about 1,200."""
+"""Characters. The longest tokens that vendors send have about 1,200."""
 LATEST = 1 << 36
-"""Epoch seconds, in the year 4147: still a date when the leeway is added. No vendor signs for so long."""
+"""Epoch seconds, in the year 4147: still a valid date with the leeway added, and later than any real expiry."""
 
 _UNCHECKED: Options = {
     "verify_exp": False,
@@ -32,14 +32,14 @@ _UNCHECKED: Options = {
     "verify_jti": False,
 }
 _MALFORMED = (jwt.PyJWTError, ValueError, TypeError, RecursionError)
-"""What the library raises for foreign bytes. Brackets nested thousands deep end in RecursionError."""
+"""What the library raises for foreign bytes: RecursionError for brackets nested thousands deep."""
 
 
 def get_bearer_token(authorization: str) -> str:
     """The token of an `Authorization` header.
 
     Raises:
-        DeliveryRejectedError: it has none, or none that is worth reading.
+        DeliveryRejectedError: there is none, or it is too long.
     """
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
@@ -49,10 +49,10 @@ def get_bearer_token(authorization: str) -> str:
 
 
 def read_key_id(token: str, algorithm: str) -> str | None:
-    """The `kid` that the unproven header names, None if it names none.
+    """The `kid` in the token's unverified header; None if there is none.
 
     Raises:
-        DeliveryRejectedError: it is no JWT, or signed with another algorithm: no key needs to be fetched for it.
+        DeliveryRejectedError: it is no JWT, or names another algorithm, so that no key needs to be fetched for it.
     """
     try:
         header = jwt.get_unverified_header(token)
@@ -65,20 +65,20 @@ def read_key_id(token: str, algorithm: str) -> str | None:
 
 
 def verify_token(token: str, key: bytes | Mapping[str, Any], algorithm: str) -> dict[str, Any]:
-    """The claims of a token that this key signed. None of them is checked.
+    """The claims of a token that was signed with this key. The claims themselves are not checked.
 
     Args:
         token: from `get_bearer_token`.
         key: a secret's bytes, or a public key as JWK (RFC 7517).
-        algorithm: the only one that is accepted.
+        algorithm: the only accepted one.
 
     Raises:
-        DeliveryRejectedError: it is not signed, or with another key or algorithm.
+        DeliveryRejectedError: it is not signed, or was signed with another key or algorithm.
     """
     try:
         with warnings.catch_warnings():
             if isinstance(key, Mapping):
-                warnings.simplefilter("error")  # a public key that the library warns of is too weak to prove anything
+                warnings.simplefilter("error")  # the library warns about public keys that are too weak
                 return jwt.decode(token, jwt.PyJWK(dict(key), algorithm), algorithms=[algorithm], options=_UNCHECKED)
             return jwt.decode(token, key, algorithms=[algorithm], options=_UNCHECKED)
     except (*_MALFORMED, Warning):
@@ -89,12 +89,12 @@ def verify_times(claims: Mapping[str, Any], now: datetime, leeway: timedelta) ->
     """Check that the token is valid at this instant.
 
     Args:
-        claims: `exp` is needed; `nbf` and `iat` count where they are.
+        claims: `exp` is required; `nbf` and `iat` are checked if present.
         now: aware UTC instant.
         leeway: how far the vendor's clock and ours may differ.
 
     Raises:
-        DeliveryRejectedError: it has expired or is of the future, or a time in it is none.
+        DeliveryRejectedError: it has expired, is from the future, or has an unreadable time.
     """
     expires_at = _read_instant(claims.get("exp"))
     if expires_at is None:
@@ -108,7 +108,7 @@ def verify_times(claims: Mapping[str, Any], now: datetime, leeway: timedelta) ->
 
 
 def _read_instant(value: Any) -> datetime | None:
-    """A NumericDate (RFC 7519 §2), None if it is none or of another era."""
+    """The instant of a NumericDate (RFC 7519 §2); None if it is none or out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LATEST:
         return None
     return from_epoch_seconds(value)

@@ -1,4 +1,4 @@
-"""Readers of provider options. Their errors do not repeat the text, which may be a secret."""
+"""Readers of provider options. Their errors do not quote the text, which may be a secret."""
 
 import re
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ _NO = frozenset({"0", "false", "no", "off"})
 
 
 def whole_number(least: int, most: int, what: str = "a whole number") -> Reader[int]:
-    """A whole number from `least`, which is not negative, to `most`; `what` names it in errors."""
+    """A whole number from `least` (0 or more) to `most`; `what` names it in errors."""
 
     def read(text: str) -> int:
-        # The length comes first: int() refuses thousands of digits with an error of its own.
+        # The length is checked first: int() raises another error for thousands of digits.
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
             raise ValueError(f"not a whole number from {least} to {most}")
         return int(text)
@@ -36,7 +36,7 @@ def yes_or_no() -> Reader[bool]:
 
 
 def choice(words: Iterable[str]) -> Reader[str]:
-    """One of the words, which are lower-case; capitals in the text do not matter."""
+    """One of the words, which are lower-case; the case of the text does not matter."""
     allowed = tuple(words)
 
     def read(text: str) -> str:
@@ -59,12 +59,12 @@ def text_of(what: str) -> Reader[str]:
 
 
 def pattern(regex: str, what: str) -> Reader[str]:
-    """Text that the regular expression matches as a whole; `what` describes it in errors."""
+    """Text that matches the whole regular expression; `what` describes it in errors."""
     compiled = re.compile(regex, re.ASCII)
 
     def read(text: str) -> str:
         if not compiled.fullmatch(text):
-            raise ValueError("it has another form")
+            raise ValueError("it does not have the expected form")
         return text
 
     return Reader(read, what)

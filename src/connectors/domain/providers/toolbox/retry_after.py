@@ -1,11 +1,11 @@
-"""`Retry-After`: when a vendor wants to be asked again.
+"""`Retry-After`: when a vendor accepts requests again.
 
-| it says | it means |
+| value | meaning |
 |---|---|
 | a whole number of seconds, an HTTP-date | that instant, from `SHORTEST_WAIT` to `LONGEST_WAIT` after now |
-| 0, a date that has passed | `SHORTEST_WAIT`: a job that waits counts no failure, so "at once" would ask in a loop |
-| a number of any length, a date of another year | `LONGEST_WAIT`: quotas reset within a day, so it is damaged |
-| nothing, "-5", "1.5", "garbage" | None: neither form of RFC 9110, so the caller takes the vendor's usual pause |
+| 0, a date in the past | `SHORTEST_WAIT`: a waiting job counts no failure, so "at once" would ask in a loop |
+| a longer number, a later date | `LONGEST_WAIT`: quotas reset within a day, so the value is damaged |
+| nothing, "-5", "1.5", "garbage" | None: neither form of RFC 9110, so the caller uses the vendor's usual pause |
 
 Source: RFC 9110 §10.2.3.
 """
@@ -18,15 +18,15 @@ from connectors.domain.providers.toolbox.http_dates import read_http_date
 SHORTEST_WAIT = timedelta(seconds=1)
 """The unit of the header."""
 LONGEST_WAIT = timedelta(days=1)
-"""The longest window in which one of our vendors counts."""
+"""The longest window of any of our vendors' limits."""
 
 _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 _MOST_DIGITS = 9
-"""31 years; `int` is never given more."""
+"""31 years; longer texts never go to `int`."""
 
 
 def read_retry_after(value: str | None, now: datetime) -> datetime | None:
-    """When another request is welcome, None where the header is missing or unreadable.
+    """When the vendor accepts another request; None if the header is missing or unreadable.
 
     Args:
         value: the header's, None where it is missing.
@@ -41,5 +41,5 @@ def read_retry_after(value: str | None, now: datetime) -> datetime | None:
 
 
 def bounded(at: datetime, now: datetime) -> datetime:
-    """The instant that a vendor names, moved to where waiting for it makes sense."""
+    """The instant that a vendor names, limited to between `SHORTEST_WAIT` and `LONGEST_WAIT` from now."""
     return min(max(at, now + SHORTEST_WAIT), now + LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""Tables of event rules: one row an event. Families, subscribed events and documentation are derived from the rows."""
+"""Tables of event rules, one row per event. Families, subscribed events and docs are derived from the rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -17,23 +17,23 @@ class EventRule(Generic[P]):
     """How one of a vendor's webhook events becomes signals."""
 
     family: str
-    """The family that accounts for it."""
+    """The family that it belongs to."""
     kinds: frozenset[SignalKind]
-    """Every kind that it can become."""
+    """Every kind of signal that it can become."""
     payload: type[P]
-    """The class that its payload is read as."""
+    """The class of its payload."""
     make: Callable[..., Any]
-    """Makes its signals from the payload that was read. Each provider package says what else it is called with."""
+    """Makes its signals from the payload. Each provider package says which other arguments it gets."""
     subscribed_as: tuple[str, ...] = ()
     """The names under which the vendor offers it; empty: its own name up to the first dot."""
 
 
 Rules = Mapping[str, EventRule[Any]]
-"""The vendor's name of the event, with its action where it has one → its rule."""
+"""The vendor's name for the event, with its action where it has one → its rule."""
 
 
 def subscribed_events(rules: Rules) -> tuple[str, ...]:
-    """What to subscribe to at the vendor so that every event of the table arrives: each name once, in table order."""
+    """The vendor's events to subscribe to so that every event of the table arrives; each once, in table order."""
     return tuple(
         dict.fromkeys(
             name for event, rule in rules.items() for name in rule.subscribed_as or (event.partition(".")[0],)
@@ -47,14 +47,14 @@ def kinds_of(rules: Rules) -> frozenset[SignalKind]:
 
 
 def derive_families(rules: Rules, *families: Family) -> tuple[Family, ...]:
-    """The families, with the kinds and events of their rows added to their own.
+    """The families, with the kinds and events of their rows added.
 
     Args:
         rules: the table.
-        families: each with its name and with what reading shows of it; kinds and events that no row tells of stay.
+        families: each with its name and flags; kinds and events that they already have are kept.
 
     Raises:
-        ValueError: a row names a family that is not among them, or a family has no kinds.
+        ValueError: a row names a family that is not listed, or a family has no kinds.
     """
     return _fill(families, [(rule.family, rule.kinds, frozenset({event})) for event, rule in rules.items()])
 
@@ -62,16 +62,16 @@ def derive_families(rules: Rules, *families: Family) -> tuple[Family, ...]:
 def derive_families_by_kind(
     family_of: Mapping[SignalKind, str], *families: Family, events: Mapping[str, SignalKind] = MappingProxyType({})
 ) -> tuple[Family, ...]:
-    """The families, with their kinds added, of a vendor whose changes are mostly found by reading.
+    """The families, with their kinds added, for a vendor whose changes are mostly found by reading.
 
     Args:
-        family_of: kind → name of its family. Its keys are all kinds that the package can emit.
+        family_of: kind → name of its family. Its keys are all kinds that the provider can emit.
         families: as for `derive_families`.
-        events: the vendor's names of webhook events that tell of one kind each.
+        events: the vendor's webhook event → the kind that it reports.
 
     Raises:
         ValueError: as from `derive_families`.
-        KeyError: an event tells of a kind that has no family.
+        KeyError: an event reports a kind that has no family.
     """
     rows = [(family, frozenset({kind}), frozenset[str]()) for kind, family in family_of.items()]
     rows += [(family_of[kind], frozenset({kind}), frozenset({event})) for event, kind in events.items()]

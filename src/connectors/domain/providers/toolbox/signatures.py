@@ -1,4 +1,4 @@
-"""Whether one of our secrets made what a request carries. All comparisons are of bytes and in constant time."""
+"""Checks that a request carries a value made with one of our secrets, comparing bytes in constant time."""
 
 import hashlib
 import hmac
@@ -18,15 +18,15 @@ def hmac_sha256_hex(key: bytes, message: bytes) -> bytes:
 
 
 def is_made_with(secrets: Iterable[Secret], claimed: str | bytes, make: Callable[[bytes], bytes]) -> bool:
-    """Whether `make` gives what is claimed, for one of the secrets. An empty secret proves nothing.
+    """Whether `make` gives the claimed value for one of the secrets. An empty secret proves nothing.
 
-    Every secret is tried, so that the time taken does not tell which one matched. Digests are compared, so that it does
-    not tell how long the right answer is.
+    Every secret is tried, so that the time taken does not reveal which one matched. Digests are compared, so that it
+    does not reveal the length of the right value.
 
     Args:
         secrets: those that are valid now; two while one is being replaced.
-        claimed: what the request carries. The sender chose it: a text may hold any character.
-        make: the right answer, from a secret's bytes.
+        claimed: the value in the request. The sender chose it, so a text may hold any character.
+        make: the right value for a secret's bytes.
     """
     digest = _digest(claimed.encode(errors="replace") if isinstance(claimed, str) else claimed)
     matches = [

@@ -1,4 +1,4 @@
-"""Foreign JSON as attrs classes, with errors that name the field.
+"""Reads foreign JSON into attrs classes, with errors that name the field.
 
 Types are strict (`"5"` is not a number, `true` is not 1). Fields that a class does not list are ignored. Readers of
 single values that never raise are in `foreign.py`.
@@ -19,7 +19,7 @@ from connectors.domain.providers.toolbox.foreign import clean_text
 T = TypeVar("T")
 
 LARGEST_NUMBER = 2**63 - 1
-"""Ids have 64 bits at the most; longer numbers are no ids, and would make keys of any length."""
+"""Ids have at most 64 bits; longer numbers are no ids, and would make dedupe keys of any length."""
 
 
 def read(document: Any, shape: type[T], what: str) -> T:
@@ -60,7 +60,7 @@ def _structure_bool(value: Any, _: Any) -> bool:
 def _structure_text(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
-    return clean_text(value)  # the payload keeps what came
+    return clean_text(value)  # the payload keeps the original
 
 
 def _structure_instant(value: Any, _: Any) -> datetime:
@@ -76,7 +76,7 @@ def _structure_object(shape: type[T]) -> Callable[[Any, Any], T]:
     fields = make_dict_structure_fn(shape, _CONVERTER)
 
     def structure(value: Any, _: Any) -> T:
-        # Checked here: the generated function takes `in` and indexing from anything that has them, text included.
+        # Checked here: the generated function accepts anything with `in` and indexing, text included.
         if not isinstance(value, Mapping):
             raise TypeError("not an object")
         return fields(value, shape)

@@ -1,4 +1,4 @@
-"""Zoho Cliq: messages of channels, and what happens to them. README.md says what it rests on."""
+"""Zoho Cliq: messages of channels, and what happens to them. Start with README.md."""
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins

@@ -1,4 +1,4 @@
-"""How often Cliq may be asked: for each family of endpoints so many calls a minute and user, then a lock.
+"""How often Cliq may be called: for each family of endpoints so many calls per minute and user, then a lock.
 
 Source: zoho.com/cliq/help/restapi/v2: channels, chats, messages.
 """
@@ -11,14 +11,14 @@ from connectors.domain.providers._zoho.limits import zoho_limits
 from connectors.domain.providers.zoho_cliq.oauth import NAME
 
 LOCK = timedelta(minutes=10)
-"""How long Cliq refuses a user who was too fast: 5 or 10 minutes, by endpoint; for messages and chats it is 10."""
+"""How long Cliq refuses calls after too many: 5 or 10 minutes, by endpoint; 10 for messages and chats."""
 
 CHANNELS = Budget(name="channels", limit_scope=LimitScope.ACCOUNT)
 """No number is known."""
 CHATS = Budget(name="chats", limit_scope=LimitScope.ACCOUNT, requests=6, burst=12)
-"""20 a minute. Two are left for clocks that differ and requests that overtake each other."""
+"""20 per minute. Two are left for clocks that differ and requests that overtake each other."""
 MESSAGES = Budget(name="messages", limit_scope=LimitScope.ACCOUNT, requests=8, burst=5)
-"""15 a minute, of which two are left likewise. A page of a walk takes one."""
+"""15 per minute, of which two are left for the same reason. A page of a sync run takes one."""
 
 FAMILIES = (
     (re.compile(r"/api/v2/chats/[^/]+/messages(?:/|$)"), MESSAGES),

@@ -1,4 +1,4 @@
-"""What Cliq asks of a user, and why; and whose chats it reads.
+"""Cliq's scopes and their reasons, and the identity of the user.
 
 Source: zoho.com/cliq/help/restapi/v2, zoho.com/accounts/protocol/oauth.
 """
@@ -15,7 +15,7 @@ MESSAGES_SCOPE = "ZohoCliq.Messages.READ"
 
 
 def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalAccount, ...]]:
-    """The user, by data centre and ZUID: Cliq shows each user the chats that he is in.
+    """The user, by data centre and ZUID: Cliq shows users the chats that they are in.
 
     Raises:
         ForbiddenHostError: no host of Cliq is known in the user's data centre.
@@ -35,7 +35,7 @@ def cliq_url(app: ProviderApp, connection: Connection) -> str:
 OAUTH = zoho_oauth(
     (
         Scope("ZohoCliq.Channels.READ", "To list the channels that the user has joined, with their names."),
-        Scope("ZohoCliq.Chats.READ", "To learn which chats have news, so that idle ones are not read."),
+        Scope("ZohoCliq.Chats.READ", "To learn which chats have new messages, so that idle ones are not read."),
         Scope(MESSAGES_SCOPE, "To read the messages of those chats."),
     ),
     identify,

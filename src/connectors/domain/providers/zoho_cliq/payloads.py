@@ -1,9 +1,9 @@
 """The fields of Cliq's objects that we read, and no others.
 
-Three shapes come by webhook: Zoho's own envelope (`handler`, `params`), the contract of our Deluge script (the inside
-of `params`, flat, with the handler's name beside it), and a legacy flat shape (`event_type`, `message`, `time_stamp`).
-`read_push` makes one of them. Handlers write `message` as a text or as an object, ids as numbers or texts, times in
-milliseconds as numbers or texts; the legacy shape also in seconds or as ISO 8601.
+Webhooks have three forms: Zoho's own envelope (`handler`, `params`), that of our Deluge script (the contents of
+`params`, flat, with the handler's name), and a legacy flat form (`event_type`, `message`, `time_stamp`). `read_push`
+reads them all into one class. Handlers write `message` as a text or an object, ids as numbers or texts, times in
+milliseconds as numbers or texts; the legacy form also in seconds or as ISO 8601.
 
 Source: zoho.com/cliq/help: platform/bot-participation-handler, platform/bothandlers, restapi/v2/messages.
 """
@@ -24,14 +24,14 @@ MESSAGE_TYPES = frozenset(
         *("sticker", "contact", "event", "location", "card", "formatted", "poll", "code"),
     }
 )
-"""What people (and bots) post. Rows of other types tell of joins, calls and settings."""
+"""Types that people (and bots) post. Rows of other types are about joins, calls and settings."""
 SECONDS_BELOW = 100_000_000_000
-"""A time below this counts seconds: as milliseconds it would be before March 1973."""
+"""Times below this are in seconds: as milliseconds they would be before March 1973."""
 MESSAGE_ID_LIMIT = 256
 
 
 def read_message_id(value: Any) -> str | None:
-    """A message's id, `<epoch ms>_<number>`. It occurs URL-escaped, and with a blank for the underscore."""
+    """A message's id, `<epoch ms>_<number>`. It may be URL-escaped, or have a blank for the underscore."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or len(text) > MESSAGE_ID_LIMIT:
         return None
@@ -52,20 +52,20 @@ def read_time(value: Any) -> int | None:
 
 @attrs.frozen(kw_only=True)
 class Content:
-    """What a message says."""
+    """The contents of a message."""
 
     text: str | None
     type: str | None
 
     @property
     def is_message(self) -> bool:
-        """Whether somebody posted it, as far as its type says."""
+        """Whether somebody posted it, judging by its type."""
         return self.type is None or self.type.lower() in MESSAGE_TYPES
 
 
 @attrs.frozen(kw_only=True)
 class Person:
-    """Who did it. Cliq has ids of its own and the ZUID; the REST API shows one of them."""
+    """Who did it. Cliq has its own ids and the ZUID; the REST API shows one of them."""
 
     id: str
     name: str
@@ -98,7 +98,7 @@ class Row:
 
 
 def read_row(document: Any) -> Row | str:
-    """The message, or a sentence on why it cannot be read."""
+    """The message, or a text saying why it cannot be read."""
     data = read_object(document)
     identifier, time = read_message_id(data.get("id")), read_millis(data.get("time"))
     if identifier is None:
@@ -116,7 +116,7 @@ def read_row(document: Any) -> Row | str:
 
 
 def read_content(value: Any) -> str | None:
-    """The text of a message's content: itself, its `text`, a file's caption, or the file's name."""
+    """The text of a message's content: the content, its `text`, a file's caption, or the file's name."""
     if isinstance(value, str):
         return read_text(value)
     data = read_object(value)
@@ -132,7 +132,7 @@ def read_content(value: Any) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Push:
-    """What a webhook tells, whatever shape it came in."""
+    """The contents of a webhook, whatever its form."""
 
     handler: str | None
     operation: str | None
@@ -143,7 +143,7 @@ class Push:
     user: Person | None
     chat_id: str | None
     thread_id: str | None
-    """The chat of the thread that a thread operation is about."""
+    """The thread's chat, for thread operations."""
     chat_name: str | None
     organization: str | None
     sent_at: int | None
@@ -151,7 +151,7 @@ class Push:
 
     @property
     def event(self) -> str:
-        """Its name: handler and operation."""
+        """The event's name: handler and operation."""
         return ".".join(part[:64] for part in (self.handler, self.operation) if part) or "unknown"
 
 
@@ -161,11 +161,11 @@ LEGACY_OPERATIONS = {
     "message_deleted": "message_deleted",
 }
 MESSAGE_HANDLERS = frozenset({"message_handler", "mention_handler"})
-"""Handlers without an operation: that they run means that a message was sent."""
+"""Handlers without an operation: they run when a message was sent."""
 
 
 def read_push(document: Mapping[str, Any]) -> Push:
-    """What the webhook tells. Nothing in it need be there."""
+    """The contents of the webhook. Everything may be missing."""
     wrapped = document.get("params")
     params = wrapped if isinstance(wrapped, dict) else document
     data, access = read_object(params.get("data")), read_object(params.get("access"))
@@ -203,7 +203,7 @@ def read_push(document: Mapping[str, Any]) -> Push:
 
 
 def _read_message(params: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The message as an object, of the three places and two types that it comes in."""
+    """The message as an object, from any of its three positions and two types."""
     details = read_object(read_object(params.get("message_details")).get("message"))
     found = _first_object(data.get("message"), details, params.get("message"))
     if found:

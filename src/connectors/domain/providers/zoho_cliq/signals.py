@@ -9,9 +9,9 @@
     cliq:{data centre}:{chat}:{message}                     posted, by webhook and by reading alike
     …:edited:{time}                                         one per edit
     …:deleted
-    cliq:{data centre}:{chat}:{user}:{time}                 in place of a message id that Cliq did not send
+    cliq:{data centre}:{chat}:{user}:{time}                 if Cliq did not send a message id
 
-The key has the data centre and not the organization: the REST API never tells the organization, and a webhook may.
+The key has the data centre and not the organization: only webhooks name the organization, the REST API never does.
 Chat ids are unique in a data centre.
 """
 
@@ -37,17 +37,17 @@ FAMILY_OF: Mapping[SignalKind, str] = {
 KINDS = frozenset(FAMILY_OF)
 NO_TEXT = "(no text)"
 ORGANIZATION = "organization_id"
-"""Where the connection's metadata keeps the organization, once a webhook has told it."""
+"""Key in the connection's metadata for the organization, once a webhook has named it."""
 BOT_OPTION = "bot_id"
 
 
 def is_own_bot(app: ProviderApp | None, person: Person | None) -> bool:
-    """Whether our own bot posted it: nothing in a message says that a bot did, so the operator names the id."""
+    """Whether our own bot posted it. A message does not say that a bot posted it, so the operator sets the bot's id."""
     return app is not None and person is not None and not person.ids.isdisjoint(app.options[BOT_OPTION])
 
 
 def chat_url(location: str, organization: str | None, chat_id: str) -> str | None:
-    """A link to the chat. Not a documented contract: kept in this one place."""
+    """A link to the chat. Cliq does not document its form, so it is made only here."""
     host = DATA_CENTRES[location].cliq
     if host is None or organization is None:
         return None
@@ -55,7 +55,7 @@ def chat_url(location: str, organization: str | None, chat_id: str) -> str | Non
 
 
 def message_key(connection: Connection, chat_id: str, message_id: str) -> str:
-    """The identity of a message, and the root of the keys of what happens to it."""
+    """The dedupe key of a message, which is also the prefix of keys of its changes."""
     return f"cliq:{location_of(connection)}:{chat_id}:{message_id}"
 
 
@@ -90,10 +90,10 @@ def pushed_message(
     document: Mapping[str, Any],
     derived: Mapping[str, Any],
 ) -> SignalDraft | None:
-    """The signal of a message that a webhook tells of; None if it does not say where or when.
+    """The signal of a message from a webhook; None if chat or time is missing.
 
-    Without a message id the key is made of chat, sender and time. That is marked: reading would find the same message
-    under another key.
+    Without a message id the key is made of chat, sender and time. The signal is then marked, because reading finds the
+    same message under another key.
     """
     if push.chat_id is None or push.time is None:
         return None
@@ -124,15 +124,15 @@ def pushed_message(
 def pushed_thread(
     connection: Connection, kind: SignalKind, push: Push, document: Mapping[str, Any]
 ) -> SignalDraft | None:
-    """The signal of a thread that was closed or reopened; None if it does not say which or when."""
+    """The signal of a thread that was closed or reopened; None if chat or time is missing."""
     thread = push.thread_id or push.chat_id
     if thread is None or push.time is None:
         return None
-    place = push.chat_id or thread
+    chat = push.chat_id or thread
     location = location_of(connection)
     organization = push.organization or read_id(connection.metadata.get(ORGANIZATION))
-    name = push.chat_name or place
-    url = chat_url(location, organization, place)
+    name = push.chat_name or chat
+    url = chat_url(location, organization, chat)
     return SignalDraft(
         kind=kind,
         occurred_at=millis_instant(push.time),
@@ -140,7 +140,7 @@ def pushed_thread(
         url=url,
         actor=None if push.user is None else Actor(push.user.id, push.user.name),
         subject=Subject("thread", thread, name, url),
-        container=Container("chat", place, name, url),
+        container=Container("chat", chat, name, url),
         dedupe_key=f"cliq:{location}:{thread}:{kind.value}:{push.time}",
         payload=document,
     )

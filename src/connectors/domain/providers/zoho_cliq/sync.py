@@ -1,4 +1,4 @@
-"""Reading chats: the joined channels, which of them have news, then the messages of each, window by window.
+"""Reading chats: the joined channels, which of them have changed, then the messages of each, window by window.
 
 The messages API has neither paging token nor documented order: it takes a window of time and gives up to 100 messages.
 A full page therefore leaves two windows open, above its newest and below its oldest message, both ends shared with it.
@@ -48,13 +48,13 @@ from connectors.domain.providers.zoho_cliq.webhooks import CHATS
 LIMIT = 100
 """Items of a page: the most that Cliq gives, for it counts calls (15 reads of messages a minute, then a lock)."""
 OVERLAP = timedelta(minutes=5)
-"""How far a chat is read behind its mark: the mark is of our clock, the messages of Zoho's."""
+"""How far before its mark a chat is read: the mark is of our clock, the messages of Zoho's."""
 DEFAULT_HISTORY = timedelta(days=30)
-"""What a backfill covers when nobody said since when."""
+"""The default range of a backfill."""
 TARGET_HISTORY = timedelta(hours=1)
-"""How far back a single chat is read that a webhook named and that was not named before."""
+"""How far back a chat is read when a webhook names it for the first time."""
 PASSES = 10
-"""Over the list of channels: one that still grows then is no list."""
+"""Passes over the list of channels; if it still grows, that is an error."""
 CHATS_KEPT = 2000
 """Chats whose names a connection remembers."""
 POLL_INTERVAL = timedelta(minutes=15)
@@ -62,17 +62,17 @@ DIRECT_OPTION = "direct_messages"
 
 OVERFULL = "More than 100 messages of one chat are of the same millisecond; Cliq shows 100 of them."
 LAWLESS = "Cliq answered with a full page of times outside the window that was asked for."
-RESTLESS = "More than 100 chats changed while they were listed; one that was left out is read when it next has news."
+RESTLESS = "More than 100 chats changed while they were listed; one that was left out is read when it next changes."
 
 
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """Where the walk begins. Needs no call."""
+    """The first cursor. Needs no call."""
     yield from ()
     return first_step(context, plan).to_cursor()
 
 
 def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
-    """The walk before its first page; at rest already for a baseline, which reads nothing."""
+    """The sync run before its first page; already finished for a baseline, which reads nothing."""
     last = read_sync_run(plan.last_cursor)
     upper = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
     ceiling = instant_millis(upper)
@@ -98,7 +98,7 @@ def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
+    """The page at the cursor. An unknown cursor (of an older version) starts the sync run again."""
     sync_run = read_sync_run(cursor) or first_step(context, plan)
     if sync_run.phase == "channels":
         return (yield from read_channels(context, sync_run))
@@ -110,7 +110,7 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
 
 
 def page_at(sync_run: SyncRun, **found: Any) -> SyncPage:
-    """A page that leaves the walk there."""
+    """A page after which the sync run is at this position."""
     at_rest = sync_run.phase == "rest" or (sync_run.phase == "messages" and not sync_run.queue)
     if at_rest:
         sync_run = attrs.evolve(sync_run, phase="rest", page=None, queue=(), windows=())
@@ -141,7 +141,7 @@ def read_channels(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncP
     has_grown = sync_run.has_grown or len(queue) > len(sync_run.queue)
     ahead = attrs.evolve(sync_run, page=page, queue=tuple(queue.values()), has_grown=has_grown)
     if page is None:
-        # A list of one page stood still; in a longer one a channel may have slipped from one page to the one before.
+        # A list of one page cannot shift; in a longer one a channel may have moved from one page to the one before.
         is_again = sync_run.passes + 1 < PASSES and has_grown and (sync_run.passes > 0 or sync_run.page is not None)
         phase = "channels" if is_again else "chats"
         ahead = attrs.evolve(ahead, phase=phase, passes=sync_run.passes + 1, has_grown=False)
@@ -149,11 +149,11 @@ def read_channels(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncP
 
 
 def read_chats(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conversation[SyncPage]:
-    """Leave out the channels without news since the last walk. Without that knowledge, all are read."""
+    """Leave out the channels without changes since the last sync run. If those are unknown, all are read."""
     window = sync_run.windows[0] if sync_run.windows else Window(sync_run.listed_from, LATEST_MILLIS)
     params = {
         "limit": str(LIMIT),
-        # Whether the bounds themselves are in the list is not said.
+        # Cliq does not document whether the bounds are included.
         "modified_after": str(max(window.low - 1, 0)),
         "modified_before": None if window.high == LATEST_MILLIS else str(window.high + 1),
     }
@@ -173,15 +173,15 @@ def read_chats(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Conve
             continue
         stop = known.get(chat_id) or Stop(chat_id, read_name(entry.get("name")) or chat_id)
         active[chat_id] = (read_modified(entry.get("last_modified_time")), stop)
-    # A full page may have left some out, and no page of Cliq's says in which order it lists.
+    # A full page may have left some out, and Cliq does not document the order of the list.
     is_full = isinstance(listed, list) and len(listed) >= LIMIT
     is_whole = isinstance(listed, list) and not is_full and not sync_run.windows
-    # The busiest first: a walk that is cut short has told the most.
+    # The busiest first: an interrupted sync run has then reported the most.
     queue = [stop for _, stop in sorted(active.values(), key=lambda one: -one[0])]
     queue += [stop for stop in sync_run.queue if stop.id not in active and (not is_whole or stop.id in sync_run.behind)]
     rest, gap = sync_run.windows[1:], None
     if wants_direct(context.app) and isinstance(listed, list):
-        # Channels without news cost a call each; a direct chat that is not listed is not known at all.
+        # Reading an unchanged channel only costs a call; a direct chat that is not listed is unknown.
         times = [at for at, _ in active.values() if window.low <= at <= window.high]
         rest, gap = open_list(plan, sync_run, window, times, is_full=is_full)
     ahead = attrs.evolve(sync_run, queue=tuple(queue), windows=rest)
@@ -206,7 +206,7 @@ def open_list(
 ) -> tuple[tuple[Window, ...], str | None]:
     """What a page left open of the list of chats, and what may be missing, in words.
 
-    A chat that has news while the list is read in windows leaves its place for the top: the top is read once more.
+    A chat that changes while the list is read in windows moves to the top, so the top is read once more.
     """
     last = sync_run.windows[1:]
     if not sync_run.windows:
@@ -220,7 +220,7 @@ def open_list(
 
 
 def wants_direct(app: ProviderApp) -> bool:
-    """Whether the operator asked for chats that are no channels."""
+    """Whether the operator enabled chats that are no channels."""
     return bool(app.options[DIRECT_OPTION])
 
 
@@ -245,7 +245,7 @@ def read_messages(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncP
         response = yield call(context, f"/chats/{quote(stop.id, safe='')}/messages", params)
         entries = read_list(read_object(read_answer(NAME, response)).get("data"))
     except AccessLostError as error:
-        # The user has left the chat, or it is gone. Its mark stays where it is, and the next walk asks again.
+        # The user has left the chat, or it is gone. Its mark stays where it is, and the next sync run asks again.
         behind = (*sync_run.behind, stop.id)[-CHATS_KEPT:]
         return page_at(
             attrs.evolve(next_chat(sync_run, is_through=False), behind=behind),
@@ -261,7 +261,7 @@ def read_messages(context: SyncContext, sync_run: SyncRun) -> Conversation[SyncP
 
 
 def first_windows(sync_run: SyncRun, stop: Stop) -> tuple[Window, ...]:
-    """What is to be read of a chat: from behind its mark to the walk's upper bound."""
+    """The window to read of a chat: from before its mark to the sync run's upper bound."""
     mark = sync_run.marks.get(stop.id)
     low = sync_run.floor if mark is None else max(mark - OVERLAP // timedelta(milliseconds=1), sync_run.floor)
     return (Window(low, sync_run.ceiling),) if low <= sync_run.ceiling else ()
@@ -308,7 +308,7 @@ def open_windows(window: Window, times: list[int], *, is_full: bool) -> tuple[tu
 
 
 def next_chat(sync_run: SyncRun, *, is_through: bool) -> SyncRun:
-    """The walk at the next chat; the mark of this one moves if it was read to the end."""
+    """The sync run at the next chat; the mark of this one moves if it was read to the end."""
     marks = dict(sync_run.marks)
     if is_through:
         chat_id = sync_run.queue[0].id

@@ -1,4 +1,4 @@
-"""Where a walk through the chats stands: a value that survives JSON."""
+"""The position of a sync run through the chats: a value that survives JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,16 +35,16 @@ class Window:
 
 @attrs.frozen(kw_only=True)
 class SyncRun:
-    """A walk: the chats to read, the windows left of the first of them, and how far each chat was read before."""
+    """A sync run: the chats to read, the windows left of the first of them, and how far each chat was read before."""
 
     floor: int
-    """Milliseconds. Nothing older is told, in chats that were never read."""
+    """Milliseconds. Nothing older is reported, in chats that were never read."""
     listed_from: int
-    """Milliseconds. Chats without news since then need no reading."""
+    """Milliseconds. Chats without changes since then are not read."""
     ceiling: int
-    """Milliseconds. The walk's upper bound."""
+    """Milliseconds. The sync run's upper bound."""
     marks: Mapping[str, int] = attrs.field(factory=dict)
-    """Milliseconds up to which a chat is through, by chat."""
+    """Milliseconds up to which each chat has been read, by chat."""
     phase: str = "channels"
     """`channels`, `chats`, `messages` or `rest`."""
     page: str | None = None
@@ -57,7 +57,7 @@ class SyncRun:
     windows: tuple[Window, ...] = ()
     """What is left of the list of chats, or of the first chat."""
     behind: tuple[str, ...] = ()
-    """Chats that were refused, to be read by the next walk whether they have news or not."""
+    """Chats that were refused: the next sync run reads them even if they have not changed."""
 
     def to_cursor(self) -> dict[str, Any]:
         """As JSON values."""
@@ -77,7 +77,7 @@ class SyncRun:
 
 
 def read_sync_run(cursor: Any) -> SyncRun | None:
-    """The walk of a cursor, None if it is none of ours."""
+    """The sync run in a cursor; None if it is unknown."""
     data = read_object(cursor)
     floor, listed_from = read_millis(data.get("floor")), read_millis(data.get("listed_from"))
     ceiling = read_millis(data.get("ceiling"))

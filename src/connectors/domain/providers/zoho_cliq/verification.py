@@ -1,11 +1,11 @@
-"""Who sent it: Zoho (RSA), or the script that the operator pasted into a bot (a shared secret in a header).
+"""Verifies the sender: Zoho (RSA), or the script that the operator pasted into a bot (a shared secret in a header).
 
 1. `X-Cliq-Signature` is base64 of an RSA signature (PKCS #1 v1.5, SHA-256) over the body, made with the key of the bot
-   or extension. Cliq shows the public key as base64 without PEM lines. The raw bytes count; where they do not match,
-   the compact form of the same JSON is tried, because that is what Zoho's own sample verifies.
-2. A signed body says when it was made. More than a day ago, and it is a replay.
-3. Without that header the request carries our secret as `Authorization: Bearer` or `X-Webhook-Token`. Never in the URL.
-   It is the connection's own, where one was made for it; only otherwise the one that is set for all.
+   or extension. Cliq shows the public key as base64 without PEM lines. The raw bytes count; if they do not match, the
+   compact form of the same JSON is tried, because Zoho's own sample verifies that.
+2. A signed body says when it was made. If that is more than a day ago, it is rejected as a replay.
+3. Without that header the request carries our secret as `Authorization: Bearer` or `X-Webhook-Token`, never in the URL.
+   It is the connection's own secret if one was made, otherwise the one that is set for all.
 
 Source: zoho.com/cliq/help/platform/build-url-invoke-type-extensions.
 """
@@ -35,7 +35,7 @@ TOKEN_HEADER = "x-webhook-token"  # noqa: S105 - a header's name
 AUTHORIZATION_HEADER = "authorization"
 PUBLIC_KEY_OPTION = "public_key"
 REPLAY_WINDOW = timedelta(days=1)
-"""Cliq sends no timestamp header; deliveries may be late, and repeated ones are known by their hash within that day."""
+"""Cliq sends no timestamp header. Deliveries may be late; repetitions within a day are recognized by their hash."""
 CLOCK_SKEW = timedelta(minutes=5)
 """How far Zoho's clock may be ahead of ours."""
 SIGNATURE_LIMIT = 1024
@@ -43,12 +43,12 @@ SIGNATURE_LIMIT = 1024
 
 
 def delivery_id(request: WebhookRequest) -> str:
-    """The body's hash: Cliq sends no id, and nothing again."""
+    """The body's hash: Cliq sends no id, and repeats nothing."""
     return hashlib.sha256(request.body).hexdigest()
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
-    """The delivery, its sender proven by Zoho's signature or by our secret. See `Webhooks.verify`."""
+    """The delivery, if it has Zoho's signature or our secret. See `Webhooks.verify`."""
     if SIGNATURE_HEADER in request.headers:
         verify_signature(request, material)
         return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via="app")
@@ -63,7 +63,7 @@ def verify_signature(request: WebhookRequest, material: VerificationMaterial) ->
     """Check signature and age.
 
     Raises:
-        DeliveryRejectedError: no key is configured, the signature is not the body's, or the body is too old or too new.
+        DeliveryRejectedError: no key is configured, the signature does not match, or the body is too old or too new.
     """
     keys = material.app.options[PUBLIC_KEY_OPTION] if material.app else ()
     if not keys:
@@ -98,7 +98,7 @@ PUBLIC_KEYS = several(Reader(read_public_key, "a key"), "RSA public keys in base
 
 
 def read_signature(text: str) -> bytes | None:
-    """The signature's bytes, None if the header cannot be one."""
+    """The signature's bytes; None if the header cannot be one."""
     if len(text) > SIGNATURE_LIMIT:
         return None
     try:
@@ -108,7 +108,7 @@ def read_signature(text: str) -> bytes | None:
 
 
 def is_signed(request: WebhookRequest, signature: bytes, keys: tuple[RSAPublicKey, ...]) -> bool:
-    """Whether one of the keys signed the body, or the compact form of the JSON that it is."""
+    """Whether one of the keys signed the body, or the compact form of its JSON."""
     if any(_matches(key, signature, request.body) for key in keys):
         return True
     compact = compact_form(request)
@@ -124,7 +124,7 @@ def _matches(key: RSAPublicKey, signature: bytes, form: bytes) -> bool:
 
 
 def compact_form(request: WebhookRequest) -> bytes | None:
-    """The JSON without blanks, as JavaScript writes it; None if it is no JSON object."""
+    """The body's JSON without blanks, as JavaScript writes it; None if it is no JSON object."""
     try:
         return json.dumps(request.document, separators=(",", ":"), ensure_ascii=False).encode()
     except (UnexpectedResponseError, ValueError, RecursionError):
@@ -132,10 +132,10 @@ def compact_form(request: WebhookRequest) -> bytes | None:
 
 
 def check_age(request: WebhookRequest, now: datetime) -> None:
-    """Make sure that the signed body is not a recording.
+    """Check that the signed body is not a replay.
 
     Raises:
-        DeliveryRejectedError: it does not say when it was made, or that was too long ago, or is still to come.
+        DeliveryRejectedError: it does not say when it was made, or that is too long ago, or in the future.
     """
     try:
         sent_at = read_push(request.document).sent_at
@@ -155,7 +155,7 @@ def verify_token(request: WebhookRequest, material: VerificationMaterial) -> Non
     """Check the secret that the request carries.
 
     Raises:
-        DeliveryRejectedError: no secret is configured, the request has none, or it is another.
+        DeliveryRejectedError: no secret is configured, or the request has none or a wrong one.
     """
     if not material.secrets:
         raise DeliveryRejectedError(

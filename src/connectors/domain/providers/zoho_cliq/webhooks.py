@@ -1,10 +1,10 @@
-"""What bots of Cliq tell us. There is no subscription: a bot's handlers call us, and only for chats that it is in.
+"""Webhooks from Cliq's bots. There is no subscription: a bot's handlers call us, only for chats that the bot is in.
 
-Cliq shows the answer to a webhook in the chat as the bot's reply: it is always `{}`. It sends nothing twice, so reading
-is the safety net; edits and deletions, which reading cannot see, come this way only.
+Cliq posts the answer to a webhook in the chat as the bot's reply, so the answer is always `{}`. Cliq repeats nothing,
+so reading finds what was lost; edits and deletions, which reading cannot see, come only by webhook.
 
-A message whose id Cliq did not send is read through the API, where the connection reads that chat anyway; only where it
-does not, the signal gets a key of its own.
+If Cliq does not send a message's id, the message is read through the API, if the connection reads that chat; otherwise
+the signal gets a key of its own.
 Source: zoho.com/cliq/help/platform/bot-participation-handler, platform/bothandlers.
 """
 
@@ -38,12 +38,12 @@ from connectors.domain.providers.zoho_cliq.verification import (
 )
 
 REPLY = WebhookReply(body=b"{}")
-"""Anything else might be posted to the chat."""
+"""Any other answer might be posted to the chat."""
 
 CHATS = "chats"
-"""Where the connection's metadata keeps the chats that reading covers, with their names."""
+"""Key in the connection's metadata for the chats that reading covers, with their names."""
 BOT_CHATS = "bot_chats"
-"""Where the connection's metadata keeps the chats that the bot was added to."""
+"""Key in the connection's metadata for the chats that the bot was added to."""
 BOT_CHATS_KEPT = 1000
 
 OPERATIONS: Mapping[str, SignalKind] = {
@@ -55,7 +55,7 @@ OPERATIONS: Mapping[str, SignalKind] = {
 }
 THREADS = frozenset({SignalKind.THREAD_CLOSED, SignalKind.THREAD_REOPENED})
 MEMBERSHIP = frozenset({"added", "removed"})
-"""Of the bot: which chats it hears."""
+"""Operations about the bot's membership in chats."""
 IGNORED_OPERATIONS = frozenset({"auto_followed_thread", "added_in_thread", "removed_from_thread"})
 IGNORED_HANDLERS = frozenset(
     {
@@ -69,7 +69,7 @@ PARTICIPATION = "participation_handler"
 
 
 def events_of(*operations: str) -> frozenset[str]:
-    """These operations as `Push.event` names them: with their handler, or alone in the legacy shape."""
+    """These operations as in `Push.event`: with their handler, or alone in the legacy form."""
     return frozenset(operations) | {f"{PARTICIPATION}.{operation}" for operation in operations}
 
 
@@ -77,11 +77,11 @@ EVENTS: Mapping[str, SignalKind] = {
     **{event: kind for operation, kind in OPERATIONS.items() for event in events_of(operation)},
     **dict.fromkeys(MESSAGE_HANDLERS, SignalKind.MESSAGE_POSTED),
 }
-"""`Push.event` → what it means, for all that becomes a signal."""
+"""`Push.event` → its kind, for all that become signals."""
 
 FAMILIES = derive_families_by_kind(
     FAMILY_OF,
-    # A bot hears the chats that it is in, and Cliq sends nothing twice: no push proves anything complete.
+    # A bot gets events only of chats that it is in, and Cliq repeats nothing: push proves nothing complete.
     Family(name="messages", events=events_of(*MEMBERSHIP)),
     Family(name="edits and deletions", is_read=False, is_backfilled=False),
     Family(name="threads", is_read=False, is_backfilled=False),
@@ -89,7 +89,7 @@ FAMILIES = derive_families_by_kind(
 )
 
 MANUAL_SETUP = """\
-Cliq has no subscription: a bot forwards what it hears. Do one of the two, for each connection.
+Cliq has no subscriptions: a bot forwards the events of its chats. Do A or B for each connection.
 A. A script of your own. Make a secret with `connectors webhooks secret --tenant <tenant> <connection>`, or set one for
    all connections, POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET. In Cliq create a bot, and put this into its participation handler
    (and, without `operation` and `data`, into its message handler):
@@ -99,16 +99,16 @@ A. A script of your own. Make a secret with `connectors webhooks secret --tenant
        headers: {"Content-Type":"application/json","X-Webhook-Token":"<the secret>"} ];
 B. A webhook bot. Create a bot with the execution type Webhook and {webhook_url} as its execution URL, with its
    participation and message handlers; copy the public key that Cliq shows into POBLYSH_ZOHO_CLIQ_PUBLIC_KEY; restart.
-Then add the bot to the channels that it shall hear, with the permission to listen to messages. The URL names the tenant
-and the connection (GET /connections). Direct messages between people are never pushed.
+Then add the bot to the channels that it should watch, with the permission to listen to messages. The URL names the
+tenant and the connection (GET /connections). Direct messages between people are never pushed.
 Set POBLYSH_ZOHO_CLIQ_BOT_ID to the bot's id to leave its own messages out."""
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
-    """What the delivery says. The signals follow per connection, in `to_signals`.
+    """The event; `to_signals` adds the signals for each connection.
 
     Raises:
-        UnexpectedResponseError: not JSON, or neither a handler nor an operation; a message without chat or time.
+        UnexpectedResponseError: not JSON, no handler and no operation, or a message without chat or time.
     """
     document = delivery.document
     push = read_push(document)
@@ -136,21 +136,21 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
 
 
 def kind_of(push: Push) -> SignalKind | None:
-    """What the operation, or the handler's run alone, means."""
+    """The kind of an operation, or of a handler without one."""
     if push.operation is not None:
         return OPERATIONS.get(push.operation)
     return SignalKind.MESSAGE_POSTED if push.handler in MESSAGE_HANDLERS else None
 
 
 def timed(push: Push) -> Push:
-    """The push with a time: a message's id begins with it."""
+    """The push with a time, taken from the message's id if necessary."""
     if push.time is not None or push.message_id is None:
         return push
     return attrs.evolve(push, time=read_time(push.message_id.partition("_")[0]))
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
-    """The event finished for one connection."""
+    """The event completed for one connection."""
     document = delivery.document
     push = timed(read_push(document))
     if push.operation in MEMBERSHIP:
@@ -167,18 +167,18 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
         if is_read_anyway(connection, push.chat_id):
             return attrs.evolve(event, needs_sync=True, sync_target=push.chat_id)
         if is_mention and push.chat_id in read_bot_chats(connection):
-            return event  # the participation handler tells of the same message
+            return event  # the participation handler reports the same message
     derived = {"mentioned": True} if is_mention else {}
     return with_signal(event, pushed_message(connection, kind, push, document, derived))
 
 
 def with_signal(event: WebhookEvent, draft: SignalDraft | None) -> WebhookEvent:
-    """The event with its one signal, if it has one."""
+    """The event with its signal, if it has one."""
     return event if draft is None else attrs.evolve(event, signals=(draft,))
 
 
 def is_read_anyway(connection: Connection, chat_id: str | None) -> bool:
-    """Whether the last walk read this chat, so that it can read the message, too."""
+    """Whether the last sync run read this chat, so that the next can read the message."""
     may_read = not connection.scopes or MESSAGES_SCOPE in connection.scopes
     return may_read and chat_id in read_object(connection.metadata.get(CHATS))
 
@@ -189,7 +189,7 @@ def read_bot_chats(connection: Connection) -> list[str]:
 
 
 def membership(push: Push, connection: Connection) -> dict[str, Any]:
-    """The bot's chats after it was added or removed."""
+    """The bot's chats after it was added to one or removed."""
     if push.chat_id is None:
         return {}
     others = [chat_id for chat_id in read_bot_chats(connection) if chat_id != push.chat_id]

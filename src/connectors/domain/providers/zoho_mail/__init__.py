@@ -1,4 +1,4 @@
-"""Zoho Mail: mail that arrives and is sent. README.md says what it rests on."""
+"""Zoho Mail: received and sent mail. Start with README.md."""
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, allowed_origins

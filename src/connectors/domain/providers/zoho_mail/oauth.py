@@ -1,4 +1,4 @@
-"""What Zoho Mail asks of a user, and why; and which mailbox it is.
+"""Zoho Mail's scopes and their reasons, and the identity of the mailbox.
 
 Source: zoho.com/mail/help/api/get-all-users-accounts.
 """
@@ -41,7 +41,7 @@ def identify(app: ProviderApp, tokens: TokenSet) -> Conversation[tuple[ExternalA
     address = read_address(mailbox) or user.email
     metadata = {
         **user.to_metadata(),
-        # Webhooks name the mailbox by its own ZUID, which is the user's except for mailboxes held in common.
+        # Webhooks name the mailbox by its own ZUID, which is the user's except for shared mailboxes.
         "mailbox_zuid": read_id(mailbox.get("zuid")) or user.zuid,
         "aliases": read_aliases(mailbox),
     }
@@ -57,7 +57,7 @@ def read_address(mailbox: Mapping[str, Any]) -> str | None:
 
 
 def read_aliases(mailbox: Mapping[str, Any]) -> list[str]:
-    """All its addresses, lower-case."""
+    """All addresses of the mailbox, lower-case."""
     addresses = (read_name(entry.get("mailId")) for entry in read_objects(mailbox.get("emailAddress")))
     return [address.lower() for address in addresses if address is not None][:ALIASES_KEPT]
 

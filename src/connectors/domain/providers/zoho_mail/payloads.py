@@ -1,4 +1,4 @@
-"""The fields of Zoho Mail's objects that we read, and no others: one message, as four places write it.
+"""The fields of Zoho Mail's objects that we read, and no others: one message in three forms.
 
 | | list | search | webhook |
 |---|---|---|---|
@@ -32,20 +32,20 @@ from connectors.domain.providers.toolbox.foreign import (
 )
 
 NOTHING = "Not Provided"
-"""What Zoho writes for a missing address."""
+"""Zoho's text for a missing address."""
 ADDRESS_LIMIT = 2000
-"""Characters of an address field that are parsed; the rest cannot be the first address."""
+"""Characters of an address field that are parsed: the first address is within them."""
 
 
 class FolderKind(StrEnum):
-    """What mail in a folder is."""
+    """What kind of mail a folder has."""
 
     RECEIVED = "received"
     SENT = "sent"
     SPAM = "spam"
     TRASH = "trash"
     UNSENT = "unsent"
-    """Drafts, templates, the outbox: nobody has received anything yet."""
+    """Drafts, templates, the outbox: mail that nobody has received yet."""
 
 
 SYSTEM_FOLDERS: Mapping[str, FolderKind] = {
@@ -56,7 +56,7 @@ SYSTEM_FOLDERS: Mapping[str, FolderKind] = {
     "templates": FolderKind.UNSENT,
     "outbox": FolderKind.UNSENT,
 }
-"""By `folderType`; every other one holds received mail."""
+"""By `folderType`; all others have received mail."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,10 +80,10 @@ def read_folder(document: Any) -> Folder | None:
 
 
 def read_folder_kind(folder_type: Any, path: str | None) -> FolderKind:
-    """What a folder holds, by its type; by the root of its path where the type says nothing."""
+    """The kind of a folder, by its type, or by the root of its path if the type does not say."""
     if isinstance(folder_type, str) and folder_type.lower() in SYSTEM_FOLDERS:
         return SYSTEM_FOLDERS[folder_type.lower()]
-    # Folders of the user's own below Trash or Spam have no type of theirs, or "Inbox".
+    # Folders that the user made below Trash or Spam have no type, or "Inbox".
     root = (path or "").strip("/").partition("/")[0].lower()
     return SYSTEM_FOLDERS.get(root, FolderKind.RECEIVED)
 
@@ -100,21 +100,21 @@ class Message:
     sender_name: str
     sender_address: str
     is_read: bool | None
-    """None where the row does not say."""
+    """None if the row does not say."""
 
     @property
     def received_at(self) -> datetime:
-        """When the mailbox took it in."""
+        """When the mailbox received it."""
         return millis_instant(self.received_ms)
 
 
 def read_row(document: Any) -> Message | str:
-    """The message of a row of the list or of a search, or a sentence on why it cannot be read."""
+    """The message in a row of the list or of a search, or a text saying why it cannot be read."""
     return _read_message(read_object(document), is_escaped=True)
 
 
 def read_delivery(document: Any) -> Message | str:
-    """The message of a webhook's body, or a sentence on why it cannot be read."""
+    """The message in a webhook's body, or a text saying why it cannot be read."""
     return _read_message(read_object(document), is_escaped=False)
 
 
@@ -140,12 +140,12 @@ def _read_message(data: Mapping[str, Any], *, is_escaped: bool) -> Message | str
 
 
 def read_message_id(data: Mapping[str, Any]) -> str | None:
-    """The message's id in decimal, None if there is none that can be trusted to the last digit.
+    """The message's id in decimal; None if there is no exact one.
 
-    A float has lost digits already. An integer is exact here, but where the safe twin is beside it, the twin counts.
+    A float has already lost digits. An integer is exact here, but the text, if present, takes precedence.
     """
     for name in ("messageIdString", "messageId"):
-        # The same id as a number and as a text, with zeros in front or without, gives one key.
+        # The same id as a number and as a text, with or without leading zeros, gives one key.
         if (count := read_count(data.get(name))) is not None:
             return str(count)
     return None
@@ -158,11 +158,11 @@ def read_status(value: Any) -> bool | None:
 
 
 def read_sender(data: Mapping[str, Any], *, is_escaped: bool) -> tuple[str, str]:
-    """Name and lower-case address of the sender; either may be empty."""
+    """The sender's name and lower-case address; either may be empty."""
     raw = _read_plain(data.get("fromAddress"), is_escaped=is_escaped) or ""
     name, address = parseaddr(raw[:ADDRESS_LIMIT])
     shown = _read_plain(data.get("sender"), is_escaped=is_escaped)
-    # `sender` is the name in most places and the bare address in some.
+    # `sender` is mostly the name, sometimes only the address.
     return read_name(shown) or read_name(name) or "", (read_name(address) or "").lower()
 
 
@@ -174,5 +174,5 @@ def _read_plain(value: Any, *, is_escaped: bool) -> str | None:
 
 
 def is_task(data: Mapping[str, Any]) -> bool:
-    """Whether a webhook's body is about a task: the same settings page offers both."""
+    """Whether a webhook's body is about a task: webhooks for both are made on the same settings page."""
     return "entityType" in data and "receivedTime" not in data

@@ -2,12 +2,12 @@
 
     in Sent                                           email_sent
     in Spam, Trash, Drafts, Templates, Outbox         none
-    in any other folder, or told by the webhook       email_received
+    in any other folder, or sent by the webhook       email_received
     only with the option `track_changes`, of recent mail:
     read / unread since it was last seen              email_read / email_unread
     now in Trash / Spam, and known from elsewhere     email_trashed / email_marked_spam
 
-One arrival per message id and mailbox, whichever folder it lies in by now: webhook, polling and backfill agree.
+There is one arrival per message id and mailbox, whatever its folder, so webhook, polling and backfill agree.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_row
 
 MAIL = "mail.received"
-"""Our name of what the webhook tells: Zoho gives it none."""
+"""Our name for the webhook's event: Zoho has none."""
 FAMILY_OF: Mapping[SignalKind, str] = {
     SignalKind.EMAIL_RECEIVED: "received mail",
     SignalKind.EMAIL_SENT: "sent mail",
@@ -40,7 +40,7 @@ FAMILIES = derive_families_by_kind(
     FAMILY_OF,
     Family(name="received mail"),
     Family(name="sent mail", is_pushed=False),
-    # Changes are differences of recent mail between two reads, and only where they are asked for.
+    # Changes are found by comparing recent mail between two reads, and only with the option.
     Family(name="changes of mail", is_pushed=False, is_read=False, is_backfilled=False),
     events={MAIL: SignalKind.EMAIL_RECEIVED},
 )
@@ -54,17 +54,17 @@ CHANGES_OPTION = "track_changes"
 
 
 def tracks_changes(app: ProviderApp) -> bool:
-    """Whether the operator asked for the optional kinds."""
+    """Whether the operator enabled the optional kinds."""
     return bool(app.options[CHANGES_OPTION])
 
 
 def mailbox_of(connection: Connection) -> str:
-    """The mailbox's address, or its id where no address is known."""
+    """The mailbox's address, or its id if no address is known."""
     return read_name(connection.account.metadata.get("email")) or connection.account.id
 
 
 def known_folder(connection: Connection, folder_id: str | None) -> Folder | None:
-    """The folder as the last walk saw it."""
+    """The folder as the last sync run saw it."""
     entry = read_object(connection.metadata.get("folders")).get(folder_id or "")
     data = read_object(entry)
     if folder_id is None or data.get("kind") not in set(FolderKind):
@@ -73,20 +73,20 @@ def known_folder(connection: Connection, folder_id: str | None) -> Folder | None
 
 
 def message_key(connection: Connection, message_id: str) -> str:
-    """`zmail:{accountId}:{messageId}`: no folder, for mail moves, and no time."""
+    """`zmail:{accountId}:{messageId}`. Without the folder, because mail moves, and without a time."""
     return f"zmail:{connection.account.id}:{message_id}"
 
 
 def arrival(
     connection: Connection, message: Message, folder: Folder | None, document: Mapping[str, Any]
 ) -> SignalDraft | None:
-    """The signal of a message that lies in a folder; None where mail of that folder is nobody's news.
+    """The signal of a message in a folder; None if mail in that folder is not reported.
 
     Args:
         connection: whose mailbox.
         message: what was read.
-        folder: None where only a webhook told of it, which fires for incoming mail only.
-        document: the provider's own object, which becomes the payload.
+        folder: None if only a webhook reported it; webhooks are sent only for incoming mail.
+        document: Zoho's object, which becomes the payload.
     """
     kind = SignalKind.EMAIL_RECEIVED if folder is None else ARRIVALS.get(folder.kind)
     if kind is None:
@@ -129,11 +129,11 @@ def _draft(
     )
 
 
-# --- changes, where they are asked for -------------------------------------------------------------------------------
+# --- changes, with the option ----------------------------------------------------------------------------------------
 
 
 def observe(message: Message, folder: Folder, document: Mapping[str, Any]) -> Observation:
-    """The state of a message on a page."""
+    """The observation of a message on a page."""
     state = {"document": dict(document), "folder": {"id": folder.id, "name": folder.name, "kind": folder.kind.value}}
     return Observation(key=f"message:{message.id}", state=state)
 
@@ -141,7 +141,7 @@ def observe(message: Message, folder: Folder, document: Mapping[str, Any]) -> Ob
 def interpret(
     ctx: SyncContext, plan: SyncPlan, observation: Observation, previous: Mapping[str, Any] | None
 ) -> Interpretation:
-    """What changed since the message was last seen. The rows have no times of change: it happened when we read it."""
+    """What changed since the message was last seen. Rows have no times of changes, so they are dated by our read."""
     document = read_object(observation.state.get("document"))
     message = read_row(document)
     where = read_object(observation.state.get("folder"))

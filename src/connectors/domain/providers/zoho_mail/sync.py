@@ -1,15 +1,16 @@
-"""Reading a mailbox: folder by folder, newest first, down to where the walk before had come.
+"""Reading a mailbox: folder by folder, newest first, down to where the sync run before ended.
 
 Zoho has no change feed and no paging token: `start` counts rows of a list that moves while we read.
 
 1. *New mail* pushes rows down: the next page repeats some. Their keys are the same.
-2. *Moved or deleted mail* pulls rows up, and some would slip between two pages. So each page begins ten rows before the
-   end of the one before and has to show one of those rows. If it does not, the walk steps back until it does.
+2. *Moved or deleted mail* pulls rows up, and some would be missed between two pages. So each page begins ten rows
+   before the end of the one before and has to show one of those rows. If it does not, the sync run steps back until it
+   does.
 3. *Mail is not listed in the order of its arrival* to the second, so each folder is read a quarter of an hour beyond
    its mark. The mark is the latest `receivedTime` seen, and moves only when the folder is through.
-4. *Mail moves from a folder that is still to be read into one that is through*, or to a place of a list that is behind
+4. *Mail moves from a folder that is still to be read into one that is through*, or to a part of a list that is behind
    us. So everything is read twice: by a backfill in two passes, the second with the folders the other way round; by
-   incremental walks in that each reads again what the one before had to read.
+   incremental sync runs in that each reads again what the one before had to read.
 
 A page is one call. Rows have received times in UTC; no other time of Zoho's can be relied on.
 Source: zoho.com/mail/help/api/get-emails-list, get-all-folder-details.
@@ -37,39 +38,39 @@ from connectors.domain.providers.zoho_mail.sync_run import SyncRun, read_sync_ru
 PAGE_SIZE = 200
 """Rows: the most that Zoho gives, for it counts calls."""
 OVERLAP = timedelta(minutes=15)
-"""How far each folder is read beyond its mark."""
+"""How far before its mark each folder is read."""
 OVERLAP_ROWS = 10
 """Rows by which two pages overlap."""
 RETREATS = 50
-"""Steps back within one folder: a list that moves more than that is no list."""
+"""Steps back within one folder; more are an error."""
 DEFAULT_HISTORY = timedelta(days=30)
-"""What a backfill covers when nobody said since when."""
+"""The default range of a backfill."""
 RECENT = timedelta(days=2)
-"""How far back changes of known mail are looked for, where they are asked for. Each 200 mails cost a call a walk."""
+"""How far back the option finds changes of known mail. Each 200 messages cost a call per sync run."""
 FOLDERS_KEPT = 500
 """Folders whose names a connection remembers."""
 POLL_INTERVAL = timedelta(minutes=5)
-"""About 30 calls a minute are allowed; a walk takes one for the list of folders and one for each folder."""
+"""About 30 calls a minute are allowed; a sync run takes one for the list of folders and one for each folder."""
 
 READ_ALWAYS = frozenset({FolderKind.RECEIVED, FolderKind.SENT})
 READ_FOR_CHANGES = frozenset({FolderKind.TRASH, FolderKind.SPAM})
 
 
 def start(context: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
-    """Where the walk begins. Needs no call."""
+    """The first cursor. Needs no call."""
     yield from ()
     return first_step(context, plan).to_cursor()
 
 
 def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
-    """The walk before its first page; at rest already for a baseline, which reads nothing."""
+    """The sync run before its first page; already finished for a baseline, which reads nothing."""
     del context
     last = read_sync_run(plan.last_cursor)
     upper = plan.started_at if plan.until is None else min(plan.until, plan.started_at)
     ceiling = instant_millis(upper)
     if plan.mode is SyncMode.BACKFILL:
         floor = max(instant_millis(plan.since or plan.started_at - DEFAULT_HISTORY), 0)
-        # Marks are of another walk: a backfill reads its whole window.
+        # Marks are of another sync run: a backfill reads its whole window.
         phase = "folders" if floor <= ceiling else "rest"
         return SyncRun(floor=floor, ceiling=ceiling, passes_left=1, phase=phase)
     if last is None:
@@ -78,7 +79,7 @@ def first_step(context: SyncContext, plan: SyncPlan) -> SyncRun:
 
 
 def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
-    """One page from there. A cursor that is not ours (of an older version) begins the walk again."""
+    """The page at the cursor. An unknown cursor (of an older version) starts the sync run again."""
     sync_run = read_sync_run(cursor) or first_step(context, plan)
     if sync_run.phase == "folders":
         return (yield from read_folders(context, sync_run))
@@ -88,7 +89,7 @@ def read_page(context: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversat
 
 
 def page_at(sync_run: SyncRun, **found: Any) -> SyncPage:
-    """A page that leaves the walk there."""
+    """A page after which the sync run is at this position."""
     at_rest = sync_run.phase == "rest" or (sync_run.phase == "messages" and not sync_run.queue)
     if at_rest:
         sync_run = attrs.evolve(sync_run, phase="rest", queue=(), start=1, tail=(), retreats=0, newest=None)
@@ -143,7 +144,7 @@ def read_messages(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Co
     rows = [read_object(entry) for entry in entries]
     identifiers = [row_id(row) for row in rows]
     if sync_run.tail and sync_run.start > 1 and not set(sync_run.tail) & set(identifiers):
-        # More rows left the list than the pages overlap: what slid up is above.
+        # More rows left the list than the pages overlap: the missed rows are further up.
         if sync_run.retreats >= RETREATS:
             raise UnexpectedResponseError("The pages of Zoho Mail's list do not fit together.")
         back = max(sync_run.start - PAGE_SIZE + OVERLAP_ROWS, 1)
@@ -170,7 +171,7 @@ def read_messages(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Co
 
 
 def row_id(row: Mapping[str, Any]) -> str | None:
-    """A row's id, to know the row again; of one that cannot be read, too."""
+    """A row's id, to recognize the row, even an unreadable one."""
     return read_id(row.get("messageId"))
 
 
@@ -208,7 +209,7 @@ def read_rows(
 
 
 def next_folder(plan: SyncPlan, sync_run: SyncRun, newest: int | None) -> SyncRun:
-    """The walk at the next folder, the mark of this one moved. What is above the ceiling is the next walk's."""
+    """The sync run at the next folder, with the mark of this one moved. Newer mail is for the next sync run."""
     folder = sync_run.queue[0]
     marks = dict(sync_run.marks)
     if newest is not None:

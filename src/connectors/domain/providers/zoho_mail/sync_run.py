@@ -1,4 +1,4 @@
-"""Where a walk through a mailbox stands: a value that survives JSON."""
+"""The position of a sync run through a mailbox: a value that survives JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,18 +19,18 @@ from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind
 
 @attrs.frozen(kw_only=True)
 class SyncRun:
-    """A walk: the folders to read, the place in the first of them, and how far each folder was read before."""
+    """A sync run: the folders to read, the position in the first one, and how far each was read before."""
 
     floor: int
-    """Milliseconds. Nothing older is told, in folders that were never read."""
+    """Milliseconds. Nothing older is reported, in folders that were never read."""
     ceiling: int
-    """Milliseconds. Nothing newer is told; the walk's upper bound."""
+    """Milliseconds. Nothing newer is reported: the sync run's upper bound."""
     marks: Mapping[str, int] = attrs.field(factory=dict)
-    """The latest `receivedTime` that was read, by folder: of folders that are through."""
+    """The latest `receivedTime` that was read, by folder, of folders that were read to their end."""
     starts: Mapping[str, int] = attrs.field(factory=dict)
-    """Where this walk begins to read, by folder: marks of an earlier time. Without one, at the floor."""
+    """Where this sync run begins, by folder: earlier marks. Folders without one begin at the floor."""
     next_starts: Mapping[str, int] = attrs.field(factory=dict)
-    """Where the next walk shall begin: the marks as they were before this one, so that it reads all of this again."""
+    """Where the next sync run will begin: the marks before this one, so that it reads all of this again."""
     passes_left: int = 0
     """How often all folders are read once more after this."""
     phase: str = "folders"
@@ -39,9 +39,9 @@ class SyncRun:
     start: int = 1
     """Sequence number in the list of the first folder, as Zoho counts: from 1."""
     tail: tuple[str, ...] = ()
-    """Ids of the last rows of the page before: the next page has to show one, or rows slipped through between."""
+    """Ids of the last rows of the page before: if the next page has none of them, rows were missed."""
     retreats: int = 0
-    """How often the walk stepped back in the first folder."""
+    """How often the sync run stepped back in the first folder."""
     newest: int | None = None
     """The latest `receivedTime` seen in the first folder so far."""
 
@@ -64,7 +64,7 @@ class SyncRun:
 
 
 def read_sync_run(cursor: Any) -> SyncRun | None:
-    """The walk of a cursor, None if it is none of ours."""
+    """The sync run in a cursor; None if it is unknown."""
     data = read_object(cursor)
     floor, ceiling = read_millis(data.get("floor")), read_millis(data.get("ceiling"))
     if floor is None or ceiling is None:

@@ -1,12 +1,11 @@
-"""Zoho Mail's outgoing webhook: one mailbox owner sets it up by hand, and it tells of incoming mail only.
+"""Zoho Mail's outgoing webhook: the mailbox's owner sets it up by hand, and it reports only incoming mail.
 
-1. The first request announces the secret in `X-Hook-Secret` and has to get a 200. It is taken while the connection has
-   none; afterwards a bare announcement proves nothing, and only an operator (`connectors webhooks rekey`) can make
-   package for another.
+1. The first request announces the secret in `X-Hook-Secret` and must get a 200. The secret is stored if the connection
+   has none. Later announcements prove nothing; only an operator (`connectors webhooks rekey`) can allow another secret.
 2. Every later request is signed: `X-Hook-Signature` is base64(HMAC-SHA256(secret, raw body)). The secret is used as the
-   text that was sent. A signature beside the announcement has to be made with it.
+   text that was sent. If an announcement has a signature too, it must be made with the announced secret.
 3. There is no delivery id and no timestamp: the body's hash is the id, and the signal's key does not depend on it.
-4. Nothing in the body but `zuid` says which mailbox it is: the URL does, and `zuid` has to agree.
+4. The URL says which mailbox it is; in the body only `zuid` does, and it must agree.
 
 Source: zoho.com/mail/help/dev-platform/webhook.
 """
@@ -68,7 +67,7 @@ def read_handshake(request: WebhookRequest) -> Handshake | None:
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
-    """The delivery, its sender proven by the secret that was announced first. See `Webhooks.verify`."""
+    """The delivery, if it was signed with the stored secret. See `Webhooks.verify`."""
     if not material.secrets:
         raise DeliveryRejectedError(
             "There is no webhook secret to check this delivery with.",
@@ -88,7 +87,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
 
 
 def is_signed(body: bytes, signature: str, secrets: Sequence[Secret]) -> bool:
-    """Whether the signature is the body's, made with one of these secrets. Compares decoded bytes."""
+    """Whether the body was signed with one of these secrets. Compares decoded bytes."""
     try:
         claimed = base64.b64decode(signature.encode("ascii"), validate=True)
     except (ValueError, binascii.Error):
@@ -97,10 +96,10 @@ def is_signed(body: bytes, signature: str, secrets: Sequence[Secret]) -> bool:
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
-    """What the delivery says. The signal follows per connection, in `to_signals`.
+    """The event; `to_signals` adds the signal for each connection.
 
     Raises:
-        UnexpectedResponseError: not JSON, nothing that looks like mail, or mail of another mailbox.
+        UnexpectedResponseError: not JSON, not a message, or a message of another mailbox.
     """
     body = read_document(delivery.request)
     if is_task(body):
@@ -112,15 +111,15 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
         raise UnexpectedResponseError(f"Zoho Mail's payload is not as documented: it {message}.")
     for connection in context.connections:
         check_mailbox(body, connection)
-    # Without an exact id the mail itself is fine: reading finds it with the right one.
+    # Without an exact id, reading finds the message with the right one.
     return WebhookEvent(event=MAIL, needs_sync=isinstance(message, str))
 
 
 def check_mailbox(body: Mapping[str, Any], connection: Connection) -> None:
-    """Make sure that the mail is of the connection's mailbox.
+    """Check that the message is of the connection's mailbox.
 
     Raises:
-        UnexpectedResponseError: it names another: somebody entered this URL in the wrong mailbox.
+        UnexpectedResponseError: it is of another one, because somebody entered this URL in the wrong mailbox.
     """
     named = read_id(body.get("zuid"))
     metadata = connection.account.metadata
@@ -130,13 +129,13 @@ def check_mailbox(body: Mapping[str, Any], connection: Connection) -> None:
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
-    """The event with its signal, under the key that polling gives the same message."""
+    """The event with its signal, which has the same key as when polling finds the message."""
     body = read_document(delivery.request)
     check_mailbox(body, connection)
     message = read_delivery(body)
     if isinstance(message, str):
         return event
-    # The whole text of the mail is not ours to keep.
+    # The text of the message is not stored.
     document = {name: value for name, value in body.items() if name != "html"}
     draft = arrival(connection, message, known_folder(connection, message.folder_id), document)
     return WebhookEvent(event=event.event, signals=() if draft is None else (draft,))
