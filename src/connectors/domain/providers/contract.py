@@ -359,8 +359,13 @@ COMMON_SETTINGS = frozenset(
 """The settings that every provider has: no option may have one of these names."""
 
 
+def is_slug(text: str) -> bool:
+    """Whether a provider may have this slug."""
+    return re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", text) is not None
+
+
 def _check_slug(_provider: object, _attribute: object, slug: Any) -> None:
-    if not isinstance(slug, str) or not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", slug):
+    if not isinstance(slug, str) or not is_slug(slug):
         raise ValueError(f"{slug!r} is not a slug: lower-case letters and digits, with single hyphens between them")
 
 

@@ -23,6 +23,8 @@ from connectors.domain.model.signal import Signal, SignalFilter
 from connectors.domain.model.sync import JobFilter, SyncJob
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import DeliveryFilter, Subscription, SubscriptionStatus, WebhookDelivery
+from connectors.domain.providers.contract import is_slug
+from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -68,6 +70,19 @@ class QueryFlow:
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
+    providers: ProviderRegistry
+
+    def provider_to_list(self, tenant_id: TenantId, slug: str) -> ProviderSlug:
+        """The slug to filter a list by: an installed provider's, or one that the tenant has connections of.
+
+        Raises:
+            ProviderNotSupportedError: it is neither.
+        """
+        if self.providers.find(ProviderSlug(slug)) is None and is_slug(slug):
+            with self.unit_of_work() as uow:
+                if uow.connections.list_of_provider(tenant_id, ProviderSlug(slug)):
+                    return ProviderSlug(slug)  # its distribution is no longer installed
+        return self.providers.get(slug).slug
 
     # --- connections ---------------------------------------------------------------------------------------------
 
