@@ -298,6 +298,9 @@ class ConnectFlow:
         now: datetime,
     ) -> Connection:
         known = uow.connections.find_by_account(grant.tenant_id, grant.provider, account.id)
+        if known is not None:
+            # Read again under its lock: a sync run may be writing to its metadata at this moment.
+            known = uow.connections.get(known.tenant_id, known.id, lock=True)
         if known is None:
             connection = Connection(
                 id=ConnectionId(self.entropy.uuid7(now)),
