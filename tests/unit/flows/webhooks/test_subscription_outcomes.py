@@ -231,7 +231,7 @@ def test_a_bug_does_not_keep_a_connection_from_ending(bug):
     assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
     assert ended.end_error.endswith(": internal error: KeyError")
     assert statuses(world, connection) == ["ended"]
-    world.connectors.disconnect.erase_tenant(TENANT)
+    world.connectors.tenants.erase(TENANT)
 
 
 def test_what_could_not_be_revoked_because_it_is_not_configured_is_said():
