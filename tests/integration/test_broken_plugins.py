@@ -41,6 +41,18 @@ BROKEN = {
         ":ACME",
         "TypeError: the option page_size is a str, not an Option",
     ),
+    "no-oauth": (GOOD + "ACME = attrs.evolve(ACME, oauth=None)", ":ACME", "TypeError: oauth is a NoneType, expected OAuth"),
+    "odd-kinds": (
+        GOOD + "ACME = attrs.evolve(ACME, kinds=frozenset({'painted'}))",
+        ":ACME",
+        "TypeError: kinds has a str, expected SignalKind",
+    ),
+    "odd-reader": (
+        GOOD + "from connectors.domain.providers.contract import Option\n"
+        "ACME = attrs.evolve(ACME, options={'page_size': Option(int, help='Items')})",
+        ":ACME",
+        "TypeError: reader is a type, expected Reader",
+    ),
     "replaces-github": (GOOD + "ACME = attrs.evolve(ACME, slug='github')", ":ACME", "there is another provider called github"),
 }  # fmt: skip
 

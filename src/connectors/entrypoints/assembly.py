@@ -219,7 +219,7 @@ class Assembly:
             connection_settings=ConnectionSettingsFlow(
                 unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
             ),
-            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock),
+            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock, providers=registry),
             jobs=jobs,
             sync=sync,
             maintenance=maintenance,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,24 +19,14 @@ from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.providers.contract import Option, Provider, Reader
 from connectors.domain.providers.registry import BUILT_IN
 from connectors.domain.providers.toolbox.options import text_of, whole_number
+from tests.support.provider import ACME
 
 KEYS = f"2026:{base64.b64encode(b'k' * 32).decode()}"
 
 
 def make_provider(slug: str, **changes: Any) -> Provider:
-    """A provider with settings to read, and nothing else."""
-    unused: Any = None
-    return Provider(
-        slug=ProviderSlug(slug),
-        name=slug,
-        description="",
-        homepage="",
-        kinds=frozenset(),
-        oauth=unused,
-        allowed_origins=unused,
-        limits=unused,
-        **changes,
-    )
+    """A provider with settings to read."""
+    return attrs.evolve(ACME, **{"slug": ProviderSlug(slug), "name": slug, "options": {}, **changes})
 
 
 GITHUB = make_provider("github")

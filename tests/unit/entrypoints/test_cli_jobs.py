@@ -9,6 +9,7 @@ from connectors.domain.model.coverage import GapCause
 from connectors.domain.model.instant import rfc3339
 from tests.support.builders import NOW, TENANT, make_id
 from tests.support.foreground import Commands
+from tests.support.vendor import answer
 
 
 @pytest.fixture
@@ -108,3 +109,12 @@ def test_subscriptions_are_maintained(commands):
     done = commands.mine("webhooks", "maintain", "--connection", commands.connection.id, "-o", "json")
     assert done.code == 0, done.err
     assert {row["status"] for row in json.loads(done.out)} == {"active"}
+
+
+def test_maintenance_that_fails_is_no_success(commands):
+    """Every known subscription works, but the vendor does not say what there is to subscribe to: exit code 1."""
+    commands.settle()
+    world = commands.world
+    world.vendor.before = lambda request: answer(status=503) if request.url.endswith("/targets") else None
+    done = commands.mine("webhooks", "maintain", "--connection", commands.connection.id)
+    assert (done.code, "Acme answered 503." in done.err) == (1, True)

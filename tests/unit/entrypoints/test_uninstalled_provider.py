@@ -91,6 +91,12 @@ REQUESTS = {
     ("GET", "/deliveries/{delivery}"): 200,
     ("GET", "/jobs"): 200,
     ("GET", "/jobs/{job}"): 200,
+    ("GET", "/connections?provider=acme"): 200,
+    ("GET", "/signals?provider=acme"): 200,
+    ("GET", "/deliveries?provider=acme"): 200,
+    ("GET", "/jobs?provider=acme"): 200,
+    ("GET", "/signals?provider=acmee"): NOT_SUPPORTED,
+    ("GET", "/signals?provider=%F0%9F%92%A5"): NOT_SUPPORTED,
     ("POST", "/jobs/{job}/cancel"): 200,
     ("DELETE", "/connections/{connection}"): 204,
     ("DELETE", "/tenants/{tenant}"): 204,
@@ -132,12 +138,18 @@ COMMANDS = {
     "backfill --dry-run --connection {connection}": (1, GONE),
     "sync --connection {connection}": (1, GONE),
     "jobs list": (0, "acme"),
+    "connections list --provider acme": (0, "acme"),
+    "signals list --provider acme": (0, "issue_created"),
+    "deliveries list --provider acme": (0, "acme"),
+    "jobs list --provider acme": (0, "acme"),
+    "jobs list --provider acmee": (1, "There is no such provider."),
     "jobs show {job}": (0, "acme"),
     "jobs cancel {job}": (0, "cancelled"),
     "signals list": (0, "issue_created"),
     "deliveries list": (0, "acme"),
     "deliveries show {delivery}": (0, "acme"),
     "deliveries replay {delivery}": (1, GONE),
+    "deliveries replay --failed": (1, f"{{failed}}: {GONE}"),
     "webhooks maintain --connection {connection}": (0, "active"),
     "webhooks secret {connection}": (1, GONE),
     "webhooks rekey {connection} --yes": (1, GONE),
@@ -152,7 +164,7 @@ def test_the_command_line(left, line, monkeypatch, capsys):
     code, words = COMMANDS[line]
     done = shell.mine(*left.fill(line).split())
     assert done.code == code, done
-    assert words in done.out + done.err
+    assert left.fill(words) in done.out + done.err
     assert "Traceback" not in done.err
 
 

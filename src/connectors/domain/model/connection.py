@@ -70,7 +70,7 @@ class Connection:
     """The provider package's own: chosen repositories, data centre. JSON values, no secrets."""
     last_synced_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     sync_error: str | None = None
-    """Why the last read failed; None once a read has succeeded."""
+    """Why a read has failed; None once the whole account can be read again."""
     webhook_error: str | None = None
     """Why events may not arrive; None once all webhook subscriptions work."""
     end_error: str | None = None

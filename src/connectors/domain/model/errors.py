@@ -28,6 +28,11 @@ class ConnectorsError(Exception):
         """What the reader can do about it, as one sentence, if we know."""
 
 
+def error_text(error: Exception) -> str:
+    """The error in words that may be kept and shown. Of a bug, only its type: its message may quote anything."""
+    return error.message if isinstance(error, ConnectorsError) else f"internal error: {type(error).__name__}"
+
+
 # --- our caller can fix it -------------------------------------------------------------------------------------
 
 

@@ -17,12 +17,13 @@ class Health(StrEnum):
     """Ended, or switched off."""
 
 
-def health_of(connection: Connection, *, has_open_gap: bool = False) -> Health:
+def health_of(connection: Connection, *, may_miss_events: bool = False) -> Health:
     """The connection's health.
 
     Args:
         connection: the connection.
-        has_open_gap: whether its coverage has an open gap; False if the caller has not checked.
+        may_miss_events: whether its coverage has an open gap, or a subscription does not work; False if the caller has
+            not checked.
     """
     match connection.status:
         case ConnectionStatus.REAUTHORIZATION_REQUIRED:
@@ -30,5 +31,5 @@ def health_of(connection: Connection, *, has_open_gap: bool = False) -> Health:
         case ConnectionStatus.DISABLED | ConnectionStatus.REVOKED:
             return Health.OFF
         case ConnectionStatus.ACTIVE:
-            is_well = connection.sync_error is None and connection.webhook_error is None and not has_open_gap
+            is_well = connection.sync_error is None and connection.webhook_error is None and not may_miss_events
             return Health.HEALTHY if is_well else Health.DEGRADED

@@ -76,6 +76,11 @@ class Subscription:
         """Whether it can no longer cause deliveries."""
         return self.status in {SubscriptionStatus.FAILED, SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}
 
+    def works_at(self, now: datetime) -> bool:
+        """Whether it brings deliveries then, as far as we know."""
+        is_expired = self.expires_at is not None and self.expires_at <= now
+        return self.status is SubscriptionStatus.ACTIVE and not is_expired
+
     def moved_to(self, status: SubscriptionStatus, *, at: datetime, error: str | None = None) -> "Subscription":
         """The subscription in another status.
 

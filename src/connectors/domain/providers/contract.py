@@ -206,14 +206,18 @@ class VerificationMaterial:
     via: str = "app"
 
 
-def unknown_key() -> DeliveryRejectedError:
+class UnknownKeyError(DeliveryRejectedError):
+    """The delivery is signed with a key that the key set does not have: a newer one may have it."""
+
+
+def unknown_key() -> UnknownKeyError:
     """The rejection that makes the caller fetch the key set again."""
-    return DeliveryRejectedError("The signing key is not known.", details=[{"reason": UNKNOWN_KEY}])
+    return UnknownKeyError("The signing key is not known.", details=[{"reason": UNKNOWN_KEY}])
 
 
 def is_unknown_key(error: DeliveryRejectedError) -> bool:
     """Whether the delivery may be accepted with a newer key set."""
-    return any(detail.get("reason") == UNKNOWN_KEY for detail in error.details)
+    return isinstance(error, UnknownKeyError)
 
 
 @attrs.frozen(kw_only=True)
@@ -331,13 +335,29 @@ class Family:
 # --- settings ------------------------------------------------------------------------------------------------------
 
 
+def _is(kind: type[Any], *, of: type[Any] | None = None, or_none: bool = False) -> Callable[..., None]:
+    """A validator. What a plugin brings is checked when it is made: a mistake ends its import, not a list of all."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if or_none and value is None:
+            return
+        if not isinstance(value, kind):
+            raise TypeError(f"{attribute.name} is a {type(value).__name__}, expected {kind.__name__}")
+        if of is not None:
+            wrong = next((one for one in value if not isinstance(one, of)), None)
+            if wrong is not None:
+                raise TypeError(f"{attribute.name} has a {type(wrong).__name__}, expected {of.__name__}")
+
+    return check
+
+
 @attrs.frozen
 class Reader(Generic[T]):
     """How the text of a setting becomes its value. The usual ones are in `toolbox.options`."""
 
     read: Callable[[str], T]
     """Gets the text, stripped and not empty. Raises ValueError for a wrong text."""
-    expected: str
+    expected: str = attrs.field(validator=_is(str))
     """Describes a valid text: completes "expected …" in the error for a wrong one."""
 
 
@@ -345,7 +365,7 @@ class Reader(Generic[T]):
 class Option(Generic[T]):
     """A setting that only one provider has. It is read when the service starts; provider packages get the value."""
 
-    reader: Reader[T]
+    reader: Reader[T] = attrs.field(validator=_is(Reader))
     default: T | None = attrs.field(default=None, kw_only=True)
     help: str = attrs.field(kw_only=True)
     """What it is for, in a few words without a full stop."""
@@ -359,8 +379,13 @@ COMMON_SETTINGS = frozenset(
 """The settings that every provider has: no option may have one of these names."""
 
 
+def is_slug(text: str) -> bool:
+    """Whether a provider may have this slug."""
+    return re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", text) is not None
+
+
 def _check_slug(_provider: object, _attribute: object, slug: Any) -> None:
-    if not isinstance(slug, str) or not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", slug):
+    if not isinstance(slug, str) or not is_slug(slug):
         raise ValueError(f"{slug!r} is not a slug: lower-case letters and digits, with single hyphens between them")
 
 
@@ -382,26 +407,26 @@ class Provider:
 
     slug: ProviderSlug = attrs.field(validator=_check_slug)
     """Part of URLs and, in capitals, of setting names."""
-    name: str
-    description: str
-    homepage: str
-    kinds: frozenset[SignalKind]
+    name: str = attrs.field(validator=_is(str))
+    description: str = attrs.field(validator=_is(str))
+    homepage: str = attrs.field(validator=_is(str))
+    kinds: frozenset[SignalKind] = attrs.field(validator=_is(frozenset, of=SignalKind))
     """Every kind that this provider can emit."""
-    oauth: OAuth
+    oauth: OAuth = attrs.field(validator=_is(OAuth))
     allowed_origins: Callable[[ProviderApp], frozenset[str]]
     """`https://host` of every host that may be called for this provider; no other host ever is."""
-    limits: Limits
-    webhooks: Webhooks | None = None
-    sync: Sync | None = None
-    families: tuple[Family, ...] = ()
+    limits: Limits = attrs.field(validator=_is(Limits))
+    webhooks: Webhooks | None = attrs.field(default=None, validator=_is(Webhooks, or_none=True))
+    sync: Sync | None = attrs.field(default=None, validator=_is(Sync, or_none=True))
+    families: tuple[Family, ...] = attrs.field(default=(), validator=_is(tuple, of=Family))
     """The families of the kinds, each kind in one. Empty: all kinds form one family, `events`."""
     authorization_header: Callable[[Secret], str] = lambda token: f"Bearer {token.reveal()}"
-    settings_prefixes: tuple[str, ...] = ()
+    settings_prefixes: tuple[str, ...] = attrs.field(default=(), validator=_is(tuple, of=str))
     """Shared settings to fall back to, e.g. `("GOOGLE",)`."""
     options: Mapping[str, Option[Any]] = attrs.field(factory=dict, validator=_check_options)
     """Settings that only this provider has, by name: `pubsub_topic` is read from `POBLYSH_<PROVIDER>_PUBSUB_TOPIC`,
     and its value is `ProviderApp.options["pubsub_topic"]`."""
-    webhook_secret_option: str = "webhook_secret"  # noqa: S105 - a setting's name
+    webhook_secret_option: str = attrs.field(default="webhook_secret", validator=_is(str))
     """Which setting holds app-level webhook secrets (Slack's `signing_secret`)."""
 
     def read_options(self, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def list_command(tenant_id: TenantId, provider: str | None, status: str | None, 
     """List a tenant's connections, newest first."""
     rows = []
     with open_connectors() as connectors:
-        slug = None if provider is None else connectors.providers.get(provider).slug
+        slug = None if provider is None else connectors.queries.provider_to_list(tenant_id, provider)
         cursor, more = None, True
         while more:
             listing = connectors.queries.list_connections(

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import click
 
+from connectors.domain.model.errors import NotFoundError, ProviderNotSupportedError
 from connectors.domain.model.ids import ConnectionId, DeliveryId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
 from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, WebhookDelivery
@@ -45,7 +46,7 @@ def list_command(
 ) -> None:
     """List a tenant's deliveries, newest first."""
     with open_connectors() as connectors:
-        where = _where(connectors, provider, connection_id, status)
+        where = _where(connectors, tenant_id, provider, connection_id, status)
         rows = [show_delivery(one, whole=False) for one in _find(connectors, tenant_id, where, limit)]
     show_rows(rows, output, COLUMNS, empty="No deliveries.")
 
@@ -83,19 +84,32 @@ def replay_command(
     with open_connectors() as connectors:
         selected = [DeliveryId(one) for one in delivery_ids]
         if failed:
-            where = _where(connectors, provider, None, DeliveryStatus.FAILED)
+            where = _where(connectors, tenant_id, provider, None, DeliveryStatus.FAILED)
             selected = [one.id for one in _find(connectors, tenant_id, where, None)]
-        replayed = [connectors.ingest.replay(tenant_id, one) for one in selected]
+        replayed, refused = [], False
+        for one in selected:
+            try:
+                replayed.append(connectors.ingest.replay(tenant_id, one))
+            except (NotFoundError, ProviderNotSupportedError) as error:
+                if not failed:
+                    raise
+                # Pruned meanwhile, or its provider is not installed: the others are replayed all the same.
+                click.echo(f"{one}: {error.message}", err=True)
+                refused = True
     show_rows([show_delivery(one, whole=False) for one in replayed], output, COLUMNS, empty="Nothing to replay.")
-    if any(one.status is DeliveryStatus.FAILED for one in replayed):
+    if refused or any(one.status is DeliveryStatus.FAILED for one in replayed):
         context.exit(1)
 
 
 def _where(
-    connectors: Connectors, provider: str | None, connection_id: UUID | None, status: str | None
+    connectors: Connectors,
+    tenant_id: TenantId,
+    provider: str | None,
+    connection_id: UUID | None,
+    status: str | None,
 ) -> DeliveryFilter:
     return DeliveryFilter(
-        provider=None if provider is None else connectors.providers.get(provider).slug,
+        provider=None if provider is None else connectors.queries.provider_to_list(tenant_id, provider),
         connection_id=None if connection_id is None else ConnectionId(connection_id),
         status=None if status is None else DeliveryStatus(status),
     )

@@ -50,7 +50,7 @@ def list_command(
     rows: list[JobView] = []
     with open_connectors() as connectors:
         where = JobFilter(
-            provider=None if provider is None else connectors.providers.get(provider).slug,
+            provider=None if provider is None else connectors.queries.provider_to_list(tenant_id, provider),
             connection_id=None if connection_id is None else ConnectionId(connection_id),
             type=None if job_type is None else JobType(job_type),
             status=None if status is None else JobStatus(status),

@@ -62,7 +62,7 @@ def list_command(
     rows: list[SignalView] = []
     with open_connectors() as connectors:
         where = SignalFilter(
-            provider=None if provider is None else connectors.providers.get(provider).slug,
+            provider=None if provider is None else connectors.queries.provider_to_list(tenant_id, provider),
             connection_id=None if connection_id is None else ConnectionId(connection_id),
             kind=None if kind is None else SignalKind(kind),
             occurred_after=after,
@@ -112,7 +112,7 @@ def tail_command(
     """
     with open_connectors() as connectors:
         where = SignalFilter(
-            provider=None if provider is None else connectors.providers.get(provider).slug,
+            provider=None if provider is None else connectors.queries.provider_to_list(tenant_id, provider),
             connection_id=None if connection_id is None else ConnectionId(connection_id),
             kind=None if kind is None else SignalKind(kind),
         )

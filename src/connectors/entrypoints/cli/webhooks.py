@@ -95,6 +95,7 @@ def maintain_command(context: click.Context, tenant_id: TenantId, connection_id:
     """
     with open_connectors() as connectors:
         present = connectors.maintenance.maintain(tenant_id, ConnectionId(connection_id))
+        error = connectors.queries.get_connection(tenant_id, ConnectionId(connection_id)).webhook_error
     rows = [
         {"id": one.id, "target": one.target, "status": one.status, "expires_at": one.expires_at, "error": one.error}
         for one in present
@@ -102,7 +103,9 @@ def maintain_command(context: click.Context, tenant_id: TenantId, connection_id:
     ]
     columns = {name: itemgetter(name) for name in ("target", "status", "expires_at", "error")}
     show_rows(rows, output, columns, empty="It has no subscriptions: see `connectors providers show`.")
-    if any(one["status"] is not SubscriptionStatus.ACTIVE for one in rows):
+    if error is not None:
+        click.echo(f"Events may be missing: {error}", err=True)
+    if error is not None or any(one["status"] is not SubscriptionStatus.ACTIVE for one in rows):
         click.echo("Workers retry failing ones, less and less often. The error says what is missing.", err=True)
         context.exit(1)
 

@@ -33,7 +33,7 @@ def list_connections(call: Call) -> Answer:
     connectors = call.service.connectors
     listing = connectors.queries.list_connections(
         call.tenant,
-        provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
+        provider=None if query.provider is None else connectors.queries.provider_to_list(call.tenant, query.provider),
         status=query.status,
         limit=query.limit,
         cursor=query.cursor,

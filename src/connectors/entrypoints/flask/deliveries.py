@@ -29,7 +29,7 @@ def list_deliveries(call: Call) -> Answer:
     if connection_id is not None:
         connectors.queries.get_connection(call.tenant, connection_id)
     where = DeliveryFilter(
-        provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
+        provider=None if query.provider is None else connectors.queries.provider_to_list(call.tenant, query.provider),
         connection_id=connection_id,
         status=query.status,
     )

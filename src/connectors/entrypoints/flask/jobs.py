@@ -112,7 +112,7 @@ def list_jobs(call: Call) -> Answer:
     query: JobsQuery = call.query
     connectors = call.service.connectors
     where = JobFilter(
-        provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
+        provider=None if query.provider is None else connectors.queries.provider_to_list(call.tenant, query.provider),
         connection_id=None if query.connection_id is None else ConnectionId(query.connection_id),
         type=query.type,
         status=query.status,

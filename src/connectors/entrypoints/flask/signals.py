@@ -26,7 +26,7 @@ def list_signals(call: Call) -> Answer:
     query: SignalsQuery = call.query
     connectors = call.service.connectors
     where = SignalFilter(
-        provider=None if query.provider is None else connectors.providers.get(query.provider).slug,
+        provider=None if query.provider is None else connectors.queries.provider_to_list(call.tenant, query.provider),
         connection_id=None if query.connection_id is None else ConnectionId(query.connection_id),
         kind=query.kind,
         occurred_after=query.occurred_after,

@@ -58,7 +58,8 @@ class ConnectionView:
         Health,
         Meta(
             description="`degraded`: it works, but `last_error` is set, or, where one connection is asked for, its "
-            "coverage has an open gap. `needs_user`: the account has to be connected again. `off`: disabled or revoked."
+            "coverage has an open gap or a subscription does not work. `needs_user`: the account has to be connected "
+            "again. `off`: disabled or revoked."
         ),
     ]
     scopes: Annotated[Sequence[str], Meta(description="What was granted.")]

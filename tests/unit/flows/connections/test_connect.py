@@ -209,6 +209,25 @@ def test_connecting_again_revives(world):
     assert (again.id, again.status, again.status_reason) == (connection.id, ConnectionStatus.ACTIVE, None)
 
 
+def test_connecting_again_keeps_what_others_are_writing(world, monkeypatch):
+    """A sync run commits between our look-up and our write: what it has written to the connection stays."""
+    connection = world.connect()
+    with world.uow() as uow:
+        found = type(uow.connections).find_by_account
+        later = attrs.evolve(connection, metadata={**connection.metadata, "chosen": "by a sync run"})
+        uow.connections.save(later)
+    monkeypatch.setattr(
+        type(uow.connections),
+        "find_by_account",
+        lambda self, *key: connection if found(self, *key) is not None else None,
+    )
+    monkeypatch.setattr(
+        type(uow.connections), "save", lambda self, row: self._rows.put((row.tenant_id, row.id), row) or row
+    )
+    world.connect()
+    assert world.reload(connection).metadata["chosen"] == "by a sync run"
+
+
 def test_several_accounts_live_on_one_grant(world):
     """A consent that reaches two accounts gives two connections that share one token pair."""
     world.vendor.accounts["lee"] = TWO_SITES

@@ -309,6 +309,41 @@ def test_reading_says_nothing_of_webhooks(world):
     assert failed.last_error == "Acme answered 503.; Webhooks: no right"
 
 
+def test_another_read_does_not_hide_one_that_is_failing(world):
+    """While a job waits to be tried again, the connection says so, whatever else is read meanwhile."""
+    sync_run = SyncRun(world)
+    failing = sync_run.request(JobType.BACKFILL)
+    world.vendor.before = lambda request: answer(status=503)
+    assert sync_run.run(failing).status is JobStatus.QUEUED
+    world.vendor.before = lambda request: None
+    assert sync_run.run(sync_run.request(JobType.INCREMENTAL)).status is JobStatus.SUCCEEDED
+    assert world.reload(sync_run.connection).sync_error == "Acme answered 503."
+    world.later(minutes=1)
+    assert sync_run.run(failing).status is JobStatus.SUCCEEDED
+    assert world.reload(sync_run.connection).sync_error is None
+
+
+def test_a_part_that_can_be_read_says_nothing_of_the_whole(world):
+    """A targeted read takes back its own error only; the next whole read takes back any."""
+    sync_run = SyncRun(world)
+    whole = sync_run.request(JobType.INCREMENTAL)
+    world.vendor.before = lambda request: answer(status=503)
+    while sync_run.run(whole).status is JobStatus.QUEUED:
+        world.later(minutes=20)
+    world.vendor.before = lambda request: None
+    assert sync_run.run(sync_run.request(JobType.WEBHOOK, target="x")).status is JobStatus.SUCCEEDED
+    assert "answered 503" in world.reload(sync_run.connection).sync_error
+    assert sync_run.run(sync_run.request(JobType.INCREMENTAL)).status is JobStatus.SUCCEEDED
+    assert world.reload(sync_run.connection).sync_error is None
+    part = sync_run.request(JobType.WEBHOOK, target="x")
+    world.vendor.before = lambda request: answer(status=503)
+    assert sync_run.run(part).status is JobStatus.QUEUED
+    world.vendor.before = lambda request: None
+    world.later(minutes=1)
+    assert sync_run.run(part).status is JobStatus.SUCCEEDED
+    assert world.reload(sync_run.connection).sync_error is None
+
+
 def test_a_rate_limit_says_until_when(world):
     """The instant that the vendor named is on the job; it is no failure, and no trouble of the connection."""
     sync_run = SyncRun(world)

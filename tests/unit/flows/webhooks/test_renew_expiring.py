@@ -5,6 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from connectors.domain.model.errors import RateLimitedError
 from connectors.domain.model.webhook import SubscriptionStatus
 from connectors.domain.providers.contract import SubscriptionReceipt
 from tests.support.provider import ACME, make_acme
@@ -121,3 +122,90 @@ def test_only_active_connections_are_kept_alive(end):
         world.connectors.disconnect.end_connection(connection.tenant_id, connection.id)
     world.later(days=6)
     assert len(world.connectors.maintenance.renew_expiring(SOON)) == int(not end)
+
+
+# --- what the rows say -------------------------------------------------------------------------------------------
+
+
+def hindered(world, reason):
+    """Something that keeps the vendor from being asked."""
+    match reason:
+        case "limit":
+            world.vendor.before = lambda request: answer(status=429) if "/api/" in request.url else None
+        case "not configured":
+            world.connectors.apps.clear()
+        case "not installed":
+            world.connectors.providers._providers.clear()
+        case "needs its user":
+            world.vendor.kill()
+            world.later(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("limit", "Acme wants us to wait."),
+        ("not configured", "Acme is not configured here."),
+        ("not installed", "The provider acme is not installed here."),
+        ("needs its user", "Acme refused the grant."),
+    ],
+)
+def test_the_row_says_why_it_was_not_renewed(reason, error):
+    """Where the vendor cannot be asked, or allows no more, the error is that, and not the connection's status."""
+    world = lasting()
+    world.connect()
+    world.later(days=6)
+    hindered(world, reason)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
+    assert renewal.error.startswith(error)
+
+
+def test_a_row_does_not_tell_another_targets_error():
+    """Of two targets, one is refused: the other one is renewed, and each row says its own."""
+    world = lasting()
+    world.vendor.targets = ["x", "y"]
+    world.connect()
+    world.later(days=6)
+    world.vendor.before = lambda request: (
+        answer(status=403) if request.method == "POST" and b'"target": "y"' in (request.body or b"") else None
+    )
+    renewals = world.connectors.maintenance.renew_expiring(SOON)
+    assert {one.subscription.target: one.error for one in renewals} == {"x": None, "y": "Acme answered 403."}
+
+
+def test_what_lives_shorter_than_asked_for_is_renewed_all_the_same():
+    """A week is all that the vendor gives, and the caller asks for a month: the new week is a success."""
+    world = lasting()
+    connection = world.connect()
+    world.later(days=1)
+    (renewal,) = world.connectors.maintenance.renew_expiring(timedelta(days=30))
+    assert (renewal.subscription, renewal.error) == (active(world, connection)[0], None)
+
+
+def test_damaged_secrets_of_one_do_not_hinder_the_others():
+    """A grant that cannot be opened is that connection's error; the others are renewed."""
+    world = lasting()
+    world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
+    damaged, other = world.connect(), world.connect(user="bob")
+    grant = world.grant(damaged)
+    with world.uow() as uow:
+        uow.grants.save(attrs.evolve(grant, token_set=world.grant(other).token_set))
+    world.later(days=6)
+    renewals = world.connectors.maintenance.renew_expiring(SOON)
+    assert {one.subscription.connection_id: bool(one.error) for one in renewals} == {damaged.id: True, other.id: False}
+
+
+def test_a_limit_on_extending_is_told():
+    """Nothing is wrong with the subscription, and nothing was done: the row says until when the vendor allows no more."""
+
+    def renew(app, connection, subscription):
+        yield from ()
+        raise RateLimitedError("Acme wants us to wait.", retry_at=world.clock.now() + timedelta(minutes=5))
+
+    world = lasting()
+    world.connect()
+    world.later(days=6)
+    own = {"lifetime": LIFETIME, "renew": renew}
+    world.connectors.providers._providers["acme"] = make_acme(subscriptions=own)
+    (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
+    assert renewal.error == "The provider's limits allow no more until 2026-03-10T05:11:07.890123Z."

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from tests.support.zoho import NOW, make_app, make_connection, make_request, ms,
 
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.webhook import Ignored, WebhookEvent
-from connectors.domain.providers.contract import VerificationMaterial
+from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent, WebhookRequest
+from connectors.domain.providers.contract import ReadContext, VerificationMaterial
 from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ, verification
+from connectors.domain.providers.zoho_cliq.payloads import MESSAGE_HANDLERS
+from connectors.domain.providers.zoho_cliq.webhooks import MANUAL_SETUP, PARTICIPATION, read_event
 
 
 def der(key):
@@ -228,3 +231,43 @@ def test_broken_bodies(body):
     """Empty, cut, deep, huge or in no known encoding: an error that says so."""
     assert isinstance(outcome_of(body), UnexpectedResponseError)
     assert isinstance(outcome_of(body, content_type="application/x-www-form-urlencoded"), UnexpectedResponseError)
+
+
+# --- the setup by hand -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["A. ", "B. "])
+def test_the_setup_names_every_handler_that_we_read(way):
+    """Both ways set up each handler whose runs become signals."""
+    _, _, steps = MANUAL_SETUP.partition(way)
+    steps = steps.partition("B. ")[0] if way == "A. " else steps
+    assert {name for name in (PARTICIPATION, *MESSAGE_HANDLERS) if name not in steps} == set()
+
+
+@pytest.mark.parametrize("handler", sorted({PARTICIPATION, *MESSAGE_HANDLERS}))
+def test_what_the_script_sends_is_read(handler):
+    """A delivery with the members of the script for that handler becomes an event, and no failed delivery."""
+    scripts = re.findall(r'payload = \{("handler".*?)\};', MANUAL_SETUP, re.DOTALL)
+    (script,) = (one for one in scripts if ('"operation"' in one) == (handler == PARTICIPATION))
+    values = {
+        "handler": handler,
+        "operation": "message_sent",
+        "data": {"message": {"type": "text", "text": "Hi"}},
+        "message": "Hi",
+        "chat": {"id": "CT_1"},
+        "user": {"id": "1", "first_name": "Scott"},
+        "access": {"message_id": f"{ms(NOW)}_77"},
+        "time": ms(NOW),
+    }
+    document = {name: values[name] for name in re.findall(r'"(\w+)":', script)}
+    body = json.dumps(document).encode()
+    request = WebhookRequest(
+        provider=ZOHO_CLIQ.slug,
+        tenant_id=None,
+        headers={"content-type": "application/json"},
+        body=body,
+        received_at=NOW,
+    )
+    delivery = VerifiedDelivery(request=request, delivery_id="d", via="connection")
+    event = read_event(delivery, ReadContext(app=make_app("zoho-cliq")))
+    assert isinstance(event, WebhookEvent), event

@@ -30,6 +30,7 @@ from connectors.domain.model.errors import (
     StateUnknownError,
     TenantNotFoundError,
     ValidationError,
+    error_text,
 )
 from connectors.domain.model.ids import UNROUTED, ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import AuthorizationRequest, CodeExchange, Grant, ProviderApp, TokenSet
@@ -297,6 +298,9 @@ class ConnectFlow:
         now: datetime,
     ) -> Connection:
         known = uow.connections.find_by_account(grant.tenant_id, grant.provider, account.id)
+        if known is not None:
+            # Read again under its lock: a sync run may be writing to its metadata at this moment.
+            known = uow.connections.get(known.tenant_id, known.id, lock=True)
         if known is None:
             connection = Connection(
                 id=ConnectionId(self.entropy.uuid7(now)),
@@ -344,11 +348,16 @@ class ConnectFlow:
         try:
             made = self.subscriber.subscribe_all(session)
             error = next((one.error for one in made if one.error is not None), None)
-        except ConnectorsError as failure:
-            # The account is connected in any case: a wrong option or a vendor's refusal costs the webhooks only.
-            error = failure.message
+        except Exception as failure:
+            # The account is connected in any case: a wrong option, a vendor's refusal or a bug of the provider's
+            # package costs the webhooks only. Maintenance tries again.
+            error = error_text(failure)
+            if not isinstance(failure, ConnectorsError):
+                log.exception("subscription_crashed", extra={"connection_id": str(connection.id)})
         with self.unit_of_work() as uow:
             present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            if present.status is not ConnectionStatus.ACTIVE:
+                return present  # it ended meanwhile
             self._note_stream(uow, session.provider, present)
             if error is None:
                 return present

@@ -12,11 +12,11 @@ from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
-    ConnectorsError,
     ProviderFailedError,
     ProviderNotConfiguredError,
     ProviderNotSupportedError,
     ReauthorizationRequiredError,
+    error_text,
 )
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.oauth import Grant, ProviderApp, TokenSet
@@ -46,8 +46,8 @@ class DisconnectFlow:
         """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
 
         What the provider refuses is noted in `end_error`; the secrets are destroyed all the same. So they are where the
-        provider is no longer installed: then nothing can be revoked there, which `end_error` says. Repeating it is
-        harmless.
+        provider is no longer installed or configured: then nothing can be revoked there, which `end_error` says.
+        Repeating it is harmless.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
@@ -59,10 +59,10 @@ class DisconnectFlow:
         errors: tuple[str, ...] = ()
         try:
             session = self.access.open(connection)
-        except ProviderNotSupportedError as error:
+        except (ProviderNotSupportedError, ProviderNotConfiguredError) as error:
             errors = (f"{error.message} Nothing could be unsubscribed or revoked there.",)
-        except (ProviderNotConfiguredError, ReauthorizationRequiredError):
-            pass  # nobody can be asked; what we hold is destroyed all the same
+        except ReauthorizationRequiredError:
+            pass  # without tokens nobody can be asked; what we hold is destroyed all the same
         else:
             errors = self.subscriber.unsubscribe_all(session) + self._revoke_grant(session)
         self.subscriber.forget(tenant_id, connection_id)
@@ -115,9 +115,9 @@ class DisconnectFlow:
             token_set = self._usable_tokens(grant)
             conversation = provider.oauth.revoke(session.app, token_set)
             self.converser.run(provider, session.app, conversation, FixedTokens(token_set))
-        except ConnectorsError as error:
-            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
-            return (f"revocation: {error.message}",)
+        except Exception as error:  # noqa: BLE001 - a bug of the package must not keep a connection from ending
+            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)})
+            return (f"revocation: {error_text(error)}",)
         return ()
 
     def _usable_tokens(self, grant: Grant) -> TokenSet:
@@ -137,5 +137,5 @@ class DisconnectFlow:
             return
         try:
             self.converser.run(provider, app, provider.oauth.revoke(app, token_set), FixedTokens(token_set))
-        except ConnectorsError as error:
-            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error.message})
+        except Exception as error:  # noqa: BLE001 - why the tokens are not used is told anyway
+            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)})

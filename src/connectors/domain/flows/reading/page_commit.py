@@ -54,6 +54,8 @@ class SyncRun:
     """Incremental: up to when the run before has read."""
     slice_ends_at: datetime | None
     is_stopping: Callable[[], bool]
+    is_retry: bool = False
+    """Whether the job has failed just before."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +150,8 @@ class PageCommitter:
             self._prove(uow, sync_run, connection, job)
         if job.type is JobType.INCREMENTAL:
             self.scheduler.plan_sync(uow, sync_run.session.provider, connection)
-        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, sync_error=None, updated_at=now))
+        error = _error_left(uow, sync_run, connection, job)
+        return uow.connections.save(attrs.evolve(connection, last_synced_at=now, sync_error=error, updated_at=now))
 
     def keep_start(self, job: SyncJob, cursor: Cursor) -> None:
         """Let the job's next time slice begin from here, before there was any page. Raises like `commit`."""
@@ -200,6 +203,16 @@ class PageCommitter:
         if is_new and not is_backfill and sync_run.plan.target is None:
             # A backfill may still find what the cursor no longer shows.
             self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=from_at)
+
+
+def _error_left(uow: UnitOfWork, sync_run: SyncRun, connection: Connection, job: SyncJob) -> str | None:
+    """The connection's sync error after this job has succeeded: another job may be failing all the same."""
+    others = (one for one in uow.jobs.list_unfinished(connection.tenant_id, connection.id) if one.id != job.id)
+    failing = next((one.error for one in others if one.failures > 0 and one.error is not None), None)
+    if failing is not None:
+        return failing
+    # That a part can be read says nothing of the whole, unless it was this part that could not be read.
+    return connection.sync_error if job.target is not None and not sync_run.is_retry else None
 
 
 def _interpret(uow: UnitOfWork, sync_run: SyncRun, context: SyncContext, page: SyncPage) -> list[SignalDraft]:

@@ -181,6 +181,7 @@ class SyncFlow:
             read_until=None if state is None else state.read_until,
             slice_ends_at=None if time_slice is None else self.clock.now() + time_slice,
             is_stopping=is_stopping,
+            is_retry=job.failures > 0,
         )
 
     # --- reading -------------------------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ from connectors.domain.model.paging import (
 from connectors.domain.model.signal import Signal, SignalFilter
 from connectors.domain.model.sync import JobFilter, SyncJob
 from connectors.domain.model.tasks import TaskKind
-from connectors.domain.model.webhook import DeliveryFilter, Subscription, WebhookDelivery
+from connectors.domain.model.webhook import DeliveryFilter, Subscription, SubscriptionStatus, WebhookDelivery
+from connectors.domain.providers.contract import is_slug
+from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -51,13 +53,15 @@ class ConnectionDetails:
     """Of any status, the oldest first."""
     open_gaps: tuple[Gap, ...]
     """Where events may be missing, the earliest first."""
+    has_broken_subscription: bool
+    """Whether a target's subscription is refused, unconfirmed, lapsed or expired."""
     next_sync_at: datetime | None
     """When it is read next by itself; None if it is not."""
 
     @property
     def health(self) -> Health:
-        """How it is, its gaps considered."""
-        return health_of(self.connection, has_open_gap=bool(self.open_gaps))
+        """How it is, its gaps and subscriptions considered."""
+        return health_of(self.connection, may_miss_events=bool(self.open_gaps) or self.has_broken_subscription)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +70,19 @@ class QueryFlow:
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
+    providers: ProviderRegistry
+
+    def provider_to_list(self, tenant_id: TenantId, slug: str) -> ProviderSlug:
+        """The slug to filter a list by: an installed provider's, or one that the tenant has connections of.
+
+        Raises:
+            ProviderNotSupportedError: it is neither.
+        """
+        if self.providers.find(ProviderSlug(slug)) is None and is_slug(slug):
+            with self.unit_of_work() as uow:
+                if uow.connections.list_of_provider(tenant_id, ProviderSlug(slug)):
+                    return ProviderSlug(slug)  # its distribution is no longer installed
+        return self.providers.get(slug).slug
 
     # --- connections ---------------------------------------------------------------------------------------------
 
@@ -88,9 +105,14 @@ class QueryFlow:
             entry = uow.schedules.find(tenant_id, connection_id, TaskKind.SYNC)
             if connection.status is not ConnectionStatus.ACTIVE:
                 entry = None  # it is kept, but nothing will be read then
+            subscriptions = tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id))
+            now = self.clock.now()
             return ConnectionDetails(
                 connection=connection,
-                subscriptions=tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id)),
+                subscriptions=subscriptions,
+                has_broken_subscription=any(
+                    one.status is not SubscriptionStatus.ENDED and not one.works_at(now) for one in subscriptions
+                ),
                 open_gaps=tuple(uow.coverage.list_gaps(tenant_id, connection_id, is_open=True)),
                 next_sync_at=None if entry is None else entry.next_at,
             )

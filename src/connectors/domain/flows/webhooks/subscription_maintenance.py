@@ -13,6 +13,7 @@ from connectors.domain.flows.webhooks.missed_deliveries import MissedDeliveries
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
+    ConflictError,
     ConnectionNotFoundError,
     ConnectorsError,
     InfrastructureError,
@@ -21,8 +22,10 @@ from connectors.domain.model.errors import (
     RateLimitedError,
     ReauthorizationRequiredError,
     UnexpectedResponseError,
+    VaultError,
 )
 from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from connectors.domain.providers.contract import Subscriptions
 from connectors.ports.clock import Clock
@@ -46,6 +49,8 @@ IDLE_PAUSE = timedelta(hours=12)
 
 LAPSED_REASON = "A webhook subscription had lapsed."
 
+UNCONFIRMED = "The provider has not confirmed a webhook subscription yet."
+
 log = logging.getLogger(__name__)
 
 
@@ -68,6 +73,13 @@ class _Run:
     def connection(self) -> Connection:
         return self.session.connection
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why something due was not done."""
+        if self.error is None and self.resume_at is not None:
+            return f"The provider's limits allow no more until {rfc3339(self.resume_at)}."
+        return self.error
+
     def note_error(self, error: ConnectorsError) -> None:
         if isinstance(error, RateLimitedError):
             self.resume_at = error.retry_at if self.resume_at is None else max(self.resume_at, error.retry_at)
@@ -76,6 +88,16 @@ class _Run:
 
     def note_broken(self, since: datetime) -> None:
         self.broken_since = since if self.broken_since is None else min(since, self.broken_since)
+
+
+@attrs.frozen
+class _Maintained:
+    """A connection's subscriptions after a maintenance run."""
+
+    subscriptions: tuple[Subscription, ...]
+    """The oldest first."""
+    obstacle: str | None
+    """Why something due may not have been done."""
 
 
 @attrs.frozen
@@ -100,9 +122,7 @@ class SubscriptionMaintenance:
     scheduler: Scheduler
     clock: Clock
 
-    def maintain(
-        self, tenant_id: TenantId, connection_id: ConnectionId, *, renew_before: datetime | None = None
-    ) -> tuple[Subscription, ...]:
+    def maintain(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[Subscription, ...]:
         """The connection's subscriptions after everything due was done. The next run is scheduled.
 
         A subscription that fails does not hinder the others. Errors are on the subscription and the connection.
@@ -110,19 +130,29 @@ class SubscriptionMaintenance:
         Args:
             tenant_id: whose connection.
             connection_id: which.
-            renew_before: also renew what ends before this instant, though it is not time yet.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
             InfrastructureError: our database failed.
         """
+        return self._maintain(tenant_id, connection_id).subscriptions
+
+    def _maintain(
+        self, tenant_id: TenantId, connection_id: ConnectionId, renew_before: datetime | None = None
+    ) -> _Maintained:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id)
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
-        run = self._begin(connection, renew_before)
-        if run is None:
+        try:
+            run = self._begin(connection, renew_before)
+        except (
+            ConflictError,
+            ProviderNotSupportedError,
+            ProviderNotConfiguredError,
+            ReauthorizationRequiredError,
+        ) as error:
             with self.unit_of_work() as uow:
-                return self._only_watch(uow, connection)
+                return _Maintained(self._only_watch(uow, connection), error.message)
         for subscription in present:
             if subscription.status is SubscriptionStatus.ACTIVE:
                 self._maintain_one(run, subscription)
@@ -130,12 +160,13 @@ class SubscriptionMaintenance:
         with self.unit_of_work() as uow:
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
             self._conclude(uow, run, present)
-        return tuple(present)
+        return _Maintained(tuple(present), run.obstacle)
 
     def renew_expiring(self, within: timedelta) -> tuple[Renewal, ...]:
         """What became of all tenants' subscriptions that end within that time, after maintaining their connections.
 
-        One entry per connection and target. A connection that fails does not hinder the others.
+        Those are renewed although it is not time yet. One entry per connection and target. A connection that fails does
+        not hinder the others.
 
         Raises:
             InfrastructureError: our database failed.
@@ -143,29 +174,30 @@ class SubscriptionMaintenance:
         renew_before = self.clock.now() + within
         with self.unit_of_work() as uow:
             expiring = uow.subscriptions.list_expiring(before=renew_before)
+        by_connection: dict[tuple[TenantId, ConnectionId], list[Subscription]] = {}
+        for one in expiring:
+            by_connection.setdefault((one.tenant_id, one.connection_id), []).append(one)
         renewals: list[Renewal] = []
-        for tenant_id, connection_id in dict.fromkeys((one.tenant_id, one.connection_id) for one in expiring):
-            targets = {one.target for one in expiring if one.connection_id == connection_id}
+        for (tenant_id, connection_id), due in by_connection.items():
             try:
-                present = self.maintain(tenant_id, connection_id, renew_before=renew_before)
-                with self.unit_of_work() as uow:
-                    connection = uow.connections.get(tenant_id, connection_id)
+                maintained = self._maintain(tenant_id, connection_id, renew_before)
             except ConnectionNotFoundError:
                 continue  # erased meanwhile
-            serving = {one.target: one for one in sorted(present, key=_usefulness) if one.target in targets}
-            renewals += (_renewal(one, connection, renew_before) for one in serving.values())
+            except VaultError as error:
+                maintained = _Maintained(tuple(due), error.message)  # its secrets are damaged, others are not
+            outcomes = (_renewal(one, maintained) for one in {one.target: one for one in due}.values())
+            renewals += (one for one in outcomes if one is not None)
         return tuple(renewals)
 
-    def _begin(self, connection: Connection, renew_before: datetime | None) -> _Run | None:
-        """A run over the connection; None where the vendor cannot be asked or there is nothing to maintain."""
-        if connection.status is not ConnectionStatus.ACTIVE or self.subscriber.public_url is None:
-            return None
-        try:
-            session = self.access.open(connection, in_background=True)
-        except (ProviderNotSupportedError, ProviderNotConfiguredError, ReauthorizationRequiredError):
-            return None
+    def _begin(self, connection: Connection, renew_before: datetime | None) -> _Run:
+        """A run over the connection. Raises where the vendor cannot be asked or there is nothing to maintain."""
+        if connection.status is not ConnectionStatus.ACTIVE:
+            raise ConflictError(f"The connection is {connection.status}.")
+        if self.subscriber.public_url is None:
+            raise ProviderNotConfiguredError("There is no public URL to deliver to.")
+        session = self.access.open(connection, in_background=True)
         if session.subscriptions is None:
-            return None
+            raise ConflictError(f"{session.provider.name} has no API for webhook subscriptions.")
         return _Run(session=session, subscriptions=session.subscriptions, renew_before=renew_before)
 
     def _only_watch(self, uow: UnitOfWork, connection: Connection) -> tuple[Subscription, ...]:
@@ -250,10 +282,7 @@ class SubscriptionMaintenance:
     @staticmethod
     def _has_successor(uow: UnitOfWork, subscription: Subscription, now: datetime) -> bool:
         return any(
-            one.id != subscription.id
-            and one.target == subscription.target
-            and one.status is SubscriptionStatus.ACTIVE
-            and (one.expires_at is None or one.expires_at > now)
+            one.id != subscription.id and one.target == subscription.target and one.works_at(now)
             for one in uow.subscriptions.list_of_connection(subscription.tenant_id, subscription.connection_id)
         )
 
@@ -296,6 +325,10 @@ class SubscriptionMaintenance:
         # Of a target that lapsed and was refused since, the refusal says more.
         failing.sort(key=lambda one: one.status is SubscriptionStatus.LAPSED)
         error = run.error or next((one.error for one in failing if one.error is not None), None)
+        if error is None and failing:
+            error = UNCONFIRMED
+        if error is None and run.resume_at is not None:
+            error = connection.webhook_error  # the run was cut short, so it proves nothing
         if error != connection.webhook_error:
             uow.connections.save(attrs.evolve(connection, webhook_error=error, updated_at=now))
         self.scheduler.plan_maintenance(uow, connection, self._until_next(run, present, now))
@@ -309,7 +342,9 @@ class SubscriptionMaintenance:
         live = any(one.status is SubscriptionStatus.ACTIVE for one in present)
         if run.error is not None and not live:
             due.append(now + PROBE_EVERY)  # the provider did not say what there is to subscribe to
-        tried = {one.target for one in present if one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING}}
+        retried = {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING}
+        # The oldest come first, so of a target that was tried several times the last try counts.
+        tried = {one.target: one for one in present if one.status in retried}
         for one in present:
             if one.status is SubscriptionStatus.LAPSED:
                 if one.target not in tried:  # else the failed one says when
@@ -318,7 +353,7 @@ class SubscriptionMaintenance:
                 renew_at = renewal_due(one, run.subscriptions)
                 if renew_at is not None:
                     due.append(max(renew_at, now + RETRY_BASE) if run.error else renew_at)
-            elif one.status is not SubscriptionStatus.ENDED:
+            elif tried.get(one.target) is one:
                 due.append(one.updated_at + retry_pause(one.failures))
         # Not before the vendor allows it, and then at once: what was cut short may be all that matters.
         return max((run.resume_at or min(due)) - now, timedelta(minutes=1))
@@ -358,14 +393,23 @@ def _proven_at(subscription: Subscription) -> datetime:
     return subscription.checked_at or subscription.created_at
 
 
-def _usefulness(subscription: Subscription) -> tuple[bool, datetime]:
-    """Sorts the subscription that serves a target last; among others, the latest."""
-    return subscription.status is SubscriptionStatus.ACTIVE, subscription.created_at
+def _renewal(due: Subscription, maintained: _Maintained) -> Renewal | None:
+    """What became of a subscription that was about to end; None if it has ended because nobody wants it any more."""
+    of_target = [
+        one
+        for one in maintained.subscriptions
+        if one.target == due.target and one.status is not SubscriptionStatus.ENDED
+    ]
+    if not of_target:
+        return None
+    live = [one for one in of_target if one.status is SubscriptionStatus.ACTIVE]
+    serving = (live or of_target)[-1]
+    if live and (serving.id != due.id or _ends_later(serving, due)):
+        return Renewal(serving, None)
+    # The last try says more than the connection: that may have failed for another target.
+    refusal = next((one.error for one in reversed(of_target) if one.error and one.id != due.id), None)
+    return Renewal(serving, refusal or serving.error or maintained.obstacle or "It was not renewed.")
 
 
-def _renewal(subscription: Subscription, connection: Connection, renew_before: datetime) -> Renewal:
-    is_active = subscription.status is SubscriptionStatus.ACTIVE
-    if is_active and (subscription.expires_at is None or subscription.expires_at >= renew_before):
-        return Renewal(subscription, None)
-    error = (None if is_active else subscription.error) or connection.webhook_error
-    return Renewal(subscription, error or f"It was not renewed: the connection is {connection.status}.")
+def _ends_later(one: Subscription, other: Subscription) -> bool:
+    return one.expires_at is None or (other.expires_at is not None and one.expires_at > other.expires_at)

@@ -2,13 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
 from connectors.domain.flows.provider_access.session import ProviderSession
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.errors import ConnectorsError, ProviderFailedError, ProviderUnavailableError
+from connectors.domain.model.errors import (
+    ConnectorsError,
+    InfrastructureError,
+    ProviderUnavailableError,
+    error_text,
+)
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
@@ -80,45 +85,63 @@ class Subscriber:
         targets = session.run(subscriptions.targets(session.app, connection))
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-        self._retire(connection, existing, targets)
+        self._retire(session, existing, targets, is_due)
         now = self.clock.now()
         settled = {
             one.target
             for one in existing
-            if (one.status is SubscriptionStatus.ACTIVE and (one.expires_at is None or one.expires_at > now))
+            if one.works_at(now)
             or (one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING} and not is_due(one))
         }
         return tuple(self._subscribe(session, subscriptions, target) for target in targets if target not in settled)
 
-    def _retire(self, connection: Connection, existing: Iterable[Subscription], targets: Iterable[str]) -> None:
-        """End subscriptions that are over and whose target is gone at the vendor: that is no error."""
-        wanted = set(targets)
+    def _retire(
+        self,
+        session: ProviderSession,
+        existing: Iterable[Subscription],
+        targets: Iterable[str],
+        is_due: Callable[[Subscription], bool],
+    ) -> None:
+        """End subscriptions that do not work and whose target is gone at the vendor: that is no error."""
+        connection, wanted = session.connection, set(targets)
         unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
+        for one in existing:
+            if one.target not in wanted and one.status is SubscriptionStatus.PENDING and is_due(one):
+                # Its outcome is unknown, and nobody would ask for it again.
+                self._remove_unknown(session, one)
+                unwanted.add(one.id)
         if not unwanted:
             return
         with self.unit_of_work() as uow:
             uow.connections.get(connection.tenant_id, connection.id, lock=True)
             for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
-                if one.id in unwanted and one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.FAILED}:
+                if one.id in unwanted and one.status not in {SubscriptionStatus.ACTIVE, SubscriptionStatus.ENDED}:
                     ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
                     uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
     def _subscribe(self, session: ProviderSession, subscriptions: Subscriptions, target: str) -> Subscription:
         connection = session.connection
-        pending, secret = self._put_on_record(connection, target)
+        pending, secret = self._put_on_record(connection, target, subscriptions.lifetime)
         request = SubscriptionRequest(
             subscription=pending,
             secret=secret,
             callback_url=self._callback_url(session.provider, connection),
-            expires_at=None if subscriptions.lifetime is None else self.clock.now() + subscriptions.lifetime,
+            expires_at=pending.expires_at,
         )
         try:
             receipt = session.run(subscriptions.subscribe(session.app, connection, request))
-        except ProviderFailedError as error:
+        except InfrastructureError:
+            raise
+        except ConnectorsError as error:
             return self._note_failure(connection, pending, error)
+        except Exception as error:
+            # A bug of the provider's package. It may lie behind the vendor's answer, so the outcome is unknown.
+            log.exception("subscription_crashed", extra={"subscription_id": str(pending.id)})
+            unknown = ProviderUnavailableError(error_text(error), outcome_unknown=True)
+            return self._note_failure(connection, pending, unknown)
         return self._confirm(connection, pending, receipt)
 
-    def _note_failure(self, connection: Connection, pending: Subscription, error: ProviderFailedError) -> Subscription:
+    def _note_failure(self, connection: Connection, pending: Subscription, error: ConnectorsError) -> Subscription:
         log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
         # A lost answer is no refusal: the provider may have made it, and its deliveries have to verify.
         unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
@@ -133,7 +156,9 @@ class Subscriber:
             uow.subscriptions.save(outcome)
             return outcome
 
-    def _put_on_record(self, connection: Connection, target: str) -> tuple[Subscription, Secret]:
+    def _put_on_record(
+        self, connection: Connection, target: str, lifetime: timedelta | None
+    ) -> tuple[Subscription, Secret]:
         # First the row, then the call: the provider's first delivery can come before its answer.
         now = self.clock.now()
         subscription_id = SubscriptionId(self.entropy.uuid7(now))
@@ -147,7 +172,9 @@ class Subscriber:
             provider=connection.provider,
             target=target,
             secret=self.vault.seal(secret, subscription_context(connection.tenant_id, subscription_id)),
-            failures=max((one.failures for one in earlier if one.is_over), default=0),
+            # If the answer is lost and a delivery confirms it, nothing else tells when it ends.
+            expires_at=None if lifetime is None else now + lifetime,
+            failures=0 if not earlier or earlier[-1].status is SubscriptionStatus.ENDED else earlier[-1].failures,
             created_at=now,
             updated_at=now,
         )
@@ -190,24 +217,12 @@ class Subscriber:
                 checked_at=now,
             )
             uow.subscriptions.save(confirmed)
-            self._end_predecessors(uow, confirmed)
+            end_predecessors(uow, confirmed, at=now)
             if receipt.connection_metadata:
                 owner = uow.connections.get(connection.tenant_id, connection.id)
                 metadata = {**owner.metadata, **receipt.connection_metadata}
                 uow.connections.save(attrs.evolve(owner, metadata=metadata, updated_at=now))
         return confirmed
-
-    def _end_predecessors(self, uow: UnitOfWork, successor: Subscription) -> None:
-        """End lapsed and pending subscriptions whose target is subscribed again now.
-
-        Also end those with the same id at the provider: a target that was renamed there is still one subscription.
-        """
-        for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
-            is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
-            is_same = one.status is SubscriptionStatus.ACTIVE and one.external_id == successor.external_id
-            if one.id != successor.id and (is_same or (is_spent and one.target == successor.target)):
-                ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
-                uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
     def _locked(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
         """The subscription as it is now, protected by its connection's lock."""
@@ -275,9 +290,15 @@ class Subscriber:
         )
         try:
             receipt = session.run(subscriptions.subscribe(session.app, session.connection, request))
-        except ConnectorsError as error:
-            return f"{pending.target}: {error.message}"
+        except Exception as error:  # noqa: BLE001 - a bug of the package must not keep a connection from ending
+            return f"{pending.target}: {error_text(error)}"
         return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
+
+    def _remove_unknown(self, session: ProviderSession, pending: Subscription) -> None:
+        """Remove what the provider may have made of it. If it cannot be found, nothing more can be done."""
+        found = self._ask_name(session, pending)
+        if not isinstance(found, str):
+            self._unsubscribe(session, [found])
 
     def _unsubscribe(self, session: ProviderSession, live: Iterable[Subscription]) -> list[str]:
         errors: list[str] = []
@@ -289,9 +310,9 @@ class Subscriber:
                 continue
             try:
                 session.run(subscriptions.unsubscribe(session.app, connection, subscription))
-            except ConnectorsError as error:
-                errors.append(f"{subscription.target}: {error.message}")
-                log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": error.message})
+            except Exception as error:  # noqa: BLE001 - a bug of the package must not keep a connection from ending
+                errors.append(f"{subscription.target}: {error_text(error)}")
+                log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": error_text(error)})
         return errors
 
     def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
@@ -325,6 +346,19 @@ class Subscriber:
         assert self.public_url is not None  # noqa: S101
         scope = provider.webhooks.url_scope
         return webhook_url(self.public_url, scope, provider.slug, connection.tenant_id, connection.id)
+
+
+def end_predecessors(uow: UnitOfWork, successor: Subscription, *, at: datetime) -> None:
+    """End lapsed and pending subscriptions whose target is subscribed again now.
+
+    Also end those with the same id at the provider: a target that was renamed there is still one subscription.
+    """
+    for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
+        is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
+        is_same = one.status is SubscriptionStatus.ACTIVE and one.external_id == successor.external_id
+        if one.id != successor.id and (is_same or (is_spent and one.target == successor.target)):
+            ended = one.moved_to(SubscriptionStatus.ENDED, at=at, error=one.error)
+            uow.subscriptions.save(attrs.evolve(ended, secret=None))
 
 
 def _of_target(subscriptions: Iterable[Subscription], target: str) -> list[Subscription]:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import attrs
 
-from connectors.domain.flows.webhooks.subscriptions import subscription_context
+from connectors.domain.flows.webhooks.subscriptions import end_predecessors, subscription_context
 from connectors.domain.flows.webhooks.webhook_secrets import BY_HAND
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import DeliveryRejectedError
@@ -153,15 +153,14 @@ class DeliveryVerifier:
         uow.connections.get(seen.tenant_id, seen.connection_id, lock=True)
         present = uow.subscriptions.get(seen.tenant_id, seen.id)
         if present is not None and present.status is SubscriptionStatus.PENDING:
-            uow.subscriptions.save(
-                attrs.evolve(
-                    present,
-                    status=SubscriptionStatus.ACTIVE,
-                    external_id=hints.subscription_external_id,
-                    error=None,
-                    updated_at=self.clock.now(),
-                )
+            now = self.clock.now()
+            confirmed = attrs.evolve(
+                present.moved_to(SubscriptionStatus.ACTIVE, at=now),
+                external_id=hints.subscription_external_id,
+                failures=0,
             )
+            uow.subscriptions.save(confirmed)
+            end_predecessors(uow, confirmed, at=now)
 
     def _candidates(self, uow: UnitOfWork, request: WebhookRequest, hints: DeliveryHints) -> Sequence[Subscription]:
         if request.tenant_id is None:

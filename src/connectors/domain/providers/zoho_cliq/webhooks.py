@@ -88,20 +88,25 @@ FAMILIES = derive_families_by_kind(
     events=EVENTS,
 )
 
-MANUAL_SETUP = """\
+_SETUP = """\
 Cliq has no subscriptions: a bot forwards the events of its chats. Do A or B for each connection.
 A. A script of your own. Make a secret with `connectors webhooks secret --tenant <tenant> <connection>`, or set one for
-   all connections, POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET. In Cliq create a bot, and put this into its participation handler
-   (and, without `operation` and `data`, into its message handler):
+   all connections, POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET. In Cliq create a bot, and put this into its participation handler:
      payload = {"handler":"participation_handler","operation":operation,"data":data,"chat":chat,"user":user,
        "access":access,"time":zoho.currenttime.toLong()};
+   and this into each of its other handlers of messages (<handlers>), with that handler's name:
+     payload = {"handler":"<handler>","message":message,"chat":chat,"user":user,
+       "access":access,"time":zoho.currenttime.toLong()};
+   and after it, in each of them:
      response = invokeurl [ url: "{webhook_url}" type: POST body: payload.toString()
        headers: {"Content-Type":"application/json","X-Webhook-Token":"<the secret>"} ];
 B. A webhook bot. Create a bot with the execution type Webhook and {webhook_url} as its execution URL, with its
-   participation and message handlers; copy the public key that Cliq shows into POBLYSH_ZOHO_CLIQ_PUBLIC_KEY; restart.
+   handlers participation_handler, <handlers>; copy the public key that Cliq shows into POBLYSH_ZOHO_CLIQ_PUBLIC_KEY;
+   restart.
 Then add the bot to the channels that it should watch, with the permission to listen to messages. The URL names the
 tenant and the connection (GET /connections). Direct messages between people are never pushed.
 Set POBLYSH_ZOHO_CLIQ_BOT_ID to the bot's id to leave its own messages out."""
+MANUAL_SETUP = _SETUP.replace("<handlers>", ", ".join(sorted(MESSAGE_HANDLERS)))
 
 
 def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent | Ignored:
