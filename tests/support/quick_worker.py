@@ -30,6 +30,7 @@ def main():
     options = WorkerOptions(
         concurrency=settings.service.worker_concurrency,
         tick_seconds=1,
+        poll=timedelta(seconds=0.05),
         heartbeat=timedelta(seconds=0.25),
         dead_after=timedelta(seconds=2),
         rescue_every=timedelta(seconds=0.5),

@@ -123,6 +123,8 @@ class Service:
         """Wait until `/readyz` is content."""
         deadline = time.monotonic() + START_TIMEOUT
         with plain_session() as session:
+            # The server's end would wait two seconds for a connection that is kept alive.
+            session.headers["Connection"] = "close"
             while time.monotonic() < deadline:
                 assert self.process.poll() is None, self.log[-4000:]
                 try:
@@ -185,6 +187,7 @@ class Core:
         self.url = url
         self.tenant_id = tenant_id or str(uuid4())
         self.session = plain_session()
+        self.session.headers["Connection"] = "close"  # as in wait_ready
         self.headers = {"Authorization": f"Bearer {token}", "X-Tenant-Id": self.tenant_id}
 
     def call(self, method, path, *, headers=None, **arguments):

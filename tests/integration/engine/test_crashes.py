@@ -117,16 +117,16 @@ def test_the_database_is_killed(folder, chance, items, restarts):
         server.stop()
 
 
-@at_sizes(("items",), small=(200,), full=(ITEMS // 3,))
-def test_the_vendor_misbehaves(rig, items):
-    """10 % errors, 5 % refusals for a while, resets, broken JSON and slow answers: the job waits, tries again, and has it all."""
+@at_sizes(("items", "refusals"), small=(200, 3), full=(ITEMS // 3, None))
+def test_the_vendor_misbehaves(rig, items, refusals):
+    """10 % errors, 5 % refusals, each for a second, resets, broken JSON and slow answers: the job waits, tries again, and has it all."""
     connection, job = begin(rig, items)
     api = {"provider": "github", "path": "/api/v3/repos/*"}
     faults = rig.server.sandbox.faults
     limited = {"status": 429, "headers": {"Retry-After": "1"}, "body": {"message": "Slow down"}}
     for fault in (
         Fault(**api, status=502, html=True, probability=0.10),
-        Fault(**api, **limited, probability=0.05),
+        Fault(**api, **limited, probability=0.05, times=refusals),
         Fault(**api, kind=FaultKind.RESET, probability=0.03),
         Fault(**api, kind=FaultKind.TRUNCATED, probability=0.03),
         Fault(**api, kind=FaultKind.SLOW, seconds=0.3, probability=0.03),
