@@ -2,7 +2,11 @@
 
 import gc
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+PROCESSES = 2
+"""More need more memory, and more processors than CI has."""
 
 # Nothing is remembered on disk, and no example fails for being slow on a busy machine. The in-memory stores and sandboxes
 # of a test may serve all of its examples: a property that then fails has found a leak between them.
@@ -21,6 +25,12 @@ settings.register_profile(
 # What `.ci/run` adds, and whoever changes a package: --hypothesis-profile thorough.
 settings.register_profile("thorough", settings.get_profile("connectors"), max_examples=200)
 settings.load_profile("connectors")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Two processes for the whole suite, whose integration tests wait a lot; otherwise this one alone, which starts sooner."""
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return PROCESSES if is_whole else 0
 
 
 def pytest_collection_finish():

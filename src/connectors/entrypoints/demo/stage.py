@@ -26,7 +26,7 @@ from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.server import QuietHandler
 
 POLL = timedelta(milliseconds=50)
-"""How often the worker looks for tasks whose lock is free again: somebody watches, and an account has several in a row."""
+"""How often the worker looks for tasks whose lock is free again: somebody watches, and each account has several."""
 
 MAX_WAIT = 60
 """Seconds until a read that does not end is given up. It takes a fraction of a second."""
