@@ -14,6 +14,9 @@ from connectors.adapters.postgres.embedded import start_embedded
 from connectors.adapters.postgres.migrate import upgrade
 from tests.support.queue import open_queue
 
+MIGRATED = "migrated"
+"""A migrated database that nobody connects to, so that it can be copied."""
+
 CLEAN = (
     "DELETE FROM tenants WHERE id <> '00000000-0000-0000-0000-000000000000'",
     "DELETE FROM deliveries",
@@ -32,11 +35,21 @@ def short_tmp():
 
 @pytest.fixture(scope="session")
 def postgres_url(short_tmp):
-    """The URL of a running server, its database migrated."""
+    """The URL of a running server, its database migrated; tests get copies of it from `fresh_database`."""
     with start_embedded(short_tmp / "shared") as server:
         engine = create_engine(server.url)
         upgrade(engine)
+        # Nobody kills this server, so no commit has to wait for the disk.
+        run_outside_transactions(
+            engine,
+            "ALTER SYSTEM SET synchronous_commit = off",
+            "SELECT pg_reload_conf()",
+            f"CREATE DATABASE {MIGRATED}",
+        )
         engine.dispose()
+        template = create_engine(url_of(engine, MIGRATED))
+        upgrade(template)
+        template.dispose()
         yield server.url
 
 
@@ -89,14 +102,20 @@ def empty_database(engine):
 def fresh_database(engine):
     """The URL of another database on the engine's server, migrated, for as long as the block lasts."""
     name = f"own_{uuid4().hex}"
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = engine.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    own = create_engine(url)
-    upgrade(own)
-    own.dispose()
+    run_outside_transactions(engine, f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
     try:
-        yield url
+        yield url_of(engine, name)
     finally:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        run_outside_transactions(engine, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def run_outside_transactions(engine, *statements):
+    """Run statements that PostgreSQL allows in no transaction."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def url_of(engine, database):
+    """The URL of another database on the engine's server."""
+    return engine.url.set(drivername="postgresql", database=database).render_as_string(hide_password=False)

@@ -8,9 +8,7 @@ from connectors.entrypoints.demo.core import Core
 from connectors.entrypoints.demo.run import play
 from connectors.entrypoints.demo.scenes import SCENES
 from connectors.entrypoints.demo.stage import open_stage
-
-EXAMPLES = 15
-"""Per operation in the fuzzing phase; the coverage phase adds about forty of its own."""
+from tests.support.sizes import at_sizes
 
 CONFIG = """\
 color = false
@@ -31,8 +29,12 @@ parameters = {{ tenant_id = "{tenant}" }}
 """
 
 
-def test_schemathesis_finds_nothing(tmp_path):
-    """Every check of schemathesis but one holds for every operation, on PostgreSQL, with all providers connected."""
+@at_sizes(("examples",), small=(3,), full=(50,))
+def test_schemathesis_finds_nothing(tmp_path, examples):
+    """Every check of schemathesis but one holds for every operation, on PostgreSQL, with all providers connected.
+
+    The fuzzing phase has so many examples for each operation; the coverage phase adds about forty of its own.
+    """
     with open_stage(SCENES, tmp_path / "data") as stage:
         shown = play(stage, SCENES)
         core = Core(stage, shown.tenant_id)
@@ -61,7 +63,7 @@ def test_schemathesis_finds_nothing(tmp_path):
                 # say that.
                 "--exclude-checks=positive_data_acceptance",
                 "--phases=examples,coverage,fuzzing",
-                f"--max-examples={EXAMPLES}",
+                f"--max-examples={examples}",
                 "--generation-deterministic",
                 "--continue-on-failure",
             ],

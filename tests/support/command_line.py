@@ -9,7 +9,7 @@ import sys
 
 import attrs
 
-from connectors.entrypoints.cli import main
+from connectors.entrypoints.cli import main, watch
 from tests.support.service import COMMAND, clean_environment
 
 TIMEOUT = 90
@@ -43,6 +43,7 @@ class CommandLine:
             for name, text in {"NO_COLOR": "1", **(environment or {})}.items():
                 patch.setenv(name, text)
             patch.chdir(self._folder)
+            patch.setattr(watch, "POLL_INTERVAL", 0.02)
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
             patch.setattr(sys, "argv", ["connectors", *map(str, arguments)])
             self._capsys.readouterr()

@@ -149,7 +149,7 @@ class Rig:
             if time.monotonic() > deadline:
                 logs = "\n".join(worker.log[-3000:] for worker in self.workers)
                 raise AssertionError(f"not in {seconds} s; the workers say:\n{logs}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def until_idle(self, connection, seconds=120.0):
         """Wait until the connection has no job that is yet to end."""

@@ -190,7 +190,7 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
     settings = load(stage.environment)
     database = prepare(settings)
     diary, tally = Diary(), Tally()
-    options = WorkerOptions(concurrency=concurrency)
+    options = WorkerOptions(concurrency=concurrency, poll=MOMENT)
     with ExitStack() as stack:
 
         def machine():

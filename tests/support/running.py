@@ -24,7 +24,7 @@ def running(app):
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
     server.requests = []
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from connectors_sandbox import SandboxServer, create_sandbox
 
 COMMAND = Path(sys.executable).with_name("connectors")
 """The console script of the environment that runs the tests."""
+PORTS = (20_000, 29_999)
+"""Below those that Linux and macOS give out by themselves."""
 START_TIMEOUT = 60
 """Seconds. A start takes two, and on a busy machine several times that."""
 STOP_TIMEOUT = 40
@@ -36,10 +39,14 @@ CORE_CALLBACK = "http://127.0.0.1:9/core/callback"
 
 
 def free_port():
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that was free a moment ago, and that the system gives to nobody who asks for any port."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randint(*PORTS)))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
 
 
 def clean_environment(**settings):
@@ -123,6 +130,8 @@ class Service:
         """Wait until `/readyz` is content."""
         deadline = time.monotonic() + START_TIMEOUT
         with plain_session() as session:
+            # The server's end would wait two seconds for a connection that is kept alive.
+            session.headers["Connection"] = "close"
             while time.monotonic() < deadline:
                 assert self.process.poll() is None, self.log[-4000:]
                 try:
@@ -185,6 +194,7 @@ class Core:
         self.url = url
         self.tenant_id = tenant_id or str(uuid4())
         self.session = plain_session()
+        self.session.headers["Connection"] = "close"  # as in wait_ready
         self.headers = {"Authorization": f"Bearer {token}", "X-Tenant-Id": self.tenant_id}
 
     def call(self, method, path, *, headers=None, **arguments):

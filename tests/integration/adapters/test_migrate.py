@@ -273,13 +273,13 @@ def test_what_is_no_url_is_a_settings_error(url):
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced(postgres_url, postgres_engine, monkeypatch):
+def test_a_connection_that_died_in_the_pool_is_replaced(postgres_url, clean_engine, monkeypatch):
     """After the server dropped a resting connection the next unit of work just works."""
     monkeypatch.setattr("connectors.adapters.postgres.engine.PROBE_AFTER_IDLE", 0.0)
     engine = create_engine(postgres_url)
     with engine.connect() as connection:
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
-    with postgres_engine.connect() as other:
+    with clean_engine.connect() as other:
         other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     with postgres_unit_of_work(engine, ProcrastinateJobQueue)() as work:
         work.tenants.record(make_tenant())

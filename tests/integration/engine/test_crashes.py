@@ -1,6 +1,6 @@
 """Workers are killed, the database is, the vendor misbehaves: nothing is lost, nothing doubled, hardly anything read twice.
 
-The counts fit a test run. `ENGINE_ITEMS` and `ENGINE_KILLS` in the environment make them what an afternoon allows.
+`ENGINE_ITEMS` and `ENGINE_KILLS` in the environment make the full size (`-m thorough`) what an afternoon allows.
 """
 
 import os
@@ -18,12 +18,13 @@ from connectors.domain.model.sync import JobStatus
 from connectors_sandbox.faults import Fault, FaultKind
 from tests.support.engine import open_rig
 from tests.support.service import kill_embedded_database
+from tests.support.sizes import at_sizes
 
 ITEMS = int(os.environ.get("ENGINE_ITEMS", "1500"))
 KILLS = int(os.environ.get("ENGINE_KILLS", "5"))
 MAX_WAIT = max(120, ITEMS // 20 + KILLS * 15)
+"""Seconds."""
 LONG_AGO = timedelta(days=4000)
-RESTARTS = 2
 PAGE = 100
 
 pytestmark = pytest.mark.timeout(MAX_WAIT * 2)
@@ -35,8 +36,8 @@ def chance():
     return random.Random(20261122)
 
 
-def begin(rig, items=ITEMS):
-    """A connection to a repository with so many issues, and the job that shall read them all."""
+def begin(rig, items):
+    """A connection to a repository with so many issues, and the job that will read them all."""
     rig.github.populate("ada/lamp", issues=items, step_seconds=600)
     connection = rig.connect("ada/lamp")
     rig.connectors.run_pending()  # the baseline and the first day, before anybody is killed
@@ -51,7 +52,7 @@ def finish(rig, job):
     return ended
 
 
-def assert_all_there(rig, connection, items=ITEMS):
+def assert_all_there(rig, connection, items):
     """One "opened" signal for each issue and pull request, and no signal twice."""
     keys = rig.keys(connection)
     assert len(keys) == len(set(keys))
@@ -62,13 +63,14 @@ def assert_all_there(rig, connection, items=ITEMS):
     return keys
 
 
-def test_killed_again_and_again(rig, chance):
+@at_sizes(("items", "kills"), small=(600, 2), full=(ITEMS, KILLS))
+def test_killed_again_and_again(rig, chance, items, kills):
     """kill -9 at random moments: at most one page is read again each time, and the signals are exactly those there are."""
-    connection, job = begin(rig)
+    connection, job = begin(rig, items)
     rig.requests.clear()
     killed_at = []
     worker = rig.worker().start()
-    while len(killed_at) < KILLS:
+    while len(killed_at) < kills:
         seen = rig.job(job).progress.pages
         wanted = seen + chance.randint(1, 6)
         rig.until(lambda wanted=wanted: rig.job(job).progress.pages >= wanted or rig.job(job).is_finished, MAX_WAIT)
@@ -79,16 +81,17 @@ def test_killed_again_and_again(rig, chance):
         killed_at.append(rig.job(job).progress.pages)
         worker = rig.worker().start()
     ended = finish(rig, job)
-    assert len(killed_at) == KILLS
-    assert ended.attempts <= KILLS + 1
-    assert_all_there(rig, connection)
-    # A page of this walk is some requests; one that was cut off is asked for again, whole.
+    assert len(killed_at) == kills
+    assert ended.attempts <= kills + 1
+    assert_all_there(rig, connection, items)
+    # A page of this sync run is some requests; one that was cut off is asked for again, whole.
     lists = Counter(path for path in rig.requests if "/issues?" in path or "/pulls?" in path)
-    assert len(lists) >= ITEMS / PAGE
-    assert lists.total() - len(lists) <= KILLS
+    assert len(lists) >= items / PAGE
+    assert lists.total() - len(lists) <= kills
 
 
-def test_the_database_is_killed(folder, chance):
+@at_sizes(("items", "restarts"), small=(600, 1), full=(ITEMS, 2))
+def test_the_database_is_killed(folder, chance, items, restarts):
     """The database dies under the worker and comes back: the worker goes on by itself, and nothing is missing or doubled."""
     home = folder / "data"
     server = start_embedded(home / "postgres")
@@ -97,9 +100,9 @@ def test_the_database_is_killed(folder, chance):
         upgrade(engine)
         engine.dispose()
         with open_rig(folder, server.url, POBLYSH_BACKFILL_DAYS="1", POBLYSH_LOG_LEVEL="warning") as rig:
-            connection, job = begin(rig)
+            connection, job = begin(rig, items)
             worker = rig.worker().start()
-            for _ in range(RESTARTS):
+            for _ in range(restarts):
                 seen = rig.job(job).progress.pages
                 rig.until(lambda seen=seen: rig.job(job).progress.pages > seen + chance.randint(1, 4), MAX_WAIT)
                 kill_embedded_database(home)
@@ -109,20 +112,21 @@ def test_the_database_is_killed(folder, chance):
                 rig.engine.dispose()
             finish(rig, job)
             assert worker.process.poll() is None
-            assert_all_there(rig, connection)
+            assert_all_there(rig, connection, items)
     finally:
         server.stop()
 
 
-def test_the_vendor_misbehaves(rig):
-    """10 % errors, 5 % refusals for a while, resets, broken JSON and slow answers: the job waits, tries again, and has it all."""
-    connection, job = begin(rig, items=ITEMS // 3)
+@at_sizes(("items", "refusals"), small=(200, 3), full=(ITEMS // 3, None))
+def test_the_vendor_misbehaves(rig, items, refusals):
+    """10 % errors, 5 % refusals, each for a second, resets, broken JSON and slow answers: the job waits, tries again, and has it all."""
+    connection, job = begin(rig, items)
     api = {"provider": "github", "path": "/api/v3/repos/*"}
     faults = rig.server.sandbox.faults
     limited = {"status": 429, "headers": {"Retry-After": "1"}, "body": {"message": "Slow down"}}
     for fault in (
         Fault(**api, status=502, html=True, probability=0.10),
-        Fault(**api, **limited, probability=0.05),
+        Fault(**api, **limited, probability=0.05, times=refusals),
         Fault(**api, kind=FaultKind.RESET, probability=0.03),
         Fault(**api, kind=FaultKind.TRUNCATED, probability=0.03),
         Fault(**api, kind=FaultKind.SLOW, seconds=0.3, probability=0.03),
@@ -131,12 +135,13 @@ def test_the_vendor_misbehaves(rig):
     with rig.worker():
         finish(rig, job)
     assert sum(fault.hits for fault in faults.active()) > 10
-    assert_all_there(rig, connection, items=ITEMS // 3)
+    assert_all_there(rig, connection, items)
 
 
 def test_cancelled_while_it_runs(rig):
     """A job that is cancelled stops after its present page; what it has read stays, and the next one may begin."""
-    connection, job = begin(rig)
+    items = 600
+    connection, job = begin(rig, items)
     with rig.worker():
         rig.until(lambda: rig.job(job).progress.pages >= 3)
         cancelled = rig.connectors.jobs.cancel(job.tenant_id, job.id)
@@ -145,4 +150,4 @@ def test_cancelled_while_it_runs(rig):
         finish(rig, again)
         ended = rig.job(job)
     assert (ended.status, ended.progress) == (JobStatus.CANCELLED, cancelled.progress)
-    assert 0 < len(rig.keys(connection)) < ITEMS
+    assert 0 < len(rig.keys(connection)) < items

@@ -17,10 +17,9 @@ from connectors.domain.providers.github import GITHUB
 from connectors.domain.providers.github.events import EVENTS
 from tests.support.acts import ACTS, fresh_name, jira_site
 from tests.support.fleet import SharedClock, open_fleet
+from tests.support.sizes import at_sizes
 from tests.support.stage import open_stage
 
-EVENTS_PLAYED = 300
-DROPPED = 0.05
 AT_ONCE = 10
 STEP = timedelta(minutes=3)
 INTERVAL = timedelta(minutes=15)
@@ -110,12 +109,12 @@ def join(stage, fleet):
     return make
 
 
-def play(stage, chance, parties, stories):
+def play(stage, chance, parties, stories, dropped):
     """A few more things happen to all; what the first one would be told of them may get lost."""
     disorder = stage.sandbox.deliveries.disorder
     for _ in range(AT_ONCE):
         stage.sandbox.clock.advance(STEP / AT_ONCE)
-        disorder.drop = 1.0 if chance.random() < DROPPED else 0.0
+        disorder.drop = 1.0 if chance.random() < dropped else 0.0
         for party, story in zip(parties, stories, strict=True):
             next(story)
             party.played += 1
@@ -171,13 +170,14 @@ def lost_at(sandbox, name):
     return found
 
 
-def test_what_github_could_not_deliver(stage, fleet, clock, join, chance):
-    """Of 300 events 5 % get lost. The ledger shows each of these losses, and no other, until GitHub has sent it again."""
+@at_sizes(("events", "dropped"), small=(120, 0.1), full=(300, 0.05))
+def test_what_github_could_not_deliver(stage, fleet, clock, join, chance, events, dropped):
+    """Some events get lost. The ledger shows each of these losses, and no other, until GitHub has sent it again."""
     ada, control = join("github"), join("github")
     stories = github_story(stage.sandbox, ada.name), github_story(stage.sandbox, control.name)
     noticed, received = {}, {}
-    while ada.played < EVENTS_PLAYED:
-        play(stage, chance, [ada, control], stories)
+    while ada.played < events:
+        play(stage, chance, [ada, control], stories, dropped)
         keep_watch(stage, fleet, ada, noticed, received)
         assert control.gaps(is_open=False) == {}
     end = clock.now() + LATEST
@@ -187,7 +187,7 @@ def test_what_github_could_not_deliver(stage, fleet, clock, join, chance):
 
     lost = lost_at(stage.sandbox, ada.name)
     mine = {one: told for one, told in lost.items() if told[0] is not None}
-    assert len(lost) > len(mine) > EVENTS_PLAYED * DROPPED / 2
+    assert len(lost) > len(mine) > events * dropped / 2
     for reference, (_, at) in mine.items():
         assert received[reference] - at <= LATEST
     # Seen open, unless a read was faster than the look at the log: by then it was no gap.
@@ -249,15 +249,16 @@ def slack_story(sandbox, name):
 
 
 @pytest.mark.parametrize(("slug", "story"), [("jira", jira_story), ("slack", slack_story)])
-def test_what_others_could_not_deliver(stage, fleet, clock, join, chance, slug, story):
-    """Of 100 events 5 % get lost without a trace; the next read shows each of them, and nothing was ever called a gap."""
+@at_sizes(("events", "dropped"), small=(50, 0.1), full=(100, 0.05))
+def test_what_others_could_not_deliver(stage, fleet, clock, join, chance, slug, story, events, dropped):
+    """Some events get lost without a trace; the next read shows each of them, and nothing was ever called a gap."""
     ada, control = join(slug), join(slug)
     stories = story(stage.sandbox, ada.name), story(stage.sandbox, control.name)
-    while ada.played < EVENTS_PLAYED / 3:
-        play(stage, chance, [ada, control], stories)
+    while ada.played < events:
+        play(stage, chance, [ada, control], stories, dropped)
         fleet.go_on()
-    dropped = [one for one in stage.sandbox.deliveries.log if one.is_dropped]
-    assert len(dropped) >= EVENTS_PLAYED / 3 * DROPPED / 2
+    lost = [one for one in stage.sandbox.deliveries.log if one.is_dropped]
+    assert len(lost) >= events * dropped / 2
     clock.advance(LATEST)
     fleet.go_on()
     assert ada.kinds() == control.kinds()

@@ -1,7 +1,7 @@
 """A month of the machines' and the vendors' time: nothing expires, nobody starves and nothing is done twice.
 
-The time fits a test run. `MONTH_TENANTS`, `MONTH_STEP_HOURS` and `MONTH_INTERVAL_HOURS` in the environment make the month
-as busy as an afternoon allows.
+`MONTH_TENANTS`, `MONTH_STEP_HOURS` and `MONTH_INTERVAL_HOURS` in the environment make the full size (`-m thorough`) as busy
+as an afternoon allows.
 """
 
 import os
@@ -18,6 +18,7 @@ from connectors.ports.telemetry import RefreshOutcome
 from connectors_sandbox.jira.webhooks import live_hooks
 from tests.support.acts import ACTS, fresh_name, jira_site
 from tests.support.fleet import SharedClock, open_fleet
+from tests.support.sizes import at_sizes
 from tests.support.stage import open_stage
 
 TENANTS = int(os.environ.get("MONTH_TENANTS", "2"))
@@ -76,9 +77,9 @@ class Part:
                 return self.act.subscriptions(sandbox, self.name)
 
 
-def connect_everything(stage):
-    """Every provider, for every tenant."""
-    for core in [stage.tenant() for _ in range(TENANTS)]:
+def connect_everything(stage, tenants):
+    """Every provider, for so many tenants."""
+    for core in [stage.tenant() for _ in range(tenants)]:
         for slug, act in ACTS.items():
             name = fresh_name()
             connection = core.connect(slug, act.prepare(stage.sandbox, name), act.options(name))
@@ -92,11 +93,11 @@ def assert_subscribed(stage, parts):
     assert {part: part.live_subscriptions(stage.sandbox) for part in parts} == {part: part.subscribed for part in parts}
 
 
-def assert_well(stage, parts):
+def assert_well(stage, parts, step):
     """By our own books all is well, too."""
     now = stage.sandbox.clock.now()
-    rows = stage.rows("SELECT provider, status, last_error FROM connections")
-    assert sorted(rows) == sorted((part.act.slug, "active", None) for part in parts)
+    rows = stage.rows("SELECT provider, status, sync_error, webhook_error FROM connections")
+    assert sorted(rows) == sorted((part.act.slug, "active", None, None) for part in parts)
     live = stage.rows("SELECT connection_id::text, expires_at FROM subscriptions WHERE status = 'active'")
     assert [row for row in live if row[1] is not None and row[1] <= now] == []
     ours = {part.id for part in parts if part.act.slug not in APP_WIDE}
@@ -104,7 +105,7 @@ def assert_well(stage, parts):
     assert stage.rows("SELECT * FROM coverage_gaps WHERE closed_at IS NULL") == []
     behind = stage.rows(
         "SELECT provider, last_synced_at FROM connections WHERE last_synced_at < :least",
-        least=now - INTERVAL * 1.2 - STEP,
+        least=now - INTERVAL * 1.2 - step,
     )
     assert behind == []
 
@@ -124,19 +125,20 @@ def kinds(core):
 
 
 @pytest.mark.timeout(900)
-def test_a_month_passes(begin, clock):
+@at_sizes(("tenants", "step"), small=(1, timedelta(days=1)), full=(TENANTS, STEP))
+def test_a_month_passes(begin, clock, tenants, step):
     """Two schedulers and four workers keep every subscription, token and schedule entry for a month, and none twice."""
     stage, fleet = begin(INTERVAL)
-    parts = tuple(connect_everything(stage))
+    parts = tuple(connect_everything(stage, tenants))
     fleet.settle()
-    assert_well(stage, parts)
+    assert_well(stage, parts, step)
 
     end = clock.now() + MONTH
     while clock.now() < end:
-        clock.advance(STEP)
+        clock.advance(step)
         assert_subscribed(stage, parts)
         fleet.go_on()
-        assert_well(stage, parts)
+        assert_well(stage, parts, step)
 
     assert fleet.diary.kept_twice() == []
     assert {job.status for job in fleet.tally.ended} == {JobStatus.SUCCEEDED}
@@ -144,7 +146,7 @@ def test_a_month_passes(begin, clock):
         syncs = fleet.tally.incremental_syncs(part.id)
         pauses = [later - earlier for earlier, later in pairwise(syncs)]
         assert min(pauses) >= INTERVAL * 0.8
-        assert max(pauses) <= INTERVAL * 1.2 + STEP
+        assert max(pauses) <= INTERVAL * 1.2 + step
     assert_no_token_lost(stage, fleet)
     assert_renewed(stage, parts)
 
@@ -156,7 +158,7 @@ def test_a_month_passes(begin, clock):
     assert after == {part: times + 1 for part, times in before.items()}
     assert fleet.diary.kept_twice() == []
     assert_subscribed(stage, parts)
-    assert_well(stage, parts)
+    assert_well(stage, parts, step)
     assert_no_token_lost(stage, fleet)
 
     # And whatever happens is heard of as on the first day.
@@ -169,7 +171,7 @@ def test_a_month_passes(begin, clock):
     for part in parts:
         new = kinds(part.core) - known[part.core]
         assert {kind: n for (owner, kind), n in new.items() if owner == part.id} == part.act.kinds
-    assert_well(stage, parts)
+    assert_well(stage, parts, step)
 
 
 def assert_renewed(stage, parts):
@@ -202,4 +204,5 @@ def test_half_a_year_without_use(begin, clock):
     # A third into the life of each: 184, 90 and 180 days.
     kept = {provider: times for (provider, _), times in fleet.tally.refreshes.items()}
     assert kept == {"github": 3, "jira": 6, "google-calendar": 3}
-    assert stage.rows("SELECT provider FROM connections WHERE status <> 'active' OR last_error IS NOT NULL") == []
+    unwell = "status <> 'active' OR sync_error IS NOT NULL OR webhook_error IS NOT NULL"
+    assert stage.rows(f"SELECT provider FROM connections WHERE {unwell}") == []

@@ -1,6 +1,6 @@
 """One refresh at a time, whoever asks and whoever dies over it: real processes, real PostgreSQL, rotating vendors.
 
-`ENGINE_TOKEN_KILLS` in the environment makes the kills as many as an afternoon allows.
+`ENGINE_TOKEN_KILLS` in the environment makes the kills of the full size (`-m thorough`) as many as an afternoon allows.
 """
 
 import multiprocessing
@@ -22,14 +22,12 @@ from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.faults import Fault, FaultKind
 from tests.support.acts import ACTS, fresh_name
 from tests.support.service import CORE_CALLBACK, database_settings, plain_session
+from tests.support.sizes import at_sizes
 from tests.support.stage import provider_settings, register_apps
 from tests.support.token_callers import Moment, ask_together, die, revealed
 
-PROCESSES = 4
-CALLERS = 64
-"""In each process."""
 KILLS = int(os.environ.get("ENGINE_TOKEN_KILLS", "50"))
-"""For all providers together; issue 4 wants 200 once."""
+"""For all providers together."""
 MAX_WAIT = 120
 """Seconds for one process to start, do its part and end on a busy machine."""
 VENDOR_THINKS = 0.5
@@ -157,7 +155,8 @@ def assert_no_token_was_reused(sandbox):
 
 
 @pytest.mark.parametrize(("provider", "pairs"), [("github", 1), ("jira", 1), ("slack", 2)])
-def test_four_processes_with_64_callers_each(house, processes, provider, pairs):
+@at_sizes(("process_count", "callers"), small=(2, 16), full=(4, 64))
+def test_many_processes_with_many_callers_each(house, processes, provider, pairs, process_count, callers):
     """However many processes and threads ask at once, each refresh token goes out once, and all get the same new tokens."""
     resident = house.settle(provider)
     connection = resident.connect()
@@ -169,20 +168,20 @@ def test_four_processes_with_64_callers_each(house, processes, provider, pairs):
         Fault(provider=provider, path=TOKEN_PATHS[provider], kind=FaultKind.DELAY, seconds=VENDOR_THINKS)
     )
 
-    everybody, answers = processes.Barrier(PROCESSES), processes.Queue()
-    arguments = (house.environment, resident.tenant_id, connection.grant_id, CALLERS, everybody, answers)
-    crowd = [processes.Process(target=ask_together, args=arguments) for _ in range(PROCESSES)]
+    everybody, answers = processes.Barrier(process_count), processes.Queue()
+    arguments = (house.environment, resident.tenant_id, connection.grant_id, callers, everybody, answers)
+    crowd = [processes.Process(target=ask_together, args=arguments) for _ in range(process_count)]
     for one in crowd:
         one.start()
     got = [answers.get(timeout=MAX_WAIT) for _ in crowd]
     for one in crowd:
         one.join(MAX_WAIT)
 
-    assert [one.exitcode for one in crowd] == [0] * PROCESSES
+    assert [one.exitcode for one in crowd] == [0] * process_count
     assert [error for one in got for error in one.errors] == []
     assert house.refreshes(provider) - asked == pairs
     tokens = [caller for one in got for caller in one.tokens]
-    assert len(tokens) == PROCESSES * CALLERS
+    assert len(tokens) == process_count * callers
     assert set(tokens) == {resident.stored(connection)}
     assert len(before) == pairs
     assert not set(before) & set(tokens[0])
@@ -190,12 +189,13 @@ def test_four_processes_with_64_callers_each(house, processes, provider, pairs):
 
 
 @pytest.mark.parametrize("provider", ["github", "jira"])
-def test_killed_over_a_refresh(house, processes, own_engine, provider):
+@at_sizes(("kills",), small=(len(MOMENTS),), full=(KILLS // 2,))
+def test_killed_over_a_refresh(house, processes, own_engine, provider, kills):
     """kill -9 between the vendor's answer and our commit: a token is sent again only while the vendor bears it, else the
     user is asked, and no family is revoked by us."""
     resident = house.settle(provider)
     connection = resident.connect()
-    for number in range(KILLS // 2):
+    for number in range(kills):
         moment = MOMENTS[number % len(MOMENTS)]
         resident.expire(connection)
         asked = house.refreshes(provider)

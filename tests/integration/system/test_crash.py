@@ -5,12 +5,8 @@ import threading
 import pytest
 
 from tests.support.service import Core, Service, database_settings, github_settings, kill_embedded_database
+from tests.support.sizes import at_sizes
 from tests.support.traffic import Piece, assert_kept, pour
-
-ROUND = 200
-"""Deliveries in one round, two of which are played."""
-KILL_AFTER = (60, 90)
-"""Acknowledged deliveries before the kill, by round."""
 
 
 @pytest.fixture(params=["postgres", "embedded"])
@@ -34,15 +30,19 @@ def victim(request, short_tmp, sandbox_server):
         yield service, kill
 
 
-def test_what_was_acknowledged_survives(victim):
-    """After kill -9 of everything, twice, each delivery answered 202 is there with its signal; sent again, nothing doubles."""
+@at_sizes(("deliveries", "kills"), small=(80, (30,)), full=(200, (60, 90)))
+def test_what_was_acknowledged_survives(victim, deliveries, kills):
+    """After kill -9 of everything, each delivery answered 202 is there with its signal; sent again, nothing doubles.
+
+    So many deliveries are sent in one round. Each round has its kill, after so many of them were acknowledged.
+    """
     service, kill = victim
     core = Core(service.url)
     core.connect()
     url = f"{service.url}/webhooks/github/{core.tenant_id}"
     accepted, sent = [], []
-    for number, kill_after in enumerate(KILL_AFTER):
-        pieces = [Piece(ROUND * number + one) for one in range(1, ROUND + 1)]
+    for number, kill_after in enumerate(kills):
+        pieces = [Piece(deliveries * number + one) for one in range(1, deliveries + 1)]
         enough, dead = threading.Event(), threading.Event()
 
         def watch(count, enough=enough, kill_after=kill_after):
@@ -58,7 +58,7 @@ def test_what_was_acknowledged_survives(victim):
         killer.start()
         got = pour([url], pieces, on_accepted=watch, give_up=dead)
         killer.join()
-        assert kill_after <= len(got) < ROUND
+        assert kill_after <= len(got) < deliveries
         accepted += got
         sent += pieces
         service.start().wait_ready()

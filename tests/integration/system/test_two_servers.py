@@ -5,9 +5,8 @@ import contextlib
 import pytest
 
 from tests.support.service import Core, Service, database_settings, github_settings
+from tests.support.sizes import at_sizes
 from tests.support.traffic import Piece, assert_kept, pour
-
-DELIVERIES = 150
 
 
 @pytest.fixture(params=["postgres", "embedded"])
@@ -29,7 +28,8 @@ def pair(request, short_tmp, sandbox_server):
         yield services
 
 
-def test_they_share_the_work(pair):
+@at_sizes(("deliveries",), small=(40,), full=(150,))
+def test_they_share_the_work(pair, deliveries):
     """What one is told the other knows; the same deliveries poured into both are kept once; one may leave."""
     first, second = pair
     core, elsewhere = Core(first.url), None
@@ -39,11 +39,11 @@ def test_they_share_the_work(pair):
     connection = elsewhere.get("/connect/github/callback", params=query)["connection"]
     assert core.get(f"/connections/{connection['id']}")["status"] == "active"
 
-    pieces = [Piece(number) for number in range(1, DELIVERIES + 1)]
+    pieces = [Piece(number) for number in range(1, deliveries + 1)]
     urls = [f"{one.url}/webhooks/github/{core.tenant_id}" for one in pair]
     # Everything twice, neighbours apart, so that both often work on the same delivery at the same moment.
     doubled = [piece for pair_of in zip(pieces, pieces, strict=True) for piece in pair_of]
-    assert len(pour(urls, doubled)) == 2 * DELIVERIES
+    assert len(pour(urls, doubled)) == 2 * deliveries
     assert_kept(core, pieces, exactly=True)
     assert_kept(elsewhere, pieces, exactly=True)
 
@@ -53,6 +53,6 @@ def test_they_share_the_work(pair):
     assert not {one["id"] for one in page["signals"]} & {one["id"] for one in onwards["signals"]}
 
     assert first.stop() == 0
-    more = [Piece(DELIVERIES + 1)]
+    more = [Piece(deliveries + 1)]
     assert pour(urls[1:], more) == more
     assert_kept(elsewhere, pieces + more, exactly=True)

@@ -42,11 +42,6 @@ def package_of(slug):
     return PACKAGES / slug.replace("-", "_")
 
 
-def readme_of(slug):
-    """The provider's README."""
-    return (package_of(slug) / "README.md").read_text()
-
-
 def app_of(slug, **changes):
     """A registration at the provider."""
     options = PROVIDERS[slug].read_options({})
@@ -62,26 +57,6 @@ def test_all_eight_are_here():
 
 
 # --- documentation -----------------------------------------------------------------------------------------------------
-
-
-@by_slug
-def test_readme(slug):
-    """A README names the vendor's pages that it is based on, says how reading works, and what only push shows."""
-    text = readme_of(slug)
-    headings = " | ".join(line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#"))
-    assert text.startswith("# ")
-    assert "\n## Sources\n" in text
-    assert vendor_pages(text) != set()
-    assert re.search(r"reading|how it works", headings)
-    # In a section, in a sentence, or in the column of a table that says whether reading sees it.
-    shown = r"only push|push only|only a read in between \(push\)|\| reading sees it \||\| push \| reading \|"
-    assert re.search(shown, text, re.IGNORECASE)
-
-
-def vendor_pages(text):
-    """The hosts of the vendor's documentation that a README names."""
-    known = r"docs\.github\.com|(?:docs|api)\.slack\.(?:com|dev)|developer\.atlassian\.com|developers\.google\.com"
-    return set(re.findall(rf"{known}|(?:www\.)?zoho\.com/\w+", text))
 
 
 @by_slug

@@ -71,6 +71,7 @@ class WorkerOptions:
     tick_seconds: int = 5
     """How often to look for what has become due, all workers together."""
     name: str = "worker"
+    poll: timedelta = POLL
     heartbeat: timedelta = HEARTBEAT
     dead_after: timedelta = DEAD_AFTER
     rescue_every: timedelta = RESCUE_EVERY
@@ -152,7 +153,7 @@ class QueueWorker:
                 name=self._options.name,
                 concurrency=self._options.concurrency,
                 wait=wait,
-                fetch_job_polling_interval=POLL.total_seconds(),
+                fetch_job_polling_interval=self._options.poll.total_seconds(),
                 shutdown_graceful_timeout=SHUTDOWN_TIMEOUT.total_seconds(),
                 delete_jobs="always",
                 install_signal_handlers=False,

@@ -134,15 +134,18 @@ class _PluginError(Exception):
 
 def _entry_points() -> list[EntryPoint]:
     """The entry points of all distributions, read one by one: a damaged file must not hide the others."""
+    declared = [(distribution, _declared_by(distribution)) for distribution in distributions()]
+    if not any(of_one for _, of_one in declared):
+        return []  # the usual case; reading the names takes six times as long
     entries: list[EntryPoint] = []
     seen: set[str] = set()
-    for distribution in distributions():
+    for distribution, of_one in declared:
         name = _name_of(distribution)
         if name in seen:
             continue  # of two copies on the path only the first can be imported
         if name != UNKNOWN:
             seen.add(name)
-        entries += _declared_by(distribution)
+        entries += of_one
     return entries
 
 

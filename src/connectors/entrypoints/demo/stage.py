@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +14,7 @@ import attrs
 from flask import Flask
 from werkzeug.serving import make_server
 
+from connectors.adapters.procrastinate.worker import WorkerOptions
 from connectors.adapters.system.settings import Settings
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
@@ -22,6 +24,9 @@ from connectors.entrypoints.production import load, open_worker, prepare, produc
 from connectors.entrypoints.server import create_api
 from connectors_sandbox import SandboxServer, create_sandbox
 from connectors_sandbox.server import QuietHandler
+
+POLL = timedelta(milliseconds=50)
+"""How often the worker looks for tasks whose lock is free again: somebody watches, and each account has several."""
 
 MAX_WAIT = 60
 """Seconds until a read that does not end is given up. It takes a fraction of a second."""
@@ -73,7 +78,7 @@ def open_stage(scenes: Sequence[Scene], data_dir: Path, port: int = 0) -> Iterat
             container = production_container(database, settings, on_close=database.stop)
             with Connectors.assemble(container) as connectors:
                 server.app = create_api(connectors, settings.operators, settings)
-                worker = open_worker(database, settings, connectors.tasks)
+                worker = open_worker(database, settings, connectors.tasks, WorkerOptions(poll=POLL))
                 with (
                     _running("api", partial(server.serve_forever, 0.05), server.shutdown),
                     _running("worker", worker.run, worker.stop),

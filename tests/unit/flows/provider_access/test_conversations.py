@@ -189,6 +189,15 @@ def test_a_base_url_is_not_left(path, is_sent):
     assert len(line.requests) == is_sent
 
 
+@pytest.mark.parametrize("location", ["x\0y", "/a\r\nb", "/a\tb", "https://acme.test/\x7f"])
+def test_no_control_character_is_sent(location):
+    """A redirect to a URL with a control character is not followed."""
+    line = Line(moved(location), OK)
+    with contextlib.suppress(ForbiddenHostError):
+        line.ask()
+    assert all(one.url.isprintable() for one in line.requests)
+
+
 def test_redirects_in_circles_end():
     """Five are followed, the sixth is one too many."""
     line = Line(moved("/x"))

@@ -175,6 +175,31 @@ def test_a_late_holders_write_is_refused(world):
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
+@attrs.frozen
+class SlowVault:
+    """A vault that takes its time to open anything."""
+
+    vault: object
+    clock: object
+    takes: timedelta
+
+    def open(self, sealed, context):
+        self.clock.advance(self.takes)
+        return self.vault.open(sealed, context)
+
+
+@pytest.mark.parametrize("takes", [LEASE_LIFETIME, LEASE_LIFETIME * 2])
+def test_a_holder_whose_lease_has_lapsed_sends_nothing(takes):
+    """Somebody else may be refreshing by then, though the first use of the token was long before."""
+    world = World(make_acme(oauth={"reuse_window": HOUR}))
+    connection = stale(world)
+    lose_answer(world, connection)
+    slow = attrs.evolve(world.keeper, vault=SlowVault(world.keeper.vault, world.clock, takes))
+    with pytest.raises(ProviderUnavailableError, match="somebody else"):
+        slow.refresh(TENANT, connection.grant_id, seen_version=world.grant(connection).version)
+    assert refreshes(world) == 0
+
+
 def test_a_late_holder_whom_nobody_replaced_still_counts(world):
     """A lapsed lease that nobody took over does not cost the rotated pair."""
     connection = stale(world)
@@ -220,7 +245,7 @@ def test_no_clock_makes_an_unknown_outcome_known(world):
     assert refreshes(world) == 0
 
 
-@pytest.mark.parametrize(("minutes", "calls"), [(9, 1), (11, 0)])
+@pytest.mark.parametrize(("minutes", "calls"), [(9, 1), (10, 1), (11, 0)])
 def test_inside_the_reuse_window_it_is_tried_again(minutes, calls):
     """A lost answer is asked for again while the vendor tolerates it, and not a moment longer."""
     world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
@@ -310,6 +335,20 @@ def test_a_dead_grant_marks_all_its_connections(world):
     assert {world.reload(one).status for one in connections} == {ConnectionStatus.REAUTHORIZATION_REQUIRED}
     assert world.reload(connections[1]).status_reason == "Acme refused the grant."
     assert world.reload(other).status is ConnectionStatus.ACTIVE
+
+
+def test_a_dead_grant_does_not_change_what_an_operator_has_disabled(world):
+    """A connection that was not active stays as it is."""
+    world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
+    one, two = world.finish(world.vendor.consent(world.start().authorize_url))
+    with world.uow() as uow:
+        disabled = uow.connections.save(attrs.evolve(world.reload(two), status=ConnectionStatus.DISABLED))
+    world.later(hours=1)
+    world.vendor.families[0].dead = True
+    with pytest.raises(ReauthorizationRequiredError):
+        fresh(world, one)
+    assert world.reload(one).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    assert world.reload(two) == disabled
 
 
 def test_a_connection_recovers(world, caplog):

@@ -7,8 +7,9 @@ import pytest
 
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from connectors.domain.flows.reading.concurrency import LONGEST_WAIT, SHORTEST_WAIT, Concurrency, ConcurrencySettings
+from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.sync import JobStatus, JobType
-from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_job, make_tenant
+from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_id, make_job, make_tenant
 
 NOTHING = timedelta(0)
 
@@ -115,6 +116,14 @@ def test_a_tenants_last_place_goes_round(waiting, job, makes_way):
     door = Door(per_tenant=1)
     door.put(**waiting)
     assert door.pause(**job) == (LONGEST_WAIT if makes_way else NOTHING)
+
+
+def test_no_job_yields_to_another_one_of_its_connection():
+    """The two cannot run at once, so the slot would stay empty."""
+    door = Door(per_tenant=1)
+    connection_id = ConnectionId(make_id())
+    door.put(connection_id=connection_id, type=JobType.WEBHOOK)
+    assert door.pause(connection_id=connection_id) == NOTHING
 
 
 def test_nobody_makes_way_where_there_are_places():

@@ -122,8 +122,9 @@ def test_a_waiting_backfill_reaches_as_far_as_anybody_asked(desk, first, second,
     assert (len(desk.waiting()[0]), desk.world.job(job)) == (1, job)
 
 
-def test_a_backfill_that_has_begun_keeps_to_its_range(desk):
-    """Another range is another job then, even if a worker takes the first one while we ask."""
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.QUEUED])
+def test_a_backfill_that_has_begun_keeps_to_its_range(desk, status):
+    """Another range is another job then, even if a worker takes the first one while we ask, or has a time slice behind it."""
     first = desk.ask(since=desk.now - DAY)
     inner = desk.world.uow
 
@@ -133,7 +134,7 @@ def test_a_backfill_that_has_begun_keeps_to_its_range(desk):
 
         def taken(tenant_id, job_id, *, lock=False):
             uow.jobs.get = get
-            uow.jobs.save(attrs.evolve(get(tenant_id, job_id), status=JobStatus.RUNNING, attempts=1))
+            uow.jobs.save(attrs.evolve(get(tenant_id, job_id), status=status, attempts=1))
             return get(tenant_id, job_id, lock=lock)
 
         uow.jobs.get = taken

@@ -272,6 +272,26 @@ def test_pauses_grow_until_a_job_has_failed(world):
     assert failed.retry_after is None
 
 
+@attrs.frozen
+class Drawn:
+    """Entropy that draws this number."""
+
+    number: float
+
+    def fraction(self):
+        return self.number
+
+
+@pytest.mark.parametrize(("drawn", "share"), [(0.0, 0.5), (0.5, 0.75), (0.75, 0.875)])
+def test_jobs_that_fail_together_are_tried_again_apart(world, drawn, share):
+    """Half of the pause after a failure is random."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+    world.vendor.before = lambda request: answer(status=503)
+    failed = attrs.evolve(world.connectors.sync, entropy=Drawn(drawn)).run(TENANT, job.id)
+    assert failed.retry_after - world.clock.now() == world.acme.limits.backoff_base * share
+
+
 def test_a_page_between_failures_makes_them_forgotten(world):
     """Only failures in a row count."""
     sync_run = SyncRun(world)
@@ -487,6 +507,33 @@ def test_a_worker_given_up_for_dead_writes_nothing(world):
     world.vendor.before = hang_and_fail
     assert sync_run.run(other).status is JobStatus.SUCCEEDED
     assert world.reload(sync_run.connection).last_error is None
+
+
+@pytest.mark.parametrize(
+    "late",
+    [answer({"items": [item(9)], "end": 9, "more": True}), answer(status=400), answer(status=429)],
+    ids=["a page", "a failure", "a rate limit"],
+)
+def test_a_worker_given_up_for_dead_does_not_disturb_the_other_one(world, late):
+    """While it hung, another worker has taken the job over and is still reading: nothing that comes late is kept."""
+    sync_run = SyncRun(world)
+    job = sync_run.request()
+
+    def hang(request):
+        if "/items" not in request.url:
+            return None
+        world.vendor.before = lambda request: None
+        with world.uow() as uow:
+            present = uow.jobs.get(TENANT, job.id)
+            uow.jobs.save(attrs.evolve(present, run=present.run + 1, cursor={"after": 2}))
+        return late
+
+    world.vendor.before = hang
+    sync_run.run(job)
+    present = sync_run.job(job)
+    assert (present.status, present.run, present.cursor) == (JobStatus.RUNNING, 2, {"after": 2})
+    assert (present.progress.pages, present.failures, present.error, present.retry_after) == (0, 0, None, None)
+    assert (sync_run.titles, world.reload(sync_run.connection).sync_error) == ([], None)
 
 
 def test_a_turn_ends_when_others_wait(world):

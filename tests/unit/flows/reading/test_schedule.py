@@ -251,6 +251,15 @@ def test_subscriptions_are_looked_at_in_their_turn(world):
     assert waits(world, world.ada, TaskKind.MAINTAIN) > timedelta(0)
 
 
+def test_a_disabled_connections_subscriptions_are_left_alone(world):
+    """Its schedule entry moves on, and no maintenance is queued."""
+    change(world, world.ada, status=ConnectionStatus.DISABLED)
+    world.later(minutes=12)
+    world.tick()
+    assert [task.subject_id for task, _ in world.tasks() if task.kind is TaskKind.MAINTAIN] == [world.bob.id]
+    assert waits(world, world.ada, TaskKind.MAINTAIN) > timedelta(0)
+
+
 # --- the service's own -----------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.tasks import TaskKind
-from connectors.domain.model.webhook import SubscriptionStatus
+from connectors.domain.model.webhook import DeliveryStatus, SubscriptionStatus
 from connectors.domain.providers.contract import SubscriptionReceipt
 from tests.support.builders import TENANT
 from tests.support.provider import ITEMS, STATES, make_acme, missed, probe, redeliver, subscribe_for_a_time
@@ -180,6 +180,16 @@ def test_a_renewal_that_fails_is_tried_until_it_lapses():
     assert 6 <= garden.vendor.count("POST /api/hooks") <= 12
     assert garden.vendor.count("GET /api/targets") <= 40  # it is calm in between, too
     assert garden.error == "Acme answered 503."
+
+
+def test_at_the_instant_of_its_end_it_has_lapsed():
+    """It is replaced, not renewed as if it still brought events: the ledger has a gap from then on."""
+    garden = Garden(**EXPIRING)
+    first = garden.active
+    garden.world.clock.advance(first.expires_at - garden.now)
+    garden.maintain()
+    assert garden.statuses() == ["ended", "active"]
+    assert ("states", first.expires_at) in {(family, from_at) for family, from_at, _ in garden.gaps(is_open=False)}
 
 
 def test_what_had_lapsed_is_made_anew():
@@ -428,6 +438,19 @@ def test_what_is_on_its_way_or_has_come_is_not_missed():
     assert garden.gaps(is_open=False) == []
     garden.go_on()
     assert len(garden.gaps(is_open=False)) == 1
+
+
+def test_what_came_and_could_not_be_read_is_missed():
+    """A delivery that failed here has brought nothing: it is a gap, and is asked for again."""
+    garden = Garden(**LOGGED)
+    garden.world.later(minutes=20)
+    garden.deliver({"event": "item.created", "item": None}, "came")
+    assert [one.status for one in garden.world.deliveries()] == [DeliveryStatus.FAILED]
+    garden.miss("came")
+    garden.maintain()
+    missed = [one for one in garden.world.gaps(garden.connection) if one.cause is GapCause.DELIVERY_MISSED]
+    assert [one.reference for one in missed] == ["came"]
+    assert garden.vendor.count("POST /api/missed/log-came") == 1
 
 
 def test_nothing_in_the_log_is_looked_at_too_late():

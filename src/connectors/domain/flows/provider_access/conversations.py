@@ -217,6 +217,9 @@ class _Exchange:
             origin = origin_of(request.url)
         except ValueError as error:
             raise ForbiddenHostError(f"{self.provider.name}'s package asked for a malformed URL.") from error
+        if not request.url.isprintable():
+            # A redirect may bring control characters, of which some readers of URLs make others than ours does.
+            raise ForbiddenHostError(f"{self.provider.name}'s package asked for a malformed URL.")
         if origin not in self.provider.allowed_origins(self.app):
             raise ForbiddenHostError(f"{origin} is not a host of {self.provider.name}.")
         path = unquote(urlsplit(request.url).path)
