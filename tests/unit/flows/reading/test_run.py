@@ -553,7 +553,7 @@ def test_a_cursor_that_stands_still_is_a_failure(world):
     """A vendor that hands the same page out again and again is not asked for ever."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: answer({"items": [], "end": 0, "more": True}) if sync_run.pages else None
-    assert "stands still" in sync_run.run(sync_run.request()).error
+    assert "stays the same" in sync_run.run(sync_run.request()).error
     assert sync_run.pages == 1
 
 
