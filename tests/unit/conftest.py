@@ -1,4 +1,4 @@
-"""Unit tests reach nothing: their sockets are closed."""
+"""Unit tests use no network: their sockets are closed."""
 
 import pytest
 from pytest_socket import disable_socket, enable_socket

@@ -1,4 +1,4 @@
-"""The reference pages say what the code says."""
+"""The reference pages agree with the code."""
 
 import re
 
@@ -15,19 +15,19 @@ ROW = re.compile(r"^\| `(POBLYSH_\w+)` \| (.+) \| (.+) \|$", re.MULTILINE)
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_parts_are_up_to_date(name):
-    """Run `python -m tests.support.reference` where this fails."""
+    """`python -m tests.support.reference` would change nothing."""
     _, found, _ = between_marks((DOCS / name).read_text())
     assert found == GENERATED[name]()
 
 
 def test_every_kind_has_a_meaning():
-    """No kind is without its sentence, and each sentence is one."""
+    """Every kind has one sentence that explains it."""
     assert set(MEANINGS) == set(SignalKind)
     assert all(re.fullmatch(r"[A-Z][^.]*\.", text) for text in MEANINGS.values())
 
 
 def test_every_setting_is_explained():
-    """The page lists exactly the settings that there are, in their order, with their defaults."""
+    """The page lists exactly the existing settings with their defaults."""
     rows = ROW.findall((DOCS / "settings.md").read_text())
     known = read_settings({}, BUILT_IN).describe()
     assert sorted(name for name, _, _ in rows) == sorted(row.name for row in known)

@@ -1,4 +1,4 @@
-"""Whatever a provider's settings hold: the start ends in one line, or nothing fails by them later."""
+"""Whatever a provider's settings hold, the start fails in one line, or nothing fails because of them later."""
 
 import itertools
 from contextlib import suppress
@@ -33,7 +33,7 @@ PARAMS = AuthorizationParams(state="s", redirect_uri="https://core.example/cb", 
 TOKENS = FixedTokens(TokenSet(access_token=Secret("t"), refresh_token=Secret("r"), extra={"location": "eu"}))
 ACCOUNT = ExternalAccount(id="eu:1", name="ada", metadata={"location": "eu", "email": "ada@acme.example"})
 FEW = 20
-"""Requests of one conversation: enough to see what a setting does to them."""
+"""Pages of one read: enough to see what a setting changes in the requests."""
 
 SHAPES = st.one_of(
     st.text(st.characters(), min_size=1),
@@ -45,14 +45,14 @@ SHAPES = st.one_of(
 
 
 def settings_of(provider):
-    """The variables of one provider."""
+    """The names of one provider's variables."""
     rows = read_settings({}, [provider]).describe()
     start = f"POBLYSH_{provider.slug.upper().replace('-', '_')}_"
     return [row.name for row in rows if row.name.startswith(start)]
 
 
 def use(provider, app):
-    """All that settings have a part in: consent, tokens, deliveries and reading."""
+    """Run everything that settings affect: consent, tokens, deliveries and reads."""
     assert provider.oauth.authorize_url(app, PARAMS).startswith("http")
     assert provider.oauth.token_endpoint(app, {}).url.startswith("http")
     assert provider.allowed_origins(app)
@@ -80,7 +80,7 @@ def use(provider, app):
 
 
 def run(converser, provider, app, begin):
-    """Have a conversation. The vendor's answers are no good, which is no fault of a setting; a forbidden host is."""
+    """Run a conversation. The vendor's answers are useless, which is no fault of a setting; a forbidden host is."""
     try:
         converser.run(provider, app, begin(), TOKENS)
     except ForbiddenHostError as error:
@@ -90,7 +90,7 @@ def run(converser, provider, app, begin):
 
 
 def read(provider, context, plan):
-    """The first pages."""
+    """Read the first pages."""
     cursor = yield from provider.sync.start(context, plan)
     for _ in range(FEW):
         page = yield from provider.sync.read_page(context, plan, cursor)
@@ -100,7 +100,7 @@ def read(provider, context, plan):
 
 
 def as_client(app, provider):
-    """A request that carries our client id and secret."""
+    """A request with our client id and secret."""
     (url, *_) = sorted(provider.allowed_origins(app))
     path = "" if app.base_url is None else app.base_url.removeprefix(url)
     yield HttpRequest(method="POST", url=f"{url}{path}/x", authorization=Authorization.CLIENT_BASIC)
@@ -108,8 +108,8 @@ def as_client(app, provider):
 
 @pytest.mark.parametrize("provider", BUILT_IN, ids=lambda provider: provider.slug)
 @given(data=st.data())
-def test_a_setting_stops_the_start_or_is_of_use(provider, data):
-    """Any text in any setting of a provider ends the start in one line, or does not hinder consent, webhooks and reads."""
+def test_a_setting_stops_the_start_or_works(provider, data):
+    """Any text in any provider setting fails the start in one line, or consent, webhooks and reads work with it."""
     prefix = f"POBLYSH_{provider.slug.upper().replace('-', '_')}_"
     variables = {f"{prefix}CLIENT_ID": "id", f"{prefix}CLIENT_SECRET": "secret"}
     variables[data.draw(st.sampled_from(settings_of(provider)))] = data.draw(SHAPES)
@@ -125,6 +125,6 @@ def test_a_setting_stops_the_start_or_is_of_use(provider, data):
 
 
 def test_every_option_is_tried():
-    """The providers' own settings are among those that the property draws from."""
+    """The providers' own settings are among those that the property uses."""
     names = set(itertools.chain.from_iterable(settings_of(provider) for provider in BUILT_IN))
     assert {"POBLYSH_ZOHO_MAIL_DATA_CENTER", "POBLYSH_SLACK_PAGE_SIZE", "POBLYSH_GMAIL_PUBSUB_TOPIC"} <= names

@@ -1,4 +1,4 @@
-"""The vault: a secret opens in its own context, unchanged, under a known key, and not otherwise."""
+"""The vault: a secret opens only in its own context, unchanged, and under a known key."""
 
 from uuid import UUID
 
@@ -21,13 +21,13 @@ contexts = st.builds(SecretContext, st.uuids().map(TenantId), st.uuids(), st.sam
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])), context=contexts)
 def test_what_is_sealed_opens_in_its_context(text, context):
-    """Opening gives back the very secret."""
+    """Opening gives back the same secret."""
     assert VAULT.open(VAULT.seal(Secret(text), context), context).reveal() == text
 
 
 @given(sealed_in=contexts, opened_in=contexts)
 def test_another_context_does_not_open_it(sealed_in, opened_in):
-    """A secret moved to any other tenant, owner or purpose stays shut."""
+    """A secret does not open for another tenant, owner or purpose."""
     if sealed_in == opened_in:
         return
     sealed = VAULT.seal(Secret("s3cret"), sealed_in)
@@ -53,8 +53,8 @@ def test_each_part_of_the_context_counts(changed):
 
 
 @given(data=st.data(), text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-def test_a_flipped_bit_anywhere_is_noticed(data, text):
-    """One changed bit in the nonce, the ciphertext or the tag keeps it shut."""
+def test_a_flipped_bit_anywhere_is_detected(data, text):
+    """A changed bit in the nonce, the ciphertext or the tag is an error."""
     sealed = VAULT.seal(Secret(text), CONTEXT)
     part = data.draw(st.sampled_from(["nonce", "ciphertext"]))
     damaged = bytearray(getattr(sealed, part))
@@ -65,8 +65,8 @@ def test_a_flipped_bit_anywhere_is_noticed(data, text):
 
 
 @given(key_id=st.text(max_size=40), nonce=st.binary(max_size=20), ciphertext=st.binary(max_size=64))
-def test_rubbish_is_refused_as_rubbish(key_id, nonce, ciphertext):
-    """Whatever stands in the row, the error is ours."""
+def test_arbitrary_bytes_are_refused(key_id, nonce, ciphertext):
+    """Whatever the row contains, the error is a VaultError."""
     with pytest.raises(VaultError):
         VAULT.open(SealedSecret(key_id, nonce, ciphertext), CONTEXT)
 
@@ -80,7 +80,7 @@ def test_the_key_id_is_authenticated():
 
 
 def test_an_unknown_key_is_named():
-    """The error tells which key id is missing and what to do."""
+    """The error says which key id is missing and what to do."""
     sealed = AesGcmVault(KeyRing.parse(NEW)).seal(Secret("s3cret"), CONTEXT)
     with pytest.raises(VaultError, match="'new'") as caught:
         VAULT.open(sealed, CONTEXT)
@@ -88,7 +88,7 @@ def test_an_unknown_key_is_named():
 
 
 def test_a_ring_rotates():
-    """After a new key is put first, old secrets open and are known to be old; new ones are sealed under the new key."""
+    """With a new key in front, old secrets open and count as old, and new ones are sealed under the new key."""
     rotated = AesGcmVault(KeyRing.parse(f"{NEW},{OLD}"))
     old = VAULT.seal(Secret("s3cret"), CONTEXT)
     assert rotated.open(old, CONTEXT).reveal() == "s3cret"
@@ -97,7 +97,7 @@ def test_a_ring_rotates():
 
 
 def test_two_seals_of_one_secret_have_nothing_in_common():
-    """Nonces are fresh, so equal secrets cannot be told from each other's rows."""
+    """Nonces are fresh, so the rows of equal secrets differ."""
     first, second = (VAULT.seal(Secret("s3cret"), CONTEXT) for _ in range(2))
     assert first.nonce != second.nonce
     assert first.ciphertext != second.ciphertext

@@ -1,4 +1,4 @@
-"""What is said of a database that cannot be reached."""
+"""The error message about a database that cannot be reached."""
 
 import psycopg
 import pytest
@@ -28,8 +28,8 @@ DSN = "user=ada password=s3cret host=db.internal"
         ),
     ],
 )
-def test_the_reason_is_told_without_names(kind, cause, reason):
-    """It says why in our own words; no host, user or password is in it, because /readyz is public."""
+def test_the_reason_has_no_names(kind, cause, reason):
+    """It is in our own words, without host, user or password, because /readyz is public."""
     message = translate(kind("SELECT 1", None, cause)).message
     assert message.startswith("The database cannot be reached (")
     assert reason in message

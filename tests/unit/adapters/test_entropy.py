@@ -18,7 +18,7 @@ instants = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=
 
 
 @given(at=instants)
-def test_a_uuid7_tells_its_instant(at):
+def test_a_uuid7_contains_its_instant(at):
     """The first 48 bits are the instant's milliseconds, and version and variant are those of RFC 9562."""
     made = SystemEntropy().uuid7(at)
     assert type(made) is UUID
@@ -35,7 +35,7 @@ def test_later_instants_sort_later(at, other):
         assert (entropy.uuid7(at) < entropy.uuid7(other)) == (at < other)
 
 
-def test_a_microsecond_makes_an_order():
+def test_ids_within_a_millisecond_are_sorted():
     """Two instants inside one millisecond still sort by time."""
     entropy = SystemEntropy()
     steps = [entropy.uuid7(AT + timedelta(microseconds=n)) for n in range(2000)]
@@ -43,7 +43,7 @@ def test_a_microsecond_makes_an_order():
 
 
 def test_ids_of_one_instant_ascend():
-    """Asked in a row for one instant, ids are distinct and ascend."""
+    """Ids that are made for the same instant are distinct and ascend."""
     entropy = SystemEntropy()
     made = [entropy.uuid7(AT) for _ in range(5000)]
     assert made == sorted(set(made))
@@ -56,14 +56,14 @@ def test_the_zone_does_not_matter():
 
 
 @pytest.mark.parametrize("at", [AT.replace(tzinfo=None), datetime(1969, 12, 31, tzinfo=UTC)])
-def test_what_is_no_instant_of_uuid7_is_refused(at):
+def test_instants_without_a_uuid7_are_refused(at):
     """A naive or too early instant raises ValueError."""
     with pytest.raises(ValueError, match="1970"):
         SystemEntropy().uuid7(at)
 
 
 def test_threads_never_get_the_same_id():
-    """Four threads that ask for the same instant get different ids."""
+    """Four threads that use the same instant get different ids."""
     entropy = SystemEntropy()
     made: list[UUID] = []
     threads = [Thread(target=lambda: made.extend(entropy.uuid7(AT) for _ in range(500))) for _ in range(4)]
@@ -74,8 +74,8 @@ def test_threads_never_get_the_same_id():
     assert len(set(made)) == 2000
 
 
-def test_a_token_has_the_bytes_asked_for():
-    """A token is unpadded base64url of so many random bytes, another one each time."""
+def test_a_token_has_the_requested_bytes():
+    """A token is unpadded base64url of so many random bytes, and different each time."""
     entropy = SystemEntropy()
     token = entropy.token(32)
     assert len(token) == 43

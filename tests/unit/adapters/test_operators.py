@@ -47,7 +47,7 @@ def test_a_hash_stands_for_its_token():
 
 @given(presented=st.text(st.characters()))
 def test_nothing_but_the_token_authenticates(presented):
-    """Any other text, lone surrogates and NULs among them, is nobody."""
+    """No other text is recognised, not even lone surrogates or NULs."""
     if presented != "alpha-token":
         assert OperatorTokens.parse("alpha-token").authenticate(presented) is None
 
@@ -94,7 +94,7 @@ def test_a_wrong_entry_is_named_without_its_token(text, reason):
 
 
 def test_a_single_token_is_taken_whole():
-    """The fallback variable is one token, commas and all."""
+    """The fallback variable is one token, commas included."""
     operator = OperatorTokens.single("one,token").authenticate("one,token")
     assert operator.name == "operator"
 

@@ -1,4 +1,4 @@
-"""Metrics: what is counted, what is measured in the database, and in which form it is shown."""
+"""Metrics: what is counted, what is read from the database, and in which format it is shown."""
 
 import re
 import threading
@@ -34,7 +34,7 @@ MEASURED = Statistics(
 
 
 def fill(telemetry):
-    """Every kind of note, once."""
+    """Record each kind of event once."""
     telemetry.delivery_accepted(GITHUB, DeliveryStatus.PROCESSED, Recorded.NEW)
     telemetry.signal_visible(GITHUB, Origin.WEBHOOK, timedelta(seconds=2))
     telemetry.page_read(GITHUB, JobType.BACKFILL, items=50, signals=40)
@@ -51,7 +51,7 @@ def registry_of(telemetry, collect=lambda: MEASURED, **changes):
 
 
 def test_everything_that_happens_is_counted():
-    """Each note moves the metrics that it is about, under its own labels."""
+    """Each event changes its own metrics, with its own labels."""
     registry = registry_of(fill(PrometheusTelemetry()))
 
     def value(name, **labels):
@@ -73,8 +73,8 @@ def test_everything_that_happens_is_counted():
     assert value("build_info", version="1.2.3") == 1
 
 
-def test_what_never_began_has_no_duration():
-    """A job that is cancelled while it waits ends, but did not last."""
+def test_a_job_that_never_began_has_no_duration():
+    """A job that is cancelled while it waits is counted, without a duration."""
     telemetry = PrometheusTelemetry()
     telemetry.job_ended(make_job(status=JobStatus.CANCELLED, finished_at=NOW))
     labels = {"provider": "github", "type": "incremental", "status": "cancelled"}
@@ -84,7 +84,7 @@ def test_what_never_began_has_no_duration():
 
 
 def test_a_clock_that_is_ahead_does_no_harm():
-    """An event from the future is as fresh as can be, and a limit that is over already is no wait."""
+    """An event from the future has an age of zero, and a limit that has ended a wait of zero."""
     telemetry = PrometheusTelemetry()
     telemetry.signal_visible(GITHUB, Origin.SYNC, -MINUTE)
     telemetry.limited(GITHUB, LimitScope.GRANT, -MINUTE)
@@ -95,8 +95,8 @@ def test_a_clock_that_is_ahead_does_no_harm():
     assert registry.get_sample_value("connectors_limit_wait_seconds_total", waits) == 0
 
 
-def test_telling_never_fails(caplog):
-    """When counts cannot be written, work goes on, and the log says so once."""
+def test_recording_never_fails(caplog):
+    """When counts cannot be written, work continues, and the log says so once."""
 
     class FullDisk:
         def labels(self, *_):
@@ -109,8 +109,8 @@ def test_telling_never_fails(caplog):
     assert [record.message for record in caplog.records] == ["metric_not_recorded"]
 
 
-def test_the_database_is_measured():
-    """Gauges show what is there, and zeros for the queues of providers that have none."""
+def test_the_database_is_counted():
+    """Gauges show the counts, and zeros for the queues of providers that have no jobs."""
     registry = registry_of(PrometheusTelemetry(), providers=(GITHUB, SLACK))
 
     def value(name, **labels):
@@ -131,7 +131,7 @@ def names_of(gauges):
     return [(metric.name, metric.samples[0].value) for metric in gauges.collect()]
 
 
-def test_a_database_that_is_away():
+def test_an_unreachable_database():
     """Only the gauge that says so is left."""
 
     def fail():
@@ -141,7 +141,7 @@ def test_a_database_that_is_away():
 
 
 def test_a_database_that_hangs():
-    """Scrapes give up on it in time, ask it no second question meanwhile, and show it again once it answers."""
+    """Scrapes time out, send no second query meanwhile, and show its counts again once it answers."""
     answers, asked = threading.Event(), []
 
     def hang():
@@ -157,8 +157,8 @@ def test_a_database_that_hangs():
     assert ("connectors_coverage_gaps_open", 4) in names_of(gauges)
 
 
-def test_scrapes_in_a_row_are_one_question():
-    """Figures that are fresh enough are shown again; a mistake of ours is shown as one."""
+def test_scrapes_in_a_row_are_one_query():
+    """Recent counts are shown again without a query; a bug of ours is raised."""
     asked = []
     gauges = DatabaseGauges(lambda: asked.append(1) or MEASURED)
     assert names_of(gauges) == names_of(gauges)
@@ -175,15 +175,15 @@ def test_scrapes_in_a_row_are_one_question():
         ("application/openmetrics-text;version=x;q", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
     ],
 )
-def test_forms(accept, kind):
-    """Whatever the scraper asks for, it gets a form that it is told."""
+def test_formats(accept, kind):
+    """Whatever format the scraper asks for, it gets one that the answer declares."""
     body, content_type = render(CollectorRegistry(), accept)
     assert content_type == kind
     assert body.endswith(b"# EOF\n") == ("openmetrics" in kind)
 
 
 def test_the_page_lists_every_metric():
-    """`docs/metrics.md` has exactly the metrics that there are, with exactly their labels."""
+    """`docs/metrics.md` lists exactly the existing metrics with exactly their labels."""
     body, _ = render(registry_of(fill(PrometheusTelemetry())), None)
     shown = {}
     for family in text_string_to_metric_families(body.decode()):

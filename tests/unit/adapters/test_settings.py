@@ -1,4 +1,4 @@
-"""Settings: what variables mean, where values come from, and the one line that a wrong one gives."""
+"""Settings: what variables mean, where values come from, and the one-line error for a wrong one."""
 
 import base64
 from datetime import timedelta
@@ -42,7 +42,7 @@ DRIVE = make_provider("google-drive", settings_prefixes=("GOOGLE",))
 
 
 def refuse(text):
-    """A reader of another distribution, which repeats what it should not."""
+    """Another distribution's reader, whose error repeats the value."""
     raise ValueError(f"{text} is wrong")
 
 
@@ -58,7 +58,7 @@ PROVIDERS = (GITHUB, SLACK, GMAIL, DRIVE, VAULTED)
 
 
 def read(dotenv=None, **variables):
-    """Settings of these variables, which are named without their prefix."""
+    """The settings of these variables, given without their prefix."""
     with_prefix = {f"POBLYSH_{name}": text for name, text in variables.items()}
     return read_settings(with_prefix, PROVIDERS, dotenv)
 
@@ -91,7 +91,7 @@ def test_nothing_set_gives_the_documented_defaults():
 
 
 def test_blank_is_unset():
-    """A variable of spaces only counts as not there, as compose files write them."""
+    """A variable of spaces only counts as not set, because compose files write such ones."""
     assert read(BIND="  ", GITHUB_CLIENT_ID="").service.bind == Bind("127.0.0.1", 8080)
 
 
@@ -190,7 +190,7 @@ SECRETS = [
 
 @pytest.mark.parametrize(("name", "text"), SECRETS)
 def test_a_wrong_secret_is_not_repeated(name, text):
-    """The line about a secret tells its length at most."""
+    """The line about a secret contains its length at most."""
     with pytest.raises(SettingsError) as caught:
         read(**{name: text})
     assert caught.value.message.startswith(f"POBLYSH_{name} is ***")
@@ -209,7 +209,7 @@ HOSTILE = st.one_of(
 
 @given(text=HOSTILE, name=st.sampled_from(NAMES))
 def test_any_text_is_understood_or_refused_in_one_line(text, name):
-    """Whatever a variable holds, the answer is settings that can be printed, or a SettingsError of one line."""
+    """Whatever a variable holds, the result is settings that can be printed, or a SettingsError of one line."""
     try:
         shown = [row.value or "" for row in read_settings({name: text}, BUILT_IN).describe()]
     except SettingsError as error:
@@ -226,7 +226,7 @@ def test_every_address_can_be_bound(port, address):
 
 
 def test_the_environment_wins_over_the_file():
-    """A value in both places is taken from the environment; each row tells its source."""
+    """A value in both places is taken from the environment; each row names its source."""
     settings = read({"POBLYSH_BIND": "127.0.0.1:1", "POBLYSH_WORKERS": "3"}, BIND="127.0.0.1:2")
     assert settings.service.bind.port == 2
     assert settings.service.workers == 3
@@ -249,7 +249,7 @@ def test_no_operator_token_is_an_error_where_one_is_needed():
         _ = read().operators
 
 
-def test_a_database_url_keeps_its_password_to_itself():
+def test_a_database_url_is_masked():
     """The URL is complete inside the secret, in the scheme SQLAlchemy knows, and masked outside."""
     settings = read(DATABASE_URL="postgres://me:hunter2@db:5432/app?password=hunter2")
     url = settings.service.database_url
@@ -311,7 +311,7 @@ def test_shared_variables_are_the_fallback():
 
 
 def test_options_are_read_at_the_start():
-    """A registration has the value of every option: of its text, or the default, which the rows show, too."""
+    """A registration has the value of every option, from its text or the default, which the rows show too."""
     client = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "s"}
     assert read(**client).apps["slack"].options == {"page_size": 200}
     assert row(read(), "POBLYSH_SLACK_PAGE_SIZE").value == "200"
@@ -321,13 +321,13 @@ def test_options_are_read_at_the_start():
 
 
 def test_a_wrong_option_stops_a_provider_that_is_not_configured():
-    """What is wrong is told at once, not on the day when the client id is added."""
+    """It is an error at once, and not only when the client id is added."""
     with pytest.raises(SettingsError, match=r"^POBLYSH_SLACK_PAGE_SIZE is '0', expected a whole number from 1 to 999$"):
         read(SLACK_PAGE_SIZE="0")
 
 
 def test_a_wrong_shared_option_is_named_as_it_is_set():
-    """The line names the variable of the family where the value was found."""
+    """The line names the family's variable, where the value was found."""
     with pytest.raises(SettingsError, match=r"^POBLYSH_ZOHO_DATA_CENTER is 'mars', expected one of us, eu, in, au, jp"):
         read_settings({"POBLYSH_ZOHO_DATA_CENTER": "mars"}, BUILT_IN)
 
@@ -365,7 +365,7 @@ def test_client_id_and_secret_are_never_mixed():
     assert own.apps["google-drive"].client_id == "shared"
 
 
-def test_a_vendors_own_name_of_the_webhook_secret_is_taken():
+def test_a_vendors_own_name_of_the_webhook_secret_is_accepted():
     """Slack's is its signing secret; the general name works as well."""
     client = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "s"}
     signing = read(**client, SLACK_SIGNING_SECRET="sign").apps["slack"]
@@ -381,7 +381,7 @@ def test_a_provider_that_is_not_configured_is_missing():
 
 
 def test_unknown_variables_are_collected_with_the_nearest_name():
-    """A misspelt variable is reported with what was probably meant; others' variables are not ours."""
+    """A misspelt variable is reported with the likely name; variables of others are ignored."""
     settings = read({"OTHER": "x", "POBLYSH_XYZZY": "1"}, GITHUB_CLIENT_IDD="x")
     assert [(one.name, one.suggestion) for one in settings.unknown] == [
         ("POBLYSH_GITHUB_CLIENT_IDD", "POBLYSH_GITHUB_CLIENT_ID"),
@@ -416,5 +416,5 @@ def test_a_path_is_made_absolute():
     [("localhost", True), ("127.8.9.1", True), ("::1", True), ("localhost.example.com", False), ("10.0.0.1", False)],
 )
 def test_only_this_machine_is_loopback(host, expected):
-    """Names that merely look local are not."""
+    """Names that merely look local do not count."""
     assert values.is_loopback(host) is expected

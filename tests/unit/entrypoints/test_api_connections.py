@@ -69,7 +69,7 @@ def open_gap(world, connection, families, **changes):
         ({"status": ConnectionStatus.REVOKED}, "off"),
     ],
 )
-def test_health_is_told_in_one_word(world, connection, api, path, changes, health):
+def test_health_is_one_word(world, connection, api, path, changes, health):
     """Health follows status and last error, and an inactive connection has no next read."""
     change(world, connection, **changes)
     one = shown(api, path)
@@ -150,7 +150,7 @@ def test_the_interval_can_be_chosen_at_connecting():
 # --- coverage ------------------------------------------------------------------------------------------------------
 
 
-def test_coverage_tells_what_is_proven_and_what_is_not(world, connection, api, path):
+def test_coverage_shows_what_is_proven_and_what_is_not(world, connection, api, path):
     """Reads prove intervals; a gap stays open until a read has covered it, and then says which path closed it."""
     world.connectors.run_pending()
     (family,) = api.get(f"{path}/coverage", tenant=TENANT).get_json()["families"]

@@ -30,7 +30,7 @@ def test_the_document_has_every_operation():
 
 
 def test_every_route_is_an_operation():
-    """No route exists beside the operations, except the page's own files."""
+    """Every route is an operation or one of the page's own files."""
     api = make_api()
     routed = {
         (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
@@ -76,7 +76,7 @@ def test_the_page_loads_only_our_own_files():
         assert name == "start.js" or (DIST / name).is_file()
 
 
-def test_provider_pages_tell_how_webhooks_are_set_up():
+def test_provider_pages_say_how_webhooks_are_set_up():
     """The webhook URL has placeholders for ids, and is null without a public URL."""
     shown = make_api().get("/providers/github").get_json()
     assert shown["webhook"]["url"] == "https://connectors.invalid/webhooks/github/{tenant_id}"

@@ -32,7 +32,7 @@ def faults(answer):
 
 
 def ask(api, path, tenant, body=None, *, key=None):
-    """The first job that a request got."""
+    """The first job that a request starts or finds."""
     headers = {} if key is None else {"Idempotency-Key": key}
     answer = api.post(path, tenant=tenant, json=body, headers=headers)
     assert answer.status_code == 202, answer.get_json()
@@ -61,7 +61,7 @@ def test_a_new_connection_is_read_and_shows_it():
     assert shown["last_synced_at"] is not None
 
 
-def test_a_backfill_reaches_as_far_as_it_is_told(api, tenant, sync_path):
+def test_a_backfill_has_the_requested_range(api, tenant, sync_path):
     """Without `since` a backfill goes as far back as a connection's first one."""
     since, until = "2026-01-02T03:04:05Z", "2026-02-01T00:00:00Z"
     job = ask(api, sync_path, tenant, {"type": "backfill", "since": since, "until": until, "target": "ada/lamp"})
@@ -84,7 +84,7 @@ def test_a_repeated_request_gets_the_same_job(api, tenant, sync_path):
     assert problem(other) == (409, "CONFLICT")
 
 
-def test_keys_of_tenants_do_not_meet(api, tenant, sync_path):
+def test_keys_of_tenants_are_separate(api, tenant, sync_path):
     """Two tenants may use the same key."""
     stranger = str(uuid4())
     path = f"/connections/{api.connect(stranger)['id']}/sync"
@@ -112,7 +112,7 @@ def test_a_key_has_1_to_255_printable_characters(api, tenant, sync_path, key):
         ({"kind": "backfill"}, {"kind"}),
     ],
 )
-def test_every_fault_of_a_wish_is_named(api, tenant, sync_path, body, named):
+def test_every_fault_of_a_request_is_named(api, tenant, sync_path, body, named):
     """An invalid request is refused, naming each fault."""
     assert faults(api.post(sync_path, tenant=tenant, json=body)) == named
 
@@ -186,7 +186,7 @@ def test_jobs_are_of_one_tenant(api, tenant, sync_path):
     assert problem(api.post("/sync/github", tenant=uuid4())) == (404, "TENANT_NOT_FOUND")
 
 
-def test_readers_ask_for_nothing(api, tenant, sync_path):
+def test_readers_cannot_request_reads(api, tenant, sync_path):
     """Requesting and cancelling reads needs the permission to write."""
     for path in (sync_path, "/sync/github", f"/jobs/{uuid4()}/cancel"):
         assert problem(api.post(path, tenant=tenant, token=READER_TOKEN)) == (403, "FORBIDDEN")

@@ -45,7 +45,7 @@ def test_a_tenant_connects_receives_and_reads(api):
     assert one == seen[0]
 
 
-def test_payloads_come_only_when_asked_for(api):
+def test_payloads_are_listed_only_when_requested(api):
     """Without include_payload a listed signal has no payload member."""
     tenant = str(uuid4())
     api.connect(tenant)
@@ -147,7 +147,7 @@ def test_bytes_that_are_no_text_are_shown_as_base64(api):
     assert (shown["body"], shown["encoding"]) == ("//4=", "base64")
 
 
-def test_tenants_come_and_go(api):
+def test_tenants_are_created_and_erased(api):
     """PUT creates a tenant once; DELETE erases it with all its data."""
     tenant = str(uuid4())
     assert problem(api.get(f"/tenants/{tenant}")) == (404, "TENANT_NOT_FOUND")

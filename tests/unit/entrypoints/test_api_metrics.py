@@ -37,13 +37,13 @@ def test_without_database_or_telemetry():
     """A system without telemetry still shows its version and that its database is unreachable."""
     api = make_api()
 
-    class Away:
+    class Unreachable:
         def __enter__(self):
             raise InfrastructureError("The database cannot be reached.")
 
         def __exit__(self, *_):
             pass
 
-    statistics = attrs.evolve(api.connectors.statistics, unit_of_work=Away)
+    statistics = attrs.evolve(api.connectors.statistics, unit_of_work=Unreachable)
     api = Api(attrs.evolve(api.connectors, statistics=statistics), ApiSettings(version="7"))
     assert samples(api) == {("connectors_build_info", "7"): 1, ("connectors_database_up",): 0}

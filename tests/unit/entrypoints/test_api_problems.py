@@ -94,7 +94,7 @@ def test_the_callers_trace_is_continued(api, traceparent, kept):
     assert (answer.headers["X-Trace-Id"] == "4bf92f3577b34da6a3ce929d0e0e4736") is kept
 
 
-def test_a_crash_is_logged_and_tells_nothing(monkeypatch, caplog):
+def test_a_crash_is_logged_and_shows_nothing(monkeypatch, caplog):
     """A bug of ours is a 500 with a trace id; its message goes to the log only."""
     api = make_api()
 
@@ -135,8 +135,8 @@ def test_the_request_log_has_no_query(api, caplog):
         ),
     ],
 )
-def test_a_failing_provider_is_told_apart_from_us(failure, expected):
-    """A provider's fault is 502, what its user has to fix is 409; neither is a 500."""
+def test_a_providers_failure_is_not_ours(failure, expected):
+    """A provider's error is 502, what its user has to fix is 409; neither is a 500."""
     github = GitHubStub()
     api = make_api(github)
     tenant = str(uuid4())
@@ -236,7 +236,7 @@ def test_nul_and_broken_utf8_are_refused(api, tenant, query):
     assert problem(api.get(f"/signals?{query}", tenant=tenant)) == (400, "VALIDATION_ERROR")
 
 
-def test_a_cursor_fits_only_its_own_list():
+def test_a_cursor_works_only_in_its_own_list():
     """A cursor with other filters, of another tenant, or cut in half is refused."""
     api = make_api()
     tenant, other = str(uuid4()), api.new_tenant()

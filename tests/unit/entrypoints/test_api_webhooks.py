@@ -34,7 +34,7 @@ def test_a_redelivery_is_accepted_and_changes_nothing(api):
     assert len(api.get("/deliveries", tenant=tenant).get_json()["deliveries"]) == 1
 
 
-def test_unknown_places_are_not_found_and_not_made(api):
+def test_unknown_paths_are_not_found_and_not_created(api):
     """Unknown providers, tenants and connections are 404, and a webhook never creates a tenant."""
     tenant = str(uuid4())
     assert problem(api.deliver(f"/webhooks/github/{tenant}", "ping", {})) == (404, "TENANT_NOT_FOUND")
@@ -87,7 +87,7 @@ def test_an_operator_token_proves_nothing_on_a_tenants_url(api):
     assert problem(answer) == (401, "INVALID_SIGNATURE")
 
 
-def test_a_foreign_bearer_token_is_the_vendors_business(api):
+def test_a_foreign_bearer_token_is_left_to_the_vendors_check(api):
     """A bearer token that is not ours leaves the decision to the provider's verifier."""
     refused = api.deliver("/webhooks/github", "ping", {}, secret=None, token="a.vendors.jwt")
     assert problem(refused) == (401, "INVALID_SIGNATURE")

@@ -48,7 +48,7 @@ def test_no_port_of_the_flows_is_left_out():
 
 
 def test_an_unknown_port_is_refused():
-    """A misspelt keyword is an error, and not a port that is silently left as it was."""
+    """A misspelt keyword is an error, and does not silently leave a port as it was."""
     with pytest.raises(TypeError, match="clokc"):
         Connectors.in_memory(clokc=SystemClock())
 
@@ -69,8 +69,8 @@ def test_the_container_has_every_port():
     assert set(Container.providers) == {field.name for field in attrs.fields(Ports)}
 
 
-def test_what_is_filled_in_comes_out():
-    """A container gives what it was filled with, whatever that is: None and functions too."""
+def test_a_container_gives_what_it_was_filled_with():
+    """That can be anything, None and functions included."""
     ports = read_ports(filled(telemetry=None, close=print))
     assert (ports.clock, ports.telemetry, ports.close) == ("a clock", None, print)
 

@@ -111,8 +111,8 @@ def test_subscriptions_are_maintained(commands):
     assert {row["status"] for row in json.loads(done.out)} == {"active"}
 
 
-def test_maintenance_that_fails_is_no_success(commands):
-    """Every known subscription works, but the vendor does not say what there is to subscribe to: exit code 1."""
+def test_failed_maintenance_is_reported(commands):
+    """If the vendor does not list its targets, the exit code is 1 although every known subscription works."""
     commands.settle()
     world = commands.world
     world.vendor.before = lambda request: answer(status=503) if request.url.endswith("/targets") else None

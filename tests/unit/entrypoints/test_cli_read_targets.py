@@ -89,7 +89,7 @@ def test_detach_only_queues(settled):
     assert len(settled.jobs(type=JobType.BACKFILL, status=JobStatus.QUEUED)) == 1
 
 
-def test_ctrl_c_and_again(settled, monkeypatch):
+def test_ctrl_c_and_continue(settled, monkeypatch):
     """Ctrl-C exits 130 and prints the command to continue, which finishes the same job and queues no other."""
     settled.open_worker = lambda: IdleWorker(settled.world.connectors)
     with monkeypatch.context() as patch:

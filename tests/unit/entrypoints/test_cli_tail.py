@@ -12,7 +12,7 @@ from tests.support.world import created
 
 
 class Feed:
-    """A tail, and what happens between its checks."""
+    """A feed, and what happens between its polls."""
 
     def __init__(self, monkeypatch, capsys):
         self.commands = Commands(monkeypatch, capsys, items=0)
@@ -80,7 +80,7 @@ def test_since(feed):
 
 
 def test_a_tail_survives_a_database_outage(feed, monkeypatch):
-    """An outage is reported once; afterwards the tail prints what arrived meanwhile."""
+    """An outage is reported once; then the tail prints what has arrived since."""
     feed_class = signals.SignalFeed
     poll, polls = feed_class.poll, iter(range(100))
 

@@ -49,6 +49,6 @@ def test_a_refusal_is_a_problem_document(error, status, code, caplog):
     assert "s3cret" not in caller.received.decode() + caplog.text
 
 
-def test_a_caller_who_has_gone_is_no_error():
+def test_a_client_that_has_gone_is_no_error():
     """A client that has disconnected causes no error."""
     refuse(LimitRequestLine(9000, 8190), Caller(is_gone=True))

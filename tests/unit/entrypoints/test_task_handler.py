@@ -155,7 +155,7 @@ def test_a_worker_keeps_requeueing_while_the_database_is_down(bench, caplog):
 
 
 def test_a_stopping_worker_stops_requeueing(bench):
-    """A worker that is told to stop does not wait for the database: the rescue finds what it leaves."""
+    """A stopping worker does not wait for the database: the rescue finds its job."""
     clock = Stopwatch(stops_after=1)
     error = InfrastructureError("The database is gone.")
     bench.broken(TaskKind.MAINTAIN, error, unit_of_work=Raising(error), is_stopping=clock).handle(
@@ -164,7 +164,7 @@ def test_a_stopping_worker_stops_requeueing(bench):
     assert len(clock.waited) == 1
 
 
-def test_the_job_of_a_dead_worker_continues(bench):
+def test_the_job_of_a_crashed_worker_continues(bench):
     """Its task is queued again and continues after the last page; a finished job is left alone."""
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     bench.take()
@@ -234,7 +234,7 @@ def test_log_lines_name_the_subject_of_a_task(bench):
 
 
 def test_a_stopping_worker_pauses_a_job_between_pages(bench):
-    """A worker that is told to stop commits its current page and leaves the rest in the queue."""
+    """A stopping worker commits its current page and leaves the rest in the queue."""
     for number in range(4):
         bench.world.vendor.add_items({"id": str(number), "title": f"Item {number}"})
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)

@@ -1,4 +1,4 @@
-"""A provider whose distribution is gone: what is stored of it can be seen and erased, and holds nothing up."""
+"""A provider that is no longer installed: its stored data can be seen and erased, and blocks nothing."""
 
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ ACME = make_acme(
 
 
 class Left:
-    """A system with all that Acme leaves behind, started again without it."""
+    """A system with stored data of Acme, started again without it."""
 
     def __init__(self):
         self.world = World(ACME)
@@ -55,7 +55,7 @@ class Left:
         self.world.connectors.apps.clear()
 
     def fill(self, text):
-        """The text with the ids of what is left."""
+        """The text with the ids of that data filled in."""
         return text.format(
             tenant=TENANT,
             connection=self.connection.id,
@@ -113,7 +113,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize(("method", "path"), REQUESTS, ids=str)
 def test_the_api(left, method, path):
-    """What can be done without the provider is done; what cannot is a 404 that says why."""
+    """What needs no provider works; the rest is a 404 that says why."""
     api = Api(left.world.connectors, ApiSettings())
     body = {"json": {"sync_interval_seconds": 600}} if method == "PATCH" else {}
     answer = api.call(method, left.fill(path), tenant=TENANT, **body)
@@ -158,7 +158,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_command_line(left, line, monkeypatch, capsys):
-    """Every command does its work, or ends in one line that names the provider."""
+    """Every command works, or ends in one line that names the provider."""
     shell = Commands(monkeypatch, capsys)
     shell.world, shell.connection = left.world, left.connection
     code, words = COMMANDS[line]
@@ -169,7 +169,7 @@ def test_the_command_line(left, line, monkeypatch, capsys):
 
 
 def test_what_can_be_read_leaves_it_out(left):
-    """Neither one tenant's nor all tenants' readable connections have it; asked for by name, it is refused."""
+    """Its connections are not readable, neither for one tenant nor for all; named, it is refused."""
     jobs = left.world.connectors.jobs
     assert jobs.list_readable() == jobs.list_readable(TENANT) == ()
     for tenant in (None, TENANT):
@@ -211,7 +211,7 @@ def test_a_tenant_is_erased_with_it(left):
 
 
 def test_its_jobs_end(left):
-    """A queued job ends as FAILED and says why, on the job and on the connection; no task of it is left."""
+    """A queued job ends as FAILED and says why, on the job and on the connection; it has no task any more."""
     left.world.work()
     job = left.world.job(left.job)
     assert (job.status, job.error, job.retry_after) == (JobStatus.FAILED, GONE, None)
@@ -220,7 +220,7 @@ def test_its_jobs_end(left):
 
 
 def test_a_job_that_was_running_ends(left):
-    """A job whose worker died while the provider was installed is taken up again, and ends."""
+    """A job whose worker crashed while the provider was installed is claimed again, and ends."""
     world = left.world
     with world.uow() as uow:
         job = uow.jobs.get(TENANT, left.job.id, lock=True)
@@ -231,8 +231,8 @@ def test_a_job_that_was_running_ends(left):
     assert (world.job(left.job).status, world.job(left.job).error) == (JobStatus.FAILED, GONE)
 
 
-def test_the_schedule_goes_on(left, caplog):
-    """A year of ticks: the queue empties each time, nothing crashes, and few things are tried."""
+def test_the_schedule_continues(left, caplog):
+    """In a year of ticks the queue empties each time, nothing crashes, and few things are tried."""
     world = left.world
     done = 0
     for _ in range(365):
@@ -248,7 +248,7 @@ def test_the_schedule_goes_on(left, caplog):
 
 
 def test_deliveries_and_jobs_are_retained_as_long_as_others(left):
-    """Retention looks at no provider: failed deliveries stay, the rest goes in time."""
+    """Retention ignores the provider: failed deliveries stay, the rest is deleted in time."""
     world = left.world
     for _ in range(3):
         world.later(days=60)
@@ -259,7 +259,7 @@ def test_deliveries_and_jobs_are_retained_as_long_as_others(left):
 
 
 def test_its_coverage_is_shown_as_it_was(left):
-    """What was proven stays to be seen, family by family, with the gaps; no path proves more of it."""
+    """What was proven is still shown, by family, with the gaps; no path can prove more of it."""
     items, states = left.world.connectors.coverage.show(TENANT, left.connection.id)
     assert (items.family.name, states.family.name) == ("items", "states")
     assert items.intervals
@@ -268,7 +268,7 @@ def test_its_coverage_is_shown_as_it_was(left):
 
 
 def test_gaps_of_unknown_family_are_shown_without_any_proof(left):
-    """They stand under one family, as if all events were one."""
+    """They are listed under one family, as if all events were one."""
     world = left.world
     with world.uow() as uow:
         for path in CoveragePath:
@@ -279,13 +279,13 @@ def test_gaps_of_unknown_family_are_shown_without_any_proof(left):
 
 
 def test_metrics_count_it(left):
-    """What stands in the database is counted by slug."""
+    """What the database has is counted by slug."""
     found = left.world.connectors.statistics.collect()
     assert any(SLUG in key for key in found.connections)
 
 
-def test_installed_again_it_goes_on(left):
-    """Nothing was lost meanwhile: the next read is as before."""
+def test_installed_again_it_continues(left):
+    """Nothing was lost: the next read is as before."""
     world = left.world
     world.work()
     world.connectors.providers._providers[SLUG] = ACME
@@ -297,8 +297,8 @@ def test_installed_again_it_goes_on(left):
     assert world.reload(left.connection).sync_error is None
 
 
-def test_two_ways_to_ask():
-    """A stored slug is found or not; a slug that a caller names is refused with the list of those that there are."""
+def test_stored_and_named_slugs():
+    """A stored slug is found or not; a slug that a caller names is refused with the list of the known ones."""
     registry = ProviderRegistry([ACME])
     assert registry.find(SLUG) is registry.get("acme") is registry.get_stored(SLUG) is ACME
     assert registry.find(ProviderSlug("beta")) is None

@@ -1,4 +1,4 @@
-"""How requests are spread over a vendor's limits."""
+"""How requests are distributed within a vendor's limits."""
 
 from datetime import timedelta
 
@@ -19,8 +19,8 @@ SIXTY = Budget(name="calls", requests=60, per=timedelta(minutes=1), burst=10)
     burst=st.integers(1, 50),
     arrivals=st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 13, 61]), st.integers(1, 50)), min_size=1, max_size=60),
 )
-def test_no_period_holds_more_than_was_promised(requests, burst, arrivals):
-    """However requests of any cost come, in any stretch of `per` no more goes out than `requests + burst`."""
+def test_no_period_has_more_requests_than_allowed(requests, burst, arrivals):
+    """In any period of length `per` no more than `requests + burst` are sent, whatever each request costs."""
     per = timedelta(minutes=1)
     state, now, sent = AT_REST, NOW, []
     for pause, wanted in arrivals:
@@ -31,13 +31,13 @@ def test_no_period_holds_more_than_was_promised(requests, burst, arrivals):
         state = state.after(reservation, at)
         sent.append((at, cost))
     for begin, _ in sent:
-        # An interval is kept to the microsecond: what rounding adds up to is no second request.
+        # Intervals are rounded to the microsecond, which must not count as another request.
         end = begin + per - timedelta(milliseconds=1)
         assert sum(cost for at, cost in sent if begin <= at < end) <= requests + burst
 
 
 def test_everything_allowed_is_used():
-    """A burst goes at once, then one an interval: a limit is kept to, not left lying about."""
+    """A burst is sent at once, then one request per interval, so the limit is used in full."""
     reservation = reservation_for(SIXTY, "x")
     state, sent = AT_REST, []
     for _ in range(70):
@@ -47,8 +47,8 @@ def test_everything_allowed_is_used():
     assert sent[10:] == [NOW + timedelta(seconds=n) for n in range(1, 61)]
 
 
-def test_a_request_goes_no_earlier_than_its_pause_ends():
-    """A pause holds back what is counted and what is not, and leaves the count alone."""
+def test_no_request_is_sent_before_its_pause_ends():
+    """A pause delays counted and uncounted requests, and does not change the count."""
     until = NOW + timedelta(hours=1)
     state = LimitState(EPOCH, until)
     for reservation in (reservation_for(SIXTY, "x"), Reservation(key="x")):
@@ -58,5 +58,5 @@ def test_a_request_goes_no_earlier_than_its_pause_ends():
 
 
 def test_a_budget_without_a_number_only_has_a_name():
-    """Nothing is taken of it."""
+    """Its reservation takes nothing from the limit."""
     assert reservation_for(Budget(name="secondary"), "x") == Reservation(key="x")

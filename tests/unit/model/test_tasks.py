@@ -1,4 +1,4 @@
-"""Tasks: which exclude which, and which go first."""
+"""Tasks: which exclude each other, and which are run first."""
 
 import attrs
 import pytest
@@ -9,8 +9,8 @@ from connectors.domain.model.tasks import MAINTENANCE_PRIORITY, PRIORITIES, main
 from tests.support.builders import TENANT, make_id, make_job
 
 
-def test_what_somebody_waits_for_goes_first():
-    """Maintenance, then webhooks, then news, then history."""
+def test_urgent_tasks_are_run_first():
+    """Maintenance first, then webhook reads, incremental reads and backfills."""
     assert MAINTENANCE_PRIORITY > PRIORITIES[JobType.WEBHOOK] > PRIORITIES[JobType.INCREMENTAL]
     assert PRIORITIES[JobType.INCREMENTAL] > PRIORITIES[JobType.BACKFILL]
     assert PRIORITIES.keys() == set(JobType)
@@ -19,15 +19,15 @@ def test_what_somebody_waits_for_goes_first():
 
 
 def test_one_job_of_a_connection_runs_at_a_time():
-    """Whatever their types and targets, a connection's jobs share a lock, and connections do not."""
+    """A connection's jobs share a lock, whatever their types and targets, and connections do not."""
     job = make_job()
     others = [attrs.evolve(job, type=JobType.BACKFILL), attrs.evolve(job, target="x"), make_job()]
     same, also, foreign = (sync_task(one).lock for one in others)
     assert sync_task(job).lock == same == also != foreign
 
 
-def test_one_new_job_of_a_kind_waits_at_a_time():
-    """Two new jobs of one connection, type and target have one queueing lock; any difference makes it another."""
+def test_one_new_job_of_a_kind_is_queued_at_a_time():
+    """Two new jobs of one connection, type and target have one queueing lock; any difference gives another lock."""
     job = make_job()
     twin = attrs.evolve(job, id=make_job().id)
     assert sync_task(job).queueing_lock == sync_task(twin).queueing_lock
@@ -36,15 +36,15 @@ def test_one_new_job_of_a_kind_waits_at_a_time():
     assert len({*locks, sync_task(job).queueing_lock}) == 4
 
 
-def test_a_begun_job_does_not_stand_in_a_new_ones_way():
-    """Going on, it has a queueing lock of its own: what is asked for meanwhile is queued beside it."""
+def test_a_continued_job_does_not_block_a_new_one():
+    """It has its own queueing lock, so that a new request can be queued while it continues."""
     job = make_job()
-    going_on = sync_task(job, is_continued=True)
-    assert going_on.queueing_lock not in {
+    continued = sync_task(job, is_continued=True)
+    assert continued.queueing_lock not in {
         sync_task(job).queueing_lock,
         sync_task(make_job(), is_continued=True).queueing_lock,
     }
-    assert attrs.evolve(going_on, queueing_lock="") == attrs.evolve(sync_task(job), queueing_lock="")
+    assert attrs.evolve(continued, queueing_lock="") == attrs.evolve(sync_task(job), queueing_lock="")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_begun_job_does_not_stand_in_a_new_ones_way():
     [lambda name: maintenance_task(TENANT, ConnectionId(name)), lambda name: refresh_task(TENANT, GrantId(name))],
 )
 def test_maintenance_does_not_wait_for_syncs(make):
-    """What keeps a connection alive waits for nothing but its own like."""
+    """Maintenance and token refreshes wait only for tasks of their own kind and subject."""
     job = make_job()
     task = make(job.connection_id)
     assert (task.subject_id, task.priority) == (job.connection_id, MAINTENANCE_PRIORITY)

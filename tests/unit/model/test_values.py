@@ -14,13 +14,12 @@ from connectors.domain.model.signal import TITLE_LIMIT, one_line
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.text())
 
-"""Examples of one property: the whole unit suite has ten seconds."""
 OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
 @given(st.text(min_size=1))
 def test_a_secret_is_never_shown(value):
-    """However it is printed, only stars come out; revealed it is itself."""
+    """However it is printed, only stars are shown; `reveal` gives its value."""
     secret = Secret(value)
     for shown in (repr(secret), str(secret), f"{secret}", pprint.pformat(secret), f"{[secret]}"):
         assert shown.strip("[]") == "Secret('***')"
@@ -28,7 +27,7 @@ def test_a_secret_is_never_shown(value):
 
 
 def test_secrets_do_not_compare():
-    """Two of one value are two: comparing is for constant-time functions."""
+    """Two secrets with one value are not equal, because comparing is for constant-time functions."""
     assert Secret("a") != Secret("a")
     with pytest.raises(TypeError):
         vars(Secret("a"))
@@ -36,7 +35,7 @@ def test_secrets_do_not_compare():
 
 @given(st.text(), st.integers(min_value=1, max_value=400))
 def test_a_line_is_one_line(text, limit):
-    """Never longer than the limit, never with a line break, NUL or space at its ends."""
+    """It is never longer than the limit, and has no line break, NUL or space at its ends."""
     line = one_line(text, limit)
     assert len(line) <= limit
     assert line.splitlines() in ([], [line])
@@ -45,14 +44,14 @@ def test_a_line_is_one_line(text, limit):
 
 
 def test_titles_are_cut_with_an_ellipsis():
-    """A long first line ends in an ellipsis, a short one is whole, blank lines before it do not count."""
+    """A long first line is cut with an ellipsis, a short one is whole, and blank lines before it are skipped."""
     assert one_line("\n \n  Hello  \nWorld") == "Hello"
     assert one_line("x" * 301) == "x" * (TITLE_LIMIT - 1) + "…"
     assert one_line("x" * 300) == "x" * 300
 
 
 @given(st.datetimes(timezones=OFFSETS))
-def test_instants_keep_their_moment(at):
+def test_an_instant_is_read_back(at):
     """Written and read again, an instant is the same one, in UTC."""
     try:
         moment = utc(at)
@@ -65,20 +64,20 @@ def test_instants_keep_their_moment(at):
 
 @given(ANYTHING)
 def test_foreign_instants_never_raise(value):
-    """Whatever is no instant is None."""
+    """A value that is no instant is read as None."""
     found = read_instant(value)
     assert found is None or found.tzinfo is UTC
 
 
 @given(ANYTHING)
 def test_foreign_epochs_are_instants_or_value_errors(value):
-    """Numbers in range are instants, everything else is one kind of error."""
+    """Numbers in range are instants, everything else is a ValueError."""
     with contextlib.suppress(ValueError):
         assert from_epoch_seconds(value).tzinfo is UTC
 
 
 def test_naive_datetimes_are_no_instants():
-    """A datetime without a zone is refused rather than guessed."""
+    """A datetime without a zone is refused and not guessed."""
     with pytest.raises(ValueError):
         utc(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
     assert read_instant("2026-01-01T00:00:00") is None

@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
     """A group that knows the names of its commands and imports only the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """All names, in the order in which one needs them."""
+        """All names, in the order in which they are needed."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002

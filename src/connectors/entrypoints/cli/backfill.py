@@ -22,7 +22,7 @@ from connectors.entrypoints.cli.watch import command_line, read_now
 from connectors.entrypoints.library import Connectors
 
 DEFAULT_HISTORY = timedelta(days=30)
-"""How far back to read if no range is given and the first backfill of connections is switched off."""
+"""How far back to read if no range is given and the first backfill of new connections is switched off."""
 
 
 @click.command(name="backfill")
@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Read history: of one connection, of all connections of a provider or of a tenant, or of all.
 
-    It runs a worker in this process, beside those that run elsewhere, and shows the progress. Ctrl-C loses nothing: the
-    same command continues where it stopped. Without --since and --days it reads POBLYSH_BACKFILL_DAYS days.
+    It runs a worker in this process, besides those elsewhere, and shows the progress. Ctrl-C loses nothing: the same
+    command continues where it stopped. Without --since and --days it reads POBLYSH_BACKFILL_DAYS days.
     """
     if provider is not None and connection_id is not None:
         raise click.UsageError("Give --provider or --connection, not both.")
@@ -101,7 +101,7 @@ def _read_request(
 def _command_to_continue(
     tenant_id: TenantId | None, provider: str | None, connection_id: UUID | None, request: ReadRequest
 ) -> str:
-    """The command that continues this read. It names the instant, because `--days` will mean another one then."""
+    """The command that continues this read. It names the instant: `--days` would mean another one by then."""
     words = [command_line("backfill", tenant_id, provider, connection_id)]
     if not request.is_any_range and request.since is not None:
         words.append(f"--since {rfc3339(request.since)}")

@@ -78,15 +78,15 @@ def show_command(tenant_id: TenantId, connection_id: UUID, output: Output) -> No
 
 
 def _coverage_row(coverage: FamilyCoverage) -> list[str]:
-    """The family's latest complete stretch, by any path, and its open gaps."""
-    stretches = merge(coverage.intervals)
+    """The family's latest complete period, by any path, and its open gaps."""
+    periods = merge(coverage.intervals)
     gaps = "\n".join(
         f"{show_instant(gap.from_at)} to {'now' if gap.to_at is None else show_instant(gap.to_at)}: {gap.reason}"
         for gap in coverage.open_gaps
     )
-    if not stretches:
+    if not periods:
         return [coverage.family.name, "not proven yet", "", gaps]
-    last = stretches[-1]
+    last = periods[-1]
     until = "now (webhooks)" if last.to_at is None else show_instant(last.to_at)
     return [coverage.family.name, show_instant(last.from_at), until, gaps]
 
@@ -102,7 +102,7 @@ def schedule_command(
 ) -> None:
     """Set how often a connection is read. Its next read is scheduled again."""
     if (every is None) is not is_default:
-        raise click.UsageError("Give --every or --default, one of them.")
+        raise click.UsageError("Give either --every or --default.")
     with open_connectors() as connectors:
         connectors.connection_settings.set_sync_interval(tenant_id, ConnectionId(connection_id), every)
         details = connectors.queries.inspect_connection(tenant_id, ConnectionId(connection_id))

@@ -93,7 +93,7 @@ def replay_command(
             except (NotFoundError, ProviderNotSupportedError) as error:
                 if not failed:
                     raise
-                # Pruned meanwhile, or its provider is not installed: the others are replayed all the same.
+                # Deleted meanwhile, or its provider is not installed: the others are still replayed.
                 click.echo(f"{one}: {error.message}", err=True)
                 refused = True
     show_rows([show_delivery(one, whole=False) for one in replayed], output, COLUMNS, empty="Nothing to replay.")

@@ -15,7 +15,7 @@ TABLE_ROWS = 50
 
 
 @click.command(name="demo")
-@click.option("--once", is_flag=True, help="Exit when it is done, instead of staying up.")
+@click.option("--once", is_flag=True, help="Exit when it is done, instead of keeping the API running.")
 @click.option(
     "--output",
     "-o",
@@ -28,12 +28,12 @@ TABLE_ROWS = 50
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where its database lives; `demo` in POBLYSH_DATA_DIR if left out.",
+    help="Where its database is stored; `demo` in POBLYSH_DATA_DIR if left out.",
 )
 def command(output: str, port: int, data_dir: Path | None, *, once: bool) -> None:
     """Show the whole journey: connect, receive and read, with a database of its own and the built-in sandbox.
 
-    It needs no account, no credentials and no network, and stays up with the API explorer until Ctrl-C.
+    It needs no account, no credentials and no network. The API and its explorer keep running until Ctrl-C.
     """
     # Imported here: these modules import the whole service.
     from connectors.entrypoints.demo.run import Result, play  # noqa: PLC0415

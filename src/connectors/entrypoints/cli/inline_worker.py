@@ -17,7 +17,7 @@ INTERRUPTED = 130
 """The exit code of a command that Ctrl-C has stopped: 128 + SIGINT."""
 
 STOP_RETRY = 1.0
-"""Seconds until a worker is told again to stop: while it starts, it may miss the first call."""
+"""Seconds between two calls of a worker's `stop`: a worker that is starting may miss the first one."""
 
 
 @attrs.define
@@ -27,7 +27,7 @@ class InlineWorker:
     error: BaseException | None = None
 
     def check(self) -> None:
-        """Check that it still runs.
+        """Return if it has not crashed.
 
         Raises:
             InfrastructureError: it has crashed.
@@ -43,7 +43,7 @@ class InlineWorker:
 def run_inline_worker(system: System) -> Iterator[InlineWorker]:
     """A worker in a thread of this process. It stops with the block, after its current pages.
 
-    It takes any task that is due, like every worker: another one may run the jobs that this command waits for.
+    Like every worker, it takes any task that is due, and another worker may run the jobs that this command waits for.
     """
     worker, inline_worker = system.open_worker(), InlineWorker()
     stopping = system.connectors.tasks.is_stopping
@@ -76,7 +76,7 @@ def _end(worker: Worker, thread: threading.Thread) -> None:
                 worker.stop()
             thread.join(STOP_RETRY)
     except KeyboardInterrupt:
-        # This is like kill -9, which every worker has to survive: another one reads the page again.
+        # This is like kill -9, which the queue has to survive: another worker reads the page again.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)

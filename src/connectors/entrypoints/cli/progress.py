@@ -1,4 +1,4 @@
-"""How `backfill` and `sync` show their progress: live in a terminal, line by line elsewhere."""
+"""Shows the progress of `backfill` and `sync`: live in a terminal, line by line elsewhere."""
 
 import logging
 import sys
@@ -23,7 +23,7 @@ from connectors.entrypoints.cli.output import GAP, printable
 from connectors.entrypoints.cli.read_targets import ReadTarget
 
 REPORT_INTERVAL = timedelta(seconds=5)
-"""Between two reports where standard error is not a terminal."""
+"""Time between two reports where standard error is not a terminal."""
 
 RATE_WINDOW = timedelta(seconds=10)
 """The time over which the rate is measured: short enough to show a limit, longer than one page takes."""
@@ -32,7 +32,7 @@ BAR_WIDTH = 12
 """Characters. No provider says how much there is to read, so the bar only shows that a job runs or is done."""
 
 BAR_FROM_WIDTH = 100
-"""Characters of a terminal from which on the bar is shown."""
+"""Width of a terminal, in characters, from which on the bar is shown."""
 
 NUMBERS = ("pages", "items", "signals", "items/s")
 """The headings of the numbers' columns."""
@@ -46,7 +46,7 @@ RESERVED_LINES = 4
 FRAMES_A_SECOND = 8
 
 ID_SUFFIX = 8
-"""Characters from the end of an id that tell it from others. Ids that were made together begin alike."""
+"""Characters at the end of an id that distinguish it. Ids that were made together begin with the same ones."""
 
 STATE_STYLES = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}
 

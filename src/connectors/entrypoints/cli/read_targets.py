@@ -12,8 +12,8 @@ from connectors.domain.model.sync import JobStatus, JobType, SyncJob
 from connectors.entrypoints.library import Connectors
 
 SAME_START = timedelta(days=1)
-"""How far apart the starts of two `--days` ranges may be for an unfinished job of the older one to be continued: a
-command that is run again after an interruption should not start over."""
+"""How far apart the starts of two `--days` ranges may be for the older one's unfinished job to be continued: a command
+that is run again after an interruption should not start over."""
 
 
 @attrs.frozen(kw_only=True)

@@ -108,7 +108,7 @@ def tail_command(
 ) -> None:
     """Print signals as they arrive, a line each, until Ctrl-C. JSON output means JSON lines here.
 
-    They come in the order of their arrival, whenever they occurred. None is left out, and none comes twice.
+    They are printed in the order of their arrival, whenever they occurred, each exactly once.
     """
     with open_connectors() as connectors:
         where = SignalFilter(
@@ -116,29 +116,29 @@ def tail_command(
             connection_id=None if connection_id is None else ConnectionId(connection_id),
             kind=None if kind is None else SignalKind(kind),
         )
-        tail = connectors.queries.feed(tenant_id, where, since=since)
+        feed = connectors.queries.feed(tenant_id, where, since=since)
         try:
-            follow(tail, output, lambda: time.sleep(interval.total_seconds()))
+            follow(feed, output, lambda: time.sleep(interval.total_seconds()))
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
 
 
 def follow(feed: SignalFeed, output: Output, pause: Callable[[], None]) -> None:
-    """Print what the tail gives, for ever. A database that is away for a while is waited for.
+    """Print the feed's signals for ever. If the database is unavailable, try again until it is back.
 
     Raises:
         BrokenPipeError: the reader has closed the pipe.
     """
-    is_away = False
+    is_database_down = False
     while True:
         try:
             for signal in feed.poll():
                 _print_arrival(show_signal(signal, with_payload=False), output)
-            is_away = False
+            is_database_down = False
         except InfrastructureError as error:
-            if not is_away:
+            if not is_database_down:
                 click.echo(f"{error.message} Retrying.", err=True)
-            is_away = True
+            is_database_down = True
         pause()
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def load_settings() -> Settings:
-    """The settings. Configures the logs by them, and warns of skipped plugins and of variables that nothing reads."""
+    """The settings. Also configures the logs, and warns of skipped plugins and of variables that nothing reads."""
     registry = installed_providers()
     settings = production.load(registry=registry)
     configure_logs(settings.service.log_level, settings.service.log_format)
@@ -84,7 +84,7 @@ def tenant_option(function: F) -> F:
         type=click.UUID,
         required=True,
         callback=_tenant,
-        help="Whose data: the X-Tenant-Id that Core uses.",
+        help="The tenant: the X-Tenant-Id that Core uses.",
     )(function)
 
 

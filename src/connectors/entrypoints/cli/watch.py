@@ -32,12 +32,12 @@ def read_now(
     """Queue a read of each connection, wait until all have ended, and print the result on standard output.
 
     Args:
-        system: where.
-        connections: which.
+        system: what to use.
+        connections: what to read.
         request: what to read of each.
         output: the form of the result.
         again: the command that continues after an interruption.
-        is_one: the caller has named one connection, so its job is printed as one thing.
+        is_one: the caller has named one connection, so its job is printed alone and not as a list.
         is_detached: return once the reads are queued.
 
     Raises:

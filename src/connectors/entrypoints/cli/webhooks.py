@@ -55,14 +55,14 @@ def rekey_command(tenant_id: TenantId, connection_id: UUID) -> None:
     type=click.IntRange(1),
     default=48,
     show_default=True,
-    help="How soon they expire.",
+    help="Renew what expires within so many hours.",
 )
 @output_option
 @click.pass_context
 def renew_command(context: click.Context, within_hours: int, output: Output) -> None:
     """Renew the webhook subscriptions of all tenants that expire soon. Exit code 1 if any fails.
 
-    Workers do this by themselves. The command is for services that run without one.
+    Workers do this by themselves. The command is for services that run without a worker.
     """
     with open_connectors() as connectors:
         renewals = connectors.maintenance.renew_expiring(timedelta(hours=within_hours))

@@ -1,4 +1,4 @@
-"""What a caller may choose about a connection: the API reads it, and connections show it as their metadata."""
+"""What a caller may choose for a connection: the API reads it, and connections show it as their metadata."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from msgspec import Meta
 from connectors.domain.model.schedule import LONGEST_INTERVAL, SHORTEST_INTERVAL
 
 MAX_ITEMS = 100
-"""Scopes, repositories or organizations in one request: more than anybody chooses by hand."""
+"""Scopes, repositories or organizations in one request: more than a person chooses by hand."""
 MAX_TEXT = 2048
 """Characters of one text, as long as the longest URLs that browsers and vendors reliably take."""
 

@@ -1,4 +1,4 @@
-"""Connections, as they are shown."""
+"""How connections are shown."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -35,7 +35,7 @@ class AccountView:
 
 @attrs.frozen(kw_only=True, slots=False)
 class SubscriptionView:
-    """One standing arrangement with the provider to be told of events."""
+    """A webhook subscription at the provider."""
 
     id: UUID
     target: Annotated[str, Meta(description="What it covers.", examples=["repo:octo/hello"])]
@@ -66,7 +66,7 @@ class ConnectionView:
     expires_at: Annotated[datetime, Meta(tz=True, description="When the access token ends.")] | None
     metadata: Annotated[Mapping[str, Any], Meta(description="What was chosen at connecting: repositories and such.")]
     last_synced_at: Annotated[datetime, Meta(tz=True, description="When the last read succeeded.")] | None
-    last_error: Annotated[str | None, Meta(description="The last error; null once it is over.")]
+    last_error: Annotated[str | None, Meta(description="The last error; null once it is resolved.")]
     created_at: Instant
     updated_at: Instant
     subscriptions: (
@@ -86,7 +86,7 @@ class ConnectionView:
 
 @attrs.frozen(kw_only=True, slots=False)
 class ConnectedView:
-    """What a consent gave."""
+    """The result of a consent."""
 
     connection: ConnectionView
     connections: Annotated[
@@ -106,7 +106,7 @@ class ConnectionList:
 def show_connection(
     connection: Connection, subscriptions: Sequence[Subscription] | UnsetType = UNSET
 ) -> ConnectionView:
-    """The connection as its own row says, with its subscriptions if they are given."""
+    """The connection, with its subscriptions if they are given; its health does not consider gaps."""
     account = connection.account
     return ConnectionView(
         id=connection.id,
@@ -141,6 +141,6 @@ def _subscription(one: Subscription) -> SubscriptionView:
 
 
 def _options_of(connection: Connection) -> dict[str, Any]:
-    """What the caller chose for the connection; what its provider stores besides stays internal."""
+    """What the caller chose for the connection; what its provider package adds stays internal."""
     names = {field.name for field in attrs.fields(ConnectOptions)}
     return {name: value for name, value in connection.metadata.items() if name in names}

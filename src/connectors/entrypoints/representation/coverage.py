@@ -1,4 +1,4 @@
-"""A connection's coverage, as it is shown."""
+"""How a connection's coverage is shown."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from connectors.entrypoints.representation.common import Instant
 
 
 class IntervalView(Struct, frozen=True, kw_only=True):
-    """A stretch of time that one path has proven complete."""
+    """A period that one path has proven complete."""
 
     # Structs, because an attrs class cannot have a member called `from`.
     from_at: Instant = field(name="from")
@@ -25,7 +25,7 @@ class IntervalView(Struct, frozen=True, kw_only=True):
 
 
 class GapView(Struct, frozen=True, kw_only=True):
-    """A stretch of time in which events may be missing, or were until it was closed."""
+    """A period in which events may be missing, or may have been until it was closed."""
 
     id: UUID
     from_at: Instant = field(name="from")
@@ -39,16 +39,16 @@ class GapView(Struct, frozen=True, kw_only=True):
 
 @attrs.frozen(kw_only=True, slots=False)
 class FamilyView:
-    """What is known of one family of events."""
+    """What the coverage ledger says about one family of events."""
 
     name: Annotated[str, Meta(examples=["issues"])]
     kinds: Sequence[SignalKind]
     paths: Annotated[Sequence[CoveragePath], Meta(description="Which of them can prove it complete.")]
     intervals: Annotated[
-        Sequence[IntervalView], Meta(description="Proven stretches, the earliest first; different paths may overlap.")
+        Sequence[IntervalView], Meta(description="Proven periods, the earliest first; different paths may overlap.")
     ]
     gaps: Annotated[
-        Sequence[GapView], Meta(description="The earliest first; closed ones are kept as long as ended jobs.")
+        Sequence[GapView], Meta(description="The earliest first; closed ones are kept as long as finished jobs.")
     ]
     is_complete: Annotated[bool, Meta(description="No gap is open. Nothing outside the intervals was ever checked.")]
 

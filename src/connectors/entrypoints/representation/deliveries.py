@@ -1,4 +1,4 @@
-"""Webhook deliveries, as they are shown."""
+"""How webhook deliveries are shown."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from connectors.entrypoints.representation.common import HasMore, Instant, NextC
 
 
 class BodyEncoding(StrEnum):
-    """How a delivery's bytes stand in JSON."""
+    """How JSON holds a delivery's bytes."""
 
     UTF8 = "utf-8"
     BASE64 = "base64"
@@ -22,7 +22,7 @@ class BodyEncoding(StrEnum):
 
 @attrs.frozen(kw_only=True, slots=False)
 class DeliveryView:
-    """One webhook request as the inbox keeps it."""
+    """One webhook request as it is stored."""
 
     id: UUID
     tenant_id: UUID

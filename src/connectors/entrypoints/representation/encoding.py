@@ -1,4 +1,4 @@
-"""Views to JSON bytes."""
+"""Encodes views as JSON."""
 
 import json
 from typing import Any
@@ -11,8 +11,8 @@ JSON = "application/json"
 def encode(view: Any) -> bytes:
     """The view as UTF-8 JSON.
 
-    Provider payloads may hold what the fast encoder refuses (integers beyond 64 bits, lone surrogates): those go
-    through the slow one, because a list must not fail for one odd item.
+    Provider payloads may hold what the fast encoder refuses (integers beyond 64 bits, lone surrogates). The slow
+    encoder takes those, because a list must not fail for one odd item.
     """
     try:
         return msgspec.json.encode(view)

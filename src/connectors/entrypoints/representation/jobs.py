@@ -1,4 +1,4 @@
-"""Sync jobs, as they are shown."""
+"""How sync jobs are shown."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,20 +31,20 @@ class JobView:
     provider: Slug
     type: Annotated[JobType, Meta(description="`webhook`: a notification only said that something has changed.")]
     status: Annotated[
-        JobStatus, Meta(description="`queued` also between two time slices, and while a provider's limit holds.")
+        JobStatus, Meta(description="Also `queued` between two time slices and while it waits for a provider's limit.")
     ]
     since: Annotated[datetime, Meta(tz=True, description="Backfill: nothing older.")] | None
     until: Annotated[datetime, Meta(tz=True, description="Backfill: nothing newer.")] | None
     target: Annotated[str | None, Meta(description="Only this part.")]
     attempts: Annotated[int, Meta(ge=0, description="How often it was started: first, after failures, after a crash.")]
-    failures: Annotated[int, Meta(ge=0, description="How often in a row it has failed without a page between.")]
+    failures: Annotated[int, Meta(ge=0, description="How often in a row it has failed, with no page in between.")]
     progress: ProgressView
     error: Annotated[str | None, Meta(description="The last error; null again after the next page.")]
     scheduled_at: Annotated[datetime, Meta(tz=True, description="When it was requested.")]
     started_at: Instant | None
     finished_at: Instant | None
     retry_after: Annotated[datetime, Meta(tz=True, description="It continues then, not before.")] | None
-    trace_id: Annotated[str | None, Meta(description="Of the request that asked for it; in all its log lines.")]
+    trace_id: Annotated[str | None, Meta(description="Of the request that started it; in all its log lines.")]
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -58,14 +58,14 @@ class JobList:
 
 @attrs.frozen(kw_only=True, slots=False)
 class RequestedJobView:
-    """The job that a request got."""
+    """The job that a request started or found."""
 
     job: JobView
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class RequestedJobsView:
-    """The jobs that a request got."""
+    """The jobs that a request started or found."""
 
     job: Annotated[JobView, Meta(description="The first of them.")]
     jobs: Annotated[Sequence[JobView], Meta(description="One for each active connection of the provider.")]

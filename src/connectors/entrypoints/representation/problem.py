@@ -1,4 +1,4 @@
-"""The form of every error that the API answers (RFC 9457)."""
+"""The form of every error response of the API (RFC 9457)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ class Problem:
     title: Annotated[str, Meta(description="The code, in words.")]
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: Annotated[str, Meta(description="What happened, and what can be done about it where we know.")]
-    code: Annotated[str, Meta(description="Stable; what clients branch on.", examples=["VALIDATION_ERROR"])]
+    code: Annotated[str, Meta(description="Stable: clients branch on it.", examples=["VALIDATION_ERROR"])]
     message: Annotated[str, Meta(description="What happened.")]
     trace_id: Annotated[str, Meta(description="Names this request in our logs; also in `X-Trace-Id`.")]
     details: Annotated[Sequence[Mapping[str, Any]], Meta(description="One for each fault.")] | UnsetType = UNSET
@@ -37,7 +37,7 @@ def make_problem(
     Args:
         code: stable, in capitals.
         message: what happened, without secrets.
-        status: of the HTTP answer.
+        status: of the HTTP response.
         trace_id: of the request.
         next_step: what the caller can do, if we know.
         details: one for each fault.

@@ -1,4 +1,4 @@
-"""The catalog of providers, as it is shown."""
+"""How providers are shown."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -27,13 +27,13 @@ class ScopeView:
     """One OAuth scope."""
 
     name: str
-    reason: Annotated[str, Meta(description="Why it is asked for.")]
-    default: Annotated[bool, Meta(description="Whether it is asked for unless the caller names other scopes.")]
+    reason: Annotated[str, Meta(description="Why it is requested.")]
+    default: Annotated[bool, Meta(description="Whether it is requested unless the caller names other scopes.")]
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class WebhookSetupView:
-    """How a provider's webhooks reach us."""
+    """How a provider's webhooks are set up."""
 
     url: Annotated[
         str | None,
@@ -56,7 +56,7 @@ class ProviderView:
     configured: Annotated[bool, Meta(description="Whether its client id and secret are set here.")]
     scopes: Sequence[ScopeView]
     capabilities: Sequence[Capability]
-    signal_kinds: Annotated[Sequence[SignalKind], Meta(description="Every kind that it can give.")]
+    signal_kinds: Annotated[Sequence[SignalKind], Meta(description="Every kind of signal that it can give.")]
     webhook: WebhookSetupView | None
 
 

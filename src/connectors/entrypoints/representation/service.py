@@ -1,4 +1,4 @@
-"""The service itself, as it is shown."""
+"""How the service itself is shown."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -9,7 +9,7 @@ from msgspec import Meta
 
 @attrs.frozen(kw_only=True, slots=False)
 class ServiceView:
-    """Where things are."""
+    """The service and where its parts are."""
 
     name: str
     version: str

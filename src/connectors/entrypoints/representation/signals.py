@@ -1,4 +1,4 @@
-"""Signals, as they are shown."""
+"""How signals are shown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ class ThingView:
 
 @attrs.frozen(kw_only=True, slots=False)
 class SignalView:
-    """Something that happened, once, whichever path saw it."""
+    """Something that happened, listed once, whichever path found it."""
 
     id: UUID
     tenant_id: UUID
@@ -47,9 +47,9 @@ class SignalView:
     subject: ThingView
     container: ThingView | None
     dedupe_key: str
-    origin: Annotated[Origin, Meta(description="Which path saw it first.")]
+    origin: Annotated[Origin, Meta(description="Which path found it first.")]
     payload: (
-        Annotated[Mapping[str, Any], Meta(description="The provider's own object; only when asked for.")] | UnsetType
+        Annotated[Mapping[str, Any], Meta(description="The provider's own object; only when requested.")] | UnsetType
     ) = UNSET
 
 
@@ -63,7 +63,7 @@ class SignalList:
 
 
 def show_signal(signal: Signal, *, with_payload: bool) -> SignalView:
-    """The signal; its payload only if asked for."""
+    """The signal; its payload only if requested."""
     actor = signal.actor
     payload: Mapping[str, Any] | UnsetType = UNSET
     if with_payload:

@@ -1,4 +1,4 @@
-"""Tenants, as they are shown."""
+"""How tenants are shown."""
 
 from uuid import UUID
 

@@ -56,7 +56,7 @@ def query_of(start):
 
 
 def test_a_consent_becomes_a_working_connection(world):
-    """The tenant is made known, the account connected, its hook made, and its reading queued: news, then history."""
+    """The tenant is recorded, the account connected, its hook made, and an incremental read and a backfill queued."""
     connection = world.connect(options={"packages": ["x"]})
     assert (connection.status, connection.account.id) == (ConnectionStatus.ACTIVE, "a-1")
     assert connection.metadata == {"packages": ["x"], "hooked": True}
@@ -68,7 +68,7 @@ def test_a_consent_becomes_a_working_connection(world):
     assert (backfill.type, backfill.since) == (JobType.BACKFILL, world.clock.now() - timedelta(days=30))
 
 
-def test_only_the_hash_of_a_state_is_kept(world):
+def test_only_the_hash_of_a_state_is_stored(world):
     """The state itself is nowhere in the store."""
     state = query_of(world.start())["state"]
     with world.uow() as uow:
@@ -78,7 +78,7 @@ def test_only_the_hash_of_a_state_is_kept(world):
 
 
 def test_a_state_works_once(world):
-    """The second callback with a state is told that the state is unknown."""
+    """A second callback with the same state gets StateUnknownError."""
     query = world.vendor.consent(world.start().authorize_url)
     world.finish(query)
     with pytest.raises(StateUnknownError):
@@ -88,7 +88,7 @@ def test_a_state_works_once(world):
 
 @pytest.mark.parametrize("state", [None, "", "never-was", "\udcff", "\0"])
 def test_a_foreign_state_is_unknown(world, state):
-    """A missing, empty, invented or malformed state is unknown, and nothing is asked of the vendor."""
+    """A missing, empty, invented or malformed state is unknown, and the vendor gets no request."""
     query = {"code": "c"} if state is None else {"code": "c", "state": state}
     with pytest.raises(StateUnknownError):
         world.finish(query)
@@ -96,7 +96,7 @@ def test_a_foreign_state_is_unknown(world, state):
 
 
 def test_a_state_expires(world):
-    """Ten minutes after its issue a state is unknown, and a moment before it is not."""
+    """A state is unknown from ten minutes after its issue, and known until then."""
     early, late = (world.vendor.consent(world.start().authorize_url) for _ in range(2))
     world.later(minutes=10, microseconds=-1)
     world.finish(early)
@@ -106,7 +106,7 @@ def test_a_state_expires(world):
 
 
 def test_a_state_is_for_its_provider(world):
-    """The callback of another provider does not take it."""
+    """The callback of another provider does not accept it."""
     other = attrs.evolve(make_acme(), slug="other")
     world.connectors.providers._providers["other"] = other
     world.connectors.apps["other"] = attrs.evolve(world.app, provider="other")
@@ -115,15 +115,15 @@ def test_a_state_is_for_its_provider(world):
 
 
 def test_a_state_is_for_its_tenants_operators(world):
-    """An operator without the tenant is told that the state is unknown."""
+    """For an operator who may not act for its tenant the state is unknown."""
     query = world.vendor.consent(world.start().authorize_url)
     with pytest.raises(StateUnknownError):
         world.finish(query, may_act_for=lambda tenant: tenant == OTHER_TENANT)
     assert world.grants() == []
 
 
-def test_two_callbacks_racing_give_one_connection(world):
-    """Of sixteen callbacks with one state, one connects and the others are told that it is unknown."""
+def test_racing_callbacks_give_one_connection(world):
+    """Of sixteen callbacks with one state, one connects and the others get StateUnknownError."""
     query = world.vendor.consent(world.start().authorize_url)
     gate, results = threading.Barrier(16), []
 
@@ -141,8 +141,8 @@ def test_two_callbacks_racing_give_one_connection(world):
     assert len(world.connectors.queries.list_connections(TENANT).items) == 1
 
 
-def test_two_consents_racing_give_one_connection(world):
-    """Two consents of one account at once end as one connection on one grant that opens."""
+def test_racing_consents_give_one_connection(world):
+    """Two consents of one account at the same time give one connection with one grant that can be opened."""
     queries = [world.vendor.consent(world.start().authorize_url) for _ in range(4)]
     threads = [threading.Thread(target=world.finish, args=(query,)) for query in queries]
     [one.start() for one in threads]
@@ -152,8 +152,8 @@ def test_two_consents_racing_give_one_connection(world):
     assert world.tokens(connection).access_token.reveal() in {one.access for one in world.vendor.families}
 
 
-def test_a_denied_consent_is_denied(world):
-    """The provider's error is passed on, printable and short, and the state is spent."""
+def test_a_denied_consent_is_an_error(world):
+    """The provider's error is passed on, printable and short, and the state is used up."""
     state = query_of(world.start())["state"]
     with pytest.raises(AuthorizationDeniedError) as caught:
         world.finish({"error": "access\n" + "x" * 500, "state": state})
@@ -168,17 +168,17 @@ def test_a_code_is_needed(world):
         world.finish({"state": query_of(world.start())["state"], "code": ""})
 
 
-def test_too_few_scopes_keep_nothing(world):
+def test_too_few_scopes_store_nothing(world):
     """A user who grants less than is needed gets no connection and leaves no grant."""
     with pytest.raises(InsufficientScopeError, match="items:read"):
         world.finish(world.vendor.consent(world.start().authorize_url, scope="admin"))
     assert world.grants() == []
     assert world.connectors.queries.list_connections(TENANT).items == ()
-    assert world.vendor.count("POST /oauth/revoke") == 1  # nobody will ever use these tokens
+    assert world.vendor.count("POST /oauth/revoke") == 1  # nothing will ever use these tokens
 
 
-def test_a_dead_code_needs_another_consent(world):
-    """A code that the vendor does not take leaves nothing behind."""
+def test_an_invalid_code_needs_another_consent(world):
+    """A code that the vendor does not accept leaves nothing behind."""
     query = world.vendor.consent(world.start().authorize_url)
     world.vendor.codes.clear()
     with pytest.raises(ReauthorizationRequiredError):
@@ -187,7 +187,7 @@ def test_a_dead_code_needs_another_consent(world):
 
 
 def test_connecting_again_updates(world):
-    """The same account connected again is the same connection with new tokens, its hook and first reads made once."""
+    """The same account connected again is the same connection with new tokens, one hook and one set of first reads."""
     first = world.connect(options={"packages": ["x"]})
     old = world.tokens(first).access_token.reveal()
     world.later(hours=5)
@@ -198,7 +198,7 @@ def test_connecting_again_updates(world):
     assert (len(world.grants()), len(world.vendor.hooks), len(world.jobs())) == (1, 1, 2)
 
 
-def test_connecting_again_revives(world):
+def test_connecting_again_reactivates(world):
     """A connection whose grant died is active again after another consent."""
     connection = world.connect()
     world.vendor.kill()
@@ -209,8 +209,8 @@ def test_connecting_again_revives(world):
     assert (again.id, again.status, again.status_reason) == (connection.id, ConnectionStatus.ACTIVE, None)
 
 
-def test_connecting_again_keeps_what_others_are_writing(world, monkeypatch):
-    """A sync run commits between our look-up and our write: what it has written to the connection stays."""
+def test_connecting_again_keeps_concurrent_writes(world, monkeypatch):
+    """What a sync run writes to the connection between our read and our write stays."""
     connection = world.connect()
     with world.uow() as uow:
         found = type(uow.connections).find_by_account
@@ -228,16 +228,16 @@ def test_connecting_again_keeps_what_others_are_writing(world, monkeypatch):
     assert world.reload(connection).metadata["chosen"] == "by a sync run"
 
 
-def test_several_accounts_live_on_one_grant(world):
-    """A consent that reaches two accounts gives two connections that share one token pair."""
+def test_several_accounts_share_one_grant(world):
+    """A consent for two accounts gives two connections with one token pair."""
     world.vendor.accounts["lee"] = TWO_SITES
     connections = world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
     assert [one.account.id for one in connections] == ["s-1", "s-2"]
     assert len({one.grant_id for one in connections}) == len(world.grants()) == 1
 
 
-def test_a_grant_that_nobody_lives_on_is_destroyed(world):
-    """When another user connects the account, the former user's tokens are not kept."""
+def test_a_grant_without_connections_is_deleted(world):
+    """When another user connects the account, the former user's tokens are deleted."""
     world.connect()
     world.vendor.accounts["bob"] = [{"id": "a-1", "name": "ada", "email": "bob@acme.test"}]
     connection = world.connect(user="bob")
@@ -245,13 +245,13 @@ def test_a_grant_that_nobody_lives_on_is_destroyed(world):
 
 
 def test_the_nil_tenant_cannot_connect(world):
-    """Nothing is begun for the nil UUID."""
+    """No authorization is started for the nil UUID."""
     with pytest.raises(TenantNotFoundError):
         world.start(UNROUTED)
 
 
 def test_an_unconfigured_provider_says_what_to_set(world):
-    """Without a client there is no consent, and the error names the variables."""
+    """Without a client id there is no authorization, and the error names the variables."""
     world.connectors.apps.clear()
     with pytest.raises(ProviderNotConfiguredError) as caught:
         world.start()
@@ -274,7 +274,7 @@ def test_an_unconfigured_provider_says_what_to_set(world):
     ],
 )
 def test_redirect_uris_are_allowed_exactly(world, wanted, allowed):
-    """Only the configured URI and those of the list pass, `{provider}` filled in, to the letter."""
+    """Only the configured URI and those of the list are accepted, `{provider}` filled in, to the letter."""
     listed = ("https://app.example/back/{provider}", "https://fixed.example/")
     flow = configured(world, allowed_redirect_uris=listed)
     if allowed:
@@ -287,13 +287,13 @@ def test_redirect_uris_are_allowed_exactly(world, wanted, allowed):
 
 
 def test_without_a_redirect_uri_nothing_starts(world):
-    """Neither configured nor asked for: the operator has to set it."""
+    """If none is configured or requested, the error tells the operator to set it."""
     with pytest.raises(ProviderNotConfiguredError, match="redirect URI"):
         configured(world, redirect_uri=None).start_authorization(TENANT, "acme")
 
 
 def test_the_verifier_matches_the_challenge(world):
-    """The vendor checks PKCE, and each authorization has a verifier of its own, stored sealed."""
+    """The vendor checks PKCE, and each authorization has its own verifier, stored sealed."""
     start = world.start()
     query = query_of(start)
     assert (query["code_challenge_method"], len(query["code_challenge"])) == ("S256", 43)
@@ -303,8 +303,8 @@ def test_the_verifier_matches_the_challenge(world):
     assert len(form["code_verifier"][0]) == 43
 
 
-def test_a_provider_that_pkce_would_harm_gets_none():
-    """Without PKCE no challenge is sent and no verifier kept."""
+def test_a_provider_without_pkce_gets_no_challenge():
+    """Without PKCE no challenge is sent and no verifier stored."""
     world = World(make_acme(oauth={"pkce": False}))
     start = world.start()
     assert "code_challenge" not in query_of(start)
@@ -313,7 +313,7 @@ def test_a_provider_that_pkce_would_harm_gets_none():
 
 
 def test_no_secret_is_ever_shown(world, caplog):
-    """Nothing of the whole journey logs or represents a token, secret, code or state."""
+    """No log line and no repr of the whole process contains a token, secret, code or state."""
     caplog.set_level(logging.DEBUG)
     start = world.start()
     query = world.vendor.consent(start.authorize_url)
@@ -338,7 +338,7 @@ def test_no_secret_is_ever_shown(world, caplog):
 
 
 def test_disconnecting_ends_everything(world):
-    """The hook goes before the tokens, both at the vendor, then all secrets here; the signals stay."""
+    """The hook is removed before the tokens are revoked, then all secrets here are destroyed; the signals stay."""
     connection = world.connect()
     hook = world.hook(connection)
     world.deliver(created(), secret=hook["secret"], hook=hook["id"])
@@ -353,7 +353,7 @@ def test_disconnecting_ends_everything(world):
 
 
 def test_disconnecting_twice_is_harmless(world):
-    """The second time nothing is asked of the vendor, and what went wrong the first time can still be read."""
+    """The second time the vendor gets no request, and the first errors can still be read."""
     connection = world.connect()
     world.vendor.before = lambda request: answer(status=503)
     first = world.connectors.disconnect.end_connection(TENANT, connection.id)
@@ -364,8 +364,8 @@ def test_disconnecting_twice_is_harmless(world):
 
 
 @pytest.mark.parametrize("down", ["silent", 503, 401, 429])
-def test_a_vendor_that_is_down_keeps_no_secret_here(world, down):
-    """Whatever the vendor does, the secrets are destroyed, and what went wrong is on the connection."""
+def test_a_failing_vendor_does_not_keep_secrets_here(world, down):
+    """Whatever the vendor does, the secrets are destroyed, and the errors are on the connection."""
     connection = world.connect()
 
     def refuse(request):
@@ -382,8 +382,8 @@ def test_a_vendor_that_is_down_keeps_no_secret_here(world, down):
     assert all(one.secret is None for one in world.subscriptions(connection))
 
 
-def test_a_grant_that_does_not_open_can_be_disconnected(world, monkeypatch):
-    """A lost vault key does not stand in the way of destroying what it sealed."""
+def test_a_grant_that_cannot_be_opened_can_be_disconnected(world, monkeypatch):
+    """A lost vault key does not prevent the deletion of what it sealed."""
     connection = world.connect()
 
     def refuse(sealed, context):
@@ -395,7 +395,7 @@ def test_a_grant_that_does_not_open_can_be_disconnected(world, monkeypatch):
 
 
 def test_a_shared_grant_is_revoked_with_its_last_connection(world):
-    """While another connection lives on the grant it is neither revoked nor destroyed."""
+    """While another connection uses the grant it is neither revoked nor deleted."""
     world.vendor.accounts["lee"] = TWO_SITES
     one, two = world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
     world.connectors.disconnect.end_connection(TENANT, one.id)
@@ -406,8 +406,8 @@ def test_a_shared_grant_is_revoked_with_its_last_connection(world):
 
 
 @pytest.mark.parametrize(("limit_scope", "revoked"), [(RevocationScope.ACCOUNT, 0), (RevocationScope.GRANT, 1)])
-def test_a_revocation_that_reaches_other_tenants_waits(limit_scope, revoked):
-    """Where a revocation ends all of a user's grants, only the last tenant's disconnecting revokes."""
+def test_a_revocation_that_affects_other_tenants_waits(limit_scope, revoked):
+    """Where a revocation ends all of a user's grants, only the last tenant's disconnect revokes."""
     world = World(make_acme(oauth={"revocation_scope": limit_scope}))
     mine, theirs = world.connect(TENANT), world.connect(OTHER_TENANT)
     world.connectors.disconnect.end_connection(TENANT, mine.id)
@@ -416,7 +416,7 @@ def test_a_revocation_that_reaches_other_tenants_waits(limit_scope, revoked):
     assert world.vendor.count("POST /oauth/revoke") == revoked + 1
 
 
-def test_foreign_connections_cannot_be_touched(world):
+def test_connections_of_other_tenants_cannot_be_changed(world):
     """Another tenant's connection is not found, for refreshing and for disconnecting."""
     connection = world.connect()
     for verb in (world.connectors.connect.refresh, world.connectors.disconnect.end_connection):
@@ -426,7 +426,7 @@ def test_foreign_connections_cannot_be_touched(world):
 
 
 def test_a_token_without_expiry_is_checked_instead(world):
-    """Refreshing a connection whose tokens never expire asks the vendor who it is; a refusal ends it."""
+    """Refreshing a connection whose tokens never expire checks them with the vendor, and a refusal ends it."""
     world.vendor.expiring = False
     connection = world.connect()
     world.vendor.log.clear()
@@ -439,7 +439,7 @@ def test_a_token_without_expiry_is_checked_instead(world):
 
 
 def test_a_disconnected_connection_cannot_be_refreshed(world):
-    """Its tokens are gone."""
+    """It has no tokens, so the error asks for another consent."""
     connection = world.connect()
     world.connectors.disconnect.end_connection(TENANT, connection.id)
     with pytest.raises(ReauthorizationRequiredError):

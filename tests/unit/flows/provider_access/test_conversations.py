@@ -1,4 +1,4 @@
-"""Conversations with providers: where they may go, with which token, and how often they try."""
+"""Conversations with providers: which hosts they call, with which token, and how often they retry."""
 
 import base64
 import contextlib
@@ -32,18 +32,18 @@ TOKENS = TokenSet(access_token=Secret("old"), companions={"user": TokenSet(acces
 APP = ProviderApp(provider=SLUG, client_id="id:with colon", client_secret=Secret("s/e"))
 
 
-class Renewing:
-    """Tokens that can be renewed once."""
+class RefreshableTokens:
+    """Tokens that can be refreshed once."""
 
     def __init__(self, failure=None):
         self.failure = failure
-        self.renewals = 0
+        self.refreshes = 0
 
     def current(self):
         return TOKENS
 
     def refreshed(self, stale):
-        self.renewals += 1
+        self.refreshes += 1
         if self.failure is not None:
             raise self.failure
         return TokenSet(access_token=Secret("new"))
@@ -76,7 +76,7 @@ class Line:
         return [one.headers.get("authorization") for one in self.requests]
 
     def limiter(self):
-        """A worker's promise to this vendor."""
+        """A worker's rate limiter for this vendor."""
         return RateLimiter(
             unit_of_work=memory_unit_of_work(MemoryDatabase(self.clock.now)),
             clock=self.clock,
@@ -140,7 +140,7 @@ def test_no_other_host_is_ever_called(url):
     "url", [one for one in ELSEWHERE if one not in {"", "/x", "///evil.test/x", "\\\\evil.test\\x"}]
 )
 def test_no_redirect_leads_elsewhere(url):
-    """A redirect outside the allow-list is not followed, and no token goes there."""
+    """A redirect outside the allow-list is not followed, and no token is sent there."""
     line = Line(moved(url), OK)
     with contextlib.suppress(ForbiddenHostError, UnexpectedResponseError):
         line.ask()
@@ -159,7 +159,7 @@ def test_no_redirect_leads_elsewhere(url):
 )
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_within_the_provider_are_followed(location, target, status):
-    """Relative or absolute, with the same token."""
+    """A relative or absolute redirect is followed with the same token."""
     line = Line(moved(location, status), OK)
     assert line.ask().json() == {"ok": True}
     assert line.requests[1].url == target
@@ -167,8 +167,8 @@ def test_redirects_within_the_provider_are_followed(location, target, status):
 
 
 @pytest.mark.parametrize("path", ["/a/../b", "/..", "/./a", "/%2e%2e/a", "/a/%2E./b"])
-def test_no_path_climbs(path):
-    """A dot segment, plain or encoded, would leave the path that the package meant."""
+def test_no_path_has_dot_segments(path):
+    """A plain or encoded dot segment is refused, because it would leave the intended path."""
     line = Line(OK)
     with pytest.raises(ForbiddenHostError):
         line.ask(url=HOST + path)
@@ -179,7 +179,7 @@ def test_no_path_climbs(path):
     ("path", "is_sent"), [("/acme/api", True), ("/acme", True), ("/acmes/api", False), ("/", False)]
 )
 def test_a_base_url_is_not_left(path, is_sent):
-    """Where an operator sends a provider below a path, neither a package nor a redirect gets out of it."""
+    """Where the base URL has a path, neither a package nor a redirect gets outside it."""
     acme = attrs.evolve(ACME, allowed_origins=lambda app: frozenset({HOST}))
     app = attrs.evolve(APP, base_url=f"{HOST}/acme")
     line = Line(OK)
@@ -199,7 +199,7 @@ def test_no_control_character_is_sent(location):
 
 
 def test_redirects_in_circles_end():
-    """Five are followed, the sixth is one too many."""
+    """Five redirects are followed, the sixth is an error."""
     line = Line(moved("/x"))
     with pytest.raises(UnexpectedResponseError, match="circles"):
         line.ask()
@@ -207,15 +207,15 @@ def test_redirects_in_circles_end():
 
 
 def test_a_post_is_not_redirected():
-    """What changes something goes where it was sent and nowhere else; the package sees the answer."""
+    """A request that changes something is not sent elsewhere, and the package gets the redirect as the answer."""
     line = Line(moved("/y", 307), OK)
     assert line.ask(method="POST").status == 307
 
 
 @pytest.mark.parametrize("failure", [answer(status=503), ProviderUnavailableError("cut")])
 @pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("POST", 1), ("DELETE", 1), ("PUT", 1)])
-def test_only_reading_is_tried_again(method, tries, failure):
-    """A GET that fails at the provider is sent three times, everything else once."""
+def test_only_get_is_tried_again(method, tries, failure):
+    """A GET that fails at the provider is sent three times, any other request once."""
     line = Line(failure)
     with pytest.raises(ProviderUnavailableError):
         line.ask(method=method)
@@ -223,66 +223,69 @@ def test_only_reading_is_tried_again(method, tries, failure):
     assert line.clock.now() - NOW == (sum(RETRY_PAUSES, timedelta()) if method == "GET" else timedelta())
 
 
-def test_a_hiccup_is_not_noticed():
-    """The second try's answer is the answer."""
+def test_a_short_failure_is_not_noticed():
+    """The answer of the second try is returned."""
     assert Line(answer(status=502), OK).ask().status == 200
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429])
 def test_refusals_are_not_tried_again(status):
-    """What the provider has decided is raised at once."""
+    """The provider's refusal is raised at once."""
     line = Line(answer(status=status))
     with pytest.raises((UnexpectedResponseError, RateLimitedError)):
         line.ask()
     assert len(line.requests) == 1
 
 
-def test_expected_statuses_come_back():
-    """A status that the package expects is an answer."""
+def test_expected_statuses_are_answers():
+    """A status that the package expects is returned."""
     assert Line(answer(status=404)).ask(expects=frozenset({404})).status == 404
 
 
-def test_a_401_renews_the_token_once():
-    """A refused token is renewed and the request sent again, with the new one from then on."""
+def test_a_401_refreshes_the_token_once():
+    """The request is sent again with the new token, and so are all later ones."""
 
     def talk():
         yield from once()
         yield from once()
 
-    line, tokens = Line(answer(status=401), OK), Renewing()
+    line, tokens = Line(answer(status=401), OK), RefreshableTokens()
     line.run(talk(), tokens)
     assert line.authorizations == ["Bearer old", "Bearer new", "Bearer new"]
 
 
-def test_a_second_401_is_the_answer():
-    """A brand-new token that is refused is not renewed again, in the whole conversation."""
+def test_a_second_401_is_raised():
+    """A new token that is refused is not refreshed again in the same conversation."""
 
     def talk():
         for _ in range(3):
             with pytest.raises(ReauthorizationRequiredError):
                 yield from once()
 
-    line, tokens = Line(answer(status=401)), Renewing()
+    line, tokens = Line(answer(status=401)), RefreshableTokens()
     line.run(talk(), tokens)
-    assert (tokens.renewals, len(line.requests)) == (1, 4)
+    assert (tokens.refreshes, len(line.requests)) == (1, 4)
 
 
-def test_the_authorization_servers_trouble_is_not_tried_again():
-    """A renewal that got no answer is raised as such: the refresh token does not go out three times."""
-    line, tokens = Line(answer(status=401)), Renewing(ProviderUnavailableError("No answer.", outcome_unknown=True))
+def test_a_failed_refresh_is_not_tried_again():
+    """A refresh that got no answer is raised: the refresh token is not sent three times."""
+    line, tokens = (
+        Line(answer(status=401)),
+        RefreshableTokens(ProviderUnavailableError("No answer.", outcome_unknown=True)),
+    )
     with pytest.raises(ProviderUnavailableError):
         line.ask(tokens)
-    assert (tokens.renewals, len(line.requests)) == (1, 1)
+    assert (tokens.refreshes, len(line.requests)) == (1, 1)
 
 
-def test_fixed_tokens_cannot_be_renewed():
-    """A token that was just issued and is refused needs another consent."""
+def test_fixed_tokens_cannot_be_refreshed():
+    """If a token that was just issued is refused, the user has to consent again."""
     with pytest.raises(ReauthorizationRequiredError):
         Line(answer(status=401)).ask()
 
 
-def test_each_request_says_who_speaks():
-    """The token set's token, a companion's, our own client, or nobody: the header is put on here."""
+def test_each_request_has_its_authorization():
+    """The header carries the token set's token, a companion's, our client id and secret, or nothing."""
     line = Line(OK)
     for changes in (
         {},
@@ -296,14 +299,14 @@ def test_each_request_says_who_speaks():
     assert line.authorizations == ["Bearer old", "Bearer user-token", None, basic]
 
 
-def test_a_companion_that_is_not_there_needs_a_consent():
-    """A grant without that token cannot speak with it."""
+def test_a_missing_companion_needs_another_consent():
+    """A request with a token that the grant does not hold is an error."""
     with pytest.raises(ReauthorizationRequiredError, match="admin token"):
         Line(OK).ask(token_name="admin")
 
 
 def test_without_tokens_nothing_is_authorized():
-    """A conversation without tokens cannot ask as the user."""
+    """A conversation without tokens cannot make authorized requests."""
     line = Line(OK)
     with pytest.raises(ReauthorizationRequiredError):
         Converser(api=MemoryProviderApi(line), clock=line.clock).run(ACME, APP, once())
@@ -311,7 +314,7 @@ def test_without_tokens_nothing_is_authorized():
 
 
 def test_errors_are_raised_inside_the_conversation():
-    """A package can step around a failure that it expects, and go on."""
+    """A package can handle a failure that it expects, and continue."""
 
     def talk():
         try:
@@ -324,7 +327,7 @@ def test_errors_are_raised_inside_the_conversation():
 
 
 def test_a_conversation_is_closed():
-    """Whatever happens, the generator's finally blocks have run."""
+    """In every case the generator's finally blocks are run."""
     closed = []
 
     def talk():
@@ -343,7 +346,7 @@ LAST = answer({"ok": True}, x_acme_left="0")
 
 
 def test_the_reserve_is_for_interactive_calls():
-    """A quota's last share stops nobody who did not promise to leave it."""
+    """When only a quota's reserve is left, interactive calls continue."""
 
     def talk():
         yield from once()
@@ -352,8 +355,8 @@ def test_the_reserve_is_for_interactive_calls():
     assert Line(LAST).run(talk()) == {"ok": True}
 
 
-def test_background_reading_leaves_the_reserve():
-    """The answer that showed the end is good, the next request is not sent, nor one of the next conversation."""
+def test_background_work_leaves_the_reserve():
+    """The answer that showed the end is returned, and the next conversation sends no request."""
 
     def talk():
         first = yield from once()
@@ -367,8 +370,8 @@ def test_background_reading_leaves_the_reserve():
     assert (len(line.requests), caught.value.retry_at) == (1, NOW + timedelta(seconds=60))
 
 
-def test_a_throttle_in_a_good_answer_is_an_error():
-    """A limit that hides in a 200 is raised for everybody."""
+def test_a_throttle_in_a_200_is_an_error():
+    """A limit that is reported in a 200 is raised for interactive calls too."""
     limited = RateLimitedError("Slow down.", retry_at=NOW)
     acme = attrs.evolve(ACME, limits=attrs.evolve(ACME.limits, read_throttle=lambda response, now: limited))
     line = Line(OK)

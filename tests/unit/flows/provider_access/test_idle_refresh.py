@@ -1,4 +1,4 @@
-"""Tokens that would die because nobody uses them."""
+"""Refreshes of tokens that would expire because nothing uses them."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ LIFETIME = 90 * DAY
 
 
 class Idle:
-    """A connection of a vendor whose refresh tokens die after ninety days without use, and nobody reads it."""
+    """A connection that nothing uses, at a vendor whose refresh tokens expire after ninety days without use."""
 
     def __init__(self):
         self.world = World(make_acme(oauth={"idle_lifetime": LIFETIME}, sync=None, webhooks={"subscriptions": None}))
@@ -32,7 +32,7 @@ class Idle:
 
     @property
     def wait(self):
-        """Until the schedule entry, or None."""
+        """The time until the schedule entry, or None."""
         found = self.world.entry(self.grant_id, TaskKind.REFRESH)
         return None if found is None else found.next_at - self.world.clock.now()
 
@@ -51,8 +51,8 @@ def idle():
     return Idle()
 
 
-def test_an_unused_grant_is_refreshed_a_third_into_its_life(idle):
-    """Not before, then once, and again a third into the life of what that gave."""
+def test_an_unused_grant_is_refreshed_after_a_third_of_its_lifetime(idle):
+    """Not earlier, then once, and again after a third of the new tokens' lifetime."""
     assert idle.wait == LIFETIME / 3
     idle.pass_time(LIFETIME / 3 - timedelta(seconds=1))
     assert idle.refreshes == 0
@@ -62,8 +62,8 @@ def test_an_unused_grant_is_refreshed_a_third_into_its_life(idle):
     assert (idle.refreshes, idle.wait) == (2, LIFETIME / 3)
 
 
-def test_no_grant_dies_in_years_of_silence(idle):
-    """The vendor never sees a refresh token that is older than its idle life, and the connection stays active."""
+def test_no_unused_grant_dies_in_years(idle):
+    """The vendor never gets a refresh token that was unused for too long, and the connection stays active."""
     last = NOW
     for _ in range(100):
         before = idle.refreshes
@@ -75,8 +75,8 @@ def test_no_grant_dies_in_years_of_silence(idle):
     assert idle.refreshes == 50
 
 
-def test_use_puts_it_off(idle):
-    """A refresh that somebody needed counts as use: the schedule entry is a third of a life later."""
+def test_use_postpones_the_idle_refresh(idle):
+    """Any refresh counts as use: the next idle refresh is a third of a lifetime after it."""
     idle.world.clock.advance(20 * DAY)
     idle.world.keeper.fresh_tokens(TENANT, idle.grant_id)
     assert idle.wait == LIFETIME / 3
@@ -85,8 +85,8 @@ def test_use_puts_it_off(idle):
 
 
 @pytest.mark.parametrize("status", [ConnectionStatus.REAUTHORIZATION_REQUIRED, ConnectionStatus.DISABLED])
-def test_nobody_is_kept_alive_for_nobody(idle, status):
-    """A grant on which no active connection lives is left alone, and not looked at again."""
+def test_a_grant_without_active_connections_is_not_refreshed(idle, status):
+    """It gets no refresh, and its schedule entry is deleted."""
     with idle.world.uow() as uow:
         uow.connections.save(idle.connection.moved_to(status, at=NOW))
     idle.pass_time(LIFETIME / 3)
@@ -94,7 +94,7 @@ def test_nobody_is_kept_alive_for_nobody(idle, status):
 
 
 def test_one_active_connection_is_enough():
-    """Of several connections on one grant, one that is active keeps it alive."""
+    """A grant with several connections is refreshed while one of them is active."""
     idle = Idle()
     with idle.world.uow() as uow:
         other = attrs.evolve(idle.connection, id=idle.grant_id, account=attrs.evolve(idle.connection.account, id="a-2"))
@@ -104,7 +104,7 @@ def test_one_active_connection_is_enough():
 
 
 def test_a_disconnected_grant_is_forgotten(idle):
-    """Its schedule entry finds nothing and vanishes."""
+    """Its schedule entry is deleted, and no refresh is sent."""
     idle.world.connectors.disconnect.end_connection(TENANT, idle.connection.id)
     idle.world.vendor.log.clear()
     idle.pass_time(LIFETIME / 3)
@@ -112,7 +112,7 @@ def test_a_disconnected_grant_is_forgotten(idle):
 
 
 def test_a_failed_refresh_is_tried_again(idle):
-    """A vendor that is down is asked again some hours later, as long as it takes, and the connection stays active."""
+    """A vendor that is down is asked again every few hours, and the connection stays active."""
     idle.world.vendor.before = lambda request: answer({}, 503)
     idle.pass_time(LIFETIME / 3)
     assert idle.wait == RETRY_REFRESH
@@ -124,8 +124,8 @@ def test_a_failed_refresh_is_tried_again(idle):
     assert idle.world.reload(idle.connection).status is ConnectionStatus.ACTIVE
 
 
-def test_a_dead_grant_is_told_and_left(idle):
-    """Its connection says that its user is needed, and the next schedule entry is the last."""
+def test_a_dead_grant_is_reported_and_not_tried_again(idle):
+    """Its connection needs its user, and no further schedule entry follows."""
     idle.world.vendor.kill()
     idle.pass_time(LIFETIME / 3)
     assert idle.world.reload(idle.connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
@@ -135,8 +135,8 @@ def test_a_dead_grant_is_told_and_left(idle):
     assert idle.wait == LIFETIME / 3
 
 
-def test_a_lost_database_is_the_workers_matter(idle):
-    """What our database refuses is raised, and the task is put back for it."""
+def test_a_database_error_is_raised(idle):
+    """The error of our database reaches the worker, which queues the task again."""
     idle.world.clock.advance(LIFETIME / 3)
     idle.world.tick()
 
@@ -155,8 +155,8 @@ def test_a_lost_database_is_the_workers_matter(idle):
         attrs.evolve(keeper, unit_of_work=broken).refresh_idle(TENANT, idle.grant_id)
 
 
-def test_the_new_tokens_and_their_schedule_entry_are_kept_together(idle):
-    """Where the tokens cannot be stored because the lease is gone, the schedule entry does not move either."""
+def test_the_new_tokens_and_their_schedule_entry_are_stored_together(idle):
+    """If the tokens cannot be stored because the lease is lost, the schedule entry does not move either."""
     idle.world.clock.advance(LIFETIME / 3)
     before = idle.world.entry(idle.grant_id, TaskKind.REFRESH)
 
@@ -170,8 +170,8 @@ def test_the_new_tokens_and_their_schedule_entry_are_kept_together(idle):
     assert idle.world.entry(idle.grant_id, TaskKind.REFRESH) == before
 
 
-def test_where_nothing_dies_of_disuse_nothing_is_planned():
-    """A vendor that lets tokens rest is not asked."""
+def test_tokens_that_may_stay_unused_have_no_schedule_entry():
+    """A vendor whose tokens do not expire for want of use gets no refresh."""
     world = World()
     connection = world.connect()
     assert world.entry(connection.grant_id, TaskKind.REFRESH) is None
@@ -196,8 +196,8 @@ def tokens(**changes):
         (9 * DAY, tokens(refresh_token=None, companions={"user": tokens()}), 3 * DAY),
     ],
 )
-def test_the_first_to_die_counts(lifetime, token_set, third):
-    """By disuse or by its own expiry, the tokens of companions included; without a refresh token nothing helps."""
+def test_the_first_expiry_counts(lifetime, token_set, third):
+    """Expiry for want of use and other expiry count, of companions too, but only for pairs with a refresh token."""
     provider = attrs.evolve(ACME, oauth=attrs.evolve(ACME.oauth, idle_lifetime=lifetime))
     at = idle_refresh_at(provider, token_set, NOW)
     assert (None if at is None else at - NOW) == third

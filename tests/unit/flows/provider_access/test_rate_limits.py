@@ -1,4 +1,4 @@
-"""The vendors' limits, kept by all workers together."""
+"""The vendors' rate limits, kept by all workers together."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -34,12 +34,12 @@ MINUTE = timedelta(minutes=1)
 
 
 def limited(*budgets):
-    """Acme with these budgets on every request."""
+    """Acme with these budgets for every request."""
     return attrs.evolve(ACME, limits=attrs.evolve(ACME.limits, budgets=lambda request: budgets))
 
 
-class Road:
-    """One database of limits, and meters of many workers on it."""
+class Limits:
+    """One memory database of limits, and rate limiters of many workers on it."""
 
     def __init__(self, *budgets):
         self.clock = ManualClock(NOW)
@@ -56,7 +56,7 @@ class Road:
         )
 
     def admits(self, limiter):
-        """Whether a page's first request goes out now."""
+        """Whether a page's first request may be sent, now or after a short wait."""
         before = self.clock.now()
         limiter.begin()
         try:
@@ -67,8 +67,8 @@ class Road:
         return True
 
 
-def refusal(road, *, wait=30, **changes):
-    return RateLimitedError("Slower.", retry_at=road.clock.now() + timedelta(seconds=wait), **changes)
+def refusal(limits, *, wait=30, **changes):
+    return RateLimitedError("Slower.", retry_at=limits.clock.now() + timedelta(seconds=wait), **changes)
 
 
 # --- budgets ---------------------------------------------------------------------------------------------------------
@@ -81,68 +81,68 @@ def refusal(road, *, wait=30, **changes):
     steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.booleans()), max_size=80),
 )
 def test_a_budget_is_never_exceeded(requests, burst, cost, steps):
-    """In any stretch of its length, all workers together send no more than its requests and its burst."""
+    """In any period of its length, all workers together send no more than the budget's requests and its burst."""
     budget = Budget(name="b", limit_scope=LimitScope.APP, requests=requests, per=MINUTE, burst=burst, cost=cost)
-    road = Road(budget)
-    meters = [road.limiter(grant=str(number)) for number in range(4)]
+    limits = Limits(budget)
+    limiters = [limits.limiter(grant=str(number)) for number in range(4)]
     sent = []
     for worker, seconds, is_first in steps:
-        road.clock.advance(timedelta(seconds=seconds))
-        meters[worker].is_under_way = not is_first
+        limits.clock.advance(timedelta(seconds=seconds))
+        limiters[worker].is_under_way = not is_first
         try:
-            meters[worker].admit(REQUEST)
+            limiters[worker].admit(REQUEST)
         except RateLimitedError:
             continue
-        sent.append(road.clock.now())
+        sent.append(limits.clock.now())
     for start in sent:
-        spent = cost * sum(start <= at < start + MINUTE for at in sent)
-        assert spent <= requests + max(burst - 1, 0) + cost
+        used = cost * sum(start <= at < start + MINUTE for at in sent)
+        assert used <= requests + max(burst - 1, 0) + cost
 
 
 def test_all_that_is_allowed_is_used():
-    """Whoever comes back at the instant that he is told gets through: sixty a minute are sixty a minute."""
-    road = Road(Budget(name="b", requests=60, per=MINUTE, burst=5))
-    meters, sent = [road.limiter(), road.limiter()], []
-    while road.clock.now() < NOW + 5 * MINUTE:
-        for limiter in meters:
+    """A worker that tries again at the given time is admitted, so a limit of sixty a minute is used in full."""
+    limits = Limits(Budget(name="b", requests=60, per=MINUTE, burst=5))
+    limiters, sent = [limits.limiter(), limits.limiter()], []
+    while limits.clock.now() < NOW + 5 * MINUTE:
+        for limiter in limiters:
             limiter.begin()
             try:
                 limiter.admit(REQUEST)
             except RateLimitedError as error:
-                road.clock.advance(error.retry_at - road.clock.now())
+                limits.clock.advance(error.retry_at - limits.clock.now())
             else:
-                sent.append(road.clock.now())
+                sent.append(limits.clock.now())
     assert 300 <= len(sent) <= 306
     assert all(later >= earlier for earlier, later in pairwise(sent))
 
 
-def test_short_waits_are_slept_and_long_ones_told():
-    """A page's first request waits a second here, the others up to fifteen; beyond that it is the job that waits."""
+def test_short_waits_are_slept_and_long_ones_raised():
+    """A page's first request waits up to two seconds here and later ones up to fifteen; a longer wait is an error."""
     for under_way, max_wait in ((False, FIRST_REQUEST_MAX_WAIT), (True, LATER_REQUEST_MAX_WAIT)):
         for wait, is_slept in ((max_wait, True), (max_wait + timedelta(seconds=1), False)):
-            road = Road(Budget(name="b", requests=1, per=wait))
-            assert road.admits(road.limiter())
-            limiter = road.limiter()
+            limits = Limits(Budget(name="b", requests=1, per=wait))
+            assert limits.admits(limits.limiter())
+            limiter = limits.limiter()
             limiter.is_under_way = under_way
-            before = road.clock.now()
+            before = limits.clock.now()
             if is_slept:
                 limiter.admit(REQUEST)
-                assert road.clock.now() - before == wait
+                assert limits.clock.now() - before == wait
             else:
                 with pytest.raises(RateLimitedError) as caught:
                     limiter.admit(REQUEST)
-                assert (caught.value.retry_at - before, road.clock.now()) == (wait, before)
+                assert (caught.value.retry_at - before, limits.clock.now()) == (wait, before)
 
 
-def test_who_gives_up_takes_nobodys_place():
-    """A request that was not sent has spent nothing, of none of its budgets."""
+def test_a_refused_request_reserves_nothing():
+    """A request that was not sent has used none of its budgets."""
     slow, quick = Budget(name="slow", requests=1, per=MINUTE), Budget(name="quick", requests=1, per=MINUTE / 4)
-    road = Road(slow, quick)
-    assert road.admits(road.limiter())
-    road.clock.advance(MINUTE / 2)
-    assert not road.admits(road.limiter())
-    only = road.limiter(provider=limited(quick))
-    assert road.admits(only)
+    limits = Limits(slow, quick)
+    assert limits.admits(limits.limiter())
+    limits.clock.advance(MINUTE / 2)
+    assert not limits.admits(limits.limiter())
+    only = limits.limiter(provider=limited(quick))
+    assert limits.admits(only)
 
 
 @pytest.mark.parametrize(
@@ -157,76 +157,76 @@ def test_who_gives_up_takes_nobodys_place():
     ],
 )
 def test_whose_requests_count_together(limit_scope, same, is_shared):
-    """Those that the budget's reach names, and no others."""
-    road = Road(Budget(name="b", limit_scope=limit_scope, requests=1, per=MINUTE))
+    """Requests of the budget's limit scope count together, and no others."""
+    limits = Limits(Budget(name="b", limit_scope=limit_scope, requests=1, per=MINUTE))
     others = {"grant": "g2", "account": "a2", "app": "app2", **same}
-    assert road.admits(road.limiter())
-    assert road.admits(road.limiter(**others)) is not is_shared
+    assert limits.admits(limits.limiter())
+    assert limits.admits(limits.limiter(**others)) is not is_shared
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit_scope", list(LimitScope))
-def test_a_refusal_holds_back_whom_it_concerns(limit_scope):
-    """All workers of the same grant, account or app wait, until the vendor's instant; nobody else does."""
-    road = Road()
-    limiter = road.limiter()
-    limiter.record_refusal(refusal(road, limit_scope=limit_scope))
+def test_a_refusal_pauses_its_limit_scope(limit_scope):
+    """All workers of the same grant, account or app wait until the vendor's time, and no others."""
+    limits = Limits()
+    limiter = limits.limiter()
+    limiter.record_refusal(refusal(limits, limit_scope=limit_scope))
     subjects = {"grant": "g", "account": "a", "app": "app"}
     other = dict.fromkeys(subjects, "other")
-    assert not road.admits(road.limiter())
-    assert not road.admits(road.limiter(**{**other, str(limit_scope): subjects[str(limit_scope)]}))
-    assert road.admits(road.limiter(**{**subjects, str(limit_scope): "other"}))
-    road.clock.advance(timedelta(seconds=30))
-    assert road.admits(road.limiter())
+    assert not limits.admits(limits.limiter())
+    assert not limits.admits(limits.limiter(**{**other, str(limit_scope): subjects[str(limit_scope)]}))
+    assert limits.admits(limits.limiter(**{**subjects, str(limit_scope): "other"}))
+    limits.clock.advance(timedelta(seconds=30))
+    assert limits.admits(limits.limiter())
 
 
-def test_a_refusal_of_one_budget_holds_back_what_counts_against_it():
-    """Other requests of the same grant go on; a budget that counts nothing still heeds the vendor's word."""
+def test_a_refusal_of_one_budget_pauses_its_requests():
+    """Other requests of the same grant continue; the pause also holds for a budget without a number."""
     search = Budget(name="search")
-    road = Road(search)
-    road.limiter().record_refusal(refusal(road, scope="search"))
-    assert not road.admits(road.limiter())
-    assert road.admits(road.limiter(provider=limited()))
-    assert road.admits(road.limiter(provider=limited(Budget(name="core"))))
+    limits = Limits(search)
+    limits.limiter().record_refusal(refusal(limits, scope="search"))
+    assert not limits.admits(limits.limiter())
+    assert limits.admits(limits.limiter(provider=limited()))
+    assert limits.admits(limits.limiter(provider=limited(Budget(name="core"))))
 
 
-def test_another_vendor_is_another_matter():
-    """Pauses are the provider's."""
-    road = Road()
-    road.limiter().record_refusal(refusal(road, limit_scope=LimitScope.APP))
-    assert road.admits(road.limiter(provider=attrs.evolve(ACME, slug="other")))
+def test_pauses_are_per_provider():
+    """One provider's refusal does not pause another."""
+    limits = Limits()
+    limits.limiter().record_refusal(refusal(limits, limit_scope=LimitScope.APP))
+    assert limits.admits(limits.limiter(provider=attrs.evolve(ACME, slug="other")))
 
 
 def test_a_shorter_refusal_does_not_end_a_longer_one():
-    """The latest instant counts, in whatever order they came."""
-    road = Road()
-    limiter = road.limiter()
-    limiter.record_refusal(refusal(road, wait=60))
-    limiter.record_refusal(refusal(road, wait=5))
-    road.clock.advance(timedelta(seconds=59))
-    assert [road.admits(road.limiter()), road.clock.now() - NOW] == [True, timedelta(seconds=60)]
+    """The latest time counts, in whatever order the refusals came."""
+    limits = Limits()
+    limiter = limits.limiter()
+    limiter.record_refusal(refusal(limits, wait=60))
+    limiter.record_refusal(refusal(limits, wait=5))
+    limits.clock.advance(timedelta(seconds=59))
+    assert [limits.admits(limits.limiter()), limits.clock.now() - NOW] == [True, timedelta(seconds=60)]
 
 
-def test_the_reserve_is_left_to_others():
-    """Who has seen that only the reserve is left asks for nothing more, nor does other background work."""
-    road = Road()
-    limiter = road.limiter()
-    error = refusal(road, scope=RESERVE)
+def test_background_work_does_not_use_the_reserve():
+    """Once only the reserve is left, neither this limiter nor other background work of the grant sends a request."""
+    limits = Limits()
+    limiter = limits.limiter()
+    error = refusal(limits, scope=RESERVE)
     limiter.record_refusal(error)
     with pytest.raises(RateLimitedError) as caught:
         limiter.admit(REQUEST)
     assert caught.value is error
-    assert not road.admits(road.limiter())
-    assert road.admits(road.limiter(grant="other"))
+    assert not limits.admits(limits.limiter())
+    assert limits.admits(limits.limiter(grant="other"))
 
 
 # --- in the engine ---------------------------------------------------------------------------------------------------
 
 
 def test_whose_limits_a_connection_uses():
-    """Connections of one grant, one account at one app, or one app share; ids of other systems are not shown."""
+    """Connections of one grant, of one account at one app, or of one app share limits; foreign ids are not shown."""
     app = ProviderApp(provider=SLUG, client_id="client", client_secret=Secret("s"))
     one = make_connection(account=make_account(id="secret-account"))
     same_grant = make_connection(grant_id=one.grant_id)
@@ -243,7 +243,7 @@ def test_whose_limits_a_connection_uses():
 
 
 def test_a_refusal_stops_background_work_but_no_interactive_call():
-    """A sync waits, and so does the same grant's next one; a person who connects or refreshes does not."""
+    """A sync of the same grant waits; connecting and refreshing do not."""
     world = World()
     connection = world.connect()
     world.work()
@@ -263,8 +263,8 @@ def test_a_refusal_stops_background_work_but_no_interactive_call():
     assert world.job(job).status is JobStatus.SUCCEEDED
 
 
-def test_a_walk_keeps_to_its_budget():
-    """However many pages there are, no minute sees more requests than the package allows, and all is read in the end."""
+def test_a_sync_run_keeps_within_its_budget():
+    """No minute has more requests than the package allows, and all pages are read in the end."""
     world = World(limited(Budget(name="b", requests=6, per=MINUTE, burst=2)))
     connection = world.connect()
     world.work()

@@ -1,4 +1,4 @@
-"""What several threads want at once is done by one of them."""
+"""Work that several threads need at the same time is done by one of them."""
 
 import threading
 
@@ -11,35 +11,35 @@ FOLLOWERS = 5
 
 
 class Key:
-    """A key that knows how often it was looked up, by which time whoever did it has joined."""
+    """A key that counts its lookups, so that a test can wait until every thread has joined."""
 
     def __init__(self):
-        self.looks = threading.Semaphore(0)
+        self.lookups = threading.Semaphore(0)
 
     def __hash__(self):
-        self.looks.release()
+        self.lookups.release()
         return 1
 
     def wait_for(self, count):
         for _ in range(count):
-            assert self.looks.acquire(timeout=10)
+            assert self.lookups.acquire(timeout=10)
 
 
 def fly(outcome):
-    """One leader and several followers; how often work was done, and what the leader and the followers got."""
+    """What one leader and several followers get of this work, which only the leader does."""
     flights, key, done, got = SingleFlight(), Key(), [], []
 
     def work():
         done.append(threading.current_thread())
         for one in threads:
             one.start()
-        key.wait_for(2 + FOLLOWERS)  # the leader looks it up and enters it
+        key.wait_for(2 + FOLLOWERS)  # the leader looks it up and inserts it
         return outcome()
 
     def join():
         try:
             got.append(flights.join(key, work))
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
+        except BaseException as error:  # noqa: BLE001 - the test checks it
             got.append(error)
 
     threads = [threading.Thread(target=join) for _ in range(FOLLOWERS)]
@@ -53,12 +53,12 @@ def fly(outcome):
 
 
 def test_all_get_what_the_first_one_got():
-    """The work is done once, and everybody has its result."""
+    """The work is done once, and every thread gets its result."""
     assert fly(lambda: "tokens") == ["tokens"] * (1 + FOLLOWERS)
 
 
 def test_all_fail_with_the_first_one():
-    """What went wrong for one went wrong for all who waited, and the next one may try again."""
+    """All threads that waited get the same error, and the next call tries again."""
     error = ProviderUnavailableError("No answer.")
 
     def fail():
@@ -67,8 +67,8 @@ def test_all_fail_with_the_first_one():
     assert fly(fail) == [error] * (1 + FOLLOWERS)
 
 
-def test_an_interrupt_stays_where_it_hit():
-    """Who waited for a thread that was interrupted is told that the work did not come to its end."""
+def test_an_interrupt_is_raised_in_its_own_thread_only():
+    """The threads that waited for the interrupted one get a ProviderUnavailableError."""
 
     def interrupt():
         raise KeyboardInterrupt
@@ -79,7 +79,7 @@ def test_an_interrupt_stays_where_it_hit():
 
 
 def test_other_work_does_not_wait():
-    """Work for another key is done meanwhile."""
+    """Work for another key is done at the same time."""
     flights = SingleFlight()
     with pytest.raises(ZeroDivisionError):
         flights.join("one", lambda: flights.join("two", lambda: 1 / 0))

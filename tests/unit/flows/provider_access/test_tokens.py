@@ -1,4 +1,4 @@
-"""Refreshing grants: one at a time, never twice with one token, nothing lost."""
+"""Refreshes of grants: one at a time, no token used twice, no new token lost."""
 
 import threading
 from datetime import timedelta
@@ -34,10 +34,10 @@ def world():
 
 
 class SleeplessClock(StillClock):
-    """A clock for those who never have to look again."""
+    """A clock that fails the test if a caller polls."""
 
     def sleep(self, duration):
-        raise AssertionError("somebody waited")
+        raise AssertionError("a caller polled")
 
 
 def text(token_set):
@@ -49,7 +49,7 @@ def silent(request):
 
 
 def stale(world, **changes):
-    """A connection whose tokens have just run out."""
+    """A connection whose tokens have just expired."""
     connection = world.connect(**changes)
     world.later(hours=1)
     world.vendor.log.clear()
@@ -65,7 +65,7 @@ def refreshes(world):
 
 
 def test_a_token_set_survives_its_sealing():
-    """What is dumped loads again, companions, instants and all."""
+    """A dumped token set loads again with its companions and times."""
     companion = TokenSet(access_token=Secret("c"), refresh_token=Secret("cr"), expires_at=NOW)
     whole = TokenSet(
         access_token=Secret("a"),
@@ -82,7 +82,7 @@ def test_a_token_set_survives_its_sealing():
 
 @pytest.mark.parametrize(("left", "calls"), [(60.001, 0), (60, 1), (0, 1), (-5, 1)])
 def test_tokens_are_refreshed_a_minute_early(world, left, calls):
-    """A token is fresh while more than a minute is left of it."""
+    """A token is fresh while it has more than a minute left."""
     connection = world.connect()
     world.clock.advance(HOUR - timedelta(seconds=left))
     world.vendor.log.clear()
@@ -91,7 +91,7 @@ def test_tokens_are_refreshed_a_minute_early(world, left, calls):
 
 
 def test_a_refresh_moves_the_expiry_of_every_connection(world):
-    """All connections on the grant show the new expiry."""
+    """All connections of the grant show the new expiry."""
     world.vendor.accounts["ada"] *= 1
     world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
     connections = world.finish(world.vendor.consent(world.start().authorize_url))
@@ -101,7 +101,7 @@ def test_a_refresh_moves_the_expiry_of_every_connection(world):
 
 
 def test_sixty_four_callers_make_one_call():
-    """However many need it, the refresh token goes out once, all get the new token, and nobody has to look for it twice."""
+    """The refresh token is sent once, all callers get the new token, and none has to poll for it."""
     world = World(clock=SleeplessClock(NOW))
     connection = stale(world)
     gate, got = threading.Barrier(64), []
@@ -116,23 +116,23 @@ def test_sixty_four_callers_make_one_call():
     assert (len(got), set(got), refreshes(world)) == (64, {world.vendor.families[0].access}, 1)
 
 
-def test_nothing_is_locked_while_the_vendor_thinks(world):
-    """During the call no transaction is open: others read and write."""
+def test_nothing_is_locked_during_the_call(world):
+    """No transaction is open during the call, so that others can read and write."""
     connection = stale(world)
     seen = []
 
-    def look(request):
+    def check_unlocked(request):
         thread = threading.Thread(target=lambda: seen.append(world.grant(connection).refresh_attempted_at))
         thread.start()
         thread.join(5)
 
-    world.vendor.before = look
+    world.vendor.before = check_unlocked
     fresh(world, connection)
-    assert seen == [world.clock.now()]  # and the attempt was on record before the call
+    assert seen == [world.clock.now()]  # the attempt was recorded before the call
 
 
-def test_a_dead_holders_lease_lapses(world):
-    """Somebody who died before sending keeps the others waiting for the lease's life, not longer."""
+def test_a_crashed_holders_lease_expires(world):
+    """A holder that crashed before sending keeps the others waiting no longer than its lease lasts."""
     connection = stale(world)
     with world.uow() as uow:
         assert uow.grants.claim_refresh(
@@ -144,7 +144,7 @@ def test_a_dead_holders_lease_lapses(world):
 
 
 def test_waiting_has_an_end(world):
-    """While one lease follows another, a caller gives up as after an outage."""
+    """If one lease follows another, a waiting caller gives up with the error of an outage."""
     connection = stale(world)
     with world.uow() as uow:
         now = world.clock.now()
@@ -155,7 +155,7 @@ def test_waiting_has_an_end(world):
 
 
 def test_a_late_holders_write_is_refused(world):
-    """Who comes back after his lease was given on stores nothing and marks nothing."""
+    """A holder whose lease was given to another stores nothing and marks nothing."""
     connection = stale(world)
     taken = []
 
@@ -177,7 +177,7 @@ def test_a_late_holders_write_is_refused(world):
 
 @attrs.frozen
 class SlowVault:
-    """A vault that takes its time to open anything."""
+    """A vault that takes this long to open anything."""
 
     vault: object
     clock: object
@@ -189,26 +189,26 @@ class SlowVault:
 
 
 @pytest.mark.parametrize("takes", [LEASE_LIFETIME, LEASE_LIFETIME * 2])
-def test_a_holder_whose_lease_has_lapsed_sends_nothing(takes):
-    """Somebody else may be refreshing by then, though the first use of the token was long before."""
+def test_a_holder_whose_lease_has_expired_sends_nothing(takes):
+    """Another process may be refreshing by then, even if the first use of the token was long before."""
     world = World(make_acme(oauth={"reuse_window": HOUR}))
     connection = stale(world)
     lose_answer(world, connection)
     slow = attrs.evolve(world.keeper, vault=SlowVault(world.keeper.vault, world.clock, takes))
-    with pytest.raises(ProviderUnavailableError, match="somebody else"):
+    with pytest.raises(ProviderUnavailableError, match="another process"):
         slow.refresh(TENANT, connection.grant_id, seen_version=world.grant(connection).version)
     assert refreshes(world) == 0
 
 
-def test_a_late_holder_whom_nobody_replaced_still_counts(world):
-    """A lapsed lease that nobody took over does not cost the rotated pair."""
+def test_a_late_holder_that_was_not_replaced_stores_its_tokens(world):
+    """The rotated pair is kept although the lease has expired, if no other process has claimed it."""
     connection = stale(world)
     world.vendor.before = lambda request: world.clock.advance(LEASE_LIFETIME * 3)
     assert text(fresh(world, connection)) == text(world.tokens(connection)) == world.vendor.families[0].access
 
 
 def lose_answer(world, connection):
-    """The vendor rotates, its answer is lost."""
+    """The vendor rotates the tokens, but its answer is lost."""
 
     def lose(request):
         world.vendor.before = lambda request: None
@@ -223,7 +223,7 @@ def lose_answer(world, connection):
 
 
 def test_an_unknown_outcome_is_not_tried_again(world):
-    """Where a used token is dead at once, a lost answer means another consent, and the vendor sees no second use."""
+    """Where a used token is invalid at once, a lost answer requires another consent, and no token is sent twice."""
     connection = stale(world)
     lose_answer(world, connection)
     world.later(seconds=1)
@@ -235,7 +235,7 @@ def test_an_unknown_outcome_is_not_tried_again(world):
     assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
 
 
-def test_no_clock_makes_an_unknown_outcome_known(world):
+def test_a_slow_clock_does_not_cause_a_second_use(world):
     """A machine whose clock is behind does not send a used token again either."""
     connection = stale(world)
     lose_answer(world, connection)
@@ -247,7 +247,7 @@ def test_no_clock_makes_an_unknown_outcome_known(world):
 
 @pytest.mark.parametrize(("minutes", "calls"), [(9, 1), (10, 1), (11, 0)])
 def test_inside_the_reuse_window_it_is_tried_again(minutes, calls):
-    """A lost answer is asked for again while the vendor tolerates it, and not a moment longer."""
+    """After a lost answer the token is sent again within the vendor's reuse window, and not after it."""
     world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
     connection = stale(world)
     lose_answer(world, connection)
@@ -264,7 +264,7 @@ def test_inside_the_reuse_window_it_is_tried_again(minutes, calls):
 
 @pytest.mark.parametrize("failure", [silent, lambda request: answer(status=503)])
 def test_the_reuse_window_does_not_slide(failure):
-    """It opens with the first use: neither another lost answer nor a known failure moves or forgets it."""
+    """It begins with the first use: neither another lost answer nor a known failure moves or clears it."""
     world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
     connection = stale(world)
     lose_answer(world, connection)
@@ -278,7 +278,7 @@ def test_the_reuse_window_does_not_slide(failure):
     assert refreshes(world) == 1
 
 
-def test_a_token_that_never_rotates_is_simply_sent_again():
+def test_a_token_that_does_not_rotate_is_sent_again():
     """Without rotation a lost answer costs nothing."""
     world = World(make_acme(oauth={"reuse_window": None}))
     connection = stale(world)
@@ -299,7 +299,7 @@ def test_a_token_that_never_rotates_is_simply_sent_again():
     ],
 )
 def test_a_known_failure_keeps_the_connection(world, reply, error):
-    """An answered refusal leaves the connection active, the attempt settled, and the next try works."""
+    """An answered refusal leaves the connection active and the attempt settled, and the next try works."""
     connection = stale(world)
     world.vendor.before = lambda request: reply
     with pytest.raises(error):
@@ -310,8 +310,8 @@ def test_a_known_failure_keeps_the_connection(world, reply, error):
     fresh(world, connection)
 
 
-def test_our_own_failures_free_the_lease(world):
-    """A vault or setting that fails before the call does not block the next caller."""
+def test_our_own_failures_release_the_lease(world):
+    """A failure of the vault or the settings before the call does not block the next caller."""
     connection = stale(world)
     app = world.connectors.apps.pop("acme")
     begun = world.clock.now()
@@ -323,7 +323,7 @@ def test_our_own_failures_free_the_lease(world):
 
 
 def test_a_dead_grant_marks_all_its_connections(world):
-    """Every connection that lives on the grant says what to do, and other ones are not touched."""
+    """Every connection of the grant says what to do, and no other connection changes."""
     world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
     world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
     connections = world.finish(world.vendor.consent(world.start().authorize_url))
@@ -337,7 +337,7 @@ def test_a_dead_grant_marks_all_its_connections(world):
     assert world.reload(other).status is ConnectionStatus.ACTIVE
 
 
-def test_a_dead_grant_does_not_change_what_an_operator_has_disabled(world):
+def test_a_dead_grant_does_not_change_a_disabled_connection(world):
     """A connection that was not active stays as it is."""
     world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
     one, two = world.finish(world.vendor.consent(world.start().authorize_url))
@@ -352,7 +352,7 @@ def test_a_dead_grant_does_not_change_what_an_operator_has_disabled(world):
 
 
 def test_a_connection_recovers(world, caplog):
-    """A refresh that works again makes the connection active, and says so."""
+    """A refresh that works again makes the connection active and logs it."""
     caplog.set_level("INFO")
     connection = stale(world)
     world.vendor.before = lambda request: answer({"error": "invalid_grant"}, 400)
@@ -364,8 +364,8 @@ def test_a_connection_recovers(world, caplog):
     assert "connection_recovered" in caplog.text
 
 
-def test_a_refresh_does_not_end_what_was_connected_meanwhile(world):
-    """When the user consents again during a refresh, the vendor's no to the old token marks nothing."""
+def test_a_failed_refresh_does_not_end_a_new_consent(world):
+    """If the user consents again during a refresh, the vendor's refusal of the old token marks nothing."""
     connection = stale(world)
 
     def reconnect(request):
@@ -378,8 +378,8 @@ def test_a_refresh_does_not_end_what_was_connected_meanwhile(world):
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
-def test_a_refresh_does_not_revive_what_is_disconnected_meanwhile(world):
-    """One of two connections ends during a refresh of their grant, and stays ended."""
+def test_a_refresh_does_not_revive_an_ended_connection(world):
+    """A connection that ends during a refresh of its grant stays ended."""
     world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
     one, two = world.finish(world.vendor.consent(world.start().authorize_url))
     world.later(hours=1)
@@ -399,7 +399,7 @@ def test_a_refresh_does_not_revive_what_is_disconnected_meanwhile(world):
 
 
 def test_new_tokens_are_kept_whatever_follows(world, monkeypatch):
-    """A database that fails after the pair was stored does not take it back."""
+    """A database that fails after the pair was stored does not remove it."""
     connection = stale(world)
     monkeypatch.setattr(type(world.keeper), "record_working", fail)
     with pytest.raises(InfrastructureError):
@@ -412,7 +412,7 @@ def fail(*args):
 
 
 def test_a_grant_that_is_gone_needs_another_consent(world):
-    """Tokens of a destroyed grant cannot be had."""
+    """Tokens of a deleted grant are an error that asks for another consent."""
     connection = world.connect()
     with world.uow() as uow:
         uow.grants.delete(TENANT, connection.grant_id)
@@ -422,8 +422,8 @@ def test_a_grant_that_is_gone_needs_another_consent(world):
             ask()
 
 
-def test_a_refused_token_that_somebody_renewed_is_not_renewed_again(world):
-    """Who comes late with an old token gets the stored one."""
+def test_a_token_that_was_already_refreshed_is_not_refreshed_again(world):
+    """A caller with an old token gets the stored one."""
     connection = world.connect()
     old = world.tokens(connection)
     world.keeper.refresh(TENANT, connection.grant_id, seen_version=1)
@@ -436,7 +436,7 @@ def test_a_refused_token_that_somebody_renewed_is_not_renewed_again(world):
 
 
 class Pairs:
-    """A token endpoint that gives two pairs, and refreshes each by its own refresh token."""
+    """A token endpoint that issues two pairs and refreshes each by its own refresh token."""
 
     def __init__(self, world):
         self.world = world
@@ -475,7 +475,7 @@ def paired():
 
 
 def test_companions_are_refreshed_when_they_are_stale(paired):
-    """Each pair is refreshed by its own token, and only when it needs to be."""
+    """Each pair is refreshed by its own token, and only when it has expired."""
     connection = paired.connect()
     paired.later(hours=1)
     first = fresh(paired, connection)
@@ -487,7 +487,7 @@ def test_companions_are_refreshed_when_they_are_stale(paired):
 
 
 def test_a_companions_failure_does_not_cost_the_other_pair(paired):
-    """What one call gave is stored before the next one can fail."""
+    """What one call returned is stored before the next one can fail."""
     connection = paired.connect()
     paired.later(hours=2)
     paired.pairs.refused.add("user")
@@ -495,5 +495,5 @@ def test_a_companions_failure_does_not_cost_the_other_pair(paired):
         fresh(paired, connection)
     assert text(paired.tokens(connection)) == "bot-2"
     paired.pairs.refused.clear()
-    healed = fresh(paired, connection)
-    assert (text(healed), text(healed.companions["user"])) == ("bot-2", "user-4")
+    renewed = fresh(paired, connection)
+    assert (text(renewed), text(renewed.companions["user"])) == ("bot-2", "user-4")

@@ -1,4 +1,4 @@
-"""Who may run: places by tenant and by provider."""
+"""Which jobs may run: concurrency slots of tenants and providers."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ NOTHING = timedelta(0)
 
 
 class Fraction:
-    """Chance, as it is wanted."""
+    """An entropy that gives the same fraction every time."""
 
     def __init__(self, value):
         self.value = value
@@ -24,8 +24,8 @@ class Fraction:
         return self.value
 
 
-class Door:
-    """Jobs at work, and one that would like to be."""
+class Slots:
+    """A memory database of jobs and the `Concurrency` over it."""
 
     def __init__(self, fraction=0.5, **settings):
         self.begin = memory_unit_of_work(MemoryDatabase())
@@ -34,16 +34,16 @@ class Door:
                 uow.tenants.record(make_tenant(id=tenant))
         self.concurrency = Concurrency(settings=ConcurrencySettings(**settings), entropy=Fraction(fraction))
 
-    def put(self, number=1, **changes):
-        """So many jobs of other connections."""
+    def store_jobs(self, number=1, **changes):
+        """Store so many jobs of other connections."""
         for _ in range(number):
             job = make_job(**changes)
             with self.begin() as uow:
                 uow.jobs.enqueue(job)
                 uow.jobs.save(job)
 
-    def run(self, number=1, **changes):
-        self.put(number, **{"status": JobStatus.RUNNING, **changes})
+    def store_running_jobs(self, number=1, **changes):
+        self.store_jobs(number, **{"status": JobStatus.RUNNING, **changes})
 
     def wait(self, **changes):
         with self.begin() as uow:
@@ -51,7 +51,7 @@ class Door:
 
     def pause(self, **changes):
         job = make_job(**{"status": JobStatus.RUNNING, **changes})
-        self.put(id=job.id, **{"status": JobStatus.RUNNING, **changes, "connection_id": job.connection_id})
+        self.store_jobs(id=job.id, **{"status": JobStatus.RUNNING, **changes, "connection_id": job.connection_id})
         with self.begin() as uow:
             return self.concurrency.yield_slot(uow, attrs.evolve(job, status=JobStatus.QUEUED), NOW)
 
@@ -76,30 +76,30 @@ class Door:
         ({"per_provider": 1, "providers": {GITHUB: 2}}, {"number": 1, "tenant_id": OTHER_TENANT}, {}, True),
     ],
 )
-def test_places(settings, running, job, is_admitted):
-    """Up to as many as there are places run; history leaves one; a dead worker's job has its place already."""
-    door = Door(**settings)
-    door.run(**running)
-    assert (door.wait(**job) == NOTHING) is is_admitted
+def test_slots(settings, running, job, is_admitted):
+    """Up to the limit jobs run; backfills leave one slot free; a crashed job already counts in its own slot."""
+    slots = Slots(**settings)
+    slots.store_running_jobs(**running)
+    assert (slots.wait(**job) == NOTHING) is is_admitted
 
 
 @pytest.mark.parametrize(("fraction", "wait"), [(0, SHORTEST_WAIT), (0.999_999, LONGEST_WAIT)])
-def test_waiting_for_a_place_is_short_and_strayed(fraction, wait):
-    """Whoever finds none looks again within fifteen seconds, not all at once."""
-    door = Door(fraction, per_tenant=1)
-    door.run()
-    assert abs(door.wait() - wait) < timedelta(milliseconds=1)
+def test_waiting_for_a_slot_is_short_and_jittered(fraction, wait):
+    """A job that finds no slot tries again within fifteen seconds, at a random time."""
+    slots = Slots(fraction, per_tenant=1)
+    slots.store_running_jobs()
+    assert abs(slots.wait() - wait) < timedelta(milliseconds=1)
 
 
-def test_an_instant_to_wait_for_is_waited_for():
-    """Whether there is a place or not, the provider's instant counts; once it has come, it does not."""
-    door = Door()
-    assert door.wait(retry_after=NOW + LONGEST_WAIT * 9) == LONGEST_WAIT * 9
-    assert door.wait(retry_after=NOW) == NOTHING
+def test_a_job_waits_for_its_retry_after():
+    """The time of `retry_after` counts whether a slot is free or not, and no longer once it has come."""
+    slots = Slots()
+    assert slots.wait(retry_after=NOW + LONGEST_WAIT * 9) == LONGEST_WAIT * 9
+    assert slots.wait(retry_after=NOW) == NOTHING
 
 
 @pytest.mark.parametrize(
-    ("waiting", "job", "makes_way"),
+    ("waiting", "job", "yields"),
     [
         ({}, {}, True),
         ({}, {"type": JobType.BACKFILL}, True),
@@ -111,31 +111,31 @@ def test_an_instant_to_wait_for_is_waited_for():
         ({"status": JobStatus.SUCCEEDED}, {}, False),
     ],
 )
-def test_a_tenants_last_place_goes_round(waiting, job, makes_way):
-    """After its turn a job makes way for those of its tenant that could run, and news do not for history."""
-    door = Door(per_tenant=1)
-    door.put(**waiting)
-    assert door.pause(**job) == (LONGEST_WAIT if makes_way else NOTHING)
+def test_a_tenants_last_slot_is_shared(waiting, job, yields):
+    """After its time slice a job yields to jobs of its tenant that could run, but not to a backfill if it is none."""
+    slots = Slots(per_tenant=1)
+    slots.store_jobs(**waiting)
+    assert slots.pause(**job) == (LONGEST_WAIT if yields else NOTHING)
 
 
 def test_no_job_yields_to_another_one_of_its_connection():
-    """The two cannot run at once, so the slot would stay empty."""
-    door = Door(per_tenant=1)
+    """The two cannot run at the same time, so the slot would stay empty."""
+    slots = Slots(per_tenant=1)
     connection_id = ConnectionId(make_id())
-    door.put(connection_id=connection_id, type=JobType.WEBHOOK)
-    assert door.pause(connection_id=connection_id) == NOTHING
+    slots.store_jobs(connection_id=connection_id, type=JobType.WEBHOOK)
+    assert slots.pause(connection_id=connection_id) == NOTHING
 
 
-def test_nobody_makes_way_where_there_are_places():
-    """While there is a place left, whoever waits takes that one."""
-    door = Door(per_tenant=2, per_provider=2)
-    door.put()
-    assert door.pause() == NOTHING
+def test_no_job_yields_while_a_slot_is_free():
+    """A waiting job takes the free slot."""
+    slots = Slots(per_tenant=2, per_provider=2)
+    slots.store_jobs()
+    assert slots.pause() == NOTHING
 
 
-@pytest.mark.parametrize(("provider", "makes_way"), [(GITHUB, True), (SLACK, False)])
-def test_a_providers_last_place_goes_round(provider, makes_way):
-    """Across tenants, for jobs of the same provider."""
-    door = Door(per_provider=1)
-    door.put(tenant_id=OTHER_TENANT, provider=provider)
-    assert door.pause() == (LONGEST_WAIT if makes_way else NOTHING)
+@pytest.mark.parametrize(("provider", "yields"), [(GITHUB, True), (SLACK, False)])
+def test_a_providers_last_slot_is_shared(provider, yields):
+    """A job yields to jobs of the same provider of any tenant."""
+    slots = Slots(per_provider=1)
+    slots.store_jobs(tenant_id=OTHER_TENANT, provider=provider)
+    assert slots.pause() == (LONGEST_WAIT if yields else NOTHING)

@@ -1,4 +1,4 @@
-"""The coverage ledger: what is proven, what may be missing, and no gap that is none."""
+"""The coverage ledger: what is proven, what may be missing, and no gaps without a cause."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -25,7 +25,7 @@ from tests.support.world import World, created, item
 WEBHOOK, SYNC, BACKFILL = CoveragePath.WEBHOOK, CoveragePath.SYNC, CoveragePath.BACKFILL
 MINUTE = timedelta(minutes=1)
 READ = attrs.evolve(STATES, name="readable", is_read=True)
-"""Shown by incremental reading, not by history."""
+"""Shown by incremental reads, but not by backfills."""
 
 
 def at(minute):
@@ -57,7 +57,7 @@ class Book:
             )
 
     def stream(self, event, minute, since=None):
-        """Whole, broken or ended, at that minute."""
+        """Record at that minute that the stream is whole, broken or ended."""
         self.clock.advance(at(minute) - self.clock.now())
         changes = {} if since is None else {"since": at(since), "reason": "It broke."}
         with self.begin() as uow:
@@ -73,7 +73,7 @@ class Book:
         return found
 
     def gaps(self, *, is_open=True):
-        """As (family, from, to), and who closed those that are."""
+        """Each as (family, from, to); closed ones also with the path that closed them."""
         with self.begin() as uow:
             rows = uow.coverage.list_gaps(TENANT, self.connection.id, is_open=is_open)
         return [
@@ -101,7 +101,7 @@ def interval(from_at, to_at):
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=12), st.none() | st.integers(0, 50))
 def test_merged_intervals_are_the_union(stretches, grows_from):
-    """Every minute is in a merged interval exactly if it was in one before, and no two of them touch."""
+    """A minute is in a merged interval exactly if it was in one before, and no two merged ones touch."""
     given_ones = [(start, start + length) for start, length in stretches]
     given_ones += [] if grows_from is None else [(grows_from, None)]
     merged = [(minute(one.from_at), minute(one.to_at)) for one in merge(interval(*one) for one in given_ones)]
@@ -117,7 +117,7 @@ def test_merged_intervals_are_the_union(stretches, grows_from):
 
 
 def test_each_path_proves_what_it_shows():
-    """Families that a walk does not show are not proven by it, and adjacent stretches of a path are one."""
+    """A sync run does not prove families that it does not show, and adjacent intervals of a path are joined."""
     book = Book(ITEMS, READ, STATES)
     book.prove(BACKFILL, -60, 0)
     book.prove(SYNC, 0, 15)
@@ -127,8 +127,8 @@ def test_each_path_proves_what_it_shows():
     assert book.proven(SYNC) == {name: [(0, 30), (45, 60)] for name in ("items", "readable")}
 
 
-def test_nothing_is_proven_by_nothing():
-    """An empty or reversed stretch is no proof."""
+def test_an_empty_interval_proves_nothing():
+    """An empty or reversed interval is no proof."""
     book = Book()
     book.prove(SYNC, 5, 5)
     book.prove(SYNC, 6, 5)
@@ -139,7 +139,7 @@ def test_nothing_is_proven_by_nothing():
 
 
 @pytest.mark.parametrize(
-    ("gap", "walks", "left"),
+    ("gap", "sync_runs", "left"),
     [
         ((10, 20), [(SYNC, 10, 20)], []),
         ((10, 20), [(BACKFILL, 0, 30)], []),
@@ -155,17 +155,17 @@ def test_nothing_is_proven_by_nothing():
         ((10, None), [(SYNC, 0, 15)], [(15, None)]),
     ],
 )
-def test_a_gap_closes_when_walks_have_gone_over_it(gap, walks, left):
-    """All of it, in whatever steps; what is left of it lies behind what is proven."""
+def test_a_gap_closes_once_sync_runs_have_read_it(gap, sync_runs, left):
+    """It closes once all of it is read, in whatever steps, and reads from its beginning shorten it."""
     book = Book(ITEMS)
     assert book.open(*gap)
-    for sync_run in walks:
+    for sync_run in sync_runs:
         book.prove(*sync_run)
     assert book.gaps() == [("items", *one) for one in left]
 
 
 @pytest.mark.parametrize(
-    ("gap", "walks", "left"),
+    ("gap", "sync_runs", "left"),
     [
         ((10, 10), [(SYNC, 0, 15)], []),
         ((10, 20), [(BACKFILL, 0, 15), (SYNC, 15, 30)], []),
@@ -174,18 +174,18 @@ def test_a_gap_closes_when_walks_have_gone_over_it(gap, walks, left):
         ((10, 20), [(SYNC, 12, 20)], [(10, 20)]),
     ],
 )
-def test_what_was_read_before_it_was_missed_is_not_missing(gap, walks, left):
-    """Noticed after a walk has gone over it, a gap is on record as closed, or begins where the walk ended."""
+def test_what_was_read_before_the_gap_was_noticed_is_not_missing(gap, sync_runs, left):
+    """A gap that is noticed after a sync run has read it is recorded as closed, or begins where that run ended."""
     book = Book(ITEMS)
-    for sync_run in walks:
+    for sync_run in sync_runs:
         book.prove(*sync_run)
     assert book.open(*gap) is bool(left)
     assert book.gaps() == [("items", *one) for one in left]
     assert len(book.gaps(is_open=False)) == 1
 
 
-def test_a_gap_that_was_noticed_late_does_not_stay():
-    """A stream that turns out to have been broken for an hour is whole again with the next read after it is mended."""
+def test_a_gap_that_was_noticed_late_is_closed():
+    """A stream found to have been broken for an hour leaves no gap after it is restored and the next read."""
     book = Book(ITEMS)
     book.stream("whole", 0)
     for start in (0, 15, 30, 45):
@@ -197,8 +197,8 @@ def test_a_gap_that_was_noticed_late_does_not_stay():
     assert book.gaps() == []
 
 
-def test_what_only_deliveries_tell_stays_missing():
-    """No walk closes a gap of a family that it does not show."""
+def test_what_only_deliveries_report_stays_missing():
+    """No sync run closes a gap of a family that it does not show."""
     book = Book(ITEMS, STATES)
     book.open(10, 10)
     book.prove(SYNC, 0, 20)
@@ -207,7 +207,7 @@ def test_what_only_deliveries_tell_stays_missing():
 
 
 @pytest.mark.parametrize(
-    ("families", "walks", "left"),
+    ("families", "sync_runs", "left"),
     [
         ((ITEMS,), [(SYNC, 0, 20)], []),
         ((ITEMS, READ), [(SYNC, 0, 20)], []),
@@ -216,17 +216,17 @@ def test_what_only_deliveries_tell_stays_missing():
         ((ITEMS, STATES), [(SYNC, 0, 20), (BACKFILL, 0, 20)], [(10, 10)]),
     ],
 )
-def test_a_gap_of_unknown_family_is_every_familys(families, walks, left):
-    """It closes when each family has been gone over, whichever walk did it."""
+def test_a_gap_of_unknown_family_needs_every_family(families, sync_runs, left):
+    """It closes when each family has been read, by any path."""
     book = Book(*families)
     book.open(10, 10, ALL_FAMILIES)
-    for sync_run in walks:
+    for sync_run in sync_runs:
         book.prove(*sync_run)
     assert book.gaps() == [(ALL_FAMILIES, *one) for one in left]
 
 
-def test_the_same_trouble_is_one_gap():
-    """Found again, open or closed, it opens no second one; another reference does."""
+def test_the_same_loss_is_one_gap():
+    """Found again, it opens no second gap, whether the first is open or closed; another reference does."""
     book = Book(ITEMS)
     assert [book.open(10, 10), book.open(10, 10), book.open(10, 10, reference="s")] == [True, False, True]
     book.prove(SYNC, 0, 20)
@@ -238,7 +238,7 @@ def test_the_same_trouble_is_one_gap():
 
 
 def test_a_stream_proves_while_it_is_whole():
-    """From when it was first whole until it broke, and again from when it was mended; the rest is a gap."""
+    """It proves from when it was first whole until it broke, and from when it was restored; the rest is a gap."""
     book = Book(ITEMS, STATES)
     book.stream("whole", 0)
     book.stream("whole", 5)
@@ -254,7 +254,7 @@ def test_a_stream_proves_while_it_is_whole():
 
 
 def test_an_end_is_no_gap():
-    """Where there shall be no deliveries any more none are missing, and a gap that was open ends."""
+    """After the end of deliveries none are missing, and a gap that was open gets an end."""
     book = Book(STATES)
     book.stream("whole", 0)
     book.stream("broken", 20, since=10)
@@ -266,15 +266,15 @@ def test_an_end_is_no_gap():
     assert (book.proven(WEBHOOK), book.gaps()) == ({"states": [(0, 10), (50, 60)]}, [("states", 10, 30)])
 
 
-def test_a_stream_that_was_never_whole_breaks_nothing():
-    """Nothing was promised, so nothing is missing."""
+def test_a_stream_that_was_never_whole_leaves_no_gap():
+    """If the stream proved nothing before, its break opens no gap."""
     book = Book()
     book.stream("broken", 20, since=10)
     assert book.gaps() == []
 
 
 def test_what_only_says_that_something_changed_proves_nothing():
-    """A family without events of its own is proven by reads alone."""
+    """A family without events of its own is proven by reads only."""
     book = Book(attrs.evolve(ITEMS, events=frozenset()), attrs.evolve(STATES, is_pushed=False))
     book.stream("whole", 0)
     assert book.proven(WEBHOOK) == {}
@@ -284,7 +284,7 @@ def test_what_only_says_that_something_changed_proves_nothing():
 
 
 class Scene:
-    """A connection of Acme, two families: items, which are read, and states, which are only told."""
+    """A connection of Acme with two families: items, which can be read, and states, which only webhooks report."""
 
     def __init__(self, *families, **changes):
         self.world = World(make_acme(families=families or (ITEMS, STATES), **changes))
@@ -301,8 +301,8 @@ class Scene:
     def gaps(self, **options):
         return [(one.family, one.cause) for one in self.world.gaps(self.connection, **options)]
 
-    def lose(self, reason="cursor expired"):
-        """The next page says that history was lost."""
+    def lose_history(self, reason="cursor expired"):
+        """The next page reports that history was lost."""
 
         def page(request):
             if "items" not in request.url:
@@ -318,8 +318,8 @@ def scene():
     return Scene()
 
 
-def test_a_baseline_proves_nothing_and_the_history_its_range(scene):
-    """Of what was before the first read only the backfill knows, from where it was asked to begin to when it began."""
+def test_a_baseline_proves_nothing_and_a_backfill_its_range(scene):
+    """Only the backfill proves the time before the first read, from its `since` to when it began."""
     assert scene.proven(WEBHOOK) == {"items": [(NOW, None)], "states": [(NOW, None)]}
     scene.world.later(minutes=1)
     began = scene.world.clock.now()
@@ -332,8 +332,8 @@ def test_a_baseline_proves_nothing_and_the_history_its_range(scene):
     assert (second.started_at, scene.proven(SYNC)) == (at(15), {"items": [(began, third.started_at)]})
 
 
-def test_a_bounded_history_proves_no_more(scene):
-    """Up to its `until`; without a beginning nobody can say what it proves."""
+def test_a_bounded_backfill_proves_no_more(scene):
+    """It proves up to its `until`, and nothing if it has no `since`."""
     scene.world.work()
     day = timedelta(days=1)
     scene.read(JobType.BACKFILL, since=NOW - 90 * day, until=NOW - 60 * day)
@@ -342,7 +342,7 @@ def test_a_bounded_history_proves_no_more(scene):
 
 
 def test_a_part_proves_nothing_of_the_whole(scene):
-    """Reading one target leaves the ledger alone."""
+    """A read of one target does not change the ledger."""
     scene.world.work()
     scene.world.later(minutes=5)
     scene.read(JobType.WEBHOOK, target="x")
@@ -352,10 +352,10 @@ def test_a_part_proves_nothing_of_the_whole(scene):
 
 
 def test_lost_history_is_a_gap_until_a_backfill_has_read_it(scene):
-    """The walk that found it does not prove over it; the backfill that it asked for does, and closes it."""
+    """The sync run that found it proves nothing; the backfill that it starts proves the time and closes the gap."""
     scene.world.work()
     scene.world.later(minutes=15)
-    scene.lose()
+    scene.lose_history()
     seen = []
     ended = scene.world.connectors.sync
     job = scene.world.connectors.jobs.request(TENANT, scene.connection.id, JobType.INCREMENTAL)
@@ -372,9 +372,9 @@ def test_lost_history_is_a_gap_until_a_backfill_has_read_it(scene):
     assert closed.closed_by is BACKFILL
 
 
-def test_a_history_that_is_not_whole_closes_nothing(scene):
-    """A backfill that says of itself that something is missing proves nothing, and its gap stays."""
-    scene.lose()
+def test_an_incomplete_backfill_closes_nothing(scene):
+    """A backfill that reports lost history proves nothing, and its gap stays open."""
+    scene.lose_history()
     baseline, backfill = sorted(scene.world.jobs(), key=lambda job: job.type, reverse=True)
     assert (baseline.type, backfill.type) == (JobType.INCREMENTAL, JobType.BACKFILL)
     scene.world.connectors.jobs.cancel(TENANT, baseline.id)
@@ -386,7 +386,7 @@ def test_a_history_that_is_not_whole_closes_nothing(scene):
 
 
 def test_a_delivery_that_could_not_be_read_is_a_gap_until_it_is_replayed(scene):
-    """It names the delivery; run again with success, it is closed by the webhook's own path."""
+    """The gap names the delivery, and a successful replay closes it by the webhook path."""
     scene.world.work()
     scene.world.deliver(
         {"event": "item.created", "item": {}}, hook=scene.world.hook(scene.connection)["id"], secret=secret(scene)
@@ -394,10 +394,10 @@ def test_a_delivery_that_could_not_be_read_is_a_gap_until_it_is_replayed(scene):
     (gap,) = scene.world.gaps(scene.connection)
     (row,) = scene.world.deliveries()
     assert (gap.cause, gap.reference, gap.from_at) == (GapCause.DELIVERY_FAILED, str(row.id), row.received_at)
-    mended = attrs.evolve(
+    fixed = attrs.evolve(
         scene.world.acme.webhooks, read_event=lambda delivery, context: WebhookEvent(event="item.created")
     )
-    scene.world.connectors.providers._providers["acme"] = attrs.evolve(scene.world.acme, webhooks=mended)
+    scene.world.connectors.providers._providers["acme"] = attrs.evolve(scene.world.acme, webhooks=fixed)
     scene.world.connectors.ingest.replay(TENANT, row.id)
     assert scene.gaps() == []
     assert [one.closed_by for one in scene.world.gaps(scene.connection, is_open=False)] == [WEBHOOK]
@@ -407,8 +407,8 @@ def secret(scene):
     return scene.world.hook(scene.connection)["secret"]
 
 
-def test_a_read_makes_up_for_a_failed_delivery():
-    """What could not be read of a family that is read closes with the next sync, of unknown family with it, too."""
+def test_a_read_closes_the_gap_of_a_failed_delivery():
+    """The next sync closes the gap of a delivery that could not be read, also if its family is unknown."""
     scene = Scene(ITEMS)
     scene.world.work()
     scene.world.later(minutes=5)
@@ -422,7 +422,7 @@ def test_a_read_makes_up_for_a_failed_delivery():
 
 
 def test_a_disconnect_leaves_no_growing_gap(scene):
-    """Streams end with their connection, whoever ended it, and connecting again proves nothing of the time between."""
+    """Streams end with their connection, whoever ended it; connecting again proves nothing about the time between."""
     for end in ("here", "there"):
         scene.world.later(minutes=10)
         ended_at = scene.world.clock.now()
@@ -444,9 +444,9 @@ def test_a_disconnect_leaves_no_growing_gap(scene):
         st.sampled_from(["tick", "sync", "webhook", "backfill", "notice", "wait", "reconnect"]), min_size=1, max_size=14
     )
 )
-def test_where_nothing_is_wrong_nothing_is_missing(acts):
-    """Whatever happens in whatever order to a healthy connection, no gap is opened."""
-    scene = Scene(subscriptions={"probe": _alive})
+def test_a_healthy_connection_has_no_gaps(acts):
+    """Whatever happens to a healthy connection, in any order, no gap is opened."""
+    scene = Scene(subscriptions={"probe": _probe_succeeds})
     world = scene.world
     for number, act in enumerate(acts):
         world.later(minutes=7)
@@ -473,16 +473,16 @@ def test_where_nothing_is_wrong_nothing_is_missing(acts):
     assert world.gaps(scene.connection, is_open=False) == []
 
 
-def _alive(app, connection, subscription):
+def _probe_succeeds(app, connection, subscription):
     yield from ()
     return True
 
 
-# --- showing it ------------------------------------------------------------------------------------------------------
+# --- how it is shown -------------------------------------------------------------------------------------------------
 
 
-def test_showing_it(scene):
-    """Each family with its proofs and gaps, those of unknown family with every one; another tenant sees nothing."""
+def test_coverage_is_shown_by_family(scene):
+    """Each family has its proofs and gaps, gaps of unknown family are listed with each, other tenants get nothing."""
     scene.world.work()
     hook = scene.world.hook(scene.connection)
     scene.world.deliver(b"not JSON", hook=hook["id"], secret=hook["secret"])

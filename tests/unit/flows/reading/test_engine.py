@@ -1,4 +1,4 @@
-"""Running jobs beside each other: in turns, fenced, and each failure told apart from the others."""
+"""Jobs side by side: time slices, takeovers, and the outcome of each kind of failure."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Floor:
-    """Two tenants, ada's with two connections, all first reads done."""
+    """Two tenants, the first one with two connections, and all first reads done."""
 
     def __init__(self, items=6, **changes):
         self.world = World(**changes)
@@ -34,7 +34,7 @@ class Floor:
         vendor.add_items(*(item(number) for number in range(items)))
         vendor.log.clear()
         self.pages = []
-        """Whose pages were read, in order."""
+        """The users whose pages were read, in order."""
         vendor.before = self.note
 
     def note(self, request):
@@ -49,7 +49,7 @@ class Floor:
         return self.world.connectors.sync.run(job.tenant_id, job.id, **options)
 
     def meanwhile(self, do, *, page=1):
-        """Do this, once, while that page is on its way."""
+        """Call this once while that page is being read."""
 
         def act(request):
             self.note(request)
@@ -71,11 +71,11 @@ def floor():
     return Floor()
 
 
-# --- whose job it is -------------------------------------------------------------------------------------------------
+# --- takeovers -------------------------------------------------------------------------------------------------------
 
 
-def test_who_was_taken_for_dead_cannot_write(floor):
-    """A worker whose job another one has claimed loses the page that it holds, and all that was read is there once."""
+def test_a_worker_that_lost_its_job_cannot_write(floor):
+    """A worker whose job another one has claimed loses its page, and each item is stored once."""
     job, done = floor.ask(floor.ada), []
     floor.meanwhile(lambda: done.append(floor.run(job)), page=2)
     late = floor.run(job)
@@ -85,21 +85,21 @@ def test_who_was_taken_for_dead_cannot_write(floor):
     assert floor.titles() == [f"Item {number}" for number in range(6)]
 
 
-def test_a_connection_has_one_walk_at_a_time(floor):
-    """A job that is run beside a living one of its connection stands back; a silent one keeps nobody waiting."""
-    history, news, done = floor.ask(floor.ada), floor.ask(floor.ada, JobType.INCREMENTAL), []
-    floor.meanwhile(lambda: done.append(floor.run(news).status), page=2)
-    assert floor.run(history).status is JobStatus.SUCCEEDED
+def test_a_connection_has_one_sync_run_at_a_time(floor):
+    """A job waits while another job of its connection runs, unless that one has been silent too long."""
+    backfill, incremental, done = floor.ask(floor.ada), floor.ask(floor.ada, JobType.INCREMENTAL), []
+    floor.meanwhile(lambda: done.append(floor.run(incremental).status), page=2)
+    assert floor.run(backfill).status is JobStatus.SUCCEEDED
     assert done == [JobStatus.QUEUED]
     again = floor.ask(floor.ada)
     with floor.world.uow() as uow:
         now = floor.world.clock.now()
         uow.jobs.save(attrs.evolve(again, status=JobStatus.RUNNING, attempts=1, run=1, updated_at=now - SILENT_FOR))
-    assert floor.run(news).status is JobStatus.SUCCEEDED
+    assert floor.run(incremental).status is JobStatus.SUCCEEDED
 
 
-def test_who_was_taken_for_dead_cannot_fail_it(floor):
-    """Neither can it say that the job has failed: the one that has it goes on."""
+def test_a_worker_that_lost_its_job_cannot_fail_it(floor):
+    """It cannot mark the job as failed either: the worker that has it continues."""
     job = floor.ask(floor.ada)
     floor.meanwhile(lambda: floor.run(job, time_slice=timedelta(0)))
     crashing = floor.world.vendor.before
@@ -112,7 +112,7 @@ def test_who_was_taken_for_dead_cannot_fail_it(floor):
 
 @pytest.mark.parametrize("page", [1, 2])
 def test_cancelling_stops_between_pages(floor, page):
-    """The page on its way is dropped, what was read stays, and the worker does not overwrite it."""
+    """The page that is being read is dropped, what was read stays, and the worker does not overwrite the job."""
     job = floor.ask(floor.ada)
     floor.meanwhile(lambda: floor.world.connectors.jobs.cancel(TENANT, job.id), page=page)
     left = floor.run(job)
@@ -127,8 +127,8 @@ def test_cancelling_stops_between_pages(floor, page):
     assert floor.world.job(job) == left
 
 
-def test_a_failure_while_it_is_cancelled_does_not_bring_it_back(floor):
-    """Cancelled is cancelled, whatever the page that was on its way came to."""
+def test_a_failure_does_not_revive_a_cancelled_job(floor):
+    """A job that is cancelled during a page stays cancelled, whatever the result of that page."""
     job = floor.ask(floor.ada)
 
     def fail(request):
@@ -139,11 +139,11 @@ def test_a_failure_while_it_is_cancelled_does_not_bring_it_back(floor):
     assert floor.run(job).status is JobStatus.CANCELLED
 
 
-# --- turns -----------------------------------------------------------------------------------------------------------
+# --- time slices -----------------------------------------------------------------------------------------------------
 
 
-def test_a_long_history_takes_turns(floor):
-    """A job whose turn is over goes behind those that wait like it, and goes on from its cursor."""
+def test_a_long_backfill_runs_in_time_slices(floor):
+    """A job whose time slice is over queues behind the waiting ones and continues from its cursor."""
     floor.world.retune(time_slice=timedelta(0))
     jobs = [floor.ask(floor.ada), floor.ask(floor.cem), floor.ask(floor.bob)]
     floor.world.work()
@@ -153,8 +153,8 @@ def test_a_long_history_takes_turns(floor):
     assert (done.attempts, done.run, done.progress.pages) == (1, 3, 3)
 
 
-def test_news_wait_for_one_page_of_anybodys_history(floor):
-    """An incremental sync, asked for while a long history is read, is next, whoever's it is."""
+def test_incremental_reads_wait_for_one_page_of_a_backfill(floor):
+    """An incremental sync that is requested during any tenant's backfill runs next."""
     floor.world.retune(time_slice=timedelta(0))
     floor.ask(floor.ada)
     floor.meanwhile(lambda: floor.ask(floor.cem, JobType.INCREMENTAL))
@@ -162,8 +162,8 @@ def test_news_wait_for_one_page_of_anybodys_history(floor):
     assert floor.pages == ["ada", "cem", "cem", "cem", "ada", "ada"]
 
 
-def test_a_connections_news_overtake_its_own_history(floor):
-    """What a webhook wants read is read between two turns of the same connection's backfill."""
+def test_a_webhook_read_overtakes_its_connections_backfill(floor):
+    """It runs between two time slices of the same connection's backfill."""
     floor.world.retune(time_slice=timedelta(0))
     backfill = floor.ask(floor.ada)
     floor.meanwhile(lambda: floor.ask(floor.ada, JobType.WEBHOOK))
@@ -178,7 +178,7 @@ def test_a_connections_news_overtake_its_own_history(floor):
 
 
 def test_what_is_urgent_goes_first(floor):
-    """Webhooks, then news, then history, in whatever order they were asked for."""
+    """Webhook reads run first, then incremental reads, then backfills, in whatever order they were requested."""
     floor.ask(floor.cem)
     floor.ask(floor.bob, JobType.INCREMENTAL)
     floor.ask(floor.ada, JobType.WEBHOOK)
@@ -186,11 +186,11 @@ def test_what_is_urgent_goes_first(floor):
     assert floor.pages == ["ada"] * 3 + ["bob"] * 3 + ["cem"] * 3
 
 
-# --- places ----------------------------------------------------------------------------------------------------------
+# --- slots -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_tenant_over_its_places_waits_alone(floor):
-    """Its next job looks again a little later; another tenant's is run at once."""
+def test_a_tenant_without_a_free_slot_waits_alone(floor):
+    """Its next job tries again a little later; another tenant's job runs at once."""
     floor.world.retune(concurrency=ConcurrencySettings(per_tenant=1))
     first, second, other = floor.ask(floor.ada), floor.ask(floor.bob), floor.ask(floor.cem)
     floor.meanwhile(floor.world.work)  # another worker
@@ -204,24 +204,24 @@ def test_a_tenant_over_its_places_waits_alone(floor):
     assert floor.statuses(second) == [JobStatus.SUCCEEDED]
 
 
-def test_history_leaves_a_place_to_news(floor):
-    """Of a tenant's two places, backfills take one."""
+def test_backfills_leave_a_slot_to_incremental_reads(floor):
+    """Of a tenant's two slots, backfills take one."""
     floor.world.retune(concurrency=ConcurrencySettings(per_tenant=2))
     floor.ask(floor.ada)
     during = []
 
     def work():
-        backfill, news = floor.ask(floor.bob), floor.ask(floor.bob, JobType.INCREMENTAL)
+        backfill, incremental = floor.ask(floor.bob), floor.ask(floor.bob, JobType.INCREMENTAL)
         floor.world.work()
-        during.extend(floor.statuses(backfill, news))
+        during.extend(floor.statuses(backfill, incremental))
 
     floor.meanwhile(work)
     floor.world.work()
     assert during == [JobStatus.QUEUED, JobStatus.SUCCEEDED]
 
 
-def test_a_providers_places_are_all_tenants_together(floor):
-    """Where a provider may have one job at a time, the next tenant's waits for it."""
+def test_a_providers_slots_count_for_all_tenants_together(floor):
+    """Where a provider may have one job at a time, the next tenant's job waits for it."""
     floor.world.retune(concurrency=ConcurrencySettings(providers={"acme": 1}))
     floor.ask(floor.ada)
     during = []
@@ -238,14 +238,14 @@ def test_a_providers_places_are_all_tenants_together(floor):
 
 @pytest.mark.parametrize("settings", [{"per_tenant": 1}, {"per_provider": 1}])
 @pytest.mark.parametrize("waiting", [JobType.INCREMENTAL, JobType.BACKFILL])
-def test_a_place_goes_round(floor, settings, waiting):
-    """A job whose turn is over does not take its place again before those that wait for one have looked."""
+def test_a_slot_is_passed_on(floor, settings, waiting):
+    """A job whose time slice is over leaves its slot until the waiting jobs have tried to take it."""
     floor.world.retune(concurrency=ConcurrencySettings(**settings), time_slice=timedelta(0))
     first, second = floor.ask(floor.ada), []
 
     def come():
         second.append(floor.ask(floor.bob, waiting))
-        floor.world.work()  # another worker finds no place for it
+        floor.world.work()  # another worker finds no slot for it
 
     floor.meanwhile(come)
     floor.world.work()
@@ -256,8 +256,8 @@ def test_a_place_goes_round(floor, settings, waiting):
     assert floor.statuses(first, *second) == [JobStatus.SUCCEEDED] * 2
 
 
-def test_without_others_a_turn_follows_the_other(floor):
-    """A job that has the last place goes on at once while nobody waits for it."""
+def test_without_waiting_jobs_time_slices_follow_at_once(floor):
+    """A job that has the last slot continues at once while no other job waits for it."""
     floor.world.retune(concurrency=ConcurrencySettings(per_tenant=1, per_provider=1), time_slice=timedelta(0))
     job = floor.ask(floor.ada)
     floor.world.work()
@@ -267,8 +267,8 @@ def test_without_others_a_turn_follows_the_other(floor):
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
-def test_a_limit_puts_the_task_off(floor):
-    """Nothing is asked before the vendor's instant, then the job goes on by itself."""
+def test_a_limit_delays_the_task(floor):
+    """No request is sent before the vendor's time; then the job continues by itself."""
     job = floor.ask(floor.ada)
     floor.world.vendor.before = lambda request: answer(status=429)
     floor.world.work()
@@ -283,7 +283,7 @@ def test_a_limit_puts_the_task_off(floor):
 
 
 def test_a_failed_job_does_not_end_the_schedule(floor):
-    """After eight failures in a row the job is FAILED, and the next one comes at its time."""
+    """After eight failures in a row the job is FAILED, and the next one is queued at its scheduled time."""
     job = floor.ask(floor.ada, JobType.INCREMENTAL)
     floor.world.vendor.before = lambda request: answer(status=503)
     while not floor.world.job(job).is_finished:
@@ -299,8 +299,8 @@ def test_a_failed_job_does_not_end_the_schedule(floor):
     assert floor.world.reload(floor.ada).last_error is None
 
 
-def test_a_dead_grant_wants_its_user(floor):
-    """The job fails at once, its connection says what to do, and the others of other users go on."""
+def test_a_dead_grant_needs_its_user(floor):
+    """The job fails at once, its connection says what to do, and other users' jobs continue."""
     job, other = floor.ask(floor.ada), floor.ask(floor.cem)
     floor.world.later(hours=1)
     next(one for one in floor.world.vendor.families if one.user == "ada").dead = True
@@ -311,8 +311,8 @@ def test_a_dead_grant_wants_its_user(floor):
     assert floor.statuses(other) == [JobStatus.SUCCEEDED]
 
 
-def test_our_own_wrong_secret_is_nobody_elses_fault(floor):
-    """The job fails at once, and the connection stays active: no user can mend it."""
+def test_our_own_wrong_secret_does_not_end_a_connection(floor):
+    """The job fails at once, and the connection stays active: no user can fix it."""
     job = floor.ask(floor.ada)
     floor.world.later(hours=1)
     floor.world.vendor.before = lambda request: (
@@ -325,7 +325,7 @@ def test_our_own_wrong_secret_is_nobody_elses_fault(floor):
 
 
 def test_a_missing_key_fails_the_job(floor):
-    """Tokens that do not open fail the job, which says so; trying again would not bring the key back."""
+    """A job whose tokens cannot be opened fails with that reason and is not retried."""
     job = floor.ask(floor.ada)
 
     class Empty:
@@ -339,7 +339,7 @@ def test_a_missing_key_fails_the_job(floor):
 
 
 def test_a_refused_token_is_refreshed_once(floor):
-    """A vendor that refuses the new token, too, gets no third request, and the job ends."""
+    """A vendor that refuses the new token too gets no third request, and the job ends."""
     job = floor.ask(floor.ada)
     floor.world.vendor.before = lambda request: answer(status=401) if "/api/" in request.url else None
     failed = floor.run(job)
@@ -347,8 +347,8 @@ def test_a_refused_token_is_refreshed_once(floor):
     assert floor.world.vendor.log == ["GET /api/accounts", "POST /oauth/token", "GET /api/accounts"]
 
 
-def test_a_job_of_an_ended_connection_leaves_its_words_alone(floor):
-    """What a disconnect has noted is not overwritten by a job that comes too late."""
+def test_a_late_job_does_not_change_an_ended_connection(floor):
+    """It does not overwrite what the disconnect has recorded."""
     job = floor.ask(floor.ada)
     with floor.world.uow() as uow:
         ended = floor.ada.moved_to(ConnectionStatus.REVOKED, at=floor.world.clock.now())
@@ -357,8 +357,8 @@ def test_a_job_of_an_ended_connection_leaves_its_words_alone(floor):
     assert floor.world.reload(floor.ada).last_error == "revocation: refused"
 
 
-def test_ends_are_told_once():
-    """Telemetry hears of each page with what it brought, and of each end, however many turns there were."""
+def test_ends_are_reported_once():
+    """Telemetry gets each page with its counts, and each end once, however many time slices there were."""
     heard = []
 
     class Ears(NullTelemetry):
@@ -378,7 +378,7 @@ def test_ends_are_told_once():
 
 
 def test_the_end_of_a_read_makes_the_next_schedule_entry(floor):
-    """Succeeded or failed, the next incremental sync is an interval after its end, not after its beginning."""
+    """Whether it succeeded or failed, the next incremental sync is due an interval after its end, not its start."""
     for status in (200, 404):
         job = floor.ask(floor.ada, JobType.INCREMENTAL)
         floor.world.later(minutes=50)

@@ -1,4 +1,4 @@
-"""Asking for reads: a job and its task come into being together, once for each thing that is asked for."""
+"""Requests for reads: a job and its task are stored together, and each request once."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 
 class Desk:
-    """A connection whose first reads are done, and short words for asking."""
+    """A connection whose first reads are done, and short names for requests."""
 
     def __init__(self):
         self.world = World()
@@ -29,7 +29,7 @@ class Desk:
         return self.jobs.request(TENANT, self.connection.id, job_type, **changes)
 
     def waiting(self):
-        """The jobs that wait, and the jobs that tasks name."""
+        """The queued jobs, and the jobs that the queued tasks name."""
         jobs = [one.id for one in self.world.jobs() if one.status is JobStatus.QUEUED]
         return sorted(jobs), sorted(task.subject_id for task, _ in self.world.tasks())
 
@@ -39,8 +39,8 @@ def desk():
     return Desk()
 
 
-def test_connecting_asks_for_news_and_for_history():
-    """Both jobs wait with their tasks, the news first: a long past must not hold them up."""
+def test_connecting_queues_an_incremental_read_and_a_backfill():
+    """Both jobs wait with their tasks, the incremental one first."""
     world = World()
     connection = world.connect()
     tasks = sorted((task for task, _ in world.tasks()), key=lambda task: -task.priority)
@@ -51,7 +51,7 @@ def test_connecting_asks_for_news_and_for_history():
 
 
 def failing(begin, store, name):
-    """Units of work whose database goes away after this call."""
+    """Units of work whose database fails after this call."""
 
     def begin_failing():
         uow = begin()
@@ -68,8 +68,8 @@ def failing(begin, store, name):
 
 
 @pytest.mark.parametrize(("store", "name"), [("jobs", "enqueue"), ("queue", "put")])
-def test_a_job_and_its_task_are_there_or_neither(desk, store, name):
-    """Where one of the two cannot be kept, the other is not kept either."""
+def test_a_job_and_its_task_are_stored_together(desk, store, name):
+    """If one of the two cannot be stored, neither is."""
     broken = attrs.evolve(desk.jobs, unit_of_work=failing(desk.world.uow, store, name))
     with pytest.raises(InfrastructureError):
         broken.request(TENANT, desk.connection.id, JobType.BACKFILL)
@@ -78,8 +78,8 @@ def test_a_job_and_its_task_are_there_or_neither(desk, store, name):
     assert desk.waiting() == ([job.id], [job.id])
 
 
-def test_what_caused_a_job_and_the_job_stand_or_fall_together(desk):
-    """A webhook whose job cannot be queued is not kept either: its sender has to come again, and then both are."""
+def test_a_webhook_and_its_job_are_stored_together(desk):
+    """A webhook whose job cannot be queued is not stored; when it is sent again, both are."""
     ingest = desk.world.connectors.ingest
     broken = attrs.evolve(ingest, unit_of_work=failing(desk.world.uow, "queue", "put"))
     request = desk.world.request({"event": "changed", "accounts": ["a-1"]})
@@ -91,8 +91,8 @@ def test_what_caused_a_job_and_the_job_stand_or_fall_together(desk):
     assert (job, len(desk.world.deliveries())) == (named, 1)
 
 
-def test_asked_twice_one_job_waits(desk):
-    """The second one who asks gets the job of the first; another type or target is another job."""
+def test_a_repeated_request_gets_the_queued_job(desk):
+    """A second request gets the job of the first; another type or target gets another job."""
     first = desk.ask(since=desk.now - DAY)
     assert desk.ask(since=desk.now - DAY).id == first.id
     others = [desk.ask(JobType.WEBHOOK), desk.ask(JobType.WEBHOOK, target="x"), desk.ask(JobType.INCREMENTAL)]
@@ -110,8 +110,8 @@ def test_asked_twice_one_job_waits(desk):
         ((5, None), (None, None), (None, None)),
     ],
 )
-def test_a_waiting_backfill_reaches_as_far_as_anybody_asked(desk, first, second, both):
-    """Asked for another range before it has begun, one backfill reads both: nobody's request is dropped."""
+def test_a_queued_backfill_covers_every_requested_range(desk, first, second, both):
+    """Requested with another range before it has begun, one backfill reads both ranges."""
 
     def days(ends):
         return [None if end is None else desk.now - end * DAY for end in ends]
@@ -123,8 +123,8 @@ def test_a_waiting_backfill_reaches_as_far_as_anybody_asked(desk, first, second,
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.QUEUED])
-def test_a_backfill_that_has_begun_keeps_to_its_range(desk, status):
-    """Another range is another job then, even if a worker takes the first one while we ask, or has a time slice behind it."""
+def test_a_backfill_that_has_begun_keeps_its_range(desk, status):
+    """Another range is another job then, whether the first is running, queued again, or claimed during the request."""
     first = desk.ask(since=desk.now - DAY)
     inner = desk.world.uow
 
@@ -147,8 +147,8 @@ def test_a_backfill_that_has_begun_keeps_to_its_range(desk, status):
     assert second.id in desk.waiting()[1]
 
 
-def test_a_webhook_during_a_run_makes_another_run(desk):
-    """What changes behind the page that is just being read is read by the next job."""
+def test_a_webhook_during_a_read_queues_another(desk):
+    """What changes after the present page was read is read by the next job."""
     desk.world.deliver({"event": "changed", "accounts": ["a-1"]})
 
     def change(request):
@@ -168,8 +168,8 @@ def test_a_webhook_during_a_run_makes_another_run(desk):
     assert [one.title for one in desk.world.signals()] == ["Item 1"]
 
 
-def test_a_task_of_a_job_that_has_ended_holds_nobody_up(desk):
-    """Cancelled and asked for again, the second job has a task of its own and is run."""
+def test_the_task_of_a_finished_job_blocks_no_other(desk):
+    """A job that is requested after the first was cancelled has its own task and is run."""
     first = desk.ask()
     assert desk.jobs.cancel(TENANT, first.id).status is JobStatus.CANCELLED
     second = desk.ask()
@@ -179,7 +179,7 @@ def test_a_task_of_a_job_that_has_ended_holds_nobody_up(desk):
 
 
 def test_reconnecting_reads_again(desk):
-    """Jobs that a disconnect has cancelled do not keep the next consent's from being run."""
+    """Jobs that a disconnect has cancelled do not block those of the next consent."""
     desk.ask()
     desk.world.connectors.disconnect.end_connection(TENANT, desk.connection.id)
     assert desk.waiting()[0] == []
@@ -190,7 +190,7 @@ def test_reconnecting_reads_again(desk):
 
 
 def test_a_cancelled_job_never_begins(desk):
-    """Its task finds nothing to do, and its provider is not asked."""
+    """Its task finds nothing to do, and its provider gets no request."""
     job = desk.ask()
     desk.jobs.cancel(TENANT, job.id)
     desk.world.vendor.log.clear()
@@ -199,8 +199,8 @@ def test_a_cancelled_job_never_begins(desk):
     assert (cancelled.status, cancelled.attempts, desk.world.vendor.log) == (JobStatus.CANCELLED, 0, [])
 
 
-def test_what_has_ended_stays_as_it_is(desk):
-    """Cancelling it, or cancelling twice, changes nothing; another tenant cancels nothing."""
+def test_a_finished_job_stays_as_it_is(desk):
+    """Cancelling it, or cancelling twice, changes nothing, and another tenant can cancel nothing."""
     job = desk.ask()
     with pytest.raises(NotFoundError):
         desk.jobs.cancel(OTHER_TENANT, job.id)
@@ -213,7 +213,7 @@ def test_what_has_ended_stays_as_it_is(desk):
 
 
 def test_one_key_is_one_request(desk):
-    """Asked again under its key, even after it has ended, the job is the same; a day later the key is forgotten."""
+    """A request with the same key gets the same job even after it has ended, and a new one after a day."""
     first = desk.ask(idempotency_key="k", lookback=DAY)
     desk.world.work()
     desk.world.later(hours=1)
@@ -226,7 +226,7 @@ def test_one_key_is_one_request(desk):
     assert desk.ask(idempotency_key="k").id != first.id
 
 
-def test_keys_are_the_tenants_own(desk):
+def test_each_tenant_has_its_own_keys(desk):
     """The same key of another tenant is another key."""
     other = desk.world.connect(OTHER_TENANT)
     mine = desk.ask(idempotency_key="k")
@@ -235,7 +235,7 @@ def test_keys_are_the_tenants_own(desk):
 
 
 def test_all_connections_of_a_provider_at_once(desk):
-    """Each active one gets a job; one that needs its user gets none; without any there is a conflict."""
+    """Each active one gets a job, one that needs its user gets none, and without any there is a conflict."""
     desk.world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
     second = desk.world.connect(user="bob")
     desk.world.work()
@@ -251,15 +251,15 @@ def test_all_connections_of_a_provider_at_once(desk):
 
 
 @pytest.mark.parametrize(("since", "until"), [(0, None), (-1, None), (2, 2), (2, 3)])
-def test_a_range_is_past_and_has_a_length(desk, since, until):
+def test_a_range_is_past_and_not_empty(desk, since, until):
     """A future or empty range is refused, and nothing is queued."""
     with pytest.raises(ValidationError):
         desk.ask(since=desk.now - since * DAY, until=None if until is None else desk.now - until * DAY)
     assert desk.waiting() == ([], [])
 
 
-def test_a_job_bears_the_name_of_who_asked(desk):
-    """The trace id of the request that caused it is on the job."""
+def test_a_job_has_the_trace_id_of_its_request(desk):
+    """The trace id of the request that started it is on the job."""
     token = TRACE_ID.set("trace-1")
     try:
         assert desk.ask().trace_id == "trace-1"

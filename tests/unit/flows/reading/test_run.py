@@ -1,4 +1,4 @@
-"""Reading a provider's API, page by page, resumable anywhere."""
+"""Sync runs: pages in order, committed one by one, resumed after any interruption."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ def world():
 
 
 class SyncRun:
-    """A connection whose first reads nobody waits for, and short words for its jobs."""
+    """A connection whose first reads were skipped, and short names for its jobs."""
 
     def __init__(self, world, items=5):
         self.world = world
@@ -83,7 +83,7 @@ def numbered(*numbers):
 
 
 def test_a_backfill_reads_everything(world):
-    """Every page's items become signals; the job tells how far it has come, and the cursor is handed over."""
+    """Every page's items become signals, the job shows its progress, and its cursor is kept for incremental reads."""
     sync_run, seen = SyncRun(world), []
     done = sync_run.run(sync_run.request(), on_page=lambda job: seen.append(job.progress.signals))
     assert (done.status, done.attempts, done.finished_at) == (JobStatus.SUCCEEDED, 1, world.clock.now())
@@ -96,8 +96,8 @@ def test_a_backfill_reads_everything(world):
     assert (connection.last_synced_at, connection.metadata["end"]) == (world.clock.now(), 5)
 
 
-def test_incremental_goes_on_where_the_backfill_ended(world):
-    """Only what is new is read, and the cursor moves on."""
+def test_incremental_continues_where_the_backfill_ended(world):
+    """Only new items are read, and the cursor moves on."""
     sync_run = SyncRun(world)
     sync_run.run(sync_run.request())
     world.vendor.add_items(item(5))
@@ -107,7 +107,7 @@ def test_incremental_goes_on_where_the_backfill_ended(world):
 
 
 def test_the_first_incremental_takes_a_baseline(world):
-    """Without a cursor nothing older is told, and the next walk tells what came since."""
+    """Without a cursor the first run gives no older items, and the next run gives what came since."""
     sync_run = SyncRun(world)
     sync_run.run(sync_run.request(JobType.INCREMENTAL))
     assert (sync_run.titles, sync_run.cursor()) == ([], {"after": 5})
@@ -117,7 +117,7 @@ def test_the_first_incremental_takes_a_baseline(world):
 
 
 def test_a_later_backfill_does_not_move_the_cursor(world):
-    """Incremental reading that has begun goes on from its own place."""
+    """Incremental reads that have begun continue from their own cursor."""
     sync_run = SyncRun(world)
     sync_run.run(sync_run.request(JobType.INCREMENTAL))
     world.vendor.add_items(item(5), item(6))
@@ -131,14 +131,14 @@ def test_a_later_backfill_does_not_move_the_cursor(world):
 
 
 def test_targets_have_cursors_of_their_own(world):
-    """Reading one part leaves the others' cursors alone."""
+    """A read of one target does not change the cursors of others."""
     sync_run = SyncRun(world)
     sync_run.run(sync_run.request(JobType.INCREMENTAL, target="x"))
     assert (sync_run.cursor("x"), sync_run.cursor()) == ({"after": 5}, None)
 
 
 def test_all_paths_give_one_signal(world):
-    """What a webhook told is not told again by a walk."""
+    """What a webhook has reported is not added again by a sync run."""
     sync_run = SyncRun(world)
     world.deliver(created(3))
     done = sync_run.run(sync_run.request())
@@ -147,8 +147,8 @@ def test_all_paths_give_one_signal(world):
 
 @pytest.mark.parametrize("page", [1, 2, 3])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_killed_walk_resumes_at_its_last_page(world, page, moment):
-    """Killed before a page's commit it reads that page again, killed after it the next: nothing twice, nothing lost."""
+def test_a_killed_sync_run_resumes_at_its_last_page(world, page, moment):
+    """Killed before a page's commit it reads that page again, killed after it the next one: no duplicates, no loss."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
@@ -177,7 +177,7 @@ def test_a_killed_walk_resumes_at_its_last_page(world, page, moment):
 
 
 class Killing:
-    """A unit of work that dies in its last write."""
+    """A unit of work that is killed in its last write."""
 
     def __init__(self, world, kill):
         self.begin, self.kill = world.uow, kill
@@ -196,7 +196,7 @@ class Killing:
 
 @pytest.mark.parametrize(("store", "method"), [("signals", "record_all"), ("connections", "save"), ("jobs", "save")])
 def test_a_page_is_committed_whole_or_not(world, store, method):
-    """Signals, metadata, cursor and progress of a page that cannot be stored are all as before."""
+    """If a page cannot be stored, its signals, metadata, cursor and progress are all as before."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     sync_run.run(sync_run.request(JobType.INCREMENTAL))
@@ -222,8 +222,8 @@ def test_a_page_is_committed_whole_or_not(world, store, method):
     assert sync_run.job(job).cursor is None
 
 
-def test_a_failure_is_recorded_and_overcome(world):
-    """What went wrong stands on the job and the connection, until the next try, after a pause, takes it away."""
+def test_a_failure_is_recorded_and_retried(world):
+    """The error is on the job and the connection until a retry after a pause succeeds."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503) if sync_run.pages else None
@@ -240,8 +240,8 @@ def test_a_failure_is_recorded_and_overcome(world):
     assert world.reload(sync_run.connection).last_error is None
 
 
-def test_what_must_wait_waits(world):
-    """Before its time a job is not run, and its provider is not asked, whoever wants it."""
+def test_a_waiting_job_is_not_run_early(world):
+    """Before its time a job is not run, whoever calls it, and its provider gets no request."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503)
@@ -255,7 +255,7 @@ def test_what_must_wait_waits(world):
 
 
 def test_pauses_grow_until_a_job_has_failed(world):
-    """Each failure in a row doubles the pause, up to the vendor's cap; the eighth is the last."""
+    """Each failure in a row doubles the pause up to the vendor's cap, and the eighth ends the job."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503)
@@ -273,8 +273,8 @@ def test_pauses_grow_until_a_job_has_failed(world):
 
 
 @attrs.frozen
-class Drawn:
-    """Entropy that draws this number."""
+class FixedEntropy:
+    """An entropy that gives this fraction every time."""
 
     number: float
 
@@ -283,16 +283,16 @@ class Drawn:
 
 
 @pytest.mark.parametrize(("drawn", "share"), [(0.0, 0.5), (0.5, 0.75), (0.75, 0.875)])
-def test_jobs_that_fail_together_are_tried_again_apart(world, drawn, share):
-    """Half of the pause after a failure is random."""
+def test_retries_have_jitter(world, drawn, share):
+    """The second half of the pause after a failure is random, so that jobs that failed together retry apart."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503)
-    failed = attrs.evolve(world.connectors.sync, entropy=Drawn(drawn)).run(TENANT, job.id)
+    failed = attrs.evolve(world.connectors.sync, entropy=FixedEntropy(drawn)).run(TENANT, job.id)
     assert failed.retry_after - world.clock.now() == world.acme.limits.backoff_base * share
 
 
-def test_a_page_between_failures_makes_them_forgotten(world):
+def test_a_page_between_failures_resets_their_count(world):
     """Only failures in a row count."""
     sync_run = SyncRun(world)
     job = sync_run.request()
@@ -306,8 +306,8 @@ def test_a_page_between_failures_makes_them_forgotten(world):
     assert (failures, left.status, sync_run.titles) == (3, JobStatus.SUCCEEDED, numbered(0, 1, 2, 3, 4))
 
 
-def test_a_crash_is_seen_on_the_job(world, caplog):
-    """A bug in a package ends no worker: the job says what it was, and is tried again."""
+def test_a_crash_is_shown_on_the_job(world, caplog):
+    """A bug in a package does not end the worker: the job names it and is retried."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: answer({"items": [{"title": "no id"}], "end": 1, "more": False})
     crashed = sync_run.run(sync_run.request())
@@ -315,8 +315,8 @@ def test_a_crash_is_seen_on_the_job(world, caplog):
     assert "sync_crashed" in caplog.text
 
 
-def test_reading_says_nothing_of_webhooks(world):
-    """A finished run ends the sync error and leaves the webhook error; a failed one leaves it, too."""
+def test_reading_does_not_change_the_webhook_error(world):
+    """A finished run clears the sync error and leaves the webhook error; a failed run leaves it too."""
     sync_run = SyncRun(world)
     with world.uow() as uow:
         uow.connections.save(attrs.evolve(sync_run.connection, webhook_error="no right", sync_error="Acme is down."))
@@ -329,8 +329,8 @@ def test_reading_says_nothing_of_webhooks(world):
     assert failed.last_error == "Acme answered 503.; Webhooks: no right"
 
 
-def test_another_read_does_not_hide_one_that_is_failing(world):
-    """While a job waits to be tried again, the connection says so, whatever else is read meanwhile."""
+def test_another_read_does_not_hide_a_failing_one(world):
+    """While a job waits for a retry, the connection shows its error, whatever else is read."""
     sync_run = SyncRun(world)
     failing = sync_run.request(JobType.BACKFILL)
     world.vendor.before = lambda request: answer(status=503)
@@ -343,8 +343,8 @@ def test_another_read_does_not_hide_one_that_is_failing(world):
     assert world.reload(sync_run.connection).sync_error is None
 
 
-def test_a_part_that_can_be_read_says_nothing_of_the_whole(world):
-    """A targeted read takes back its own error only; the next whole read takes back any."""
+def test_a_read_of_one_target_clears_its_own_error_only(world):
+    """The next read of everything clears any error."""
     sync_run = SyncRun(world)
     whole = sync_run.request(JobType.INCREMENTAL)
     world.vendor.before = lambda request: answer(status=503)
@@ -364,8 +364,8 @@ def test_a_part_that_can_be_read_says_nothing_of_the_whole(world):
     assert world.reload(sync_run.connection).sync_error is None
 
 
-def test_a_rate_limit_says_until_when(world):
-    """The instant that the vendor named is on the job; it is no failure, and no trouble of the connection."""
+def test_a_rate_limit_sets_retry_after(world):
+    """The vendor's time is on the job; it counts as no failure of the job and no error of the connection."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=429)
@@ -376,7 +376,7 @@ def test_a_rate_limit_says_until_when(world):
 
 
 def test_a_rate_limit_holds_the_connections_other_jobs(world):
-    """What one job was told, another need not ask again; both go on when it is over."""
+    """One job's limit makes the connection's other job wait without a request; both continue afterwards."""
     sync_run = SyncRun(world)
     first, second = sync_run.request(), sync_run.request(JobType.INCREMENTAL)
     world.vendor.before = lambda request: answer(status=429)
@@ -389,8 +389,8 @@ def test_a_rate_limit_holds_the_connections_other_jobs(world):
     assert {one.status for one in (sync_run.job(first), sync_run.job(second))} == {JobStatus.SUCCEEDED}
 
 
-def test_a_walk_leaves_the_reserve(world):
-    """The page that showed the quota's end is kept, the next one is not asked for before the quota is whole again."""
+def test_a_sync_run_leaves_the_reserve(world):
+    """The page that showed the quota's end is kept, the next one is not requested before the quota is renewed."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     items = [item(0), item(1)]
@@ -405,8 +405,8 @@ def test_a_walk_leaves_the_reserve(world):
     assert sync_run.titles == numbered(0, 1, 2, 3, 4)
 
 
-def test_a_dead_grant_ends_the_walk(world):
-    """The vendor's refusal marks the connection and fails the job; another consent has everything read."""
+def test_a_dead_grant_ends_the_sync_run(world):
+    """The vendor's refusal marks the connection and fails the job; after another consent everything is read."""
     sync_run = SyncRun(world)
     world.vendor.kill()
     failed = sync_run.run(sync_run.request())
@@ -420,7 +420,7 @@ def test_a_dead_grant_ends_the_walk(world):
 
 
 def test_a_job_of_a_connection_that_needs_its_user_fails(world):
-    """A job that was queued before the grant died does not ask the provider."""
+    """A job that was queued before the grant died does not call the provider."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     with world.uow() as uow:
@@ -430,8 +430,8 @@ def test_a_job_of_a_connection_that_needs_its_user_fails(world):
     assert world.vendor.log == []
 
 
-def test_a_token_that_dies_on_the_way_is_renewed(world):
-    """A walk that outlives its token goes on with the next one."""
+def test_a_token_that_expires_during_a_run_is_refreshed(world):
+    """A sync run that outlives its token continues with the next one."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: world.later(minutes=25)
     done = sync_run.run(sync_run.request())
@@ -439,7 +439,7 @@ def test_a_token_that_dies_on_the_way_is_renewed(world):
 
 
 def test_a_disconnected_connection_gets_no_more_pages(world):
-    """A page that is on its way while the connection ends is not kept, and its job is cancelled."""
+    """A page that is being read while the connection ends is dropped, and its job is cancelled."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
@@ -456,8 +456,8 @@ def test_a_disconnected_connection_gets_no_more_pages(world):
     assert world.reload(sync_run.connection).status is ConnectionStatus.REVOKED
 
 
-def test_a_cancelled_walk_ends_between_pages(world):
-    """What was read before stays, the page on its way is dropped, and nothing more is asked for."""
+def test_a_cancelled_sync_run_ends_between_pages(world):
+    """What was read before stays, the present page is dropped, and no more is requested."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
@@ -473,7 +473,7 @@ def test_a_cancelled_walk_ends_between_pages(world):
 
 
 def test_a_job_like_a_cancelled_one_is_run(world):
-    """The task of what was cancelled stands in nobody's way."""
+    """The task of a cancelled job does not block the next job."""
     sync_run = SyncRun(world)
     world.connectors.jobs.cancel(TENANT, sync_run.request().id)
     job = sync_run.request()
@@ -481,8 +481,8 @@ def test_a_job_like_a_cancelled_one_is_run(world):
     assert sync_run.job(job).status is JobStatus.SUCCEEDED
 
 
-def test_a_worker_given_up_for_dead_writes_nothing(world):
-    """While it hung, another one has taken the job over and finished it: its late page and its trouble are dropped."""
+def test_a_worker_that_lost_its_job_writes_nothing(world):
+    """While it hung, another worker finished the job: its late page and its error are dropped."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
@@ -514,8 +514,8 @@ def test_a_worker_given_up_for_dead_writes_nothing(world):
     [answer({"items": [item(9)], "end": 9, "more": True}), answer(status=400), answer(status=429)],
     ids=["a page", "a failure", "a rate limit"],
 )
-def test_a_worker_given_up_for_dead_does_not_disturb_the_other_one(world, late):
-    """While it hung, another worker has taken the job over and is still reading: nothing that comes late is kept."""
+def test_a_worker_that_lost_its_job_does_not_disturb_the_other_one(world, late):
+    """While it hung, another worker claimed the job and is still reading: its late result is dropped."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
@@ -536,8 +536,8 @@ def test_a_worker_given_up_for_dead_does_not_disturb_the_other_one(world, late):
     assert (sync_run.titles, world.reload(sync_run.connection).sync_error) == ([], None)
 
 
-def test_a_turn_ends_when_others_wait(world):
-    """At the end of its turn a job queues behind the others; going on is no new attempt, and nothing is read twice."""
+def test_a_time_slice_ends_when_others_wait(world):
+    """The job then queues behind the others; continuing is no new attempt, and nothing is read twice."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: world.later(seconds=6)
@@ -549,16 +549,16 @@ def test_a_turn_ends_when_others_wait(world):
     assert (done.status, done.attempts, done.run, sync_run.pages) == (JobStatus.SUCCEEDED, 1, 2, 3)
 
 
-def test_a_cursor_that_stands_still_is_a_failure(world):
-    """A vendor that hands the same page out again and again is not asked for ever."""
+def test_a_cursor_that_stays_the_same_is_a_failure(world):
+    """A vendor that returns the same page again and again is not asked for ever."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: answer({"items": [], "end": 0, "more": True}) if sync_run.pages else None
-    assert "stands still" in sync_run.run(sync_run.request()).error
+    assert "stays the same" in sync_run.run(sync_run.request()).error
     assert sync_run.pages == 1
 
 
-def test_a_job_that_has_ended_is_not_run_again(world):
-    """Its cursor is the next walk's, not a page of its own."""
+def test_a_finished_job_is_not_run_again(world):
+    """Its cursor is for the next run, not for another page of its own."""
     sync_run = SyncRun(world)
     done = sync_run.run(sync_run.request())
     world.vendor.log.clear()
@@ -567,7 +567,7 @@ def test_a_job_that_has_ended_is_not_run_again(world):
 
 
 def test_states_become_events(world):
-    """What is seen for the first time, changed, unchanged or gone is told against the last known state."""
+    """A new, changed, unchanged or deleted thing is compared with its last known state."""
     sync_run = SyncRun(world, items=0)
     for state in ("open", "closed", "closed", "gone"):
         world.vendor.add_items(item(1, state=state))
@@ -579,8 +579,8 @@ def test_states_become_events(world):
     assert sync_run.snapshots("1", "2") == {"2": {"state": "open"}}
 
 
-def test_one_bad_item_steps_aside(world, caplog):
-    """It is logged by its id, and the page goes on."""
+def test_one_bad_item_is_skipped(world, caplog):
+    """It is logged by its id, and the page is kept."""
     sync_run = SyncRun(world, items=1)
     world.vendor.add_items({"id": "bad"}, item(1))
     assert sync_run.run(sync_run.request()).progress.items == 3
@@ -591,8 +591,8 @@ def test_one_bad_item_steps_aside(world, caplog):
 LOST = answer({"items": [], "end": 9, "more": False, "gap": "cursor expired"})
 
 
-def test_lost_history_is_said(world, caplog):
-    """A gap at the vendor is logged, and the walk succeeds."""
+def test_lost_history_is_logged(world, caplog):
+    """A gap at the vendor is logged, and the sync run succeeds."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: LOST if "items" in request.url else None
     assert sync_run.run(sync_run.request()).status is JobStatus.SUCCEEDED
@@ -600,7 +600,7 @@ def test_lost_history_is_said(world, caplog):
 
 
 def test_lost_history_is_read_again(world):
-    """What the cursor no longer tells is a gap from where it was left, until the backfill it causes has covered it."""
+    """What the cursor no longer gives is a gap from there on, until the backfill that it starts has covered it."""
     sync_run = SyncRun(world)
     left_at = sync_run.run(sync_run.request(JobType.INCREMENTAL)).started_at
     world.later(hours=1)
@@ -617,8 +617,8 @@ def test_lost_history_is_read_again(world):
     assert {one.closed_by for one in sync_run.gaps()} == {CoveragePath.BACKFILL}
 
 
-def test_a_finished_walk_proves_what_it_went_over(world):
-    """An incremental walk from where the one before had read, a backfill its own range; a baseline nothing."""
+def test_a_finished_sync_run_proves_what_it_read(world):
+    """An incremental run proves the time since the previous one, a backfill its range, a baseline nothing."""
     sync_run = SyncRun(world)
     first = sync_run.run(sync_run.request(JobType.INCREMENTAL))
     assert sync_run.intervals(CoveragePath.SYNC) == []
@@ -631,14 +631,14 @@ def test_a_finished_walk_proves_what_it_went_over(world):
 
 
 def test_one_job_of_a_kind_is_queued(world):
-    """Asked again, the queued one is returned."""
+    """A repeated request gets the queued job."""
     sync_run = SyncRun(world)
     assert sync_run.request().id == sync_run.request().id == world.jobs()[0].id
     assert sync_run.request(JobType.INCREMENTAL).id != sync_run.request().id
 
 
 def test_what_cannot_be_read_is_refused(world):
-    """Unknown and foreign ids, providers without an API to read, and ended connections."""
+    """Unknown and foreign ids, providers that cannot be read, and ended connections are errors."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.known(OTHER_TENANT)

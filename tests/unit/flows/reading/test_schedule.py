@@ -1,4 +1,4 @@
-"""What comes round: each thing at its time, once, and nothing that keeps the others from theirs."""
+"""The schedule: each entry at its time, once, and none that blocks the others."""
 
 import threading
 from datetime import timedelta
@@ -67,7 +67,7 @@ def change(world, connection, **changes):
 
 
 def tune(world, **settings):
-    """Other schedule settings."""
+    """Use other schedule settings."""
     changed = ScheduleSettings(**settings)
     schedule = world.connectors.schedule
     scheduler = attrs.evolve(schedule.scheduler, settings=changed)
@@ -80,7 +80,7 @@ def tune(world, **settings):
 
 
 def test_nothing_is_due_before_its_time(world):
-    """An interval less its jitter after the last read, no connection is read yet; an interval and its jitter later all are."""
+    """No connection is due before the interval less its jitter, and all are after the interval plus its jitter."""
     assert all(QUARTER * (1 - JITTER) <= waits(world, one) <= QUARTER * (1 + JITTER) for one in (world.ada, world.bob))
     world.clock.advance(QUARTER * (1 - JITTER) - timedelta(seconds=1))
     world.tick()
@@ -90,8 +90,8 @@ def test_nothing_is_due_before_its_time(world):
     assert [queued(world, one) for one in (world.ada, world.bob)] == [[JobType.INCREMENTAL]] * 2
 
 
-def test_intervals_stray_to_both_sides(world):
-    """Up to a fifth, shorter and longer, and never the same: what began together does not stay together."""
+def test_intervals_have_jitter(world):
+    """Up to a fifth shorter or longer, and different each time, so that connections do not stay in step."""
     scheduler = world.connectors.schedule.scheduler
     with_jitter = [scheduler.with_jitter(QUARTER) / QUARTER for _ in range(200)]
     assert 0.8 <= min(with_jitter) < 0.9
@@ -113,15 +113,15 @@ def test_intervals_stray_to_both_sides(world):
     ],
 )
 def test_the_nearest_setting_counts(world, settings, own, expected):
-    """The connection's own interval, else the provider's, else the operator's, else the package's; nonsense is none."""
+    """The connection's own interval counts, else the provider's, the operator's, the package's; nonsense is ignored."""
     scheduler = tune(world, **settings)
     connection = attrs.evolve(world.ada, metadata={} if own is None else {INTERVAL_SETTING: own})
     assert scheduler.interval(world.acme, connection) == expected
 
 
 @pytest.mark.parametrize("own", [10**30, -1, 1])
-def test_nobodys_interval_stops_the_schedule(world, own):
-    """Whatever a connection asks for, it and the others are read again."""
+def test_no_interval_stops_the_schedule(world, own):
+    """Whatever interval a connection has, it and the others are read again."""
     change(world, world.ada, metadata={INTERVAL_SETTING: own})
     world.later(minutes=20)
     world.tick()
@@ -132,8 +132,8 @@ def test_nobodys_interval_stops_the_schedule(world, own):
 # --- once ------------------------------------------------------------------------------------------------------------
 
 
-def test_after_a_month_of_silence_each_is_read_once(world):
-    """However many intervals were missed, one job a connection is queued, and one schedule entry stands."""
+def test_after_a_month_offline_each_is_read_once(world):
+    """However many intervals were missed, one job per connection is queued, and one schedule entry exists."""
     world.clock.advance(MONTH)
     world.tick()
     world.tick()
@@ -144,7 +144,7 @@ def test_after_a_month_of_silence_each_is_read_once(world):
 
 
 def test_two_schedulers_queue_once(world):
-    """Ticks at the same moment, in many threads, queue one job a connection and do each task once."""
+    """Ticks at the same moment, in many threads, queue one job per connection and run each task once."""
     world.later(minutes=20)
     counted = []
     threads = [threading.Thread(target=lambda: counted.append(world.tick())) for _ in range(4)]
@@ -153,11 +153,11 @@ def test_two_schedulers_queue_once(world):
     for thread in threads:
         thread.join()
     assert [queued(world, one) for one in (world.ada, world.bob)] == [[JobType.INCREMENTAL]] * 2
-    assert sum(counted) == 4 + len(SERVICE_TASKS)  # two reads, two looks at webhooks
+    assert sum(counted) == 4 + len(SERVICE_TASKS)  # two reads, two maintenance runs
 
 
 def test_more_than_a_batch_is_due(world):
-    """All that is due is queued in one tick, however much it is."""
+    """Everything that is due is queued in one tick, however much it is."""
     with world.uow() as uow:
         for number in range(BATCH + 1):
             account = attrs.evolve(world.ada.account, id=f"more-{number}")
@@ -169,7 +169,7 @@ def test_more_than_a_batch_is_due(world):
 
 
 def test_a_read_that_still_runs_is_not_doubled(world):
-    """What is unfinished reads what the next one would have; a part of it that somebody asked for does not."""
+    """An unfinished incremental job replaces the next one; a job for one target does not."""
     slow = world.connectors.jobs.request(TENANT, world.ada.id, JobType.INCREMENTAL)
     world.connectors.jobs.request(OTHER_TENANT, world.bob.id, JobType.INCREMENTAL, target="x")
     with world.uow() as uow:
@@ -183,8 +183,8 @@ def test_a_read_that_still_runs_is_not_doubled(world):
 # --- who not ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_ended_connections_schedule_entries_vanish(world):
-    """Disconnected here they are gone at once; revoked at the provider, when they come."""
+def test_an_ended_connections_schedule_entries_are_deleted(world):
+    """A disconnect deletes them at once; after a revocation at the provider they are deleted when due."""
     world.connectors.disconnect.end_connection(TENANT, world.ada.id)
     world.deliver({"event": "revoked"}, tenant=OTHER_TENANT)
     assert world.reload(world.bob).status is ConnectionStatus.REVOKED
@@ -196,8 +196,8 @@ def test_an_ended_connections_schedule_entries_vanish(world):
     assert world.tasks() == []
 
 
-def test_who_needs_its_user_is_passed_over_and_comes_back(world):
-    """No read is queued until the user has connected again; then it is read at once, and again in its turn."""
+def test_a_connection_that_needs_its_user_is_skipped(world):
+    """No read is queued until the user has connected again; then it is read at once and on schedule."""
     asleep = world.ada.moved_to(ConnectionStatus.REAUTHORIZATION_REQUIRED, at=NOW)
     change(world, world.ada, status=asleep.status)
     world.later(minutes=20)
@@ -216,8 +216,8 @@ def test_who_needs_its_user_is_passed_over_and_comes_back(world):
     assert [one.title for one in world.signals()] == ["Item 2", "Item 1"]
 
 
-def test_an_schedule_entry_without_a_connection_vanishes(world):
-    """Nothing is queued for what is not there, and the others come to their turn."""
+def test_a_schedule_entry_without_a_connection_is_deleted(world):
+    """Nothing is queued for it, and the others are queued as usual."""
     ghost = ConnectionId(make_id())
     with world.uow() as uow:
         for kind in (TaskKind.SYNC, TaskKind.MAINTAIN, TaskKind.REFRESH):
@@ -229,8 +229,8 @@ def test_an_schedule_entry_without_a_connection_vanishes(world):
 
 
 @pytest.mark.parametrize("registry", [[make_acme(sync=None)], [make_acme(slug=ProviderSlug("other"))]])
-def test_a_provider_that_is_gone_holds_nobody_up(world, registry):
-    """A connection whose provider is not installed any more, or not readable, is put off; the tick ends."""
+def test_a_provider_that_is_gone_blocks_no_other(world, registry):
+    """A connection whose provider is no longer installed, or cannot be read, is checked again later; the tick ends."""
     world.later(minutes=20)
     schedule = attrs.evolve(world.connectors.schedule, providers=ProviderRegistry(registry))
     schedule.tick()
@@ -241,8 +241,8 @@ def test_a_provider_that_is_gone_holds_nobody_up(world, registry):
 # --- subscriptions ---------------------------------------------------------------------------------------------------
 
 
-def test_subscriptions_are_looked_at_in_their_turn(world):
-    """The first time soon after connecting; the schedule entry is moved even before the work is done."""
+def test_subscriptions_are_maintained_on_schedule(world):
+    """First soon after connecting; the next run is scheduled even before this one is done."""
     assert timedelta(minutes=8) <= waits(world, world.ada, TaskKind.MAINTAIN) <= timedelta(minutes=12)
     world.later(minutes=12)
     world.tick()
@@ -263,8 +263,8 @@ def test_a_disabled_connections_subscriptions_are_left_alone(world):
 # --- the service's own -----------------------------------------------------------------------------------------------
 
 
-def test_tasks_come_round(world):
-    """Each is done once in its time, from the first tick on."""
+def test_service_tasks_are_repeated(world):
+    """Each is run once per interval, from the first tick on."""
     with world.uow() as uow:
         uow.schedules.cancel(ScheduleEntry(kind=TaskKind.SWEEP, next_at=NOW).tenant_id, SERVICE)
     assert world.tick() == len(SERVICE_TASKS)
@@ -273,8 +273,8 @@ def test_tasks_come_round(world):
     assert world.tick() == 1
 
 
-def test_sweeping_takes_what_has_expired(world):
-    """Authorization requests, and limits that hold nothing back; what is still good stays."""
+def test_sweeping_deletes_what_has_expired(world):
+    """Expired authorization requests and unused limits are deleted; valid ones stay."""
     world.tick()
     with world.uow() as uow:
         for number, minutes in enumerate((5, 60)):
@@ -293,8 +293,8 @@ def test_sweeping_takes_what_has_expired(world):
         assert [uow.limits.sweep(now=now + timedelta(hours=at)) for at in (0, 2)] == [0, 1]
 
 
-def test_retention_drops_what_is_old(world):
-    """Deliveries and ended jobs beyond their age go; failed deliveries and unfinished jobs stay, and signals do."""
+def test_retention_deletes_what_is_old(world):
+    """Old deliveries and finished jobs are deleted; failed deliveries, unfinished jobs and signals stay."""
     keep = RetentionSettings(deliveries=timedelta(days=2), jobs=timedelta(days=1))
     schedule = world.connectors.schedule
     schedule = attrs.evolve(schedule, housekeeping=attrs.evolve(schedule.housekeeping, retention=keep))
@@ -316,8 +316,8 @@ def test_retention_drops_what_is_old(world):
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(JobStatus.QUEUED, 0), (JobStatus.QUEUED, 1), (JobStatus.RUNNING, 1)])
-def test_a_job_without_a_task_is_found(world, status, attempts):
-    """Whatever became of its task, after five minutes it has a new one, and is run to its end."""
+def test_a_job_without_a_task_is_rescued(world, status, attempts):
+    """However it lost its task, after five minutes it gets a new one and is run to its end."""
     job = make_job(
         type=JobType.WEBHOOK, connection_id=world.ada.id, provider=SLUG, status=status, attempts=attempts, run=attempts
     )
@@ -335,7 +335,7 @@ def test_a_job_without_a_task_is_found(world, status, attempts):
 
 
 def test_a_job_that_waits_for_its_provider_is_left_waiting(world):
-    """Its instant lies ahead, so it has lost nothing."""
+    """Its time has not come, so it has lost nothing."""
     job = make_job(type=JobType.WEBHOOK, connection_id=world.ada.id, provider=SLUG, retry_after=NOW + MONTH)
     with world.uow() as uow:
         uow.jobs.enqueue(job)
@@ -346,7 +346,7 @@ def test_a_job_that_waits_for_its_provider_is_left_waiting(world):
 
 @pytest.mark.parametrize("change", [{"status": JobStatus.CANCELLED}, {"updated_at": NOW + timedelta(minutes=9)}])
 def test_a_rescue_overwrites_nothing(world, change):
-    """What its worker, or somebody who cancels it, writes between the look and the rescue stays."""
+    """What its worker or a cancellation writes between the search and the rescue stays."""
     job = make_job(type=JobType.WEBHOOK, connection_id=world.ada.id, provider=SLUG)
     with world.uow() as uow:
         uow.jobs.enqueue(job)
@@ -355,14 +355,14 @@ def test_a_rescue_overwrites_nothing(world, change):
 
     def begin_slow():
         uow = begin()
-        look = uow.jobs.list_untouched
+        list_untouched = uow.jobs.list_untouched
 
-        def look_then_move(**options):
-            found = look(**options)
+        def list_then_change(**options):
+            found = list_untouched(**options)
             uow.jobs.save(moved)
             return found
 
-        uow.jobs.list_untouched = look_then_move
+        uow.jobs.list_untouched = list_then_change
         return uow
 
     world.later(minutes=10)

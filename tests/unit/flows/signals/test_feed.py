@@ -1,4 +1,4 @@
-"""Following signals as they arrive."""
+"""The feed of signals."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ class Arrivals:
         self.queries = self.world.connectors.queries
 
     def arrive(self, *, made_ago=0.0, **changes):
-        """A signal becomes readable now, its id made so many seconds ago."""
+        """Make a signal visible now, its id made so many seconds ago."""
         made_at = self.world.clock.now() - timedelta(seconds=made_ago)
         signal = make_signal(id=SignalId(self.world.connectors.jobs.entropy.uuid7(made_at)), **changes)
         with self.world.uow() as uow:
@@ -41,8 +41,8 @@ def arrivals():
     return Arrivals()
 
 
-def test_only_what_is_new(arrivals):
-    """What was there before is no news; what arrives is given once, in the order of arrival, whenever it occurred."""
+def test_only_new_signals(arrivals):
+    """Existing signals are left out; new ones are given once, in the order of arrival, whenever they occurred."""
     arrivals.arrive()
     feed = arrivals.feed()
     assert ids(feed.poll()) == []
@@ -54,20 +54,20 @@ def test_only_what_is_new(arrivals):
 
 @pytest.mark.parametrize("late", [0.5, 30, 59])
 def test_late_commits_are_not_missed(arrivals, late):
-    """A signal that becomes readable after younger ones is given within seconds, and once, up to a minute late."""
+    """A signal that becomes visible up to a minute after younger ones is given within seconds, and once."""
     feed, given = arrivals.feed(), []
     for second in range(20):
         arrivals.world.later(seconds=1)
         arrivals.arrive()
         if second == 9:
-            straggler = arrivals.arrive(made_ago=late)
+            late_one = arrivals.arrive(made_ago=late)
         given += ids(feed.poll())
     assert len(given) == len(set(given)) == 21
-    assert straggler in given[: 10 + 1 + 6]
+    assert late_one in given[: 10 + 1 + 6]
 
 
-def test_a_pause_between_looks_loses_nothing(arrivals):
-    """However long nobody looks, the next look begins where the one before ended."""
+def test_a_pause_between_polls_loses_nothing(arrivals):
+    """However long the pause, the next poll begins where the previous one ended."""
     feed = arrivals.feed()
     made = []
     for _ in range(10):
@@ -79,7 +79,7 @@ def test_a_pause_between_looks_loses_nothing(arrivals):
 
 @pytest.mark.parametrize("ago", [1, 63, 3600])
 def test_since(arrivals, ago):
-    """Since an instant: all that has arrived from then on, and nothing earlier."""
+    """With `since`, the feed gives all that has arrived from then on, and nothing earlier."""
     arrivals.arrive(made_ago=ago + 1)
     made = [arrivals.arrive(made_ago=ago * share) for share in (0.9, 0.5, 0)]
     feed = arrivals.feed(since=arrivals.world.clock.now() - timedelta(seconds=ago))
@@ -88,8 +88,8 @@ def test_since(arrivals, ago):
     assert given + ids(feed.poll()) == made
 
 
-def test_filters_and_walls(arrivals):
-    """Only the tenant's own, and only what the filter lets through."""
+def test_filters_and_tenants(arrivals):
+    """Only the tenant's own signals that match the filter are given."""
     arrivals.world.known(OTHER_TENANT)
     feed = arrivals.feed(provider=SLACK, kind=SignalKind.MESSAGE_POSTED)
     wanted = arrivals.arrive(provider=SLACK, kind=SignalKind.MESSAGE_POSTED)
@@ -100,7 +100,7 @@ def test_filters_and_walls(arrivals):
 
 
 def test_unknown(arrivals):
-    """A tenant or connection that is not there is an error, not silence."""
+    """An unknown tenant or connection is an error."""
     with pytest.raises(TenantNotFoundError):
         arrivals.queries.feed(OTHER_TENANT)
     with pytest.raises(ConnectionNotFoundError):

@@ -1,4 +1,4 @@
-"""Reading back what is kept, always within one tenant."""
+"""Queries of stored data, always of one tenant."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -21,7 +21,7 @@ from tests.support.world import World, created
 
 @pytest.fixture
 def world():
-    """Two tenants with the same history: one connection, five signals."""
+    """Two tenants with the same data: one connection, five signals."""
     world = World()
     for tenant in (TENANT, OTHER_TENANT):
         connection = world.connect(tenant)
@@ -46,7 +46,7 @@ LISTS = {
 @pytest.mark.parametrize("kind", ["signals", "deliveries"])
 @pytest.mark.parametrize("limit", [1, 2, 4, 5, 6])
 def test_pages_cover_the_list(queries, kind, limit):
-    """Page after page gives every item once, and the last page says so."""
+    """The pages give every item once, and the last page says so."""
     seen, cursor = [], None
     while True:
         page = LISTS[kind](queries, TENANT, limit=limit, cursor=cursor)
@@ -78,7 +78,7 @@ def test_a_page_stays_where_it_is(world, queries):
     ],
 )
 def test_a_cursor_is_for_its_filters(queries, other):
-    """With other filters it is refused, in both directions."""
+    """A cursor is refused with other filters, in both directions."""
     plain = queries.list_signals(TENANT, limit=1).next_cursor
     filtered = queries.list_signals(TENANT, other, limit=1).next_cursor
     assert queries.list_signals(TENANT, other, limit=1, cursor=filtered).items
@@ -100,7 +100,7 @@ def test_a_cursor_is_for_its_tenant_and_list(queries):
 @pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize("tenant", [UNROUTED, uuid4()])
 def test_unknown_tenants_have_no_lists(world, queries, kind, tenant):
-    """Neither the nil UUID, which owns what belongs to nobody, nor one that was never made known."""
+    """The nil UUID, which owns unrouted deliveries, and unknown tenants are not found."""
     world.deliver(created(accounts=["stranger"]), tenant=None)
     with pytest.raises(TenantNotFoundError):
         LISTS[kind](queries, tenant)
@@ -124,7 +124,7 @@ def test_nothing_of_another_tenant_is_shown(world, queries):
         queries.get_delivery(OTHER_TENANT, delivery.id)
 
 
-def test_what_never_was_is_not_found(queries):
+def test_what_does_not_exist_is_not_found(queries):
     """Each kind of thing has its error."""
     with pytest.raises(ConnectionNotFoundError):
         queries.get_connection(TENANT, ConnectionId(uuid4()))
@@ -134,8 +134,8 @@ def test_what_never_was_is_not_found(queries):
         queries.get_delivery(TENANT, DeliveryId(uuid4()))
 
 
-def test_filters_narrow(world, queries):
-    """Lists give what the filters say, and nothing for filters that contradict each other."""
+def test_filters_narrow_the_lists(world, queries):
+    """Lists give what the filters select, and nothing for filters that contradict each other."""
     connection = queries.list_connections(TENANT).items[0]
     assert queries.list_connections(TENANT, status=ConnectionStatus.REVOKED).items == ()
     assert queries.list_connections(TENANT, provider=ProviderSlug("acme")).items == (connection,)
@@ -145,15 +145,15 @@ def test_filters_narrow(world, queries):
     assert queries.list_signals(TENANT, contradiction).items == ()
 
 
-def test_lists_are_light(queries):
-    """Bodies and payloads stay behind unless payloads are asked for."""
+def test_lists_leave_out_bodies_and_payloads(queries):
+    """Lists have no bodies, and payloads only if they are requested."""
     assert {one.body for one in queries.list_deliveries(TENANT).items} == {b""}
     assert {one.payload for one in queries.list_signals(TENANT).items} == {None}
     assert all(one.payload for one in queries.list_signals(TENANT, with_payload=True).items)
 
 
-def test_tenants_come_and_go(world, queries):
-    """Made known once, erased with all they have, and the nil one never."""
+def test_tenants_are_recorded_and_erased(world, queries):
+    """A tenant is recorded once and erased with all its data, and the nil one never exists."""
     fresh = uuid4()
     assert world.connectors.tenants.ensure(fresh)[1] is Recorded.NEW
     assert world.connectors.tenants.ensure(fresh)[1] is Recorded.DUPLICATE

@@ -1,4 +1,4 @@
-"""Measuring: the figures that operators see."""
+"""Statistics for operators."""
 
 from datetime import timedelta
 
@@ -8,8 +8,8 @@ from tests.support.provider import SLUG
 from tests.support.world import World
 
 
-def test_what_there_is():
-    """Connections, subscriptions and jobs are counted over all tenants, and the oldest job that waits has its age."""
+def test_counts():
+    """Connections, subscriptions and jobs are counted over all tenants, and the oldest waiting job's age is given."""
     world = World()
     world.connect()
     world.clock.advance(timedelta(seconds=40))

@@ -1,4 +1,4 @@
-"""A delivery's body is decoded once, by whichever provider it comes from, and not before its sender is proven."""
+"""A delivery's body is decoded once, for every provider, and not before its sender is proven."""
 
 import base64
 import hashlib
@@ -44,7 +44,7 @@ def google_key():
 
 
 def respond(request):
-    """Google's key set; nobody else is asked anything."""
+    """Google's key set; no other host gets a request."""
     assert request.method == "GET"
     key = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(google_key().public_key())), "kid": "k1"}
     return HttpResponse(status=200, body=json.dumps({"keys": [key]}).encode())
@@ -109,7 +109,7 @@ PUSHED = base64.b64encode(json.dumps({"emailAddress": "ada@x.example", "historyI
 
 @attrs.frozen
 class Case:
-    """One provider's delivery: on which URL, what it says, and how its sender proves himself."""
+    """One provider's delivery: its URL, its content, and how its sender proves itself."""
 
     slug: str
     document: dict
@@ -165,7 +165,7 @@ WITHOUT_BODY = frozenset({"google-calendar", "google-drive"})
 each_provider = pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
 
 
-class Place:
+class System:
     """A system in memory with one connection of the case's provider."""
 
     def __init__(self, case):
@@ -203,7 +203,7 @@ class Place:
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Every text that anything decodes as JSON, in order."""
+    """Every text that is decoded as JSON, in order."""
     texts = []
 
     def counted(decode):
@@ -219,48 +219,48 @@ def decoded(monkeypatch):
 
 
 def test_every_provider_has_a_case():
-    """Whoever adds a provider says here how its deliveries look."""
+    """Each installed provider has a delivery in this module."""
     assert {case.slug for case in CASES} == {provider.slug for provider in installed_providers()}
 
 
 @each_provider
 def test_accepting_and_replaying_decode_once_each(case, decoded):
-    """From the first byte to the signal, and again from the stored bytes, the body is decoded once."""
+    """The body is decoded once when it is accepted, and once when it is replayed from the stored bytes."""
     expected = 0 if case.slug in WITHOUT_BODY else 1
-    place = Place(case)
-    place.accept(case.body)
+    system = System(case)
+    system.accept(case.body)
     assert decoded.count(case.body) == expected
-    assert place.delivery().status is DeliveryStatus.PROCESSED
+    assert system.delivery().status is DeliveryStatus.PROCESSED
     decoded.clear()
-    place.connectors.ingest.replay(TENANT, place.delivery().id)
+    system.connectors.ingest.replay(TENANT, system.delivery().id)
     assert decoded.count(case.body) == expected
 
 
 @each_provider
-def test_a_relayed_delivery_is_decoded_once_and_is_the_same_one(case, decoded):
-    """An operator's relay gives the delivery the id that it has when it comes directly."""
-    place = Place(case)
-    place.accept(case.body, trust=Trust.OPERATOR)
+def test_a_relayed_delivery_is_decoded_once_and_has_the_same_id(case, decoded):
+    """A relayed delivery has the id that it has when the vendor sends it."""
+    system = System(case)
+    system.accept(case.body, trust=Trust.OPERATOR)
     assert decoded.count(case.body) == (0 if case.slug in WITHOUT_BODY else 1)
-    relayed = place.delivery()
-    place.accept(case.body)
-    assert place.delivery() == relayed
+    relayed = system.delivery()
+    system.accept(case.body)
+    assert system.delivery() == relayed
 
 
 @each_provider
 def test_an_unproven_body_is_not_decoded(case, decoded):
-    """Whoever has no secret gets nobody to read what he sends."""
-    place = Place(case)
+    """A body that is signed with another secret is not decoded."""
+    system = System(case)
     with pytest.raises(DeliveryRejectedError):
-        place.accept(case.body, secret="another-secret-that-is-long-enough-for-hs256")
+        system.accept(case.body, secret="another-secret-that-is-long-enough-for-hs256")
     assert case.body not in decoded
 
 
 @each_provider
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_body_that_cannot_be_decoded_is_tried_once_and_kept(case, name, decoded):
-    """Its sender is proven, so it is kept, and one try is enough to know."""
-    place = Place(case)
-    acceptance = place.accept(HOSTILE[name])
+    """Its sender is proven, so it is stored, and it is decoded only once."""
+    system = System(case)
+    acceptance = system.accept(HOSTILE[name])
     assert acceptance.deliveries
     assert decoded.count(HOSTILE[name]) == (0 if case.slug in WITHOUT_BODY else 1)

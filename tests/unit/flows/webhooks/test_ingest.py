@@ -46,7 +46,7 @@ def handshaking(**webhooks):
 
 
 def signed(world, connection):
-    """What a delivery of the connection's own hook needs."""
+    """The headers of a delivery of the connection's own hook."""
     hook = world.hook(connection)
     return {"secret": hook["secret"], "hook": hook["id"]}
 
@@ -60,7 +60,7 @@ def only(world, tenant=TENANT):
 
 
 def test_a_signed_delivery_becomes_a_signal(world):
-    """Verified with its subscription's secret, kept with its signal, acknowledged."""
+    """It is verified with its subscription's secret, stored with its signal, and acknowledged."""
     connection = world.connect()
     acceptance = world.deliver(created(), **signed(world, connection))
     assert (acceptance.recorded, acceptance.success_status) == (Recorded.NEW, 202)
@@ -72,7 +72,7 @@ def test_a_signed_delivery_becomes_a_signal(world):
 
 @pytest.mark.parametrize("secret", [None, "wrong", "webhook-secret"])
 def test_a_named_subscription_has_to_match(world, secret):
-    """A delivery that names a hook is checked with that hook's secret; the app's does not help."""
+    """A delivery that names a hook is checked with that hook's secret, not with the app's."""
     connection = world.connect()
     with pytest.raises(DeliveryRejectedError):
         world.deliver(created(), secret=secret, hook=world.hook(connection)["id"])
@@ -80,7 +80,7 @@ def test_a_named_subscription_has_to_match(world, secret):
 
 
 def test_of_two_subscriptions_to_one_hook_either_may_match(world):
-    """Two connections that share a vendor's hook do not shut each other's deliveries out."""
+    """Where two connections share a vendor's hook, the deliveries of both are accepted."""
     first = world.connect()
     second = world.connect(user="bob")
     mine, theirs = world.hook(first), world.hook(second)
@@ -101,8 +101,8 @@ def test_without_a_hook_the_apps_secret_counts(world):
         world.deliver(created(2), secret="other")
 
 
-def test_no_secret_means_no_entry(world):
-    """Where none is configured every delivery is refused, also one signed with nothing."""
+def test_without_a_secret_every_delivery_is_refused(world):
+    """If no secret is configured, a delivery signed with an empty one is refused too."""
     world.connect()
     world.connectors.apps["acme"] = attrs.evolve(world.app, webhook_secrets=())
     for secret in ("", None, "webhook-secret"):
@@ -111,7 +111,7 @@ def test_no_secret_means_no_entry(world):
 
 
 def test_an_ended_subscription_proves_nothing(world):
-    """After disconnecting, the hook's old secret is refused."""
+    """After a disconnect the hook's old secret is refused."""
     connection = world.connect()
     about = signed(world, connection)
     world.connectors.disconnect.end_connection(TENANT, connection.id)
@@ -120,7 +120,7 @@ def test_an_ended_subscription_proves_nothing(world):
 
 
 def test_a_pending_subscription_verifies_and_becomes_active(world):
-    """The first delivery can come before the vendor's answer, and tells the hook's id."""
+    """The first delivery may come before the vendor's answer, and gives the hook's id."""
     connection = world.connect()
     about = signed(world, connection)
     with world.uow() as uow:
@@ -132,7 +132,7 @@ def test_a_pending_subscription_verifies_and_becomes_active(world):
 
 
 def test_another_tenants_hook_is_unknown(world):
-    """A tenant's URL does not take what another tenant's subscription signed."""
+    """A tenant's URL does not accept what another tenant's subscription signed."""
     connection = world.connect()
     world.known(OTHER_TENANT)
     with pytest.raises(DeliveryRejectedError):
@@ -140,14 +140,14 @@ def test_another_tenants_hook_is_unknown(world):
 
 
 def test_another_connections_hook_is_unknown(world):
-    """A connection's URL does not take what another connection's subscription signed."""
+    """A connection's URL does not accept what another connection's subscription signed."""
     first, second = world.connect(), world.connect(user="bob")
     with pytest.raises(DeliveryRejectedError):
         world.deliver(created(), **signed(world, first), connection=second)
 
 
-def test_a_relay_is_believed(world):
-    """With an operator's trust no signature is looked at, and a missing delivery id is the body's hash."""
+def test_a_relay_is_trusted(world):
+    """For an operator no signature is checked, and a missing delivery id becomes the hash of the body."""
     world.connect()
     request = world.request(created(), secret=None)
     headers = {name: value for name, value in request.headers.items() if name != "x-acme-delivery"}
@@ -160,15 +160,15 @@ def test_a_relay_is_believed(world):
 
 
 @pytest.mark.parametrize("tenant", [OTHER_TENANT, UNROUTED])
-def test_an_unknown_tenant_is_not_made(world, tenant):
-    """The public path names tenants, it does not make them, and the nil one is none."""
+def test_an_unknown_tenant_is_not_created(world, tenant):
+    """A webhook URL never creates the tenant that it names, and the nil one does not exist."""
     with pytest.raises(TenantNotFoundError):
         world.deliver(created(), tenant=tenant)
     with pytest.raises(TenantNotFoundError):
         world.connectors.tenants.get(tenant)
 
 
-def test_paths_to_nowhere(world):
+def test_unknown_paths_are_not_found(world):
     """Unknown connections and providers, and providers without webhooks, are not found."""
     connection = world.connect()
     request = world.request(created(), connection=connection)
@@ -189,8 +189,8 @@ def test_paths_to_nowhere(world):
 # --- handshakes ----------------------------------------------------------------------------------------------------
 
 
-def test_a_handshake_is_kept_once():
-    """The first announced secret is the connection's for ever; a later one is refused and changes nothing."""
+def test_a_handshake_is_accepted_once():
+    """The first announced secret stays the connection's; a later one is refused and changes nothing."""
     world = handshaking()
     connection = world.connect()
     first = world.deliver(b"", connection=connection, secret=None, x_acme_handshake="theirs")
@@ -206,7 +206,7 @@ def test_a_handshake_is_kept_once():
 
 
 def test_a_handshake_of_an_ended_connection_is_refused():
-    """A disconnected connection keeps no secret, also no new one."""
+    """A disconnected connection stores no secret, not even a new one."""
     world = handshaking()
     connection = world.connect()
     world.connectors.disconnect.end_connection(TENANT, connection.id)
@@ -219,7 +219,7 @@ def test_a_handshake_of_an_ended_connection_is_refused():
 
 
 def test_an_unknown_key_is_fetched_once():
-    """A key that has just been rotated in is found by one fetch, and a forged one does not cause a second."""
+    """A key that the vendor has just added is found by one fetch, and a forged one does not cause a second."""
     world = World(make_acme(webhooks={"signing_keys": provider.signing_keys}))
     world.connect()
     world.deliver(created(1), secret=None, x_acme_key="k1")
@@ -234,7 +234,7 @@ def test_an_unknown_key_is_fetched_once():
 
 
 def test_a_relay_needs_no_keys():
-    """A trusted relay is served while the vendor's keys cannot be had; others are told to come again."""
+    """A trusted relay is accepted while the vendor's keys are unavailable; other senders are told to try again."""
     world = World(make_acme(webhooks={"signing_keys": provider.signing_keys}))
     world.connect()
     world.vendor.before = lambda request: answer(status=503)
@@ -269,7 +269,7 @@ def test_then_the_account_that_the_event_names(world, name):
 
 
 def test_then_the_only_active_one(world):
-    """With one active connection there is no doubt; with two, or none, the delivery waits as failed."""
+    """A single active connection gets the event; with two, or none, the delivery is stored as failed."""
     world.known()
     world.deliver(created(1))
     first = world.connect()
@@ -284,7 +284,7 @@ def test_then_the_only_active_one(world):
 
 @pytest.mark.parametrize("by", ["path", "account", "only"])
 def test_an_ended_connection_gets_nothing_more(world, by):
-    """After disconnecting nothing is added, whichever way the delivery finds the connection."""
+    """After a disconnect nothing is added, whichever way the delivery finds the connection."""
     connection = world.connect()
     world.connectors.disconnect.end_connection(TENANT, connection.id)
     changes = {"path": {"connection": connection}}.get(by, {})
@@ -293,7 +293,7 @@ def test_an_ended_connection_gets_nothing_more(world, by):
 
 
 def test_an_app_level_event_reaches_every_tenant(world):
-    """One delivery on the app's URL is kept for each tenant that has connected the account."""
+    """A delivery on the app's URL is stored for each tenant that has connected the account."""
     owners = (TENANT, OTHER_TENANT, THIRD_TENANT)
     connections = [world.connect(tenant) for tenant in owners]
     world.connectors.disconnect.end_connection(THIRD_TENANT, connections[2].id)
@@ -305,8 +305,8 @@ def test_an_app_level_event_reaches_every_tenant(world):
 
 
 @pytest.mark.parametrize("strangers", [{OTHER_TENANT}, {TENANT, OTHER_TENANT}])
-def test_a_tenant_whom_it_is_not_for_gets_nothing_of_it(strangers):
-    """An event that names a tenant's account and is for somebody else's subscription leaves no trace in its inbox."""
+def test_a_tenant_gets_no_events_of_others(strangers):
+    """An event for another tenant's subscription is not stored for a tenant whose account it names."""
 
     def finish(delivery, event, connection):
         if connection.tenant_id in strangers:
@@ -332,8 +332,8 @@ def test_a_tenant_whom_it_is_not_for_gets_nothing_of_it(strangers):
         (b"{", DeliveryStatus.FAILED),
     ],
 )
-def test_what_belongs_to_nobody_is_kept_unrouted(world, document, status):
-    """An app-level delivery of an unknown account is acknowledged and kept without an owner."""
+def test_a_delivery_without_owner_is_stored_unrouted(world, document, status):
+    """An app-level delivery of an unknown account is acknowledged and stored without an owner."""
     world.connect()
     world.deliver(document, tenant=None)
     (row,) = world.unrouted()
@@ -341,7 +341,7 @@ def test_what_belongs_to_nobody_is_kept_unrouted(world, document, status):
 
 
 def test_an_unrouted_delivery_finds_its_owners_later(world):
-    """Replayed once the account is connected, it is kept for its tenants, once."""
+    """A replay after the account was connected stores it for its tenants, once."""
     world.deliver(created(accounts=["a-1"]), tenant=None)
     (row,) = world.unrouted()
     world.connect()
@@ -369,7 +369,7 @@ def test_a_redelivery_changes_nothing(world):
 
 
 def test_sixteen_senders_of_one_delivery(world):
-    """Delivered from many sides at once it is recorded once."""
+    """A delivery that is sent many times at once is recorded once."""
     world.connect()
     request, results = world.request(created()), []
     accept = world.connectors.ingest.accept_delivery
@@ -380,8 +380,8 @@ def test_sixteen_senders_of_one_delivery(world):
     assert len(world.signals()) == 1
 
 
-def test_one_happening_in_two_deliveries_is_one_signal(world):
-    """Two deliveries of one event are both kept, its signal once."""
+def test_one_event_in_two_deliveries_is_one_signal(world):
+    """Two deliveries of one event are both stored, its signal once."""
     world.connect()
     world.deliver(created())
     world.deliver(created())
@@ -391,7 +391,7 @@ def test_one_happening_in_two_deliveries_is_one_signal(world):
 
 @pytest.mark.parametrize("document", [b"", b"\xff\0", b"[]", b"{}", b"null", b'{"event": null}', b"[" * 100_000])
 def test_no_body_is_lost(world, document):
-    """Whatever a proven sender sends is acknowledged and kept, byte for byte."""
+    """Whatever a proven sender sends is acknowledged and stored, byte for byte."""
     connection = world.connect()
     world.deliver(document)
     row = only(world)
@@ -401,7 +401,7 @@ def test_no_body_is_lost(world, document):
 
 
 def test_what_is_not_tracked_is_ignored(world):
-    """An event that the package ignores on purpose says so."""
+    """An event that the package ignores on purpose is stored as ignored, with the reason."""
     world.connect()
     world.deliver({"event": "weather"})
     row = only(world)
@@ -417,8 +417,8 @@ def test_what_is_not_tracked_is_ignored(world):
     ],
 )
 @pytest.mark.parametrize("ability", ["read_event", "to_signals"])
-def test_a_rooms_bug_costs_nothing(bug, error, ability):
-    """A package that crashes leaves a failed delivery, which a mended package processes, once."""
+def test_a_packages_bug_loses_nothing(bug, error, ability):
+    """A package that crashes leaves a failed delivery, which the fixed package processes, once."""
     broken = True
 
     def crash(*arguments):
@@ -458,8 +458,8 @@ def test_a_replay_remembers_the_subscription():
     assert (settled.connection_id, settled.signal_count) == (second.id, 1)
 
 
-def test_half_a_failure_is_a_failure():
-    """Where the event fails for one of two connections, the other's signal is kept and the replay brings the rest."""
+def test_a_partial_failure_is_a_failure():
+    """If the event fails for one of two connections, the other's signal is kept and the replay adds the rest."""
     broken = True
 
     def finish(delivery, event, connection):
@@ -481,7 +481,7 @@ def test_half_a_failure_is_a_failure():
 
 
 def test_a_delivery_without_connection_waits_for_one(world):
-    """Kept as failed, it is processed by a replay after the account was connected."""
+    """It is stored as failed, and a replay after the account was connected processes it."""
     world.known()
     world.deliver(created())
     row = only(world)
@@ -490,8 +490,8 @@ def test_a_delivery_without_connection_waits_for_one(world):
     assert (settled.status, settled.connection_id, len(world.signals())) == ("processed", connection.id, 1)
 
 
-def test_a_redelivery_heals_what_failed():
-    """A delivery that failed and is sent again after the package was mended is processed, once, in its own row."""
+def test_a_redelivery_settles_what_failed():
+    """A failed delivery that is sent again after the package was fixed is processed, once, in its own row."""
     broken = True
 
     def crash(*arguments):
@@ -512,7 +512,7 @@ def test_a_redelivery_heals_what_failed():
 
 
 def test_another_tenants_delivery_cannot_be_replayed(world):
-    """Nor one that never was."""
+    """Another tenant's delivery and an unknown one are not found."""
     world.connect()
     world.deliver(created())
     world.known(OTHER_TENANT)
@@ -547,8 +547,8 @@ class Failing:
         ("connections", "save"),
     ],
 )
-def test_a_failing_database_keeps_nothing(world, store, method):
-    """Wherever it fails, nothing is kept and the sender is told to come again; then everything is."""
+def test_a_failing_database_stores_nothing(world, store, method):
+    """Wherever it fails, nothing is stored and the sender is told to try again; then everything is."""
     everything = WebhookEvent(
         event="all",
         signals=(provider.item_created(created()["item"]),),
@@ -572,8 +572,8 @@ def test_a_failing_database_keeps_nothing(world, store, method):
 # --- what follows --------------------------------------------------------------------------------------------------
 
 
-def test_something_changed_queues_one_read(world):
-    """However many notifications come, one read is queued for each target; while it runs, one more may be."""
+def test_change_notifications_queue_one_read(world):
+    """However many come, one read is queued for each target, and one more while it runs."""
     world.connect()
     for target in (None, None, "x", "x", None):
         world.deliver({"event": "changed", "target": target})
@@ -585,16 +585,16 @@ def test_something_changed_queues_one_read(world):
     assert len([one for one in world.jobs() if one.type is JobType.WEBHOOK]) == 3
 
 
-def test_a_withdrawn_consent_ends_the_connection(world):
-    """The vendor's word that access was withdrawn makes the connection revoked, with the reason."""
+def test_a_revoked_consent_ends_the_connection(world):
+    """The vendor's event that access was revoked makes the connection revoked, with the reason."""
     connection = world.connect()
     world.deliver({"event": "revoked"})
     ended = world.reload(connection)
     assert (ended.status, ended.status_reason) == (ConnectionStatus.REVOKED, "revoked at the provider (revoked)")
 
 
-def test_an_old_withdrawal_does_not_end_a_new_connection(world):
-    """Neither a redelivery nor a replay of it touches what the user has connected since."""
+def test_an_old_revocation_does_not_end_a_new_connection(world):
+    """Neither its redelivery nor its replay changes what the user has connected since."""
     connection = world.connect()
     request = world.request({"event": "revoked"})
     world.connectors.ingest.accept_delivery(request)
@@ -604,8 +604,8 @@ def test_an_old_withdrawal_does_not_end_a_new_connection(world):
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
-def test_a_withdrawal_that_nobody_was_connected_to_is_old_news(world):
-    """An app-level notice kept without an owner and sent again ends nothing that was connected in between."""
+def test_an_unrouted_revocation_does_not_end_a_later_connection(world):
+    """Stored without an owner and sent again, it does not end what was connected in between."""
     request = world.request({"event": "revoked", "accounts": ["a-1"]}, tenant=None)
     world.connectors.ingest.accept_delivery(request)
     connection = world.connect()
@@ -613,15 +613,15 @@ def test_a_withdrawal_that_nobody_was_connected_to_is_old_news(world):
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
-def test_an_event_can_tell_of_its_account(world):
-    """What the event says of the connection is merged into its metadata."""
+def test_an_event_can_update_the_connections_metadata(world):
+    """What the event says about the connection is merged into its metadata."""
     connection = world.connect(options={"packages": ["x"]})
     world.deliver({"event": "renamed", "name": "New"})
     assert world.reload(connection).metadata == {"packages": ["x"], "hooked": True, "name": "New"}
 
 
 def test_secrets_in_headers_are_dropped(world):
-    """Signatures, tokens and cookies are not stored; the rest is, under lower-case names."""
+    """Signatures, tokens and cookies are not stored; the other headers are, under lower-case names."""
     world.connect()
     world.deliver(
         created(), Authorization="Bearer x", Cookie="a=b", X_API_Key="k", X_Auth_Token="t", Proxy_Authorization="p"
@@ -630,7 +630,7 @@ def test_secrets_in_headers_are_dropped(world):
 
 
 def test_the_vendors_reply_is_passed_on():
-    """What the vendor wants to read comes back, with the status it insists on."""
+    """The reply that the vendor expects is returned, with the status that it requires."""
     from connectors.domain.model.webhook import Ignored, WebhookReply
 
     reply = WebhookReply(body=b"challenge")

@@ -1,4 +1,4 @@
-"""Subscriptions that would lapse."""
+"""Renewal of subscriptions that are about to expire."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ SOON = timedelta(days=2)
 
 
 def lasting(lifetime=LIFETIME):
-    """Acme whose hooks expire, and are replaced by new ones."""
+    """Acme with hooks that expire and are replaced by new ones."""
     inner = ACME.webhooks.subscriptions.subscribe
 
     def subscribe(app, connection, request):
@@ -32,13 +32,13 @@ def active(world, connection):
 
 
 def test_nothing_is_renewed_before_its_time():
-    """A subscription with days to go is left alone."""
+    """A subscription with days left is not renewed."""
     world = lasting()
     world.connect()
     assert world.connectors.maintenance.renew_expiring(SOON) == ()
 
 
-def test_the_new_one_stands_before_the_old_one_goes():
+def test_the_successor_is_made_before_the_old_one_is_removed():
     """Where the vendor cannot extend, a successor is made, then the old one is removed and its secret destroyed."""
     calls = []
 
@@ -65,7 +65,7 @@ def test_the_new_one_stands_before_the_old_one_goes():
     assert world.connectors.maintenance.renew_expiring(SOON) == ()
 
 
-def test_a_hook_that_was_taken_over_stays():
+def test_a_reused_hook_stays():
     """A vendor that gives its one hook the new secret is not asked to remove it, and deliveries verify."""
     world = lasting()
     connection = world.connect()
@@ -77,8 +77,8 @@ def test_a_hook_that_was_taken_over_stays():
     assert len(world.signals()) == 1
 
 
-def test_a_vendor_that_extends_is_asked_to():
-    """Where it can be extended, the same subscription gets a later end."""
+def test_a_subscription_is_extended_where_the_vendor_can():
+    """The same subscription gets a later end."""
 
     def renew(app, connection, subscription):
         yield from ()
@@ -97,8 +97,8 @@ def test_a_vendor_that_extends_is_asked_to():
     assert renewal.subscription == after
 
 
-def test_a_failure_leaves_the_old_one_and_the_others():
-    """A vendor that is down costs nothing: the old subscription stands, the error is told, the next run tries again."""
+def test_a_failed_renewal_keeps_the_old_one_and_the_others():
+    """If the vendor is down, the old subscription stays, the error is reported, and the next run tries again."""
     world = lasting()
     connection = world.connect()
     world.later(days=6)
@@ -114,7 +114,7 @@ def test_a_failure_leaves_the_old_one_and_the_others():
 
 
 @pytest.mark.parametrize("end", [True, False])
-def test_only_active_connections_are_kept_alive(end):
+def test_only_active_connections_are_renewed(end):
     """Nothing is renewed for a connection that has ended."""
     world = lasting()
     connection = world.connect()
@@ -124,11 +124,11 @@ def test_only_active_connections_are_kept_alive(end):
     assert len(world.connectors.maintenance.renew_expiring(SOON)) == int(not end)
 
 
-# --- what the rows say -------------------------------------------------------------------------------------------
+# --- errors of the rows ------------------------------------------------------------------------------------------
 
 
-def hindered(world, reason):
-    """Something that keeps the vendor from being asked."""
+def prevent(world, reason):
+    """Prevent calls to the vendor, for this reason."""
     match reason:
         case "limit":
             world.vendor.before = lambda request: answer(status=429) if "/api/" in request.url else None
@@ -151,17 +151,17 @@ def hindered(world, reason):
     ],
 )
 def test_the_row_says_why_it_was_not_renewed(reason, error):
-    """Where the vendor cannot be asked, or allows no more, the error is that, and not the connection's status."""
+    """If the vendor cannot be called, or allows no more, the error says so."""
     world = lasting()
     world.connect()
     world.later(days=6)
-    hindered(world, reason)
+    prevent(world, reason)
     (renewal,) = world.connectors.maintenance.renew_expiring(SOON)
     assert renewal.error.startswith(error)
 
 
-def test_a_row_does_not_tell_another_targets_error():
-    """Of two targets, one is refused: the other one is renewed, and each row says its own."""
+def test_a_row_has_its_own_targets_error():
+    """If one of two targets is refused, the other one is renewed without an error."""
     world = lasting()
     world.vendor.targets = ["x", "y"]
     world.connect()
@@ -173,8 +173,8 @@ def test_a_row_does_not_tell_another_targets_error():
     assert {one.subscription.target: one.error for one in renewals} == {"x": None, "y": "Acme answered 403."}
 
 
-def test_what_lives_shorter_than_asked_for_is_renewed_all_the_same():
-    """A week is all that the vendor gives, and the caller asks for a month: the new week is a success."""
+def test_a_renewal_shorter_than_the_period_is_a_success():
+    """The caller asks for a month, and the new week, which is all that the vendor gives, has no error."""
     world = lasting()
     connection = world.connect()
     world.later(days=1)
@@ -182,7 +182,7 @@ def test_what_lives_shorter_than_asked_for_is_renewed_all_the_same():
     assert (renewal.subscription, renewal.error) == (active(world, connection)[0], None)
 
 
-def test_damaged_secrets_of_one_do_not_hinder_the_others():
+def test_damaged_secrets_of_one_do_not_affect_the_others():
     """A grant that cannot be opened is that connection's error; the others are renewed."""
     world = lasting()
     world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
@@ -195,8 +195,8 @@ def test_damaged_secrets_of_one_do_not_hinder_the_others():
     assert {one.subscription.connection_id: bool(one.error) for one in renewals} == {damaged.id: True, other.id: False}
 
 
-def test_a_limit_on_extending_is_told():
-    """Nothing is wrong with the subscription, and nothing was done: the row says until when the vendor allows no more."""
+def test_a_limit_on_extending_is_reported():
+    """The row says until when the vendor allows no more requests."""
 
     def renew(app, connection, subscription):
         yield from ()

@@ -1,4 +1,4 @@
-"""Vendors' signing keys: fetched when wanted, kept as long as they say."""
+"""Vendors' signing keys: fetched when needed, cached until they expire."""
 
 import attrs
 import pytest
@@ -23,8 +23,8 @@ def fetches(world):
     return world.vendor.count("GET /keys")
 
 
-def test_keys_are_kept_until_they_expire(world):
-    """One fetch serves until the instant the vendor named."""
+def test_keys_are_cached_until_they_expire(world):
+    """One fetch serves until the vendor's expiry time."""
     assert get(world) is get(world)
     world.later(minutes=59)
     get(world)
@@ -34,7 +34,7 @@ def test_keys_are_kept_until_they_expire(world):
     assert fetches(world) == 2
 
 
-def test_fresh_keys_can_be_asked_for_at_intervals(world):
+def test_keys_can_be_refetched_at_intervals(world):
     """An unknown key causes a fetch, but not more often than the interval."""
     get(world)
     get(world, refetch=True)
@@ -46,8 +46,8 @@ def test_fresh_keys_can_be_asked_for_at_intervals(world):
     assert fetches(world) == 2
 
 
-def test_a_failed_fetch_keeps_what_was_there(world):
-    """A vendor that is down while fresh keys are wanted does not cost the ones that still count."""
+def test_a_failed_refetch_keeps_the_cached_keys(world):
+    """A failed refetch does not remove keys that are still valid."""
     known = get(world)
     world.clock.advance(REFETCH_INTERVAL)
     world.vendor.before = lambda request: answer(status=503)

@@ -1,4 +1,4 @@
-"""Subscriptions live as long as their connection: renewed in time, missed when they die, asked again for what got lost."""
+"""Maintenance of subscriptions: renewed in time, made again when they vanish, missed deliveries requested again."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ LOGGED = {"probe": probe, "missed": missed, "redeliver": redeliver}
 
 
 class Garden:
-    """A connection of Acme with a hook, whose first reads are done; items are read, states are only told."""
+    """A connection of Acme with a hook and its first reads done; items can be read, states only webhooks report."""
 
     def __init__(self, boxes=None, families=(ITEMS, STATES), before=None, **subscriptions):
         self.world = World(make_acme(families=families, subscriptions=subscriptions))
@@ -58,8 +58,8 @@ class Garden:
     def next_at(self):
         return self.world.entry(self.connection.id, TaskKind.MAINTAIN).next_at
 
-    def go_on(self):
-        """Time passes until the next look is due, and it is done."""
+    def run_next(self):
+        """Advance to the next maintenance run, and run it."""
         self.world.clock.advance(max(self.next_at - self.now, timedelta(0)))
         self.world.tick()
         self.world.work()
@@ -73,7 +73,7 @@ class Garden:
         return found
 
     def gaps(self, **options):
-        """As (family, from, to)."""
+        """Each as (family, from, to)."""
         return [(one.family, one.from_at, one.to_at) for one in self.world.gaps(self.connection, **options)]
 
     @property
@@ -88,7 +88,7 @@ class Garden:
         self.world.work()
 
     def miss(self, delivery_id="lost-1", event="item.created", ago=5 * IN_FLIGHT):
-        """The vendor's log has a delivery that never came."""
+        """Add a delivery that never arrived to the vendor's log."""
         at = rfc3339(self.now - ago)
         self.vendor.missed.append({"id": delivery_id, "log_id": f"log-{delivery_id}", "event": event, "at": at})
 
@@ -98,7 +98,7 @@ class Garden:
 
 
 def refuse_hooks(request):
-    """No new ones."""
+    """Refuse new hooks."""
     return answer(status=503) if request.method == "POST" and request.url.endswith("/api/hooks") else None
 
 
@@ -106,15 +106,15 @@ def refuse_hooks(request):
 
 
 def test_nothing_lapses_in_a_month():
-    """There is a hook at every moment, the next one is made before the last one goes, and nothing is missed."""
+    """There always is a hook, each successor is made before the old one is removed, and nothing is missed."""
     garden = Garden(**EXPIRING)
     most = 0
 
-    def look(request):
+    def count_hooks(request):
         nonlocal most
         most = max(most, len(garden.vendor.live_hooks()))
 
-    garden.vendor.before = look
+    garden.vendor.before = count_hooks
     end = garden.now + timedelta(days=30)
     while garden.now < end:
         garden.world.later(hours=12)
@@ -128,8 +128,8 @@ def test_nothing_lapses_in_a_month():
     assert garden.stream() == [(garden.connection.created_at, None)]
 
 
-def test_a_third_of_its_life_before_its_end_it_is_renewed():
-    """Not earlier; the vendor's own hook is removed, and its secret here destroyed."""
+def test_it_is_renewed_with_a_third_of_its_lifetime_left():
+    """Not earlier; then the vendor's old hook is removed, and its secret here destroyed."""
     garden = Garden(**EXPIRING)
     first = garden.active
     garden.world.clock.advance(LIFETIME * 2 / 3 - timedelta(minutes=1))
@@ -160,12 +160,12 @@ def test_where_it_can_be_extended_it_is():
 
 
 def test_a_renewal_that_fails_is_tried_until_it_lapses():
-    """Every few minutes while there is time; then it has lapsed, which is a gap; then with growing pauses."""
+    """It is tried every few minutes until it lapses, which opens a gap, and then with growing pauses."""
     garden = Garden(lifetime=timedelta(hours=6), subscribe=subscribe_for_a_time)
     first = garden.active
     garden.vendor.before = refuse_hooks
     while garden.now < first.expires_at:
-        garden.go_on()
+        garden.run_next()
         if garden.now < first.expires_at:
             assert garden.active.id == first.id
     assert garden.vendor.count("POST /api/hooks") >= 8
@@ -173,17 +173,17 @@ def test_a_renewal_that_fails_is_tried_until_it_lapses():
     assert set(garden.statuses()) == {"lapsed", "failed"}
     gaps = {family: (from_at, to_at) for family, from_at, to_at in garden.gaps()}
     assert gaps["states"] == (first.expires_at, None)
-    assert gaps["items"][0] >= first.expires_at  # a sync may have gone over its beginning
+    assert gaps["items"][0] >= first.expires_at  # a sync may have read its beginning
     garden.vendor.log.clear()
     while garden.now < first.expires_at + timedelta(days=2):
-        garden.go_on()
+        garden.run_next()
     assert 6 <= garden.vendor.count("POST /api/hooks") <= 12
-    assert garden.vendor.count("GET /api/targets") <= 40  # it is calm in between, too
+    assert garden.vendor.count("GET /api/targets") <= 40  # and there are few runs in between
     assert garden.error == "Acme answered 503."
 
 
 def test_at_the_instant_of_its_end_it_has_lapsed():
-    """It is replaced, not renewed as if it still brought events: the ledger has a gap from then on."""
+    """At its expiry it is replaced and not renewed, and a gap begins there."""
     garden = Garden(**EXPIRING)
     first = garden.active
     garden.world.clock.advance(first.expires_at - garden.now)
@@ -192,11 +192,11 @@ def test_at_the_instant_of_its_end_it_has_lapsed():
     assert ("states", first.expires_at) in {(family, from_at) for family, from_at, _ in garden.gaps(is_open=False)}
 
 
-def test_what_had_lapsed_is_made_anew():
-    """The gap gets an end; the next read closes it for what is read, what is only told stays missing."""
+def test_what_had_lapsed_is_made_again():
+    """The gap gets an end; the next read closes it for items, but not for states."""
     garden = Garden(**EXPIRING)
     first = garden.active
-    garden.world.clock.advance(LIFETIME + timedelta(hours=1))  # nobody was there
+    garden.world.clock.advance(LIFETIME + timedelta(hours=1))  # no run in all that time
     garden.maintain()
     assert garden.active.id != first.id
     assert garden.statuses() == ["ended", "active"]
@@ -206,12 +206,12 @@ def test_what_had_lapsed_is_made_anew():
     garden.world.later(minutes=1)
     garden.read()
     assert [family for family, _, _ in garden.gaps()] == ["states"]
-    garden.go_on()
+    garden.run_next()
     assert len(garden.gaps()) == 1
 
 
 def test_connecting_again_after_it_had_lapsed():
-    """The gap opens while the user is away, and ends when they connect again; from then on the stream is whole."""
+    """The gap opens while the user is away and ends when they connect again; then the stream is whole."""
     garden = Garden(**EXPIRING)
     first = garden.active
     with garden.world.uow() as uow:
@@ -225,27 +225,27 @@ def test_connecting_again_after_it_had_lapsed():
     assert ("states", first.expires_at, None) in garden.gaps()
     back_at = garden.now
     garden.world.connect()
-    garden.go_on()
+    garden.run_next()
     assert garden.statuses() == ["ended", "active"]
     assert garden.gaps() == [("states", first.expires_at, back_at)]  # the read that follows has closed the other
     assert garden.stream()[-1] == (back_at, None)
     assert garden.next_at - garden.now > timedelta(hours=1)
 
 
-# --- silent death ----------------------------------------------------------------------------------------------------
+# --- vanished hooks --------------------------------------------------------------------------------------------------
 
 
-def test_silent_death_is_noticed():
+def test_a_vanished_hook_is_noticed():
     """A hook that is gone at the vendor is made again, and what came since its last proof may be missing."""
     garden = Garden(probe=probe)
-    garden.go_on()
+    garden.run_next()
     proven_at = garden.now
-    garden.go_on()
+    garden.run_next()
     assert garden.active.checked_at > proven_at - PROBE_EVERY
     proven_at = garden.active.checked_at
     garden.vendor.hooks.clear()
-    garden.go_on()
-    garden.go_on()
+    garden.run_next()
+    garden.run_next()
     assert garden.vendor.live_hooks()
     assert garden.statuses() == ["ended", "active"]
     (gap,) = {(from_at, to_at) for _, from_at, to_at in garden.gaps() if to_at is not None}
@@ -255,8 +255,8 @@ def test_silent_death_is_noticed():
     assert [family for family, _, _ in garden.gaps()] == ["states"]
 
 
-def test_reads_of_the_hour_are_no_gap():
-    """What syncs have read before the death was noticed is not said to be missing."""
+def test_what_was_read_meanwhile_is_no_gap():
+    """What syncs have read before the loss was noticed does not count as missing."""
     garden = Garden(probe=probe)
     garden.vendor.hooks.clear()
     for _ in range(4):
@@ -272,11 +272,11 @@ def test_reads_of_the_hour_are_no_gap():
 @pytest.mark.parametrize(
     ("subscriptions", "every"), [({"probe": probe}, PROBE_EVERY), (LOGGED, AUDIT_EVERY), ({}, IDLE_PAUSE)]
 )
-def test_how_often_it_is_looked_at(subscriptions, every):
-    """As often as there is something to be seen, strayed; a look that comes too early asks nothing."""
+def test_how_often_it_is_maintained(subscriptions, every):
+    """The interval depends on what the vendor can show, and has jitter; a run that comes too early probes nothing."""
     garden = Garden(**subscriptions)
-    garden.go_on()
-    garden.go_on()
+    garden.run_next()
+    garden.run_next()
     assert every * 0.8 <= garden.next_at - garden.now <= every * 1.2
     garden.vendor.log.clear()
     garden.maintain()
@@ -287,7 +287,7 @@ def test_how_often_it_is_looked_at(subscriptions, every):
 
 
 def test_pauses_grow_to_a_cap():
-    """Five minutes, ten, twenty, at most six hours, however often it has failed."""
+    """The pauses are five minutes, ten, twenty and at most six hours, however often it has failed."""
     pauses = [retry_pause(failures) for failures in range(1, 12)]
     assert pauses[:3] == [RETRY_BASE, 2 * RETRY_BASE, 4 * RETRY_BASE]
     assert pauses[-1] == retry_pause(10**6) == RETRY_CAP
@@ -295,7 +295,7 @@ def test_pauses_grow_to_a_cap():
 
 
 def test_a_refused_target_is_tried_again_with_growing_pauses():
-    """It does not hinder the others, its connection says what is wrong, and once it is made all is well."""
+    """The others work meanwhile, its connection says what is wrong, and once it is made the error is gone."""
 
     def refuse(request):
         return answer(status=403) if request.method == "POST" and b'"y"' in (request.body or b"") else None
@@ -306,7 +306,7 @@ def test_a_refused_target_is_tried_again_with_growing_pauses():
         before = garden.vendor.count("POST /api/hooks")
         began = garden.now
         while garden.vendor.count("POST /api/hooks") == before:
-            garden.go_on()
+            garden.run_next()
         waits.append(garden.now - began)
     assert garden.statuses("x") == ["active"]
     assert garden.statuses("y") == ["failed"]
@@ -315,13 +315,13 @@ def test_a_refused_target_is_tried_again_with_growing_pauses():
     assert garden.error == "Acme answered 403."
     garden.vendor.before = lambda request: None
     while garden.statuses("y") != ["active"]:
-        garden.go_on()
+        garden.run_next()
     assert (garden.error, garden.gaps()) == (None, [])
     assert garden.stream() == [(garden.now, None)]
 
 
-def test_what_is_gone_at_the_vendor_is_no_trouble():
-    """A target that is not wanted any more ends with its subscription, and holds the others' proof up no longer."""
+def test_a_target_that_is_gone_at_the_vendor_is_no_error():
+    """Its subscription ends, and no longer keeps the others' stream from being whole."""
     garden = Garden(boxes=["x", "y"], probe=probe)
     gone = next(name for name, hook in garden.vendor.hooks.items() if hook["target"] == "y")
     garden.vendor.targets = ["x"]
@@ -333,8 +333,8 @@ def test_what_is_gone_at_the_vendor_is_no_trouble():
     assert (garden.error, garden.stream()[-1]) == (None, (garden.now, None))
 
 
-def test_where_the_outcome_is_unknown_nothing_is_left_at_the_vendor():
-    """A hook that was made although no answer came is removed with the connection."""
+def test_a_hook_of_unknown_outcome_is_removed_with_its_connection():
+    """A disconnect also removes a hook that was made although no answer came."""
     garden = Garden()
     garden.vendor.hooks.clear()
 
@@ -358,8 +358,8 @@ def test_where_the_outcome_is_unknown_nothing_is_left_at_the_vendor():
 # --- missed deliveries -----------------------------------------------------------------------------------------------
 
 
-def test_a_missed_delivery_is_a_gap_until_it_comes():
-    """The vendor is asked to send it again; when it has come, the gap is closed by the webhook's own path."""
+def test_a_missed_delivery_is_a_gap_until_it_arrives():
+    """The vendor is asked to send it again, and when it arrives the gap is closed by the webhook path."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
     garden.miss()
@@ -369,7 +369,7 @@ def test_a_missed_delivery_is_a_gap_until_it_comes():
     assert gap.from_at == gap.to_at
     assert garden.vendor.count("POST /api/missed/log-lost-1") == 1
     garden.deliver(created(), "lost-1")
-    garden.go_on()
+    garden.run_next()
     assert garden.gaps() == []
     assert [one.closed_by for one in garden.world.gaps(garden.connection, is_open=False)] == [CoveragePath.WEBHOOK]
     assert garden.vendor.count("POST /api/missed/log-lost-1") == 1
@@ -377,7 +377,7 @@ def test_a_missed_delivery_is_a_gap_until_it_comes():
 
 
 def test_the_gap_is_closed_by_the_delivery_itself():
-    """Nobody has to look at the log again before the ledger knows."""
+    """The ledger does not need another audit of the log."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
     garden.miss()
@@ -387,8 +387,8 @@ def test_the_gap_is_closed_by_the_delivery_itself():
     assert [one.reference for one in garden.world.gaps(garden.connection)] == ["lost-2"]
 
 
-def test_a_limit_keeps_no_loss_from_being_shown():
-    """All are on record though the vendor wants a pause between its repetitions, which is no trouble of the connection."""
+def test_a_limit_does_not_hide_a_missed_delivery():
+    """All gaps are recorded although the vendor's limit delays the redeliveries, and the connection has no error."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
     garden.miss()
@@ -399,12 +399,12 @@ def test_a_limit_keeps_no_loss_from_being_shown():
     assert garden.vendor.count("POST /api/missed/log-lost-2") == 0
     garden.vendor.before = lambda request: None
     assert garden.next_at - garden.now < AUDIT_EVERY / 2
-    garden.go_on()
+    garden.run_next()
     assert garden.vendor.count("POST /api/missed/log-lost-2") == 1
 
 
 def test_a_read_closes_what_was_missed():
-    """Where it does not come again, the next sync makes up for it, if it shows such things."""
+    """If it is not sent again, the next sync closes the gap of a family that it reads."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
     garden.miss()
@@ -417,7 +417,7 @@ def test_a_read_closes_what_was_missed():
 
 
 def test_what_a_read_has_shown_was_not_missed():
-    """A delivery that got lost before the last sync is on record, as closed; the vendor is asked for it all the same."""
+    """A delivery that was lost before the last sync is recorded as a closed gap."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=10)
     garden.miss(ago=timedelta(minutes=3))
@@ -427,8 +427,8 @@ def test_what_a_read_has_shown_was_not_missed():
     assert [one.closed_by for one in garden.world.gaps(garden.connection, is_open=False)] == [CoveragePath.SYNC]
 
 
-def test_what_is_on_its_way_or_has_come_is_not_missed():
-    """The vendor's log shows late what it delivers."""
+def test_what_is_in_flight_or_has_arrived_is_not_missed():
+    """A delivery that the vendor's log lists as missed too early opens no gap."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
     garden.deliver(created(1), "came")
@@ -436,12 +436,12 @@ def test_what_is_on_its_way_or_has_come_is_not_missed():
     garden.miss("late", ago=IN_FLIGHT / 2)
     garden.maintain()
     assert garden.gaps(is_open=False) == []
-    garden.go_on()
+    garden.run_next()
     assert len(garden.gaps(is_open=False)) == 1
 
 
-def test_what_came_and_could_not_be_read_is_missed():
-    """A delivery that failed here has brought nothing: it is a gap, and is asked for again."""
+def test_a_delivery_that_could_not_be_read_is_missed():
+    """It opens a gap, and the vendor is asked to send it again."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
     garden.deliver({"event": "item.created", "item": None}, "came")
@@ -453,17 +453,17 @@ def test_what_came_and_could_not_be_read_is_missed():
     assert garden.vendor.count("POST /api/missed/log-came") == 1
 
 
-def test_nothing_in_the_log_is_looked_at_too_late():
-    """Whatever the vendor notes between two looks, even about what was before them, is found."""
+def test_late_entries_of_the_log_are_found():
+    """What the vendor adds to its log between two audits is found, even with earlier times."""
     garden = Garden(**LOGGED)
     for number in range(5):
-        garden.go_on()
+        garden.run_next()
         garden.miss(f"lost-{number}", ago=timedelta(minutes=45))
-    garden.go_on()
+    garden.run_next()
     assert len(garden.world.gaps(garden.connection, is_open=False)) == 5
 
 
-def test_a_vendor_that_will_not_send_again_is_no_trouble():
+def test_a_refused_redelivery_is_no_error():
     """The gap stays open for the sync, and the subscription counts as proven."""
     garden = Garden(**LOGGED)
     garden.world.later(minutes=20)
@@ -473,7 +473,7 @@ def test_a_vendor_that_will_not_send_again_is_no_trouble():
     assert (len(garden.gaps()), garden.error, garden.active.checked_at) == (1, None, garden.now)
 
 
-# --- whatever happens ------------------------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------------------------------
 
 
 def crash(*args):
@@ -492,19 +492,19 @@ def crash(*args):
         (LOGGED, lambda request: answer({"not": "a list"})),
     ],
 )
-def test_there_is_always_a_next_look(subscriptions, before):
-    """Whatever the vendor or its package does, the subscriptions are looked at again within hours."""
+def test_there_is_always_a_next_run(subscriptions, before):
+    """Whatever the vendor or its package does, the subscriptions are maintained again within hours."""
     garden = Garden()
     garden.world.connectors.providers._providers["acme"] = make_acme(subscriptions=subscriptions)
     garden.vendor.before = before or (lambda request: None)
     for _ in range(3):
-        garden.go_on()
-        garden.go_on()
+        garden.run_next()
+        garden.run_next()
         assert timedelta(0) < garden.next_at - garden.now <= IDLE_PAUSE * 1.2
 
 
-def test_a_lost_database_leaves_the_schedule_entry():
-    """Even when nothing can be written, the tick has made the next one."""
+def test_a_database_error_leaves_the_schedule_entry():
+    """Even if a run can write nothing, the tick has already scheduled the next one."""
     garden = Garden(probe=probe)
 
     class Broken:
@@ -520,10 +520,10 @@ def test_a_lost_database_leaves_the_schedule_entry():
     garden.world.tick()
     garden.world.work()
     assert garden.next_at > garden.now
-    assert len(garden.world.tasks()) == 1  # put back
+    assert len(garden.world.tasks()) == 1  # queued again
 
 
-def test_a_bug_with_one_does_not_hinder_the_others(caplog):
+def test_a_bug_with_one_does_not_affect_the_others(caplog):
     """A probe that crashes keeps no other subscription from being renewed, and no target from being subscribed."""
 
     def probing(app, connection, subscription):
@@ -542,8 +542,8 @@ def test_a_bug_with_one_does_not_hinder_the_others(caplog):
     assert "subscription_maintenance_crashed" in caplog.text
 
 
-def test_a_dead_grant_is_told(caplog):
-    """The connection wants its user; nothing is broken in the ledger, because the hook may still deliver."""
+def test_a_dead_grant_is_reported(caplog):
+    """The connection needs its user, and no gap is opened, because the hook may still deliver."""
     garden = Garden(probe=probe)
     garden.world.later(hours=2)
     garden.vendor.kill()
@@ -552,8 +552,8 @@ def test_a_dead_grant_is_told(caplog):
     assert (garden.gaps(), garden.statuses()) == ([], ["active"])
 
 
-def test_a_connection_that_ends_meanwhile_stays_ended():
-    """What the look has found is not written over a disconnect."""
+def test_a_connection_that_ends_during_a_run_stays_ended():
+    """The result of the run does not overwrite a disconnect."""
     garden = Garden(probe=probe)
     garden.world.later(hours=2)
 
@@ -571,8 +571,8 @@ def test_a_connection_that_ends_meanwhile_stays_ended():
 
 
 @pytest.mark.parametrize("reason", ["disabled", "no webhooks"])
-def test_where_there_is_nothing_to_look_after_nobody_is_asked(reason):
-    """A connection that does not work, or whose vendor cannot be told, is only looked at again."""
+def test_without_anything_to_maintain_no_request_is_sent(reason):
+    """For a disabled connection, or a provider without webhooks, only the next run is scheduled."""
     garden = Garden()
     if reason == "disabled":
         with garden.world.uow() as uow:
@@ -589,8 +589,8 @@ def test_where_there_is_nothing_to_look_after_nobody_is_asked(reason):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_maintenance_says_nothing_of_reading(fails):
-    """A sync error stays through maintenance, whether the subscriptions work or not."""
+def test_maintenance_does_not_change_the_sync_error(fails):
+    """A sync error stays, whether the subscriptions work or not."""
     garden = Garden(boxes=["x", "y"])
     with garden.world.uow() as uow:
         broken = attrs.evolve(garden.world.reload(garden.connection), sync_error="Acme answered 500.")
@@ -605,7 +605,7 @@ def test_maintenance_says_nothing_of_reading(fails):
 
 
 def test_a_refused_target_is_an_error_until_it_works():
-    """A run in which nothing was due to be retried does not call the connection healthy."""
+    """A run in which no retry was due does not clear the error."""
     garden = Garden(boxes=["x"])
     garden.vendor.targets = ["x", "y"]
     garden.vendor.before = refuse_hooks
@@ -618,7 +618,7 @@ def test_a_refused_target_is_an_error_until_it_works():
 
 
 def test_a_limit_does_not_hide_a_lapsed_subscription():
-    """Lapsed, and the vendor's limit keeps it from being made again: the connection says so meanwhile."""
+    """While the vendor's limit keeps a lapsed subscription from being made again, the connection says so."""
     garden = Garden(**EXPIRING)
     garden.world.clock.advance(LIFETIME + timedelta(hours=1))
     garden.vendor.before = lambda request: answer(status=429) if "/api/" in request.url else None
@@ -627,8 +627,8 @@ def test_a_limit_does_not_hide_a_lapsed_subscription():
     assert garden.error == "It has expired."
 
 
-def test_what_expired_unwatched_is_an_error():
-    """Where the vendor cannot be asked, a subscription that has expired still shows on the connection."""
+def test_what_expired_unnoticed_is_an_error():
+    """If the vendor cannot be asked, an expired subscription is still shown on the connection."""
     garden = Garden(**EXPIRING)
     garden.world.clock.advance(LIFETIME + timedelta(hours=1))
     garden.world.connectors.maintenance.access.apps.clear()

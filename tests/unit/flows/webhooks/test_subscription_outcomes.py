@@ -1,4 +1,4 @@
-"""Subscriptions whose outcome is unknown, refused or cut short: nothing says "healthy" over them, and they recover."""
+"""Subscriptions that are unconfirmed, refused or cut short: their connection is not healthy, and they recover."""
 
 import json
 from datetime import timedelta
@@ -28,7 +28,7 @@ def make_world(**subscriptions):
 
 
 def on_hook(world, do):
-    """Do this when the vendor is asked to make a hook."""
+    """Call this when the vendor is asked to make a hook."""
     world.vendor.before = lambda request: (
         do(request) if request.method == "POST" and request.url.endswith("/hooks") else None
     )
@@ -57,7 +57,7 @@ def inspected(world, connection):
 
 
 def next_run(world, connection):
-    """Time passes until the next maintenance run, which is done; how long that was."""
+    """Advance to the next maintenance run, and run it; how long that was."""
     began = world.clock.now()
     entry = world.entry(connection.id, TaskKind.MAINTAIN)
     world.clock.advance(max(entry.next_at - began, timedelta(0)))
@@ -69,7 +69,7 @@ def next_run(world, connection):
 
 
 def test_lost_answers_are_tried_less_and_less_often():
-    """While every answer is lost, the pauses grow to the cap, and only few subscriptions pile up."""
+    """While every answer is lost, the pauses grow to the cap, so that few subscriptions are made."""
     world = make_world()
     on_hook(world, lose)
     connection = world.connect()
@@ -99,8 +99,8 @@ def test_refusals_before_a_success_do_not_count():
     assert [one.failures for one in world.subscriptions(connection) if one.status == "failed"] == [1]
 
 
-def test_what_is_gone_while_its_outcome_is_unknown_ends():
-    """A pending subscription whose target is gone does not degrade its connection for ever, nor stay at the vendor."""
+def test_a_pending_subscription_ends_with_its_target():
+    """It does not degrade its connection for ever, and does not stay at the vendor."""
     world = make_world()
     world.vendor.targets = ["x", "y"]
 
@@ -121,8 +121,8 @@ def test_what_is_gone_while_its_outcome_is_unknown_ends():
     assert [hook["target"] for hook in world.vendor.hooks.values()] == ["x"]
 
 
-def test_a_delivery_that_confirms_tells_no_end_but_we_know_it():
-    """A subscription that only a delivery has confirmed is renewed before it ends at the vendor."""
+def test_a_subscription_confirmed_by_a_delivery_is_renewed_in_time():
+    """It is renewed before it ends at the vendor, although no answer gave its end."""
     world = make_world(**EXPIRING)
     secrets = []
 
@@ -142,8 +142,8 @@ def test_a_delivery_that_confirms_tells_no_end_but_we_know_it():
     assert statuses(world, connection) == ["ended", "active"]
 
 
-def test_a_delivery_that_confirms_ends_the_lapsed_one():
-    """It had lapsed, the answer of the next try was lost, a delivery came: the connection is healthy again."""
+def test_a_confirming_delivery_ends_the_lapsed_subscription():
+    """If it confirms the successor, whose answer was lost, the connection is healthy again."""
     world = make_world(probe=probe)
     connection = world.connect()
     world.vendor.hooks.clear()
@@ -163,8 +163,8 @@ def test_a_delivery_that_confirms_ends_the_lapsed_one():
     assert health_of(maintain(world, connection)) is Health.HEALTHY
 
 
-def test_what_nobody_has_answered_yet_is_not_healthy():
-    """A process that died between the row and the call leaves a pending subscription without an error."""
+def test_an_unanswered_subscription_is_not_healthy():
+    """A process that crashed between the row and the call leaves a pending subscription without an error."""
     world = make_world()
     connection = world.connect()
     with world.uow() as uow:
@@ -179,7 +179,7 @@ def test_what_nobody_has_answered_yet_is_not_healthy():
 
 
 def test_what_has_expired_unnoticed_is_not_healthy():
-    """Where no worker has noticed yet that a subscription has expired, the connection shows it all the same."""
+    """The connection shows an expired subscription even before a worker has noticed it."""
     world = make_world(**EXPIRING)
     connection = world.connect()
     assert inspected(world, connection) is Health.HEALTHY
@@ -199,8 +199,8 @@ def crash_for(target):
     return subscribing
 
 
-def test_a_bug_with_one_target_costs_neither_the_connection_nor_the_others():
-    """The account is connected, the other targets are subscribed, and the bug shows until it is mended."""
+def test_a_bug_with_one_target_affects_no_other():
+    """The account is connected, the other targets are subscribed, and the bug is shown until it is fixed."""
     world = make_world(subscribe=crash_for("x"))
     world.vendor.targets = ["x", "y"]
     connection = world.connect()
@@ -212,15 +212,15 @@ def test_a_bug_with_one_target_costs_neither_the_connection_nor_the_others():
     assert statuses(world, connection, "x") == ["ended", "active"]
 
 
-def test_a_bug_in_the_targets_costs_no_connection():
-    """A package that cannot even say what there is to subscribe to still gives a connection."""
+def test_a_bug_in_the_targets_does_not_prevent_connecting():
+    """The account is connected although the package cannot list its targets."""
     connection = make_world(targets=crash).connect()
     assert (connection.status, connection.webhook_error) == (ConnectionStatus.ACTIVE, "internal error: KeyError")
 
 
 @pytest.mark.parametrize("bug", ["unsubscribe", "revoke", "subscribe"])
 def test_a_bug_does_not_keep_a_connection_from_ending(bug):
-    """Its secrets are destroyed, its tenant can be erased, and what failed is on record."""
+    """Its secrets are destroyed, the error is recorded, and its tenant can be erased."""
     if bug == "subscribe":
         world = make_world(subscribe=crash)  # asked again for the id of what may have been made
     else:
@@ -234,8 +234,8 @@ def test_a_bug_does_not_keep_a_connection_from_ending(bug):
     world.connectors.tenants.erase(TENANT)
 
 
-def test_what_could_not_be_revoked_because_it_is_not_configured_is_said():
-    """Without our client nothing ends at the vendor, and the ended connection does not hide it."""
+def test_a_disconnect_reports_that_the_provider_is_not_configured():
+    """Without our client id nothing is revoked at the vendor, and the ended connection says so."""
     world = make_world()
     connection = world.connect()
     world.connectors.apps.clear()
@@ -243,11 +243,11 @@ def test_what_could_not_be_revoked_because_it_is_not_configured_is_said():
     assert ended.end_error == "Acme is not configured here. Nothing could be unsubscribed or revoked there."
 
 
-# --- who says what, and when -------------------------------------------------------------------------------------
+# --- which errors stay -------------------------------------------------------------------------------------------
 
 
-def test_a_limit_does_not_hide_what_is_still_missing():
-    """A run that the vendor's limits cut short proves nothing: the error before it stays."""
+def test_a_limit_does_not_clear_an_error():
+    """A run that the vendor's limits cut short leaves the previous error."""
     world = make_world()
     world.vendor.before = lambda request: answer(status=403) if request.url.endswith("/targets") else None
     connection = world.connect()
@@ -258,8 +258,8 @@ def test_a_limit_does_not_hide_what_is_still_missing():
     assert maintain(world, connection).webhook_error is None
 
 
-def test_connecting_says_nothing_of_a_connection_that_has_ended_meanwhile():
-    """It is disconnected while it is being subscribed: no webhook error is written over its end."""
+def test_connecting_does_not_change_an_ended_connection():
+    """A connection that is disconnected while it is being subscribed gets no webhook error."""
     world = make_world()
 
     def end(request):

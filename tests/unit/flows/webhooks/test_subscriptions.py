@@ -1,4 +1,4 @@
-"""Webhook subscriptions: on record before the provider hears of them, removed with their connection."""
+"""Webhook subscriptions: recorded before the provider is called, removed with their connection."""
 
 import json
 from datetime import timedelta
@@ -24,7 +24,7 @@ def world():
 
 
 def on_hook(world, do):
-    """Do this when the vendor is asked to make a hook."""
+    """Call this when the vendor is asked to make a hook."""
     world.vendor.before = lambda request: do(request) if request.url.endswith("/hooks") else None
 
 
@@ -37,22 +37,22 @@ def ping(world, request, hook="early"):
     [(SubscriptionScope.APP, ""), (SubscriptionScope.TENANT, "/T"), (SubscriptionScope.CONNECTION, "/T/C")],
 )
 def test_urls_name_what_the_vendor_does_not_say(scope, path):
-    """The URL carries the tenant, or the connection too, where deliveries name neither."""
+    """The URL has the tenant, or the connection too, where deliveries name neither."""
     assert (
         webhook_url("https://us.example/base/", scope, SLUG, "T", "C") == f"https://us.example/base/webhooks/acme{path}"
     )
 
 
-def test_the_row_is_there_before_the_call(world):
-    """When the vendor hears of a subscription it is pending here, and a ping that comes at once verifies."""
+def test_the_row_is_stored_before_the_call(world):
+    """During the call the subscription is pending here, and a ping that comes at once verifies."""
     seen = []
 
-    def look(request):
+    def check_row(request):
         with world.uow() as uow:
             seen.extend(uow.subscriptions.list_candidates(TENANT, SLUG, None))
         ping(world, request)
 
-    on_hook(world, look)
+    on_hook(world, check_row)
     connection = world.connect()
     assert [(one.status, one.external_id) for one in seen] == [(SubscriptionStatus.PENDING, None)]
     (row,) = world.subscriptions(connection)
@@ -61,8 +61,8 @@ def test_the_row_is_there_before_the_call(world):
 
 
 @pytest.mark.parametrize("status", [403, 422, 500])
-def test_a_refused_subscription_is_noted(world, status):
-    """The connection works without, and says what went wrong; connecting again tries once more."""
+def test_a_refused_subscription_is_recorded(world, status):
+    """The connection works without it and shows the error; connecting again tries once more."""
     on_hook(world, lambda request: answer(status=status))
     connection = world.connect()
     assert connection.status is ConnectionStatus.ACTIVE
@@ -75,15 +75,15 @@ def test_a_refused_subscription_is_noted(world, status):
     assert [one.status for one in world.subscriptions(connection)] == [SubscriptionStatus.ACTIVE]
 
 
-def test_without_targets_there_is_trouble_but_a_connection(world):
-    """A vendor that does not even say what there is to subscribe to does not hinder connecting."""
+def test_an_error_listing_targets_does_not_prevent_connecting(world):
+    """The account is connected, with the error, although the vendor did not list what there is to subscribe to."""
     world.vendor.before = lambda request: answer(status=403) if request.url.endswith("/targets") else None
     connection = world.connect()
     assert (connection.last_error, world.subscriptions(connection)) == ("Webhooks: Acme answered 403.", [])
 
 
 def test_a_lost_answer_loses_no_delivery(world):
-    """Where the vendor may have made the hook, what it delivers is believed, and tells the hook's id."""
+    """If the vendor may have made the hook, its deliveries are accepted and give the hook's id."""
     secrets = []
 
     def lose(request):
@@ -100,7 +100,7 @@ def test_a_lost_answer_loses_no_delivery(world):
 
 
 def test_a_ping_outweighs_a_failed_answer(world):
-    """A subscription that a delivery has proven is not marked failed by the answer that was garbled."""
+    """A subscription that a delivery has proven is not marked as failed by a garbled answer."""
 
     def garble(request):
         ping(world, request)
@@ -112,8 +112,8 @@ def test_a_ping_outweighs_a_failed_answer(world):
     assert connection.last_error is None
 
 
-def test_a_pending_secret_is_not_everybodys(world):
-    """A ping signed with anything else does not pass for a pending subscription."""
+def test_a_pending_subscription_has_its_own_secret(world):
+    """A ping that is signed with another secret is not accepted for it."""
 
     def forge(request):
         with pytest.raises(DeliveryRejectedError):
@@ -124,8 +124,8 @@ def test_a_pending_secret_is_not_everybodys(world):
     assert world.deliveries() == ()
 
 
-def test_each_target_by_itself(world):
-    """One target that fails does not hinder the others, and only the missing ones are made again."""
+def test_each_target_is_independent(world):
+    """One target that fails does not affect the others, and only the missing ones are made again."""
     world.vendor.targets = ["x", "y", "z"]
     on_hook(world, lambda request: answer(status=403) if json.loads(request.body)["target"] == "y" else None)
     connection = world.connect()
@@ -141,8 +141,8 @@ def test_each_target_by_itself(world):
     }
 
 
-def test_a_lapsed_subscription_is_made_anew():
-    """Connecting again renews what has expired at the vendor."""
+def test_a_lapsed_subscription_is_made_again():
+    """Connecting again replaces what has expired at the vendor."""
     world = World(make_acme(subscriptions={"lifetime": timedelta(days=1), "subscribe": lapsing}))
     connection = world.connect()
     world.later(hours=23)
@@ -159,15 +159,15 @@ def lapsing(app, connection, request):
     yield
 
 
-def test_without_a_public_url_nothing_is_arranged():
-    """Where nobody can deliver to, nobody is asked to."""
+def test_without_a_public_url_nothing_is_subscribed():
+    """If no provider can deliver, none is asked to."""
     world = World(public_url=None)
     connection = world.connect()
     assert (world.subscriptions(connection), world.vendor.hooks) == ([], {})
 
 
 def test_disconnecting_during_subscribing_keeps_no_secret(world):
-    """An answer that comes after the end does not bring the subscription back."""
+    """An answer that comes after the disconnect does not reactivate the subscription."""
     connection = world.connect()
     world.vendor.targets = ["late"]
     on_hook(world, lambda request: world.connectors.connect.subscriber.forget(TENANT, connection.id))
@@ -175,15 +175,15 @@ def test_disconnecting_during_subscribing_keeps_no_secret(world):
     assert {(one.status, one.secret) for one in world.subscriptions(connection)} == {(SubscriptionStatus.ENDED, None)}
 
 
-def test_a_hook_that_is_gone_is_no_trouble(world):
-    """Unsubscribing what the vendor has forgotten is success."""
+def test_a_hook_that_is_gone_is_no_error(world):
+    """Unsubscribing a hook that the vendor no longer has is success."""
     connection = world.connect()
     world.vendor.hooks.clear()
     assert world.connectors.disconnect.end_connection(TENANT, connection.id).last_error is None
 
 
 def test_one_hook_for_two_connections(world):
-    """Two connections of a tenant to one target share its secret, and the hook goes with the last of them."""
+    """Two connections of a tenant to one target share its secret, and the hook is removed with the last of them."""
     world.vendor.targets = ["common"]
     first, second = world.connect(), world.connect(user="bob")
     assert [one["accounts"] for one in world.vendor.hooks.values()] == [["a-1", "b-1"]]
@@ -196,7 +196,7 @@ def test_one_hook_for_two_connections(world):
 
 
 def test_tenants_share_no_secret(world):
-    """The same target in two tenants has two secrets."""
+    """The same target has another secret in another tenant."""
     world.vendor.targets = ["common"]
     mine = world.connect(TENANT)
     secret = world.hook(mine)["secret"]
@@ -204,8 +204,8 @@ def test_tenants_share_no_secret(world):
     assert world.hook(world.connect(OTHER_TENANT))["secret"] != secret
 
 
-def test_a_shared_arrangement_stays_for_the_others():
-    """Where the vendor has one arrangement for all tenants, only the last connection's end removes it."""
+def test_a_shared_subscription_stays_for_the_others():
+    """Where the vendor has one subscription for all tenants, only the last connection's end removes it."""
     world = World(make_acme(subscriptions={"shared_key": lambda connection: connection.account.id}))
     mine, theirs = world.connect(TENANT), world.connect(OTHER_TENANT)
     world.connectors.disconnect.end_connection(TENANT, mine.id)
@@ -215,7 +215,7 @@ def test_a_shared_arrangement_stays_for_the_others():
 
 
 def test_subscribing_twice_makes_nothing_new(world):
-    """What is active is left alone."""
+    """An active subscription is not made again."""
     connection = world.connect()
     session = world.connectors.connect.access.open(connection)
     made = world.connectors.connect.subscriber.subscribe_all(session)

@@ -17,7 +17,7 @@ def by_hand(**webhooks):
 
 
 def test_a_secret_signs_for_its_own_connection():
-    """What is issued verifies at the URL that is issued with it, and the app's own secret no longer does."""
+    """An issued secret verifies at the URL that is issued with it, and the app's own secret does not any more."""
     world = by_hand()
     connection = world.connect()
     issued = world.connectors.webhook_secrets.issue(TENANT, connection.id)
@@ -30,7 +30,7 @@ def test_a_secret_signs_for_its_own_connection():
 
 
 def test_two_are_valid_while_one_rotates():
-    """The secret before goes on verifying, the one before that does not."""
+    """The previous secret still verifies, the one before it does not."""
     world = by_hand()
     connection = world.connect()
     first, second, third = (world.connectors.webhook_secrets.issue(TENANT, connection.id).secret for _ in range(3))
@@ -41,7 +41,7 @@ def test_two_are_valid_while_one_rotates():
 
 
 def test_a_vendor_that_announces_its_secret_may_do_so_again():
-    """Forgetting reopens the handshake; until then a second announcement changes nothing."""
+    """After `forget` the vendor can announce a secret again; until then a second one is refused."""
     world = by_hand(read_handshake=provider.read_handshake)
     connection = world.connect()
     world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="one")
@@ -53,8 +53,8 @@ def test_a_vendor_that_announces_its_secret_may_do_so_again():
     assert len(world.signals()) == 1
 
 
-def test_only_where_it_makes_sense():
-    """A provider with one URL for a tenant has no secrets of single connections, and an announced one is not ours."""
+def test_providers_without_such_secrets_are_refused():
+    """A provider with one URL per tenant has no such secrets, and one that announces its secret takes none of ours."""
     tenant_wide = World()
     connection = tenant_wide.connect()
     for verb in (tenant_wide.connectors.webhook_secrets.issue, tenant_wide.connectors.webhook_secrets.forget):
@@ -65,8 +65,8 @@ def test_only_where_it_makes_sense():
         announced.connectors.webhook_secrets.issue(TENANT, announced.connect().id)
 
 
-def test_a_tenants_own_secret_takes_the_place_of_the_apps():
-    """A hand-made webhook on the tenant's URL verifies with the secret issued for it, not with everybody's."""
+def test_a_tenants_own_secret_replaces_the_apps():
+    """A webhook set up by hand on the tenant's URL verifies with its own secret, not with the app's."""
     world = World(make_acme(webhooks={"manual_secret_scope": contract.SubscriptionScope.TENANT, "subscriptions": None}))
     connection = world.connect()
     world.connect(OTHER_TENANT)

@@ -56,14 +56,14 @@ log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class ConnectSettings:
-    """What an operator decides about connecting."""
+    """What an operator sets about connecting."""
 
     redirect_uri: str | None = None
     """Core's callback, with `{provider}` where the slug goes."""
     allowed_redirect_uris: tuple[str, ...] = ()
-    """What a caller may ask for instead, exactly."""
+    """What a caller may ask for instead, to the letter."""
     state_lifetime: timedelta = timedelta(minutes=10)
-    """As long as most vendors keep a code."""
+    """As long as most vendors keep a code valid."""
     backfill: timedelta | None = timedelta(days=30)
     """How far back the first backfill goes; None for none."""
 
@@ -108,13 +108,13 @@ class ConnectFlow:
         scopes: Sequence[str] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> AuthorizationStart:
-        """Where to send the user for their consent; makes the tenant known if it is not.
+        """Where to send the user for their consent; records the tenant if it is new.
 
         Args:
             tenant_id: who the connection will belong to.
             provider_slug: which provider.
-            redirect_uri: another than the configured one, from the allowed list.
-            scopes: others than the configured or default ones.
+            redirect_uri: one of the allowed list, instead of the configured one.
+            scopes: instead of the configured or default ones.
             options: what the connection should cover (`repositories`, `organizations`); kept in its metadata.
 
         Raises:
@@ -131,13 +131,13 @@ class ConnectFlow:
         verifier = Secret(self.entropy.token()) if provider.oauth.pkce else None
         now = self.clock.now()
         verifier_id = self.entropy.uuid7(now)
-        asked = tuple(scopes) if scopes else app.scopes or default_scopes(provider)
+        requested_scopes = tuple(scopes) if scopes else app.scopes or default_scopes(provider)
         request = AuthorizationRequest(
             state_hash=hash_state(state),
             tenant_id=tenant_id,
             provider=provider.slug,
             redirect_uri=target,
-            scopes=asked,
+            scopes=requested_scopes,
             verifier_id=verifier_id,
             code_verifier=None if verifier is None else self.vault.seal(verifier, _verifier(tenant_id, verifier_id)),
             options=dict(options or {}),
@@ -150,7 +150,7 @@ class ConnectFlow:
         params = AuthorizationParams(
             state=state,
             redirect_uri=target,
-            scopes=asked,
+            scopes=requested_scopes,
             code_challenge=None if verifier is None else s256_challenge(verifier),
         )
         return AuthorizationStart(
@@ -164,20 +164,20 @@ class ConnectFlow:
         *,
         may_act_for: Callable[[TenantId], bool] = lambda tenant_id: True,
     ) -> tuple[Connection, ...]:
-        """The connections that the consent gave, at least one: most providers give one, Jira one for each site.
+        """The connections that the consent gave: one with most providers, one for each site with Jira.
 
         Args:
             provider_slug: which provider's redirect this is.
-            query: the redirect's query parameters, as they came.
-            may_act_for: whether the caller may act for a tenant; a state of another tenant is unknown to it.
+            query: the redirect's query parameters, unchanged.
+            may_act_for: whether the caller may act for a tenant; the states of other tenants are unknown to it.
 
         Raises:
             StateUnknownError: `state` is missing, unknown, used, expired, or not for this provider or caller.
             AuthorizationDeniedError: the provider sent the user back with an error.
             ValidationError: there is no `code`.
-            ReauthorizationRequiredError: the code is dead.
+            ReauthorizationRequiredError: the provider does not accept the code.
             InsufficientScopeError: the user granted less than the connection needs.
-            ProviderFailedError: the provider did not do its part.
+            ProviderFailedError: the provider could not be asked, or gave an error.
         """
         provider, app = self._provider(provider_slug)
         request = self._consume(provider, query.get("state"), may_act_for)
@@ -203,7 +203,7 @@ class ConnectFlow:
         try:
             connections = self._store(provider, request, token_set, accounts)
         except ConflictError:
-            # Another consent of this user was stored between our read and our write. Now it can be replaced.
+            # Another consent of this user was stored between our read and our write. A second try replaces it.
             connections = self._store(provider, request, token_set, accounts)
         return tuple(self._subscribe(connection) for connection in connections)
 
@@ -257,7 +257,7 @@ class ConnectFlow:
         token_set: TokenSet,
         accounts: Sequence[ExternalAccount],
     ) -> tuple[Connection, ...]:
-        """Keep the grant and its connections, in one transaction with the first backfill's job."""
+        """Store the grant and its connections, in one transaction with their first jobs."""
         now = self.clock.now()
         grant_key = provider.oauth.grant_key(accounts)
         with self.unit_of_work() as uow:
@@ -283,7 +283,7 @@ class ConnectFlow:
             former = [uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts]
             stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
             for grant_id in {one.grant_id for one in former if one is not None and one.grant_id is not None}:
-                # Another user's consent served an account before. Without a connection its secrets have no purpose.
+                # An account was connected through another user's grant before. A grant without connections is deleted.
                 if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
                     uow.grants.delete(grant.tenant_id, grant_id)
             return stored
@@ -343,7 +343,7 @@ class ConnectFlow:
             self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=now - self.settings.backfill)
 
     def _subscribe(self, connection: Connection) -> Connection:
-        """Subscribe to webhooks. An error is noted on the connection, which works without them."""
+        """Subscribe to webhooks. An error is recorded on the connection, which works without them."""
         session = self.access.open(connection)
         try:
             made = self.subscriber.subscribe_all(session)
@@ -357,7 +357,7 @@ class ConnectFlow:
         with self.unit_of_work() as uow:
             present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
             if present.status is not ConnectionStatus.ACTIVE:
-                return present  # it ended meanwhile
+                return present  # the connection has ended meanwhile
             self._note_stream(uow, session.provider, present)
             if error is None:
                 return present
@@ -365,23 +365,23 @@ class ConnectFlow:
 
     def _note_stream(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
         made = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-        living = [one for one in made if one.status is not SubscriptionStatus.ENDED]
-        if living and all(one.status is SubscriptionStatus.ACTIVE for one in living):
+        wanted = [one for one in made if one.status is not SubscriptionStatus.ENDED]
+        if wanted and all(one.status is SubscriptionStatus.ACTIVE for one in wanted):
             self.ledger.note_stream_whole(uow, connection, provider)
 
-    # --- afterwards ----------------------------------------------------------------------------------------------
+    # --- refreshing ----------------------------------------------------------------------------------------------
 
     def refresh(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
-        """The connection with tokens refreshed now.
+        """The connection, its tokens refreshed now.
 
-        Tokens that do not expire are checked with the provider instead. A failure never downgrades a connection that
-        still works.
+        Tokens that do not expire are checked with the provider instead. A temporary failure does not change the
+        connection's status.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
             ProviderNotSupportedError: its provider is not installed here.
-            ReauthorizationRequiredError: only the user can revive it.
-            ProviderFailedError: the provider did not do its part.
+            ReauthorizationRequiredError: the user has to connect the account again.
+            ProviderFailedError: the provider could not be asked, or gave an error.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id)
@@ -398,7 +398,7 @@ class ConnectFlow:
         with self.unit_of_work() as uow:
             return uow.connections.get(tenant_id, connection_id)
 
-    # --- small things --------------------------------------------------------------------------------------------
+    # --- lookups -----------------------------------------------------------------------------------------------
 
     def _provider(self, slug: str) -> tuple[Provider, ProviderApp]:
         provider = self.providers.get(slug)

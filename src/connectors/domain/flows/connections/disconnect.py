@@ -1,4 +1,4 @@
-"""How connections end: unsubscribed, revoked at the provider, their secrets destroyed."""
+"""Ends connections: unsubscribes them, revokes their tokens at the provider, destroys their secrets."""
 
 import logging
 
@@ -45,9 +45,9 @@ class DisconnectFlow:
     def end_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> Connection:
         """End the connection: unsubscribe, revoke at the provider, destroy the secrets. Its signals stay.
 
-        What the provider refuses is noted in `end_error`; the secrets are destroyed all the same. So they are where the
-        provider is no longer installed or configured: then nothing can be revoked there, which `end_error` says.
-        Repeating it is harmless.
+        What the provider refuses is recorded in `end_error`; the secrets are destroyed anyway. Where the provider is no
+        longer installed or configured, nothing can be revoked there, and `end_error` says so. Ending it again is
+        harmless.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
@@ -62,7 +62,7 @@ class DisconnectFlow:
         except (ProviderNotSupportedError, ProviderNotConfiguredError) as error:
             errors = (f"{error.message} Nothing could be unsubscribed or revoked there.",)
         except ReauthorizationRequiredError:
-            pass  # without tokens nobody can be asked; what we hold is destroyed all the same
+            pass  # without tokens the provider cannot be called; what we hold is destroyed anyway
         else:
             errors = self.subscriber.unsubscribe_all(session) + self._revoke_grant(session)
         self.subscriber.forget(tenant_id, connection_id)
@@ -97,7 +97,7 @@ class DisconnectFlow:
             uow.grants.find_by_key(tenant_id, grant.provider, grant.grant_key, lock=True)
 
     def _revoke_grant(self, session: ProviderSession) -> tuple[str, ...]:
-        """Revoke the grant at the provider unless another connection still uses it; what went wrong, in words."""
+        """Revoke the grant at the provider unless another connection still uses it; the errors, in words."""
         provider, connection = session.provider, session.connection
         if provider.oauth.revoke is None or connection.grant_id is None:
             return ()
@@ -121,7 +121,7 @@ class DisconnectFlow:
         return ()
 
     def _usable_tokens(self, grant: Grant) -> TokenSet:
-        """The grant's tokens, fresh if possible: vendors require a live token for a revocation, too."""
+        """The grant's tokens, fresh if possible: vendors require a valid token even for a revocation."""
         try:
             return self.keeper.fresh_tokens(grant.tenant_id, grant.id)
         except ProviderFailedError:
@@ -130,12 +130,12 @@ class DisconnectFlow:
     def revoke(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> None:
         """Revoke tokens that no connection will use. A vendor's refusal is only logged.
 
-        Where a revocation would end everything that the user has granted us, nothing is revoked: other connections may
-        depend on it.
+        Where a revocation would end all that the user has granted us, nothing is revoked: other connections may depend
+        on it.
         """
         if provider.oauth.revoke is None or provider.oauth.revocation_scope is not RevocationScope.GRANT:
             return
         try:
             self.converser.run(provider, app, provider.oauth.revoke(app, token_set), FixedTokens(token_set))
-        except Exception as error:  # noqa: BLE001 - why the tokens are not used is told anyway
+        except Exception as error:  # noqa: BLE001 - the caller raises why the tokens are not used
             log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)})

@@ -1,4 +1,4 @@
-"""What can be changed about a connection that is there."""
+"""Changes the settings of existing connections."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from connectors.ports.unit_of_work import UnitOfWorkFactory
 
 @attrs.frozen(kw_only=True)
 class ConnectionSettingsFlow:
-    """Changes connections."""
+    """Changes the settings of connections."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -28,12 +28,12 @@ class ConnectionSettingsFlow:
     ) -> Connection:
         """The connection, read at this interval from now on.
 
-        The next read is planned again: about an interval from now.
+        The next read is scheduled again, about an interval from now.
 
         Args:
             tenant_id: whose connection.
             connection_id: which connection.
-            interval: between two reads, give or take a fifth; None for what its provider has.
+            interval: between two reads, give or take a fifth; None for its provider's.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.

@@ -1,4 +1,4 @@
-"""Tenants: made known, shown, erased with everything they have."""
+"""Tenants: recorded, shown, erased with everything they have."""
 
 import attrs
 
@@ -14,14 +14,14 @@ from connectors.ports.unit_of_work import UnitOfWorkFactory
 
 @attrs.frozen(kw_only=True)
 class TenantFlow:
-    """Keeps the tenants that are known here."""
+    """Records, shows and erases tenants."""
 
     unit_of_work: UnitOfWorkFactory
     disconnect: DisconnectFlow
     clock: Clock
 
     def ensure(self, tenant_id: TenantId) -> tuple[Tenant, Recorded]:
-        """The tenant, made known if it was not.
+        """The tenant, recorded if it was new.
 
         Raises:
             TenantNotFoundError: the nil UUID, which is no tenant.
@@ -44,7 +44,7 @@ class TenantFlow:
     def erase(self, tenant_id: TenantId) -> None:
         """End all of the tenant's connections, then erase everything that it has here.
 
-        What a provider refuses does not stop it.
+        A provider's refusal does not stop it.
 
         Raises:
             TenantNotFoundError: it is not known here.

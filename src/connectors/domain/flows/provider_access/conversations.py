@@ -27,8 +27,8 @@ from connectors.ports.provider_api import ProviderApi
 T = TypeVar("T")
 
 RETRY_PAUSES = (timedelta(milliseconds=200), timedelta(seconds=1))
-"""Before the second and third try of a GET that failed at the provider: enough for a gateway's hiccup. Longer
-outages are waited out by the job, not by a thread."""
+"""Before the second and third try of a GET that failed at the provider: enough for a gateway's hiccup. In a
+longer outage the job waits, not a thread."""
 
 REDIRECT_LIMIT = 5
 """Redirects followed for one request; GitHub needs one, for a renamed repository."""
@@ -51,10 +51,10 @@ class TokenSource(Protocol):
         ...
 
     def refreshed(self, stale: TokenSet) -> TokenSet:
-        """Another one, because the provider refused this.
+        """Another one, because the provider refused this one.
 
         Raises:
-            ReauthorizationRequiredError: there is none to be had.
+            ReauthorizationRequiredError: there is no other.
         """
         ...
 
@@ -103,12 +103,12 @@ class Converser:
             app: our registration there.
             conversation: what to run.
             tokens: None for conversations that need no access token.
-            limiter: keeps the conversation within the vendor's limits, those of all workers together; None for what
-                somebody waits for.
+            limiter: keeps the conversation within the vendor's limits, together with all workers; None for interactive
+                calls.
 
         Raises:
             ForbiddenHostError: it asked for a URL outside the provider's allow-list. Nothing was sent.
-            ConnectorsError: what went wrong and the conversation did not handle.
+            ConnectorsError: an error that the conversation did not handle.
         """
         if limiter is not None:
             limiter.begin()
@@ -131,7 +131,7 @@ class Converser:
 
 @attrs.define
 class _Exchange:
-    """The state of one conversation: which token it uses, and whether that was already renewed."""
+    """The state of one conversation: which token it uses, and whether that was refreshed already."""
 
     api: ProviderApi
     clock: Clock
@@ -152,7 +152,7 @@ class _Exchange:
                 return self._attempt(request)
             except ProviderUnavailableError as error:
                 if error is self.token_error:
-                    raise  # the authorization server's: sending a refresh token again is not for us to decide
+                    raise  # the authorization server's: `TokenKeeper` decides whether a refresh token is sent again
                 self.clock.sleep(pause)
         return self._attempt(request)
 
@@ -178,7 +178,7 @@ class _Exchange:
         ):
             # Once: a second refusal of a brand-new token is not the token's fault.
             self.was_refreshed = True
-            self.token_set = self._renewed(self.tokens, self._current_tokens())
+            self.token_set = self._refresh_tokens(self.tokens, self._current_tokens())
             response = self._follow(request)
             expected = response.status in request.expects
         now = self.clock.now()
@@ -188,7 +188,7 @@ class _Exchange:
         if throttle is not None and throttle.scope != RESERVE:
             raise throttle
         if throttle is not None and self.limiter is not None:
-            self.limiter.record_refusal(throttle)  # this answer is good; the next request would use the reserve
+            self.limiter.record_refusal(throttle)  # this answer is valid; the next request would use the reserve
         return response
 
     def _admit(self, request: HttpRequest) -> None:
@@ -197,7 +197,7 @@ class _Exchange:
         try:
             self.limiter.admit(request)
         except RateLimitedError as error:
-            self.limiter_refusal = error  # our own: it is on record already
+            self.limiter_refusal = error  # our own: it is already recorded
             raise
 
     def _follow(self, request: HttpRequest) -> HttpResponse:
@@ -224,9 +224,9 @@ class _Exchange:
             raise ForbiddenHostError(f"{origin} is not a host of {self.provider.name}.")
         path = unquote(urlsplit(request.url).path)
         base = "" if self.app.base_url is None else urlsplit(self.app.base_url).path.rstrip("/")
-        # A foreign id or link must not climb out of the API's path, nor out of the base URL that an operator chose.
+        # A foreign id or link must not leave the API's path or the base URL that an operator chose.
         if not {".", ".."}.isdisjoint(path.split("/")) or not f"{path}/".startswith(f"{base}/"):
-            raise ForbiddenHostError(f"{self.provider.name}'s package asked for a path outside of its API.")
+            raise ForbiddenHostError(f"{self.provider.name}'s package asked for a path outside its API.")
         return attrs.evolve(request, headers={**request.headers, **self._authorization(request)})
 
     def _authorization(self, request: HttpRequest) -> Mapping[str, str]:
@@ -258,7 +258,7 @@ class _Exchange:
                 raise
         return self.token_set
 
-    def _renewed(self, tokens: TokenSource, stale: TokenSet) -> TokenSet:
+    def _refresh_tokens(self, tokens: TokenSource, stale: TokenSet) -> TokenSet:
         try:
             return tokens.refreshed(stale)
         except ProviderUnavailableError as error:

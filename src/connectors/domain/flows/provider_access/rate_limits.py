@@ -17,10 +17,10 @@ from connectors.ports.telemetry import Telemetry
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 
 RESERVE = "reserve"
-"""The `scope` of a RateLimitedError that only says: leave the rest of the quota to others. Interactive calls go on."""
+"""The `scope` of a RateLimitedError for background work only: the rest of the quota is left to interactive calls."""
 
 ALL = "*"
-"""What stands for the budget in the key of a pause that names none."""
+"""Stands for the budget in the key of a pause that names none."""
 
 FIRST_REQUEST_MAX_WAIT = timedelta(seconds=2)
 """How long the first request of a page may wait here: a little more than GitHub wants between two writes. Longer waits
@@ -30,12 +30,12 @@ LATER_REQUEST_MAX_WAIT = timedelta(seconds=15)
 """How long each further request of a page may wait: giving up would waste the requests already made for the page."""
 
 PAUSE_LOOK = timedelta(seconds=1)
-"""How often requests that count against no budget check for pauses. A check is a transaction."""
+"""How often requests that count against no budget check for pauses: each check is a transaction."""
 
 
 @attrs.define(kw_only=True)
 class RateLimiter:
-    """Holds one piece of background work within its vendor's limits."""
+    """Keeps one piece of background work within its vendor's limits."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -50,14 +50,14 @@ class RateLimiter:
     """When pauses were last checked."""
 
     def begin(self) -> None:
-        """Say that the next request is a page's first."""
+        """Treat the next request as a page's first."""
         self.is_under_way = False
 
     def admit(self, request: HttpRequest) -> None:
-        """Return when the request may go out.
+        """Wait until the request may be sent.
 
         Raises:
-            RateLimitedError: that would take too long to wait for here.
+            RateLimitedError: the wait would be too long for here.
         """
         if self.reserve is not None:
             raise self.reserve
@@ -102,7 +102,7 @@ class RateLimiter:
 
 
 def limit_subjects(app: ProviderApp, connection: Connection) -> dict[LimitScope, str]:
-    """Limit scope → whose limit a connection's work uses. Ids are hashed: the table of limits needs no plain ones."""
+    """Limit scope → whose limit a connection's work uses. Ids are hashed: the table of limits needs none in clear."""
     return {
         LimitScope.GRANT: str(connection.grant_id or connection.id),
         LimitScope.ACCOUNT: _short(f"{app.client_id}|{connection.account.id}"),

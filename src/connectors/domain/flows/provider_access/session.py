@@ -1,4 +1,4 @@
-"""Sessions: who asks a provider, for which connection, with which tokens and within which limits."""
+"""Sessions: access to a provider for one connection, with its tokens and within its limits."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -32,7 +32,7 @@ class ProviderSession:
     converser: Converser = attrs.field(repr=False)
     tokens: GrantTokens = attrs.field(repr=False)
     limiter: RateLimiter | None = attrs.field(default=None, repr=False)
-    """Keeps background work within the vendor's limits; None where somebody waits for the answer."""
+    """Keeps background work within the vendor's limits; None for interactive calls."""
 
     @property
     def subscriptions(self) -> Subscriptions | None:
@@ -61,7 +61,7 @@ class ProviderAccess:
 
         Args:
             connection: whose tokens are used.
-            in_background: whether nobody waits for it, so that it keeps within the limits that all workers share.
+            in_background: for work that no user waits for; it keeps within the limits that all workers share.
 
         Raises:
             ProviderNotSupportedError: the connection's provider is not installed here.

@@ -1,4 +1,4 @@
-"""Runs one call for several threads that ask for the same at the same time."""
+"""Runs one call for several threads that ask for the same thing at the same time."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -20,11 +20,11 @@ class SingleFlight(Generic[Result]):
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def join(self, key: Hashable, work: Callable[[], Result]) -> Result:
-        """What the work gives, done here unless another thread is doing it for the same key already.
+        """The result of the work, done here unless another thread is already doing it for the same key.
 
         Raises:
             Exception: whatever the work raised, in every thread that waited for it.
-            ProviderUnavailableError: the thread that did the work was told to stop.
+            ProviderUnavailableError: the thread that did the work was interrupted.
         """
         with self._lock:
             flight = self._flights.get(key)
@@ -39,13 +39,13 @@ class SingleFlight(Generic[Result]):
             mine.set_exception(error)
             raise
         except BaseException:
-            # An interrupt is meant for the thread that it met.
-            mine.set_exception(ProviderUnavailableError("The one who was doing this was stopped."))
+            # An interrupt is meant for this thread only.
+            mine.set_exception(ProviderUnavailableError("The thread that was doing this was interrupted."))
             raise
         else:
             mine.set_result(result)
             return result
         finally:
-            # Who comes now begins again: what has failed may work next time.
+            # The next caller starts again: what has failed may work next time.
             with self._lock:
                 del self._flights[key]

@@ -1,4 +1,4 @@
-"""Token sets: as the one JSON text that is sealed, and when they expire."""
+"""Token sets: their JSON form, which is sealed, and when they expire."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def _token_set(document: Mapping[str, Any]) -> TokenSet:
 
 
 def earliest_expiry(token_set: TokenSet) -> datetime | None:
-    """When the first of the set's access tokens dies, companions included."""
+    """When the first of the set's access tokens expires, companions included."""
     expiries = [token_set.expires_at, *(companion.expires_at for companion in token_set.companions.values())]
     return min((at for at in expiries if at is not None), default=None)
 
@@ -57,7 +57,7 @@ def earliest_expiry(token_set: TokenSet) -> datetime | None:
 def idle_refresh_at(provider: Provider, token_set: TokenSet, now: datetime) -> datetime | None:
     """When to refresh a token set that is not used; None where a refresh does not keep it alive.
 
-    A third into its life: time for a hundred tries, should the first ones fail.
+    After a third of its lifetime, so that a hundred more tries fit in if the first ones fail.
     """
     ends = []
     for one in (token_set, *token_set.companions.values()):

@@ -12,13 +12,13 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork
 
 SHORTEST_WAIT = timedelta(milliseconds=500)
-"""Before a job that found no slot tries again. A time slice is not over much sooner."""
+"""The shortest pause before a job that found no free slot tries again; most time slices are longer."""
 
 LONGEST_WAIT = timedelta(seconds=15)
-"""The most that it waits: a slot becomes free with every time slice that ends."""
+"""The longest such pause. Every time slice that ends frees a slot."""
 
-_SOME = PageRequest(limit=50)
-"""How many of a tenant's queued jobs are checked for one that could run."""
+_FIRST_QUEUED = PageRequest(limit=50)
+"""How many of a tenant's queued jobs `yield_slot` looks at to find one that could run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,9 +27,9 @@ class ConcurrencySettings:
 
     per_tenant: int = 4
     per_provider: int | None = None
-    """None: as many as there are."""
+    """None: no limit."""
     providers: Mapping[ProviderSlug, int] = attrs.field(factory=dict)
-    """Of single providers."""
+    """Limits of single providers, instead of `per_provider`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,33 +53,33 @@ class Concurrency:
     def yield_slot(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
         """How long a job whose time slice is over waits before the next one.
 
-        Zero if no other job needs the slot. Else long enough for the waiting jobs to try again: they try only now and
-        then, and without the pause this job would keep its slot until it ends. Incremental reads do not yield to
+        Zero if no other job needs the slot. Else long enough for the waiting jobs to try again: they try only every few
+        seconds, and without the pause this job would keep its slot until it ends. Incremental reads do not yield to
         backfills. Call it while the job counts as running.
         """
-        is_wanted = self._is_full(
+        is_needed = self._is_full(
             uow.jobs.count_running(tenant_id=job.tenant_id), self.settings.per_tenant, job
         ) and any(
             other.connection_id != job.connection_id
             and (other.retry_after is None or other.retry_after <= now)
-            and _is_no_less(other.type, job.type)
-            for other in uow.jobs.list_page(job.tenant_id, _SOME, JobFilter(status=JobStatus.QUEUED)).items
+            and _may_take_slot_of(other.type, job.type)
+            for other in uow.jobs.list_page(job.tenant_id, _FIRST_QUEUED, JobFilter(status=JobStatus.QUEUED)).items
         )
         of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
-        if not is_wanted and of_provider is not None:
-            is_wanted = self._is_full(uow.jobs.count_running(provider=job.provider), of_provider, job) and any(
-                (provider, status) == (job.provider, JobStatus.QUEUED) and _is_no_less(job_type, job.type)
+        if not is_needed and of_provider is not None:
+            is_needed = self._is_full(uow.jobs.count_running(provider=job.provider), of_provider, job) and any(
+                (provider, status) == (job.provider, JobStatus.QUEUED) and _may_take_slot_of(job_type, job.type)
                 for provider, job_type, status in uow.jobs.count_unfinished()
             )
-        return LONGEST_WAIT if is_wanted else timedelta(0)
+        return LONGEST_WAIT if is_needed else timedelta(0)
 
     def _is_full(self, running: int, slots: int, job: SyncJob) -> bool:
         if job.status is JobStatus.RUNNING:
-            running -= 1  # the job itself is counted: its worker has died
+            running -= 1  # the job itself is counted: its worker has crashed
         if job.type is JobType.BACKFILL and slots > 1:
-            slots -= 1  # backfills leave one slot to new events
+            slots -= 1  # backfills leave one slot free for incremental reads
         return running >= slots
 
 
-def _is_no_less(waiting: JobType, present: JobType) -> bool:
+def _may_take_slot_of(waiting: JobType, present: JobType) -> bool:
     return waiting is not JobType.BACKFILL or present is JobType.BACKFILL

@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class FamilyCoverage:
-    """What is known of one family of events."""
+    """What the ledger says about one family of events."""
 
     family: Family
     intervals: tuple[Interval, ...]
-    """Proven stretches, the earliest first; those of different paths may overlap."""
+    """Proven periods, the earliest first; those of different paths may overlap."""
     gaps: tuple[Gap, ...]
-    """The earliest first, closed ones included as long as they are kept."""
+    """The earliest first; closed ones are included until they are deleted."""
 
     @property
     def open_gaps(self) -> tuple[Gap, ...]:
@@ -42,7 +42,7 @@ class FamilyCoverage:
 
 @attrs.frozen(kw_only=True)
 class Ledger:
-    """Writes the coverage ledger, inside the transactions of those who know."""
+    """Writes the coverage ledger, in its callers' transactions."""
 
     clock: Clock
     entropy: Entropy
@@ -81,7 +81,7 @@ class Ledger:
         from_at: datetime,
         to_at: datetime,
     ) -> None:
-        """Like `prove`, for all families that this path shows; gaps of unknown family close once every one is read."""
+        """Like `prove`, for all families that this path shows; also closes gaps of unknown family that were read."""
         self.prove(uow, connection, shown_families(provider, path), path, from_at, to_at)
         every = [family.name for family in provider.event_families]
         self._review(uow, connection, {ALL_FAMILIES: every}, path)
@@ -94,21 +94,21 @@ class Ledger:
         Args:
             uow: the caller's transaction.
             connection: whose gaps.
-            concerned: the families that a gap of this family is about.
-            path: what is said to have closed a gap.
+            concerned: family of a gap → the families that it is about.
+            path: recorded as what closed a gap.
         """
         read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
         for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
             names = concerned.get(gap.family, ())
-            rests = [_unproven_from(read_ranges.get(name, ()), gap.from_at, gap.to_at) for name in names]
-            left = [rest for rest in rests if rest is not None]
-            if rests and not left:
+            starts = [_unproven_from(read_ranges.get(name, ()), gap.from_at, gap.to_at) for name in names]
+            left = [start for start in starts if start is not None]
+            if starts and not left:
                 self.close(uow, gap, path)
             elif left and min(left) > gap.from_at:
                 uow.coverage.save_gap(attrs.evolve(gap, from_at=min(left)))
 
     def close(self, uow: UnitOfWork, gap: Gap, path: CoveragePath) -> None:
-        """What was missing is here."""
+        """Close a gap: what was missing has arrived, by this path."""
         uow.coverage.save_gap(attrs.evolve(gap, closed_at=self.clock.now(), closed_by=path))
 
     # --- gaps ----------------------------------------------------------------------------------------------------
@@ -125,14 +125,14 @@ class Ledger:
         to_at: datetime | None,
         reference: str = "",
     ) -> bool:
-        """Record that something of these families may be missing since the instant; whether that is new.
+        """Record that events of these families may be missing since the instant; whether that is new.
 
         What a sync run has read is not missing: the gap begins after it, or is recorded as closed.
         """
         is_new = False
         read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
         for name in families:
-            rest = _unproven_from(read_ranges.get(name, ()), from_at, to_at)
+            start = _unproven_from(read_ranges.get(name, ()), from_at, to_at)
             gap = Gap(
                 id=self.entropy.uuid7(self.clock.now()),
                 tenant_id=connection.tenant_id,
@@ -141,13 +141,13 @@ class Ledger:
                 cause=cause,
                 reference=reference,
                 reason=reason,
-                from_at=from_at if rest is None else rest,
+                from_at=from_at if start is None else start,
                 to_at=to_at,
                 opened_at=self.clock.now(),
-                closed_at=self.clock.now() if rest is None else None,
-                closed_by=CoveragePath.SYNC if rest is None else None,
+                closed_at=self.clock.now() if start is None else None,
+                closed_by=CoveragePath.SYNC if start is None else None,
             )
-            if uow.coverage.open_gap(gap) is Recorded.NEW and rest is not None:
+            if uow.coverage.open_gap(gap) is Recorded.NEW and start is not None:
                 is_new = True
         if is_new:
             log.warning(
@@ -162,20 +162,20 @@ class Ledger:
         return is_new
 
     def family_names(self, provider: Provider, event: str | None) -> tuple[str, ...]:
-        """The family of an event; all of them, under one name, where that cannot be told."""
+        """The family of an event; the name for all of them where it is unknown."""
         family = provider.family_of(event)
         return (ALL_FAMILIES,) if family is None else (family.name,)
 
     # --- the stream of deliveries --------------------------------------------------------------------------------
 
     def note_stream_whole(self, uow: UnitOfWork, connection: Connection, provider: Provider) -> None:
-        """Every subscription works: from now on, if it was not so before, deliveries prove what they tell of."""
+        """Record that every subscription works: from now on, if not before, deliveries prove their families."""
         now = self.clock.now()
         known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), CoveragePath.WEBHOOK)
         opened = {}
         for family in provider.event_families:
             intervals = known.get(family.name, ())
-            if _is_told(family) and not any(one.to_at is None for one in intervals):
+            if _is_pushed_in_full(family) and not any(one.to_at is None for one in intervals):
                 growing = attrs.evolve(_interval(connection, family.name, CoveragePath.WEBHOOK, now, now), to_at=None)
                 opened[family.name] = [*intervals, growing]
         uow.coverage.replace_intervals(connection.tenant_id, connection.id, CoveragePath.WEBHOOK, opened)
@@ -186,7 +186,7 @@ class Ledger:
     def note_stream_broken(
         self, uow: UnitOfWork, connection: Connection, provider: Provider | None, *, since: datetime, reason: str
     ) -> None:
-        """Deliveries prove nothing since that instant, until the stream is whole again.
+        """Record that deliveries have proven nothing since that instant, until the stream is whole again.
 
         The provider is None where it is no longer installed.
         """
@@ -196,7 +196,7 @@ class Ledger:
         self.open_gap(uow, connection, pushed, GapCause.STREAM_BROKEN, reason, from_at=since, to_at=None)
 
     def note_stream_ended(self, uow: UnitOfWork, connection: Connection) -> None:
-        """Deliveries have ended on purpose: a disconnect leaves no gap."""
+        """Record that deliveries have ended on purpose: a disconnect leaves no gap."""
         now = self.clock.now()
         self._end_stream(uow, connection, now)
         for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
@@ -204,7 +204,7 @@ class Ledger:
                 uow.coverage.save_gap(attrs.evolve(gap, to_at=max(now, gap.from_at)))
 
     def _end_stream(self, uow: UnitOfWork, connection: Connection, at: datetime) -> list[str]:
-        """The families that deliveries were still proving."""
+        """End the intervals that deliveries are still extending; the families that this concerns."""
         known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), CoveragePath.WEBHOOK)
         ended = {}
         for name, intervals in known.items():
@@ -223,7 +223,7 @@ class CoverageFlow:
     providers: ProviderRegistry
 
     def show(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[FamilyCoverage, ...]:
-        """What is known of each family of events of the connection; gaps of unknown family stand with every one.
+        """What is known of each of the connection's families; a gap of unknown family is listed with every family.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
@@ -245,7 +245,7 @@ class CoverageFlow:
 
 
 def _stored_families(intervals: Iterable[Interval], gaps: Iterable[Gap]) -> tuple[Family, ...]:
-    """The families that the ledger knows of a provider that is no longer installed: nothing proves them any more."""
+    """The families that the ledger knows of a provider that is no longer installed: no path can prove them any more."""
     names = ({one.family for one in intervals} | {gap.family for gap in gaps}) - {ALL_FAMILIES}
     return tuple(
         Family(name=name, is_pushed=False, is_read=False, is_backfilled=False) for name in sorted(names or {"events"})
@@ -253,7 +253,7 @@ def _stored_families(intervals: Iterable[Interval], gaps: Iterable[Gap]) -> tupl
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same stretches of time in as few intervals of one family and path as possible, the earliest first."""
+    """The same periods of one family and path in as few intervals as possible, the earliest first."""
     merged: list[Interval] = []
     for one in sorted(intervals, key=lambda interval: interval.from_at):
         last = merged[-1] if merged else None
@@ -265,8 +265,8 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
     return merged
 
 
-def _is_told(family: Family) -> bool:
-    """Whether deliveries themselves say what happened. A notification that only has something read proves nothing."""
+def _is_pushed_in_full(family: Family) -> bool:
+    """Whether deliveries themselves say what happened. A notification that only starts a read proves nothing."""
     return family.is_pushed and bool(family.events)
 
 
@@ -277,7 +277,7 @@ def _shows(family: Family, path: CoveragePath) -> bool:
         case CoveragePath.BACKFILL:
             return family.is_backfilled
         case CoveragePath.WEBHOOK:
-            return _is_told(family)
+            return _is_pushed_in_full(family)
 
 
 def shown_families(provider: Provider, path: CoveragePath) -> list[Family]:
@@ -286,7 +286,7 @@ def shown_families(provider: Provider, path: CoveragePath) -> list[Family]:
 
 
 def _read_ranges(intervals: Sequence[Interval]) -> dict[str, list[Interval]]:
-    """What sync runs of either mode have read, by family, in as few stretches as possible."""
+    """What sync runs of either mode have read, by family, in as few intervals as possible."""
     found: dict[str, list[Interval]] = {}
     for path in (CoveragePath.SYNC, CoveragePath.BACKFILL):
         for name, proven in _by_family(intervals, path).items():
@@ -294,12 +294,12 @@ def _read_ranges(intervals: Sequence[Interval]) -> dict[str, list[Interval]]:
     return found
 
 
-def _unproven_from(stretches: Sequence[Interval], from_at: datetime, to_at: datetime | None) -> datetime | None:
-    """Where what is unproven of a gap begins; None if all of it is proven.
+def _unproven_from(intervals: Sequence[Interval], from_at: datetime, to_at: datetime | None) -> datetime | None:
+    """Where the unproven part of a gap begins; None if all of it is proven.
 
-    What is left of a gap must not lie behind its proven part: a stretch that begins inside changes nothing yet.
+    A gap is only shortened from its beginning: an interval that begins inside it changes nothing yet.
     """
-    for one in stretches:
+    for one in intervals:
         if one.to_at is not None and one.from_at <= from_at < one.to_at:
             return None if to_at is not None and to_at <= one.to_at else one.to_at
     return from_at

@@ -1,4 +1,4 @@
-"""Housekeeping: deletes what has expired or is older than it is kept, and queues jobs again that lost their task."""
+"""Housekeeping: deletes what has expired or was kept long enough, and queues jobs again that lost their task."""
 
 import logging
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 LARGEST_SWEEP = 10_000
-"""Rows that one transaction deletes."""
+"""The most rows that one transaction deletes."""
 
 RESCUE_BATCH = 200
-"""Jobs that one run rescues."""
+"""The most jobs that one run rescues."""
 
 UNTOUCHED_FOR = timedelta(minutes=5)
-"""A job that should continue and has not for so long has lost its task. Time slices are far shorter."""
+"""A job that should have continued for so long has lost its task. Time slices are far shorter."""
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 """How long a repeated `Idempotency-Key` gets the same answer."""
@@ -47,7 +47,7 @@ class Housekeeping:
     retention: RetentionSettings
 
     def run_if_due(self, kind: TaskKind) -> int:
-        """Run that service task if it is due; 1 if it was, else 0. Any number of processes may ask at once."""
+        """Run this service task if it is due; 1 if it was, else 0. Several processes may call this at once."""
         now = self.clock.now()
         with self.unit_of_work() as uow:
             uow.schedules.ensure(ScheduleEntry(kind=kind, next_at=now))
@@ -109,9 +109,9 @@ class Housekeeping:
             except NotFoundError:
                 return False  # erased with its tenant
             if present.is_finished or present.updated_at != job.updated_at:
-                return False  # it has changed since: what its worker wrote must stay
+                return False  # it has changed since: do not overwrite what its worker wrote
             # If the old task still exists, this one is a duplicate or finds nothing to do. It has its own queueing
             # lock, because another job's task may hold the one for new jobs.
             uow.queue.put(sync_task(present, is_continued=True))
-            uow.jobs.save(attrs.evolve(present, updated_at=now))  # others come first next time
+            uow.jobs.save(attrs.evolve(present, updated_at=now))  # next time, others come first
             return True

@@ -51,7 +51,7 @@ class SyncJobs:
             until: backfill: nothing newer.
             target: only this part (a calendar, a channel).
             lookback: backfill: how far back where `since` is not given; None for all there is.
-            idempotency_key: asked again under the same key within a day, the same job is answered.
+            idempotency_key: the same request with the same key within a day gets the same job.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
@@ -60,7 +60,7 @@ class SyncJobs:
                 request.
             ValidationError: `since` is not before `until`, or lies in the future.
         """
-        # Made of what was asked for: when the request is repeated later, `lookback` gives another `since`.
+        # Made of the arguments: when the request is repeated later, `lookback` gives another `since`.
         fingerprint = fingerprint_of("connection", connection_id, job_type, since, until, target)
 
         def enqueue(uow: UnitOfWork) -> Sequence[SyncJob]:
@@ -130,7 +130,7 @@ class SyncJobs:
         )
         job = self._widened(uow, uow.jobs.enqueue(wanted), wanted)
         if uow.queue.put(sync_task(job)) is Recorded.DUPLICATE and job.id == wanted.id:
-            # The task that holds this lock belongs to a job that ended without it: cancelled, or run in the foreground.
+            # The task that holds this lock belongs to a job that has ended: cancelled, or run in the foreground.
             uow.queue.put(sync_task(job, is_continued=True))
         return job
 
@@ -159,14 +159,14 @@ class SyncJobs:
         provider_slug: str | None = None,
         connection_id: ConnectionId | None = None,
     ) -> tuple[Connection, ...]:
-        """The active connections that can be read, oldest first: all of them, or those that are asked for.
+        """The active connections that can be read, oldest first: all of them, or the selected ones.
 
         Connections of providers that are not installed cannot be read.
 
         Args:
             tenant_id: whose; None for those of all tenants, which no caller of the API may ask for.
             provider_slug: only this provider's.
-            connection_id: only this one, which must be there and readable.
+            connection_id: only this one, which must exist and be readable.
 
         Raises:
             ProviderNotSupportedError: there is no such provider, or that connection's is not installed here.
@@ -273,7 +273,7 @@ class SyncJobs:
 
 
 def require_readable(provider: Provider, connection: Connection) -> Sync:
-    """How the connection is read.
+    """The provider's way of reading the connection.
 
     Raises:
         ConflictError: the connection is not active, or its provider cannot be read.

@@ -1,4 +1,4 @@
-"""Commits what a sync run reads: each page's signals, snapshots, cursor and progress together, and what that proves."""
+"""Commits each page of a sync run: its signals, snapshots, cursor and progress together, and what it proves."""
 
 import logging
 from collections.abc import Callable
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class JobLostError(Exception):
-    """The job is no longer ours: cancelled, or taken over because we were thought dead."""
+    """The job is no longer ours: cancelled, or taken over by a worker that took us for crashed."""
 
     def __init__(self, job: SyncJob) -> None:
         super().__init__()
@@ -51,16 +51,16 @@ class SyncRun:
     sync: Sync
     plan: SyncPlan
     read_until: datetime | None
-    """Incremental: up to when the run before has read."""
+    """Incremental: up to when the previous run has read."""
     slice_ends_at: datetime | None
     is_stopping: Callable[[], bool]
     is_retry: bool = False
-    """Whether the job has failed just before."""
+    """Whether the previous try of the job has failed."""
 
 
 @attrs.frozen(kw_only=True)
 class PageCommitter:
-    """Keeps pages."""
+    """Commits pages."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -75,11 +75,11 @@ class PageCommitter:
     ) -> tuple[Connection, SyncJob, list[Signal]]:
         """The connection and the job as they are after this page, and the signals that are new.
 
-        The job is RUNNING if it goes on, QUEUED with a task if its time slice is over, SUCCEEDED after the last page.
+        The job is RUNNING if it continues, QUEUED with a task if its time slice is over, SUCCEEDED after the last page.
 
         Raises:
-            JobLostError: the job is no longer ours. Nothing of the page was kept.
-            ConflictError: the connection has ended or needs its user. Nothing of the page was kept.
+            JobLostError: the job is no longer ours. Nothing of the page was committed.
+            ConflictError: the connection has ended or needs its user. Nothing of the page was committed.
             InfrastructureError: our database failed.
         """
         now = self.clock.now()
@@ -120,7 +120,7 @@ class PageCommitter:
         if page.done:
             status = JobStatus.SUCCEEDED
         elif (sync_run.slice_ends_at is not None and now >= sync_run.slice_ends_at) or sync_run.is_stopping():
-            status = JobStatus.QUEUED  # behind the waiting jobs, so that a long history delays nobody
+            status = JobStatus.QUEUED  # behind the waiting jobs, so that a long history delays none of them
         return attrs.evolve(
             job,
             status=status,
@@ -142,7 +142,7 @@ class PageCommitter:
         now = self.clock.now()
         plan = sync_run.plan
         target = plan.target or ""
-        # A backfill's end is where incremental reading begins, unless that has begun already.
+        # Incremental reading begins where the backfill ends, unless it has begun already.
         if plan.mode is SyncMode.INCREMENTAL or plan.last_cursor is None:
             state = SyncState(cursor=cursor, read_until=plan.started_at)
             uow.sync_states.save(connection.tenant_id, connection.id, state, target)
@@ -150,11 +150,11 @@ class PageCommitter:
             self._prove(uow, sync_run, connection, job)
         if job.type is JobType.INCREMENTAL:
             self.scheduler.plan_sync(uow, sync_run.session.provider, connection)
-        error = _error_left(uow, sync_run, connection, job)
+        error = _remaining_error(uow, sync_run, connection, job)
         return uow.connections.save(attrs.evolve(connection, last_synced_at=now, sync_error=error, updated_at=now))
 
     def keep_start(self, job: SyncJob, cursor: Cursor) -> None:
-        """Let the job's next time slice begin from here, before there was any page. Raises like `commit`."""
+        """Let the job's next time slice begin here although no page has been read yet. Raises like `commit`."""
         if job.cursor is not None:
             return
         with self.unit_of_work() as uow:
@@ -205,18 +205,18 @@ class PageCommitter:
             self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=from_at)
 
 
-def _error_left(uow: UnitOfWork, sync_run: SyncRun, connection: Connection, job: SyncJob) -> str | None:
-    """The connection's sync error after this job has succeeded: another job may be failing all the same."""
+def _remaining_error(uow: UnitOfWork, sync_run: SyncRun, connection: Connection, job: SyncJob) -> str | None:
+    """The connection's sync error after this job has succeeded: another job may still be failing."""
     others = (one for one in uow.jobs.list_unfinished(connection.tenant_id, connection.id) if one.id != job.id)
     failing = next((one.error for one in others if one.failures > 0 and one.error is not None), None)
     if failing is not None:
         return failing
-    # That a part can be read says nothing of the whole, unless it was this part that could not be read.
+    # A read of one target proves nothing about the others, unless it was this target that could not be read.
     return connection.sync_error if job.target is not None and not sync_run.is_retry else None
 
 
 def _interpret(uow: UnitOfWork, sync_run: SyncRun, context: SyncContext, page: SyncPage) -> list[SignalDraft]:
-    """What the page's observations mean against the last known states, which they replace."""
+    """What the page's observations mean, compared with the last known states, which they replace."""
     if sync_run.sync.interpret is None or not page.observations:
         return []
     owner = context.connection

@@ -1,4 +1,4 @@
-"""Runs sync jobs: takes a job, reads page by page, and decides what becomes of it when that fails."""
+"""Runs sync jobs: claims a job, reads page by page, and retries or ends it when that fails."""
 
 import logging
 from collections.abc import Callable
@@ -39,19 +39,20 @@ from connectors.ports.telemetry import Telemetry
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 MOST_FAILURES = 8
-"""In a row, without a page between. The pauses before them add up to about ten minutes; soon the next read is due."""
+"""Failures in a row, with no page in between, after which a job ends. The pauses between them add up to about ten
+minutes, so the next scheduled read is soon due."""
 
 SILENT_FOR = timedelta(minutes=2)
-"""A running job that has committed nothing for so long keeps no other job of its connection waiting."""
+"""A running job that has committed nothing for so long does not keep its connection's other jobs waiting."""
 
 OTHERS_WAIT = timedelta(seconds=5)
-"""Until a job looks again whether the connection's other one is done."""
+"""How long a job waits before it checks again whether the connection's other job is done."""
 
 log = logging.getLogger(__name__)
 
 
 def _no_report(job: SyncJob) -> None:
-    """Report to nobody."""
+    """Do nothing with it."""
 
 
 def _never() -> bool:
@@ -84,19 +85,19 @@ class SyncFlow:
     ) -> SyncJob:
         """The job, run from the last committed page until it ends, has to wait, or its time slice is over.
 
-        Errors are on the job: QUEUED with `retry_after` if it will be tried again, FAILED with `error` if
-        not. A job that still has something to do has its next task in the queue.
+        Errors are on the job: QUEUED with `retry_after` if it will be tried again, FAILED with `error` if not. An
+        unfinished job has its next task in the queue.
 
         Args:
             tenant_id: whose job.
             job_id: which.
-            time_slice: how long it may go on while others wait; None for as long as it takes.
-            on_page: told after every committed page.
-            is_stopping: asked after every page; if so, the time slice ends there.
+            time_slice: how long it may read before others get its slot; None for as long as it takes.
+            on_page: called after every committed page.
+            is_stopping: called after every page; if it is true, the time slice ends there.
 
         Raises:
             NotFoundError: the tenant has no such job.
-            InfrastructureError: our database failed; what was committed stays, and the job goes on from there.
+            InfrastructureError: our database failed; what was committed stays, and the job continues from there.
         """
         job = self._claim(tenant_id, job_id)
         if job.status is not JobStatus.RUNNING:
@@ -114,11 +115,11 @@ class SyncFlow:
         except ConnectorsError as error:
             return self._settle(job, error)
         except Exception as error:
-            # A bug, of ours or of a provider package. It must show on the job, which must not run forever.
+            # A bug, of ours or of a provider package. The job must show it and must not be retried forever.
             log.exception("sync_crashed", extra={"job_id": str(job.id), "provider": job.provider})
             return self._settle(job, UnexpectedResponseError(f"internal error: {type(error).__name__}"))
 
-    # --- taking it -----------------------------------------------------------------------------------------------
+    # --- claiming ------------------------------------------------------------------------------------------------
 
     def _claim(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
         """The job, RUNNING and ours; as it is if it has ended; or QUEUED with a task for later."""
@@ -133,7 +134,7 @@ class SyncFlow:
                 uow.jobs.save(waiting)
                 uow.queue.put(sync_task(waiting, is_continued=job.attempts > 0), delay=wait)
                 return waiting
-            # Found running, its worker is gone; found failing, it is tried again. Another time slice is no new attempt.
+            # A running job's worker has crashed; a failing job is retried. A further time slice is not a new attempt.
             is_new_attempt = job.status is JobStatus.RUNNING or job.failures > 0 or job.attempts == 0
             claimed = attrs.evolve(
                 job,
@@ -150,7 +151,7 @@ class SyncFlow:
     def _wait_for_others(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
         """How long to wait for another run of the same connection: two would move one cursor.
 
-        The queue's lock sees to that among tasks; this, for those who run a job without one.
+        Among tasks, the queue's lock prevents that. This is for jobs that are run without a task.
         """
         for other in uow.jobs.list_unfinished(job.tenant_id, job.connection_id):
             is_alive = other.status is JobStatus.RUNNING and now - other.updated_at < SILENT_FOR
@@ -196,12 +197,12 @@ class SyncFlow:
             try:
                 page = session.run(sync_run.sync.read_page(context, plan, cursor))
             except RateLimitedError:
-                # What it took to begin may be all that the limit allows: begun again each time, it would never get on.
+                # The start may use up all that the limit allows. Repeated each time, it would keep the job there.
                 self.pages.keep_start(job, cursor)
                 raise
             if page.cursor == cursor and not page.done:
                 raise UnexpectedResponseError(
-                    f"{session.provider.name}'s pages do not advance: the cursor stands still."
+                    f"{session.provider.name}'s pages do not advance: the cursor stays the same."
                 )
             connection, job, fresh = self.pages.commit(sync_run, context, page, job)
             context = attrs.evolve(context, connection=connection)
@@ -236,10 +237,10 @@ class SyncFlow:
             },
         )
 
-    # --- when it fails -------------------------------------------------------------------------------------------
+    # --- failures ------------------------------------------------------------------------------------------------
 
     def _settle(self, job: SyncJob, error: ConnectorsError) -> SyncJob:
-        """The job, to be tried again or FAILED; its connection says why."""
+        """The job, queued for a retry or FAILED; the reason is also recorded on its connection."""
         now = self.clock.now()
         with self.unit_of_work() as uow:
             connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
@@ -283,5 +284,5 @@ class SyncFlow:
             return None
         doublings: int = 2 ** (failures - 1)
         pause = min(limits.backoff_base * doublings, limits.backoff_cap)
-        # Full jitter above a half: workers that failed together do not come back together.
+        # Jitter over the upper half of the pause: workers that failed together do not retry together.
         return now + pause * (0.5 + self.entropy.fraction() / 2)

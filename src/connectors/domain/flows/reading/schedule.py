@@ -21,19 +21,19 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 JITTER = 0.2
-"""Jitter to either side, as a share of the interval, so that connections made together do not sync together."""
+"""Jitter, as a share of the interval, so that connections made together do not sync together."""
 
 BATCH = 200
 """Schedule entries per transaction: few enough that their rows stay locked only briefly."""
 
 RETRY_REFRESH = timedelta(hours=6)
-"""When an idle grant is checked again if its refresh did not move the schedule entry itself."""
+"""When an idle grant is checked again if its refresh does not move the schedule entry itself."""
 
 INTERVAL_SETTING = "sync_interval_seconds"
 """A connection's own interval, in its metadata."""
 
 UNREADABLE = timedelta(days=1)
-"""When a connection is checked again whose provider is no longer installed, or cannot be read."""
+"""When a connection is checked again whose provider is no longer installed or cannot be read."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Scheduler:
     settings: ScheduleSettings
 
     def interval(self, provider: Provider, connection: Connection) -> timedelta:
-        """How long the connection waits between two reads."""
+        """The time between two reads of the connection."""
         own = connection.metadata.get(INTERVAL_SETTING)
         if isinstance(own, int) and not isinstance(own, bool) and own > 0:
             return timedelta(seconds=min(max(own, SHORTEST_INTERVAL.total_seconds()), LONGEST_INTERVAL.total_seconds()))
@@ -72,7 +72,7 @@ class Scheduler:
             self._plan(uow, connection, TaskKind.SYNC, self.with_jitter(self.interval(provider, connection)))
 
     def plan_maintenance(self, uow: UnitOfWork, connection: Connection, wait: timedelta) -> None:
-        """Schedule the next maintenance of the connection's subscriptions, about so long from now."""
+        """Schedule the next maintenance of the connection's subscriptions, about this long from now."""
         self._plan(uow, connection, TaskKind.MAINTAIN, self.with_jitter(wait))
 
     def with_jitter(self, interval: timedelta) -> timedelta:
@@ -92,7 +92,7 @@ class Scheduler:
 
 @attrs.frozen(kw_only=True)
 class ScheduleFlow:
-    """Queues what is due. Any number of processes may do so at once: each schedule entry is taken once."""
+    """Queues what is due. Several processes may do so at once: each schedule entry is taken once."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -102,14 +102,14 @@ class ScheduleFlow:
     housekeeping: Housekeeping
 
     def tick(self) -> int:
-        """Queue everything that is due; how much that was. After a long pause each entry is due once."""
-        done = 0
+        """Queue everything that is due; the number of tasks. After a long pause each entry is due only once."""
+        count = 0
         for kind in (TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.SYNC):
             while (queued := self._queue_due(kind)) > 0:
-                done += queued
+                count += queued
         for kind in SERVICE_TASKS:
-            done += self.housekeeping.run_if_due(kind)
-        return done
+            count += self.housekeeping.run_if_due(kind)
+        return count
 
     def _queue_due(self, kind: TaskKind) -> int:
         with self.unit_of_work() as uow:
@@ -117,14 +117,14 @@ class ScheduleFlow:
             for entry in due:
                 match kind:
                     case TaskKind.SYNC:
-                        self._sync(uow, entry)
+                        self._queue_sync(uow, entry)
                     case TaskKind.MAINTAIN:
-                        self._maintain(uow, entry)
+                        self._queue_maintenance(uow, entry)
                     case _:
-                        self._refresh(uow, entry)
+                        self._queue_refresh(uow, entry)
         return len(due)
 
-    def _connection(self, uow: UnitOfWork, entry: ScheduleEntry) -> Connection | None:
+    def _find_connection(self, uow: UnitOfWork, entry: ScheduleEntry) -> Connection | None:
         try:
             connection = uow.connections.get(entry.tenant_id, ConnectionId(entry.subject_id))
         except ConnectionNotFoundError:
@@ -134,8 +134,8 @@ class ScheduleFlow:
             return None
         return connection
 
-    def _sync(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
-        connection = self._connection(uow, entry)
+    def _queue_sync(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
+        connection = self._find_connection(uow, entry)
         if connection is None:
             return
         provider = self.providers.find(connection.provider)
@@ -143,7 +143,7 @@ class ScheduleFlow:
             # A problem of one connection must not hold up all those that are due with it.
             uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + UNREADABLE))
             return
-        # Already now, in case the job never finishes. When it does, it schedules the next read itself.
+        # Schedule now in case the job never finishes. When it does, it schedules the next read itself.
         self.scheduler.plan_sync(uow, provider, connection)
         unfinished = uow.jobs.list_unfinished(connection.tenant_id, connection.id)
         if any(job.type is JobType.INCREMENTAL and job.target is None for job in unfinished):
@@ -153,17 +153,16 @@ class ScheduleFlow:
         except ConflictError:
             log.debug("sync_skipped", extra={"connection_id": str(connection.id), "status": str(connection.status)})
 
-    def _maintain(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
-        connection = self._connection(uow, entry)
+    def _queue_maintenance(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
+        connection = self._find_connection(uow, entry)
         if connection is None:
             return
-        self.scheduler.plan_maintenance(
-            uow, connection, timedelta(hours=1)
-        )  # the maintenance run sets a better time itself
+        # In case the maintenance run never finishes. When it does, it schedules the next one itself.
+        self.scheduler.plan_maintenance(uow, connection, timedelta(hours=1))
         if connection.status is not ConnectionStatus.DISABLED:
             uow.queue.put(maintenance_task(connection.tenant_id, connection.id))
 
-    def _refresh(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
+    def _queue_refresh(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
         grant = uow.grants.get(entry.tenant_id, GrantId(entry.subject_id))
         if grant is None:
             uow.schedules.cancel(entry.tenant_id, entry.subject_id)

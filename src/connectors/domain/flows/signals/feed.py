@@ -1,4 +1,4 @@
-"""The feed: a tenant's signals as they arrive, nothing left out and nothing twice."""
+"""The feed: a tenant's signals as they arrive, each exactly once."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,14 +15,14 @@ PAGE = 500
 """Signals that one transaction reads."""
 
 SHORT_LOOKBACK = timedelta(seconds=2)
-"""How far each poll looks back behind the one before: an id is made shortly before its transaction commits."""
+"""How far each poll looks back before the previous one: an id is made shortly before its transaction commits."""
 
 FULL_LOOKBACK = timedelta(seconds=60)
-"""How far a full look goes back: for transactions that had to wait, and for machines whose clocks are behind."""
+"""How far a full lookback goes: for transactions that had to wait, and for machines whose clocks are behind."""
 
 FULL_LOOKBACK_EVERY = timedelta(seconds=5)
-"""How often a poll looks back fully. Not each time: a backfill may bring a thousand signals a second, and a full look
-reads them all again."""
+"""How often a poll looks back fully. Not each time: a backfill may bring a thousand signals a second, and a full
+lookback reads them all again."""
 
 _TIME_SHIFT = 80
 """Bits of a UUIDv7 below its milliseconds (RFC 9562 §5.7)."""
@@ -34,7 +34,7 @@ class SignalFeed:
     """What arrives for one tenant.
 
     Ids are in the order in which signals were made, but their transactions commit in another order, and only committed
-    signals are visible. So each poll starts a little before the end of the last one and remembers what it has seen.
+    signals are visible. So each poll starts a little before the previous one and remembers what it has seen.
     """
 
     unit_of_work: UnitOfWorkFactory
@@ -44,7 +44,7 @@ class SignalFeed:
     """Narrowed to provider, connection and kind."""
     _since: datetime
     _polled_at: datetime
-    _full_look_at: datetime
+    _full_lookback_at: datetime
     _seen: set[SignalId] = attrs.field(factory=set)
 
     @classmethod
@@ -66,11 +66,11 @@ class SignalFeed:
             where=where,
             since=now - FULL_LOOKBACK if since is None else since,
             polled_at=start,
-            full_look_at=start,
+            full_lookback_at=start,
         )
         if since is None:
             for _ in feed._unseen(feed._since, now):
-                pass  # it was there before, so it is not new
+                pass  # mark what is already there as seen
         return feed
 
     def poll(self) -> Iterator[Signal]:
@@ -80,16 +80,16 @@ class SignalFeed:
             InfrastructureError: our database failed. The next poll catches up.
         """
         now = self.clock.now()
-        is_full = now - self._full_look_at >= FULL_LOOKBACK_EVERY
-        floor = self._full_look_at - FULL_LOOKBACK if is_full else self._polled_at - SHORT_LOOKBACK
+        is_full = now - self._full_lookback_at >= FULL_LOOKBACK_EVERY
+        floor = self._full_lookback_at - FULL_LOOKBACK if is_full else self._polled_at - SHORT_LOOKBACK
         for signal in self._unseen(max(floor, self._since), now):
             if self._is_wanted(signal):
                 yield signal
         self._polled_at = now
         if is_full:
-            self._full_look_at = now
-            forgotten = first_id_at(now - FULL_LOOKBACK)
-            self._seen = {one for one in self._seen if one > forgotten}
+            self._full_lookback_at = now
+            oldest = first_id_at(now - FULL_LOOKBACK)
+            self._seen = {one for one in self._seen if one > oldest}
 
     def _unseen(self, floor: datetime, now: datetime) -> Iterator[Signal]:
         after, remembered = first_id_at(floor), first_id_at(now - FULL_LOOKBACK)
@@ -115,6 +115,6 @@ class SignalFeed:
 
 
 def first_id_at(at: datetime) -> SignalId:
-    """An id below all that are made from that millisecond on, and above all that were made before."""
+    """An id that is below all ids made from that millisecond on, and above all made before."""
     milliseconds = max((at - _EPOCH) // timedelta(milliseconds=1), 0)
     return SignalId(UUID(int=milliseconds << _TIME_SHIFT))

@@ -1,4 +1,4 @@
-"""Reading back what is kept: tenants, connections, signals, deliveries and jobs, always within one tenant."""
+"""Shows what is stored: connections, signals, deliveries and jobs, always of one tenant."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -46,7 +46,7 @@ class Listing(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class ConnectionDetails:
-    """A connection and what there is around it."""
+    """A connection with its subscriptions, open gaps and next read."""
 
     connection: Connection
     subscriptions: tuple[Subscription, ...]
@@ -56,11 +56,11 @@ class ConnectionDetails:
     has_broken_subscription: bool
     """Whether a target's subscription is refused, unconfirmed, lapsed or expired."""
     next_sync_at: datetime | None
-    """When it is read next by itself; None if it is not."""
+    """When the schedule reads it next; None if it does not."""
 
     @property
     def health(self) -> Health:
-        """How it is, its gaps and subscriptions considered."""
+        """Its health, with its gaps and subscriptions taken into account."""
         return health_of(self.connection, may_miss_events=bool(self.open_gaps) or self.has_broken_subscription)
 
 
@@ -73,7 +73,7 @@ class QueryFlow:
     providers: ProviderRegistry
 
     def provider_to_list(self, tenant_id: TenantId, slug: str) -> ProviderSlug:
-        """The slug to filter a list by: an installed provider's, or one that the tenant has connections of.
+        """The slug to filter a list by: an installed provider's, or that of a connection of the tenant.
 
         Raises:
             ProviderNotSupportedError: it is neither.
@@ -98,13 +98,13 @@ class QueryFlow:
             return uow.connections.get(tenant_id, connection_id)
 
     def inspect_connection(self, tenant_id: TenantId, connection_id: ConnectionId) -> ConnectionDetails:
-        """The tenant's connection with all that is known of how it is. Raises like `get_connection`."""
+        """The tenant's connection with its details. Raises like `get_connection`."""
         with self.unit_of_work() as uow:
             uow.tenants.get(tenant_id)
             connection = uow.connections.get(tenant_id, connection_id)
             entry = uow.schedules.find(tenant_id, connection_id, TaskKind.SYNC)
             if connection.status is not ConnectionStatus.ACTIVE:
-                entry = None  # it is kept, but nothing will be read then
+                entry = None  # the schedule entry exists, but nothing will be read
             subscriptions = tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id))
             now = self.clock.now()
             return ConnectionDetails(
@@ -177,7 +177,7 @@ class QueryFlow:
             if where.connection_id is not None:
                 connection = uow.connections.get(tenant_id, where.connection_id)
                 if where.provider not in {None, connection.provider}:
-                    return Page((), None)  # no row can match: spare the database reading all of them
+                    return Page((), None)  # no row can match, and the database would read all of them
             return uow.signals.list_page(tenant_id, page, where, with_payload=with_payload)
 
         return self._list(tenant_id, fingerprint, limit, cursor, load)
@@ -189,8 +189,8 @@ class QueryFlow:
 
         Args:
             tenant_id: whose.
-            where: narrowed to provider, connection and kind; when signals occurred is of no account here.
-            since: by when they arrived.
+            where: narrows it by provider, connection and kind; the times of occurrence are ignored.
+            since: an instant of arrival; None for now.
 
         Raises:
             TenantNotFoundError: the tenant is not known here.
@@ -261,7 +261,7 @@ class QueryFlow:
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Listing[SyncJob]:
-        """A page of the tenant's jobs, newest first by when they were asked for.
+        """A page of the tenant's jobs, newest first by when they were requested.
 
         Raises:
             TenantNotFoundError: the tenant is not known here.
@@ -278,7 +278,7 @@ class QueryFlow:
 
         return self._list(tenant_id, fingerprint, limit, cursor, load)
 
-    # --- small things --------------------------------------------------------------------------------------------
+    # --- pages -------------------------------------------------------------------------------------------------
 
     def _list(
         self,

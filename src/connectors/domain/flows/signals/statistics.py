@@ -1,4 +1,4 @@
-"""Measuring: how much there is, and how long things wait."""
+"""Statistics: how much there is, and how long jobs wait."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ class StatisticsFlow:
     clock: Clock
 
     def collect(self) -> Statistics:
-        """How things stand now.
+        """The present counts.
 
         Raises:
             InfrastructureError: our database failed.
@@ -27,7 +27,7 @@ class StatisticsFlow:
             return Statistics(
                 unfinished_jobs=uow.jobs.count_unfinished(),
                 longest_waits={
-                    # The clocks of machines differ: nothing waits for less than no time.
+                    # The clocks of machines differ, but no wait is negative.
                     provider: max(now - since, timedelta(0))
                     for provider, since in uow.jobs.earliest_waiting().items()
                 },

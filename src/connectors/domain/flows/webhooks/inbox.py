@@ -1,4 +1,4 @@
-"""The inbox: keeps a delivery, its signals and everything that follows from it, in the caller's transaction."""
+"""The inbox: stores a delivery, its signals and what follows from it, in the caller's transaction."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class Inbox:
-    """Keeps deliveries."""
+    """Stores deliveries."""
 
     clock: Clock
     entropy: Entropy
@@ -36,7 +36,7 @@ class Inbox:
     telemetry: Telemetry
 
     def keep(self, uow: UnitOfWork, outcome: Outcome) -> Recorded:
-        """Keep the signals and the delivery and, unless the delivery was there already, what follows from it."""
+        """Store the signals and the delivery and, unless it is a duplicate, what follows from it."""
         self._lock_changed(uow, outcome)
         added = self._record_signals(uow, outcome)
         row = attrs.evolve(outcome.row, signal_count=added)
@@ -48,11 +48,11 @@ class Inbox:
             else:
                 self._close_missed(uow, row)
         elif row.status is DeliveryStatus.PROCESSED:
-            self._heal(uow, outcome, row)
+            self._settle_failed(uow, outcome, row)
         return recorded
 
     def settle(self, uow: UnitOfWork, row: WebhookDelivery, outcomes: Sequence[Outcome]) -> WebhookDelivery:
-        """The stored delivery after a replay, with what these outcomes add. They may concern other tenants, too."""
+        """The stored delivery after a replay, with what these outcomes add. They may concern other tenants too."""
         added = 0
         for outcome in outcomes:
             if outcome.row.tenant_id != row.tenant_id:
@@ -74,7 +74,7 @@ class Inbox:
         return settled
 
     def report(self, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
-        """Tell telemetry of a delivery that was kept."""
+        """Report a stored delivery to telemetry."""
         now = self.clock.now()
         for outcome in outcomes:
             self.telemetry.delivery_accepted(outcome.row.provider, outcome.row.status, recorded)
@@ -85,7 +85,7 @@ class Inbox:
 
     @staticmethod
     def find_connection(uow: UnitOfWork, row: WebhookDelivery) -> Connection | None:
-        """The delivery's connection, or None if it has none or that was erased."""
+        """The delivery's connection, or None if it has none or it was erased."""
         if row.connection_id is None:
             return None
         try:
@@ -94,13 +94,13 @@ class Inbox:
             return None
 
     def _lock_changed(self, uow: UnitOfWork, outcome: Outcome) -> None:
-        # A sync locks the connection and then writes signals. In the other order, the two could wait for each other.
+        # A sync locks the connection and then writes signals. In the other order, the two could deadlock.
         for connection, event in outcome.connections:
             if event.lifecycle is not None or event.connection_metadata:
                 uow.connections.get(connection.tenant_id, connection.id, lock=True)
 
-    def _heal(self, uow: UnitOfWork, outcome: Outcome, row: WebhookDelivery) -> None:
-        """Settle a delivery that failed the first time and was read when it came again."""
+    def _settle_failed(self, uow: UnitOfWork, outcome: Outcome, row: WebhookDelivery) -> None:
+        """Settle a delivery that failed the first time and could be read when it was sent again."""
         present = uow.deliveries.find_by_delivery_id(row.tenant_id, row.provider, row.delivery_id, lock=True)
         if present is not None and present.status is DeliveryStatus.FAILED:
             uow.deliveries.settle(
@@ -113,7 +113,7 @@ class Inbox:
         """Record that events may be missing until the unread delivery is replayed or a sync has read them."""
         connection = self.find_connection(uow, row)
         if connection is None:
-            return  # nobody's, so nothing is missing
+            return  # it has no connection, so nothing is missing
         provider = self.providers.get(row.provider)
         self.ledger.open_gap(
             uow,
@@ -131,7 +131,7 @@ class Inbox:
             self._close(uow, row, GapCause.DELIVERY_FAILED, str(row.id))
 
     def _close_missed(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
-        """Close the gap of a delivery that the provider's log said was lost, and that has arrived."""
+        """Close the gap of a delivery that the provider's log had listed as lost and that has now arrived."""
         webhooks = self.providers.get(row.provider).webhooks
         if webhooks is not None and webhooks.subscriptions is not None and webhooks.subscriptions.missed is not None:
             self._close(uow, row, GapCause.DELIVERY_MISSED, row.delivery_id)
@@ -148,7 +148,7 @@ class Inbox:
             Signal.from_draft(
                 draft,
                 connection,
-                # Made now: after a replay the signals arrive now, and the feed goes by ids.
+                # Made now: after a replay the signals arrive now, and the feed is sorted by id.
                 SignalId(self.entropy.uuid7(self.clock.now())),
                 received_at=outcome.row.received_at,
                 origin=Origin.WEBHOOK,
@@ -168,7 +168,7 @@ class Inbox:
         try:
             self.jobs.enqueue(uow, connection, JobType.WEBHOOK, target=event.sync_target)
         except ConflictError as error:
-            # It needs its user first. What changes meanwhile is read once it works again.
+            # The connection needs its user first. What changes until then is read once it works again.
             log.info("sync_not_queued", extra={"connection_id": str(connection.id), "reason": error.message})
 
     def _change_connection(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
@@ -180,7 +180,7 @@ class Inbox:
         if event.lifecycle is Lifecycle.REVOKED:
             reason = f"revoked at the provider ({event.event})"
             changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
-            # No more events arrive, and those after a new consent prove nothing about the time until then.
+            # No more events arrive, and those after a new consent prove nothing about the time before it.
             self.ledger.note_stream_ended(uow, changed)
             log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
         uow.connections.save(changed)

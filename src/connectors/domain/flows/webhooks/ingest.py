@@ -1,4 +1,4 @@
-"""Ingest: a webhook is verified over its raw bytes, normalized, made durable, and only then acknowledged."""
+"""Ingest: a webhook is verified over its raw bytes, normalized, stored, and only then acknowledged."""
 
 from collections.abc import Mapping
 
@@ -34,11 +34,11 @@ from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 @attrs.frozen(kw_only=True)
 class Acceptance:
-    """What the sender is told."""
+    """What to answer the sender."""
 
     recorded: Recorded
     reply: WebhookReply | None = None
-    """What the vendor wants to read instead of our usual answer."""
+    """What the vendor expects instead of our usual answer."""
     success_status: int = 202
     deliveries: tuple[DeliveryId, ...] = ()
 
@@ -56,14 +56,15 @@ class IngestFlow:
     apps: Mapping[ProviderSlug, ProviderApp]
 
     def accept_delivery(self, request: WebhookRequest, *, trust: Trust = Trust.NONE) -> Acceptance:
-        """Keep one delivery and what it says. When this returns, it is durable.
+        """Store one delivery and what it says. It is durable when this returns.
 
         Raises:
-            ProviderNotSupportedError: no such provider, or it sends no webhooks.
-            TenantNotFoundError: the path names a tenant that is not known here. Webhooks never make one.
+            ProviderNotSupportedError: there is no such provider.
+            NotFoundError: the provider sends no webhooks.
+            TenantNotFoundError: the path names a tenant that is not known here. Webhooks never create one.
             ConnectionNotFoundError: the path names a connection that the tenant does not have.
-            DeliveryRejectedError: the sender is not proven. Nothing is kept.
-            InfrastructureError: it could not be kept: the sender should try again.
+            DeliveryRejectedError: the sender is not proven. Nothing is stored.
+            InfrastructureError: it could not be verified or stored; the sender should try again.
         """
         provider = self.providers.get(request.provider)
         webhooks = _webhooks(provider)
@@ -105,10 +106,10 @@ class IngestFlow:
         )
 
     def replay(self, tenant_id: TenantId, delivery_id: DeliveryId) -> WebhookDelivery:
-        """The delivery, run again from its stored bytes. Running it twice changes nothing more.
+        """The delivery, processed again from its stored bytes. A second replay changes nothing more.
 
-        It changes its connection and asks for a sync only if it was not processed before: an old "access revoked" must
-        not end a connection that the user has made again. A delivery that had no owner is kept for every tenant that
+        It changes its connection and requests a sync only if it was not processed before: an old "access revoked" must
+        not end a connection that the user has made again. A delivery without an owner is stored for every tenant that
         has connected its account by now.
 
         Raises:
@@ -137,7 +138,7 @@ class IngestFlow:
     def _check_path(uow: UnitOfWork, request: WebhookRequest) -> Connection | None:
         if request.tenant_id is None:
             return None
-        uow.tenants.get(request.tenant_id)  # raises if it is not known: webhooks never make a tenant
+        uow.tenants.get(request.tenant_id)  # raises if it is not known: webhooks never create a tenant
         if request.connection_id is None:
             return None
         connection = uow.connections.get(request.tenant_id, request.connection_id)
@@ -152,7 +153,7 @@ class IngestFlow:
         try:
             return self.signing_keys.get(provider, app, refetch=refetch)
         except ProviderFailedError as error:
-            # Without the keys nobody can tell whether it is genuine. The vendor will send it again.
+            # Without the keys we cannot check whether it is genuine. The vendor will send it again.
             raise InfrastructureError(f"{provider.name}'s signing keys are not available now.") from error
 
 

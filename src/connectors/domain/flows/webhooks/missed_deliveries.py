@@ -1,4 +1,4 @@
-"""Deliveries that the vendor's own log says never arrived: put on record as gaps, then asked for again."""
+"""Deliveries that never arrived according to the vendor's own log: recorded as gaps, then requested again."""
 
 import logging
 from datetime import datetime, timedelta
@@ -18,14 +18,14 @@ AUDIT_OVERLAP = timedelta(hours=1)
 """How far back before the last audit the vendor's log is read again: a delivery may have been in flight then."""
 
 IN_FLIGHT = timedelta(minutes=1)
-"""Younger deliveries are not called missed: the vendor may still be sending them."""
+"""Younger deliveries do not count as missed: the vendor may still be sending them."""
 
 log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
 class MissedDeliveries:
-    """Finds missed deliveries and asks for them again."""
+    """Finds missed deliveries and requests them again."""
 
     unit_of_work: UnitOfWorkFactory
     ledger: Ledger
@@ -39,10 +39,10 @@ class MissedDeliveries:
         last_audit_at: datetime,
         now: datetime,
     ) -> None:
-        """Record a gap for each missed delivery, then ask the vendor to send those again.
+        """Record a gap for each missed delivery, then ask the vendor to send them again.
 
         Raises:
-            ProviderFailedError: the vendor did not show its log, or limits us. The gaps found so far stay on record.
+            ProviderFailedError: the vendor did not show its log, or limits us. The gaps recorded so far stay.
             InfrastructureError: our database failed.
         """
         if subscriptions.missed is None:
@@ -50,7 +50,7 @@ class MissedDeliveries:
         since = last_audit_at - AUDIT_OVERLAP
         found = session.run(subscriptions.missed(session.app, session.connection, subscription, since))
         old_enough = [delivery for delivery in found if delivery.at <= now - IN_FLIGHT]
-        # All of them first: when the vendor refuses a redelivery, what is missing must be on record already.
+        # Record all of them first: the vendor may refuse the first redelivery.
         lost = [delivery for delivery in old_enough if self._record_gap(session, delivery)]
         if subscriptions.redeliver is None:
             return
@@ -69,7 +69,7 @@ class MissedDeliveries:
                 self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
 
     def _record_gap(self, session: ProviderSession, delivery: MissedDelivery) -> bool:
-        """Whether the delivery is really missing; then its gap is on record."""
+        """Record the delivery's gap if it is really missing; whether it is."""
         with self.unit_of_work() as uow:
             if _has_arrived(uow, session.connection, delivery.delivery_id):
                 return False

@@ -1,4 +1,4 @@
-"""Routing: what a verified delivery says, and for which tenants and connections."""
+"""Routing: what a verified delivery says, and to which tenants and connections."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork
 
 SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"})
-"""Never stored, whoever sends them. Each provider package adds its own in `Webhooks.secret_headers`."""
+"""Never stored, for any provider. Each provider package adds its own in `Webhooks.secret_headers`."""
 
 NO_CONNECTION = "no connection"
 
@@ -44,12 +44,12 @@ class Reading:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What one delivery means for one tenant: the row to keep and what follows from it."""
+    """What one delivery means for one tenant: the row to store, and the events for its connections."""
 
     row: WebhookDelivery
     connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
     is_foreign: bool = False
-    """It names the tenant's account but is for none of the tenant's connections."""
+    """It names the tenant's account but concerns none of the tenant's connections."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +63,7 @@ class DeliveryRouter:
     def read(
         self, provider: Provider, webhooks: Webhooks, sender: Sender, connection: Connection | None = None
     ) -> Reading:
-        """What the delivery says. Unreadable data becomes a text: it must never cost us the delivery.
+        """What the delivery says, or a text why it cannot be read: such a delivery is kept too.
 
         Raises:
             InfrastructureError: our database failed.
@@ -90,7 +90,7 @@ class DeliveryRouter:
         tenant_id = reading.sender.delivery.request.tenant_id
         if tenant_id is not None:
             return (self._outcome(uow, reading, tenant_id),)
-        # An app-level URL: the event's accounts say whose it is. They may be several tenants'.
+        # An app-level URL: the event's accounts determine the tenants, which may be several.
         account_ids = reading.says.account_ids if isinstance(reading.says, WebhookEvent) else ()
         tenants = dict.fromkeys(
             one.tenant_id
@@ -98,7 +98,7 @@ class DeliveryRouter:
             if one.status is not ConnectionStatus.REVOKED
         )
         outcomes = [self._outcome(uow, reading, owner) for owner in tenants]
-        # A tenant whom the event turns out not to be for gets nothing of it: it may be another tenant's secret.
+        # If the event is for none of a tenant's connections, the tenant gets nothing of it: it may be another tenant's.
         return tuple(one for one in outcomes if not one.is_foreign) or (self._unrouted(uow, reading),)
 
     def _outcome(self, uow: UnitOfWork, reading: Reading, tenant_id: TenantId) -> Outcome:
@@ -119,7 +119,7 @@ class DeliveryRouter:
     def _finished(
         self, uow: UnitOfWork, reading: Reading, event: WebhookEvent, row: WebhookDelivery, owners: Sequence[Connection]
     ) -> Outcome:
-        """The event, finished for each connection that it is for."""
+        """The event, with its signals, for each connection that it concerns."""
         finished: list[tuple[Connection, WebhookEvent]] = []
         failure: str | None = None
         foreign: str | None = None
@@ -136,14 +136,14 @@ class DeliveryRouter:
                 log.exception("normalization_crashed", extra={"provider": row.provider})
                 failure = f"internal error: {type(error).__name__}"
         if failure is not None:
-            # What the others got is kept. A replay, for all of them, completes it.
+            # What the other connections got is kept. A replay for all of them completes it.
             row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=failure)
         elif finished:
             row = attrs.evolve(row, connection_id=finished[0][0].id)
         else:
             row = attrs.evolve(row, status=DeliveryStatus.IGNORED, error=foreign)
         if any(one.lifecycle is not None for _, one in finished) and _was_unrouted(uow, row):
-            # It arrived first when nobody was connected. A redelivery must not end a connection that was made since.
+            # When it first arrived, the account was not connected. A redelivery must not end a connection made since.
             finished = [(connection, attrs.evolve(one, lifecycle=None)) for connection, one in finished]
         return Outcome(row=row, connections=tuple(finished), is_foreign=failure is None and not finished)
 
@@ -151,7 +151,7 @@ class DeliveryRouter:
     def _connections(
         uow: UnitOfWork, reading: Reading, event: WebhookEvent, tenant_id: TenantId
     ) -> Sequence[Connection]:
-        """Whose event it is: the path's, the subscription's, the accounts' that it names, or the only one there is."""
+        """The event's connections: the path's, the subscription's, its accounts', or the provider's only active one."""
         named, sender, slug = reading.connection, reading.sender, reading.provider.slug
         if named is None and sender.subscription is not None:
             named = uow.connections.get(tenant_id, sender.subscription.connection_id)

@@ -1,4 +1,4 @@
-"""The vendors' public signing keys, fetched through their packages' conversations and cached as long as they allow."""
+"""The vendors' public signing keys, fetched by their packages' conversations and cached until they expire."""
 
 import threading
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ REFETCH_INTERVAL = timedelta(seconds=30)
 
 @attrs.define
 class SigningKeyCache:
-    """Key sets by provider. One per process is enough: they are public and small."""
+    """Key sets by provider. One cache per process is enough: they are public and small."""
 
     converser: Converser
     clock: Clock
@@ -44,11 +44,11 @@ class SigningKeyCache:
         with self._lock:
             cached = self._cached.get(provider.slug)
             if cached is not None and (cached.is_recent(now) or (now < cached.expires_at and not refetch)):
-                return cached.take()
+                return cached.get_keys()
             try:
                 keys = self.converser.run(provider, app, provider.webhooks.signing_keys(app))
             except ProviderFailedError as error:
-                known = None if cached is None else cached.keys  # they are as good as they were
+                known = None if cached is None else cached.keys  # still valid until they expire
                 self._cached[provider.slug] = _Fetch(at=now, keys=known, failure=error)
                 raise
             self._cached[provider.slug] = _Fetch(at=now, keys=keys)
@@ -57,7 +57,7 @@ class SigningKeyCache:
 
 @attrs.frozen(kw_only=True)
 class _Fetch:
-    """What came of asking a vendor."""
+    """The result of one fetch."""
 
     at: datetime
     keys: SigningKeys | None = None
@@ -70,7 +70,7 @@ class _Fetch:
     def is_recent(self, now: datetime) -> bool:
         return now < self.at + REFETCH_INTERVAL
 
-    def take(self) -> SigningKeys:
+    def get_keys(self) -> SigningKeys:
         if self.keys is None:
             # The same error again, without its old traceback.
             raise ProviderUnavailableError("The signing keys could not be fetched a moment ago.") from self.failure

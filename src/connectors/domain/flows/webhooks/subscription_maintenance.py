@@ -1,4 +1,4 @@
-"""Maintains webhook subscriptions: renews them before they lapse, notices silent deaths, retries refused targets."""
+"""Maintains webhook subscriptions: renews them in time, notices when they have vanished, retries refused targets."""
 
 import logging
 from collections.abc import Sequence
@@ -32,20 +32,20 @@ from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 PROBE_EVERY = timedelta(hours=1)
-"""How often a vendor is asked whether it still has a subscription. It dies silently; syncs read the lost hour."""
+"""How often a vendor is asked whether it still has a subscription. If it has vanished, syncs read the lost hour."""
 
 AUDIT_EVERY = timedelta(minutes=10)
 """How often a vendor's log of deliveries is read, where there is one: more often than a sync runs."""
 
 RENEWAL_SHARE = 1 / 3
-"""The part of a subscription's life that is left when it is renewed: time for many tries before it ends."""
+"""The part of a subscription's lifetime that is left when it is renewed: time for many tries before it ends."""
 
 RETRY_BASE = timedelta(minutes=5)
 RETRY_CAP = timedelta(hours=6)
 """The pause before a refused target is tried again doubles from the base to the cap."""
 
 IDLE_PAUSE = timedelta(hours=12)
-"""Until the next run where nothing is due earlier."""
+"""The pause before the next run if nothing is due earlier."""
 
 LAPSED_REASON = "A webhook subscription had lapsed."
 
@@ -102,7 +102,7 @@ class _Maintained:
 
 @attrs.frozen
 class Renewal:
-    """What became of a subscription that was about to end."""
+    """The outcome for a subscription that was about to end."""
 
     subscription: Subscription
     """The one that serves its target now, or the last one if none does."""
@@ -125,7 +125,7 @@ class SubscriptionMaintenance:
     def maintain(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[Subscription, ...]:
         """The connection's subscriptions after everything due was done. The next run is scheduled.
 
-        A subscription that fails does not hinder the others. Errors are on the subscription and the connection.
+        A failing subscription does not affect the others. Errors are on the subscription and the connection.
 
         Args:
             tenant_id: whose connection.
@@ -135,16 +135,16 @@ class SubscriptionMaintenance:
             ConnectionNotFoundError: the tenant has none with this id.
             InfrastructureError: our database failed.
         """
-        return self._maintain(tenant_id, connection_id).subscriptions
+        return self._maintain_connection(tenant_id, connection_id).subscriptions
 
-    def _maintain(
+    def _maintain_connection(
         self, tenant_id: TenantId, connection_id: ConnectionId, renew_before: datetime | None = None
     ) -> _Maintained:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id)
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
         try:
-            run = self._begin(connection, renew_before)
+            run = self._open_run(connection, renew_before)
         except (
             ConflictError,
             ProviderNotSupportedError,
@@ -152,21 +152,21 @@ class SubscriptionMaintenance:
             ReauthorizationRequiredError,
         ) as error:
             with self.unit_of_work() as uow:
-                return _Maintained(self._only_watch(uow, connection), error.message)
+                return _Maintained(self._mark_expired(uow, connection), error.message)
         for subscription in present:
             if subscription.status is SubscriptionStatus.ACTIVE:
-                self._maintain_one(run, subscription)
+                self._maintain_subscription(run, subscription)
         self._subscribe_missing(run)
         with self.unit_of_work() as uow:
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
-            self._conclude(uow, run, present)
+            self._record_result(uow, run, present)
         return _Maintained(tuple(present), run.obstacle)
 
     def renew_expiring(self, within: timedelta) -> tuple[Renewal, ...]:
-        """What became of all tenants' subscriptions that end within that time, after maintaining their connections.
+        """The outcome for all tenants' subscriptions that end within that time, after maintaining their connections.
 
-        Those are renewed although it is not time yet. One entry per connection and target. A connection that fails does
-        not hinder the others.
+        They are renewed although it is not time yet. One entry per connection and target. A failing connection does not
+        affect the others.
 
         Raises:
             InfrastructureError: our database failed.
@@ -180,16 +180,16 @@ class SubscriptionMaintenance:
         renewals: list[Renewal] = []
         for (tenant_id, connection_id), due in by_connection.items():
             try:
-                maintained = self._maintain(tenant_id, connection_id, renew_before)
+                maintained = self._maintain_connection(tenant_id, connection_id, renew_before)
             except ConnectionNotFoundError:
-                continue  # erased meanwhile
+                continue  # the connection was erased meanwhile
             except VaultError as error:
                 maintained = _Maintained(tuple(due), error.message)  # its secrets are damaged, others are not
-            outcomes = (_renewal(one, maintained) for one in {one.target: one for one in due}.values())
+            outcomes = (_renewal_outcome(one, maintained) for one in {one.target: one for one in due}.values())
             renewals += (one for one in outcomes if one is not None)
         return tuple(renewals)
 
-    def _begin(self, connection: Connection, renew_before: datetime | None) -> _Run:
+    def _open_run(self, connection: Connection, renew_before: datetime | None) -> _Run:
         """A run over the connection. Raises where the vendor cannot be asked or there is nothing to maintain."""
         if connection.status is not ConnectionStatus.ACTIVE:
             raise ConflictError(f"The connection is {connection.status}.")
@@ -200,8 +200,8 @@ class SubscriptionMaintenance:
             raise ConflictError(f"{session.provider.name} has no API for webhook subscriptions.")
         return _Run(session=session, subscriptions=session.subscriptions, renew_before=renew_before)
 
-    def _only_watch(self, uow: UnitOfWork, connection: Connection) -> tuple[Subscription, ...]:
-        """What can be said without asking the vendor: which subscriptions have expired."""
+    def _mark_expired(self, uow: UnitOfWork, connection: Connection) -> tuple[Subscription, ...]:
+        """Mark expired subscriptions as lapsed: that needs no call to the vendor. All subscriptions afterwards."""
         now = self.clock.now()
         present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
         ends: list[datetime] = []
@@ -218,17 +218,17 @@ class SubscriptionMaintenance:
 
     # --- one subscription ----------------------------------------------------------------------------------------
 
-    def _maintain_one(self, run: _Run, subscription: Subscription) -> None:
+    def _maintain_subscription(self, run: _Run, subscription: Subscription) -> None:
         try:
             now = self.clock.now()
             if subscription.expires_at is not None and subscription.expires_at <= now:
-                self._lapse(run, subscription, subscription.expires_at, "It has expired.")
+                self._mark_lapsed(run, subscription, subscription.expires_at, "It has expired.")
             elif self._is_renewal_due(run, subscription, now):
-                # A successor is made before the old one is stopped, so that nothing falls between the two.
+                # The successor is made before the old one is removed, so that no event is missed between them.
                 renewed = self.subscriber.renew(run.session, subscription)
                 run.error = run.error or renewed.error
-            elif _is_probe_due(run.subscriptions, subscription, now):
-                self._probe(run, subscription)
+            elif _is_check_due(run.subscriptions, subscription, now):
+                self._check_at_vendor(run, subscription)
         except InfrastructureError:
             raise
         except ConnectorsError as error:
@@ -238,7 +238,7 @@ class SubscriptionMaintenance:
             )
             run.note_error(error)
         except Exception as error:
-            # A bug of the provider's package: the other subscriptions need renewing all the same.
+            # A bug of the provider's package: the other subscriptions still need renewing.
             log.exception("subscription_maintenance_crashed", extra={"subscription_id": str(subscription.id)})
             run.note_error(UnexpectedResponseError(f"internal error: {type(error).__name__}"))
 
@@ -249,26 +249,27 @@ class SubscriptionMaintenance:
             return False
         return renew_at <= now or (run.renew_before is not None and subscription.expires_at < run.renew_before)
 
-    def _probe(self, run: _Run, subscription: Subscription) -> None:
+    def _check_at_vendor(self, run: _Run, subscription: Subscription) -> None:
+        """Ask the vendor whether it still has the subscription, and recover missed deliveries, where it can say."""
         asked_at = self.clock.now()
         session = run.session
         if run.subscriptions.probe is not None:
             conversation = run.subscriptions.probe(session.app, session.connection, subscription)
             if not session.run(conversation):
-                self._lapse(run, subscription, _proven_at(subscription), "The provider no longer has it.")
+                self._mark_lapsed(run, subscription, _last_proven_at(subscription), "The provider no longer has it.")
                 return
         self.missed_deliveries.recover(
-            session, run.subscriptions, subscription, last_audit_at=_proven_at(subscription), now=asked_at
+            session, run.subscriptions, subscription, last_audit_at=_last_proven_at(subscription), now=asked_at
         )
         with self.unit_of_work() as uow:
-            present = self._locked(uow, subscription)
+            present = self._lock_and_reload(uow, subscription)
             if present.status is SubscriptionStatus.ACTIVE:
                 uow.subscriptions.save(attrs.evolve(present, checked_at=asked_at, updated_at=asked_at))
 
-    def _lapse(self, run: _Run, subscription: Subscription, since: datetime, reason: str) -> None:
+    def _mark_lapsed(self, run: _Run, subscription: Subscription, since: datetime, reason: str) -> None:
         now = self.clock.now()
         with self.unit_of_work() as uow:
-            present = self._locked(uow, subscription)
+            present = self._lock_and_reload(uow, subscription)
             if present.status is SubscriptionStatus.ACTIVE:
                 lapsed = present.moved_to(SubscriptionStatus.LAPSED, at=now, error=reason)
                 if self._has_successor(uow, present, now):
@@ -286,7 +287,7 @@ class SubscriptionMaintenance:
             for one in uow.subscriptions.list_of_connection(subscription.tenant_id, subscription.connection_id)
         )
 
-    # --- all of them ---------------------------------------------------------------------------------------------
+    # --- the connection --------------------------------------------------------------------------------------------
 
     def _subscribe_missing(self, run: _Run) -> None:
         try:
@@ -308,21 +309,21 @@ class SubscriptionMaintenance:
     def _is_retry_due(self, subscription: Subscription) -> bool:
         return subscription.updated_at + retry_pause(subscription.failures) <= self.clock.now()
 
-    def _conclude(self, uow: UnitOfWork, run: _Run, present: Sequence[Subscription]) -> None:
+    def _record_result(self, uow: UnitOfWork, run: _Run, present: Sequence[Subscription]) -> None:
         """Record what the run found: whether events arrive, the connection's webhook error, the next run."""
         now = self.clock.now()
         connection = uow.connections.get(run.connection.tenant_id, run.connection.id, lock=True)
         if connection.status is not ConnectionStatus.ACTIVE:
             return  # it ended meanwhile
-        live = [one for one in present if one.status is SubscriptionStatus.ACTIVE]
+        active = [one for one in present if one.status is SubscriptionStatus.ACTIVE]
         failing = [one for one in present if one.status not in {SubscriptionStatus.ACTIVE, SubscriptionStatus.ENDED}]
         provider = run.session.provider
         if run.broken_since is not None:
             self.ledger.note_stream_broken(uow, connection, provider, since=run.broken_since, reason=LAPSED_REASON)
-        if live and not failing:
+        if active and not failing:
             self.ledger.note_stream_whole(uow, connection, provider)
         self.missed_deliveries.close_recovered(uow, connection)
-        # Of a target that lapsed and was refused since, the refusal says more.
+        # If a target lapsed and was then refused, the refusal says more.
         failing.sort(key=lambda one: one.status is SubscriptionStatus.LAPSED)
         error = run.error or next((one.error for one in failing if one.error is not None), None)
         if error is None and failing:
@@ -331,23 +332,23 @@ class SubscriptionMaintenance:
             error = connection.webhook_error  # the run was cut short, so it proves nothing
         if error != connection.webhook_error:
             uow.connections.save(attrs.evolve(connection, webhook_error=error, updated_at=now))
-        self.scheduler.plan_maintenance(uow, connection, self._until_next(run, present, now))
+        self.scheduler.plan_maintenance(uow, connection, self._pause_until_next(run, present, now))
 
-    def _until_next(self, run: _Run, present: Sequence[Subscription], now: datetime) -> timedelta:
+    def _pause_until_next(self, run: _Run, present: Sequence[Subscription], now: datetime) -> timedelta:
         due = [now + IDLE_PAUSE]
         if run.subscriptions.missed is not None:
             due.append(now + AUDIT_EVERY)
         elif run.subscriptions.probe is not None:
             due.append(now + PROBE_EVERY)
-        live = any(one.status is SubscriptionStatus.ACTIVE for one in present)
-        if run.error is not None and not live:
+        has_active = any(one.status is SubscriptionStatus.ACTIVE for one in present)
+        if run.error is not None and not has_active:
             due.append(now + PROBE_EVERY)  # the provider did not say what there is to subscribe to
         retried = {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING}
         # The oldest come first, so of a target that was tried several times the last try counts.
         tried = {one.target: one for one in present if one.status in retried}
         for one in present:
             if one.status is SubscriptionStatus.LAPSED:
-                if one.target not in tried:  # else the failed one says when
+                if one.target not in tried:  # else the failed one is scheduled below
                     due.append(now + min(max(now - one.updated_at, RETRY_BASE), RETRY_CAP))
             elif one.status is SubscriptionStatus.ACTIVE:
                 renew_at = renewal_due(one, run.subscriptions)
@@ -355,10 +356,10 @@ class SubscriptionMaintenance:
                     due.append(max(renew_at, now + RETRY_BASE) if run.error else renew_at)
             elif tried.get(one.target) is one:
                 due.append(one.updated_at + retry_pause(one.failures))
-        # Not before the vendor allows it, and then at once: what was cut short may be all that matters.
+        # Not before the vendor allows it, but then at once: the part that was cut short may be the important one.
         return max((run.resume_at or min(due)) - now, timedelta(minutes=1))
 
-    def _locked(self, uow: UnitOfWork, subscription: Subscription) -> Subscription:
+    def _lock_and_reload(self, uow: UnitOfWork, subscription: Subscription) -> Subscription:
         uow.connections.get(subscription.tenant_id, subscription.connection_id, lock=True)
         return uow.subscriptions.get(subscription.tenant_id, subscription.id) or subscription
 
@@ -367,34 +368,34 @@ def renewal_due(subscription: Subscription, subscriptions: Subscriptions) -> dat
     """When it is time to renew the subscription; None where it does not expire."""
     if subscription.expires_at is None:
         return None
-    life = subscriptions.lifetime or subscription.expires_at - subscription.created_at
-    return subscription.expires_at - life * RENEWAL_SHARE
+    lifetime = subscriptions.lifetime or subscription.expires_at - subscription.created_at
+    return subscription.expires_at - lifetime * RENEWAL_SHARE
 
 
 def retry_pause(failures: int) -> timedelta:
-    """How long to wait before trying a target again that was refused so often in a row."""
+    """How long to wait before trying a target again that was refused this often in a row."""
     doublings: int = 2 ** min(max(failures - 1, 0), 16)
     return min(RETRY_BASE * doublings, RETRY_CAP)
 
 
-def _is_probe_due(subscriptions: Subscriptions, subscription: Subscription, now: datetime) -> bool:
+def _is_check_due(subscriptions: Subscriptions, subscription: Subscription, now: datetime) -> bool:
     if subscriptions.missed is not None:
         every = AUDIT_EVERY
     elif subscriptions.probe is not None:
         every = PROBE_EVERY
     else:
         return False
-    # Runs are jittered: one that comes a little early must not come for nothing.
-    return now - _proven_at(subscription) >= every / 2
+    # Runs have jitter: one that is a little early must still check.
+    return now - _last_proven_at(subscription) >= every / 2
 
 
-def _proven_at(subscription: Subscription) -> datetime:
+def _last_proven_at(subscription: Subscription) -> datetime:
     """When the vendor last showed that it has the subscription."""
     return subscription.checked_at or subscription.created_at
 
 
-def _renewal(due: Subscription, maintained: _Maintained) -> Renewal | None:
-    """What became of a subscription that was about to end; None if it has ended because nobody wants it any more."""
+def _renewal_outcome(due: Subscription, maintained: _Maintained) -> Renewal | None:
+    """The outcome for a subscription that was about to end; None if it has ended because its target is gone."""
     of_target = [
         one
         for one in maintained.subscriptions
@@ -402,11 +403,11 @@ def _renewal(due: Subscription, maintained: _Maintained) -> Renewal | None:
     ]
     if not of_target:
         return None
-    live = [one for one in of_target if one.status is SubscriptionStatus.ACTIVE]
-    serving = (live or of_target)[-1]
-    if live and (serving.id != due.id or _ends_later(serving, due)):
+    active = [one for one in of_target if one.status is SubscriptionStatus.ACTIVE]
+    serving = (active or of_target)[-1]
+    if active and (serving.id != due.id or _ends_later(serving, due)):
         return Renewal(serving, None)
-    # The last try says more than the connection: that may have failed for another target.
+    # The last try says more than the connection, whose error may be about another target.
     refusal = next((one.error for one in reversed(of_target) if one.error and one.id != due.id), None)
     return Renewal(serving, refusal or serving.error or maintained.obstacle or "It was not renewed.")
 

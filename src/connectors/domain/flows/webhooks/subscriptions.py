@@ -1,4 +1,4 @@
-"""Makes and removes webhook subscriptions. Each is on record with its secret before the provider is asked."""
+"""Makes and removes webhook subscriptions. Each is recorded with its secret before the provider is called."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -30,20 +30,20 @@ from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
 REMOVAL_LIFETIME = timedelta(hours=1)
-"""The expiry to ask for where a subscription is only made to learn its name and be removed."""
+"""The expiry to ask for where a subscription is only made to learn its id and remove it."""
 
 log = logging.getLogger(__name__)
 
 
 def subscription_context(tenant_id: TenantId, subscription_id: SubscriptionId) -> SecretContext:
-    """Whose a subscription's secret is."""
+    """The context that a subscription's secret is sealed with."""
     return SecretContext(tenant_id, subscription_id, SecretPurpose.WEBHOOK_SECRET)
 
 
 def webhook_url(
     public_url: str, scope: SubscriptionScope, provider: ProviderSlug, tenant_id: object, connection_id: object
 ) -> str:
-    """Where a provider delivers to. Ids may be placeholders, for instructions to people."""
+    """The URL that a provider delivers to. Ids may be placeholders, for instructions to people."""
     url = f"{public_url.rstrip('/')}/webhooks/{provider}"
     match scope:
         case SubscriptionScope.APP:
@@ -63,17 +63,17 @@ class Subscriber:
     clock: Clock
     entropy: Entropy
     public_url: str | None
-    """Our URL as providers reach it; None: no provider can deliver, so nothing is subscribed."""
+    """Our URL for providers; None: no provider can deliver, so nothing is subscribed."""
 
     def subscribe_all(
         self, session: ProviderSession, *, is_due: Callable[[Subscription], bool] = lambda subscription: True
     ) -> tuple[Subscription, ...]:
         """Subscribe the session's connection to all its targets that are not subscribed yet.
 
-        A target that the provider refuses is kept as FAILED with the reason. It does not hinder the others.
+        A target that the provider refuses is stored as FAILED with the reason. The others are subscribed all the same.
 
         Args:
-            session: who asks, and for which connection.
+            session: access for the connection to subscribe.
             is_due: whether to try a target again whose last try failed or had an unknown outcome.
 
         Raises:
@@ -85,7 +85,7 @@ class Subscriber:
         targets = session.run(subscriptions.targets(session.app, connection))
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-        self._retire(session, existing, targets, is_due)
+        self._end_unwanted(session, existing, targets, is_due)
         now = self.clock.now()
         settled = {
             one.target
@@ -95,7 +95,7 @@ class Subscriber:
         }
         return tuple(self._subscribe(session, subscriptions, target) for target in targets if target not in settled)
 
-    def _retire(
+    def _end_unwanted(
         self,
         session: ProviderSession,
         existing: Iterable[Subscription],
@@ -107,7 +107,7 @@ class Subscriber:
         unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
         for one in existing:
             if one.target not in wanted and one.status is SubscriptionStatus.PENDING and is_due(one):
-                # Its outcome is unknown, and nobody would ask for it again.
+                # Its outcome is unknown, and no retry would find it out.
                 self._remove_unknown(session, one)
                 unwanted.add(one.id)
         if not unwanted:
@@ -121,7 +121,7 @@ class Subscriber:
 
     def _subscribe(self, session: ProviderSession, subscriptions: Subscriptions, target: str) -> Subscription:
         connection = session.connection
-        pending, secret = self._put_on_record(connection, target, subscriptions.lifetime)
+        pending, secret = self._store_pending(connection, target, subscriptions.lifetime)
         request = SubscriptionRequest(
             subscription=pending,
             secret=secret,
@@ -133,21 +133,21 @@ class Subscriber:
         except InfrastructureError:
             raise
         except ConnectorsError as error:
-            return self._note_failure(connection, pending, error)
+            return self._record_failure(connection, pending, error)
         except Exception as error:
-            # A bug of the provider's package. It may lie behind the vendor's answer, so the outcome is unknown.
+            # A bug of the provider's package. It may come after the vendor's answer, so the outcome is unknown.
             log.exception("subscription_crashed", extra={"subscription_id": str(pending.id)})
             unknown = ProviderUnavailableError(error_text(error), outcome_unknown=True)
-            return self._note_failure(connection, pending, unknown)
+            return self._record_failure(connection, pending, unknown)
         return self._confirm(connection, pending, receipt)
 
-    def _note_failure(self, connection: Connection, pending: Subscription, error: ConnectorsError) -> Subscription:
+    def _record_failure(self, connection: Connection, pending: Subscription, error: ConnectorsError) -> Subscription:
         log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
-        # A lost answer is no refusal: the provider may have made it, and its deliveries have to verify.
+        # A lost answer is no refusal: the provider may have made the subscription, and its deliveries have to verify.
         unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
         status = SubscriptionStatus.PENDING if unknown else SubscriptionStatus.FAILED
         with self.unit_of_work() as uow:
-            present = self._locked(uow, connection, pending)
+            present = self._lock_and_reload(uow, connection, pending)
             if present.status is not SubscriptionStatus.PENDING:
                 return present  # a delivery has confirmed it meanwhile, or the connection has ended
             outcome = attrs.evolve(
@@ -156,10 +156,10 @@ class Subscriber:
             uow.subscriptions.save(outcome)
             return outcome
 
-    def _put_on_record(
+    def _store_pending(
         self, connection: Connection, target: str, lifetime: timedelta | None
     ) -> tuple[Subscription, Secret]:
-        # First the row, then the call: the provider's first delivery can come before its answer.
+        # Store the row before the call: the provider's first delivery can arrive before its answer.
         now = self.clock.now()
         subscription_id = SubscriptionId(self.entropy.uuid7(now))
         secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
@@ -172,7 +172,7 @@ class Subscriber:
             provider=connection.provider,
             target=target,
             secret=self.vault.seal(secret, subscription_context(connection.tenant_id, subscription_id)),
-            # If the answer is lost and a delivery confirms it, nothing else tells when it ends.
+            # If the answer is lost and a delivery confirms it, nothing else says when it ends.
             expires_at=None if lifetime is None else now + lifetime,
             failures=0 if not earlier or earlier[-1].status is SubscriptionStatus.ENDED else earlier[-1].failures,
             created_at=now,
@@ -205,8 +205,8 @@ class Subscriber:
     def _confirm(self, connection: Connection, pending: Subscription, receipt: SubscriptionReceipt) -> Subscription:
         now = self.clock.now()
         with self.unit_of_work() as uow:
-            present = self._locked(uow, connection, pending)
-            # Disconnected meanwhile: its secret stays destroyed.
+            present = self._lock_and_reload(uow, connection, pending)
+            # If it was disconnected meanwhile, its secret stays destroyed.
             ended = present.status is SubscriptionStatus.ENDED
             confirmed = attrs.evolve(
                 present.moved_to(present.status if ended else SubscriptionStatus.ACTIVE, at=now),
@@ -224,7 +224,7 @@ class Subscriber:
                 uow.connections.save(attrs.evolve(owner, metadata=metadata, updated_at=now))
         return confirmed
 
-    def _locked(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
+    def _lock_and_reload(self, uow: UnitOfWork, connection: Connection, pending: Subscription) -> Subscription:
         """The subscription as it is now, protected by its connection's lock."""
         uow.connections.get(connection.tenant_id, connection.id, lock=True)
         return uow.subscriptions.get(connection.tenant_id, pending.id) or pending
@@ -247,19 +247,18 @@ class Subscriber:
             return self._confirm(connection, subscription, receipt)
         successor = self._subscribe(session, subscriptions, subscription.target)
         if successor.status is SubscriptionStatus.ACTIVE:
-            # What cannot be removed at the vendor lapses there by itself. If the vendor has reused the same hook, there
-            # is nothing to remove.
+            # What cannot be removed at the vendor expires there. If the vendor reuses the hook, nothing is removed.
             if successor.external_id != subscription.external_id:
                 self._unsubscribe(session, [subscription])
             with self.unit_of_work() as uow:
-                present = self._locked(uow, connection, subscription)
+                present = self._lock_and_reload(uow, connection, subscription)
                 uow.subscriptions.save(
                     attrs.evolve(present.moved_to(SubscriptionStatus.ENDED, at=self.clock.now()), secret=None)
                 )
         return successor
 
     def unsubscribe_all(self, session: ProviderSession) -> tuple[str, ...]:
-        """Remove the connection's subscriptions at the provider, one by one; the errors, in words."""
+        """Remove the connection's subscriptions at the provider and end them here; the errors, in words."""
         connection = session.connection
         with self.unit_of_work() as uow:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
@@ -267,8 +266,8 @@ class Subscriber:
         live = [one for one in existing if one.status is not SubscriptionStatus.ENDED and one.external_id is not None]
         for one in existing:
             if one.status is SubscriptionStatus.PENDING and one.external_id is None:
-                # Its outcome is unknown. Subscribing again tells the provider's id of it, and then it can be removed.
-                found = self._ask_name(session, one)
+                # Its outcome is unknown. Subscribing again gives its id at the provider, and then it can be removed.
+                found = self._learn_external_id(session, one)
                 if isinstance(found, str):
                     errors.append(found)
                 else:
@@ -277,8 +276,8 @@ class Subscriber:
         self.forget(connection.tenant_id, connection.id)
         return tuple(errors)
 
-    def _ask_name(self, session: ProviderSession, pending: Subscription) -> Subscription | str:
-        """The subscription with the provider's id of it, or the error, in words."""
+    def _learn_external_id(self, session: ProviderSession, pending: Subscription) -> Subscription | str:
+        """The subscription with its id at the provider, or the error, in words."""
         subscriptions = session.subscriptions
         if subscriptions is None or pending.secret is None:
             return pending
@@ -295,8 +294,8 @@ class Subscriber:
         return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
 
     def _remove_unknown(self, session: ProviderSession, pending: Subscription) -> None:
-        """Remove what the provider may have made of it. If it cannot be found, nothing more can be done."""
-        found = self._ask_name(session, pending)
+        """Remove what the provider may have made. If it cannot be found, nothing more can be done."""
+        found = self._learn_external_id(session, pending)
         if not isinstance(found, str):
             self._unsubscribe(session, [found])
 
@@ -316,7 +315,7 @@ class Subscriber:
         return errors
 
     def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
-        """Whether another live connection, of any tenant, uses the same subscription at the provider."""
+        """Whether another connection, of any tenant and not ended, uses the same subscription at the provider."""
         if subscriptions.shared_key is None:
             return False
         key = subscriptions.shared_key(connection)

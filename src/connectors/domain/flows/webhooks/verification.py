@@ -34,7 +34,7 @@ from connectors.ports.vault import Vault
 
 
 class Trust(StrEnum):
-    """Why a request may be believed before anything in it was looked at."""
+    """How far a request is trusted before it is read."""
 
     NONE = "none"
     """It comes from the public internet: only the provider's signature proves it."""
@@ -44,7 +44,7 @@ class Trust(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Incoming:
-    """A delivery that is not verified yet, and what it is verified with."""
+    """An unverified delivery and what is known to verify it with."""
 
     provider: Provider
     webhooks: Webhooks
@@ -59,7 +59,7 @@ class Incoming:
 
 @attrs.frozen(kw_only=True)
 class Sender:
-    """Who a verified delivery turned out to come from."""
+    """A verified delivery and the subscription that it came from, if one is known."""
 
     delivery: VerifiedDelivery
     subscription: Subscription | None = None
@@ -75,13 +75,13 @@ class DeliveryVerifier:
     apps: Mapping[ProviderSlug, ProviderApp]
 
     def verify(self, uow: UnitOfWork, incoming: Incoming) -> Sender:
-        """Who sent the request, proven.
+        """The verified delivery and its sender.
 
-        The secret is the named subscription's, else a pending one's, else the connection's or tenant's own, else the
-        app's.
+        The secret is that of the named subscription, else of a pending one, else of the connection or tenant, else of
+        the app.
 
         Raises:
-            DeliveryRejectedError: nothing proves it.
+            DeliveryRejectedError: no secret or key verifies it.
         """
         webhooks, request, hints = incoming.webhooks, incoming.request, incoming.hints
         if incoming.trust is Trust.OPERATOR:
@@ -116,16 +116,17 @@ class DeliveryVerifier:
         return Sender(delivery=webhooks.verify(request, material))
 
     def shake_hands(self, uow: UnitOfWork, incoming: Incoming) -> bool:
-        """Keep the secret that the vendor announces for the URL's connection, if it is the first; whether it was."""
+        """Store the secret that the vendor announces for the URL's connection if it is the first; whether it was."""
         connection, read_handshake = incoming.connection, incoming.webhooks.read_handshake
         if connection is None or connection.status is ConnectionStatus.REVOKED or read_handshake is None:
             return False
         handshake = read_handshake(incoming.request)
         if handshake is None:
             return False
-        uow.connections.get(connection.tenant_id, connection.id, lock=True)  # of two at once, one comes first
+        # One at a time: only the first handshake may set the secret.
+        uow.connections.get(connection.tenant_id, connection.id, lock=True)
         if self._connection_secrets(uow, connection):
-            return False  # a secret that is there is never overwritten: this request has to verify like any other
+            return False  # a stored secret is never overwritten: this request has to verify like any other
         now = self.clock.now()
         subscription_id = SubscriptionId(self.entropy.uuid7(now))
         context = subscription_context(connection.tenant_id, subscription_id)
@@ -145,7 +146,7 @@ class DeliveryVerifier:
         return True
 
     def learn_external_id(self, uow: UnitOfWork, sender: Sender, hints: DeliveryHints) -> None:
-        """A pending subscription's first delivery tells its id, even if the provider's answer to us was lost."""
+        """Take a pending subscription's external id from its first delivery: the provider's answer may be lost."""
         seen = sender.subscription
         if seen is None or hints.subscription_external_id is None or seen.status is not SubscriptionStatus.PENDING:
             return
@@ -175,7 +176,7 @@ class DeliveryVerifier:
     def _own_secrets(
         self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection | None
     ) -> tuple[Secret, ...]:
-        """Secrets of webhooks that a person has set up, for this connection or for this tenant."""
+        """Secrets of webhooks that were set up by hand, for this connection or for this tenant."""
         if connection is not None:
             return self._connection_secrets(uow, connection)
         if request.tenant_id is None or webhooks.manual_secret_scope is not SubscriptionScope.TENANT:
@@ -189,7 +190,7 @@ class DeliveryVerifier:
     def _connection_secrets(
         self, uow: UnitOfWork, connection: Connection, *, by_hand: bool = False
     ) -> tuple[Secret, ...]:
-        """Secrets that the vendor, or a person, gave this one connection."""
+        """Secrets of this one connection, chosen by the vendor or set up by hand."""
         return tuple(
             self.vault.open(one.secret, subscription_context(one.tenant_id, one.id))
             for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)

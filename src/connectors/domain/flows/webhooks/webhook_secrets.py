@@ -1,4 +1,4 @@
-"""Webhook secrets that belong to one connection and are set up by hand at the vendor."""
+"""Secrets of single connections, for webhooks that are set up by hand at the vendor."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
 BY_HAND = "webhook"
-"""The target of subscriptions that a person makes at the vendor: all that the connection is told of."""
+"""The target of subscriptions that are set up by hand at the vendor: all events of the connection."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,12 +27,12 @@ class IssuedSecret:
     url: str | None
     """Where it delivers to; None if this service has no public URL."""
     secret: Secret
-    """Shown this once; here it is only kept sealed."""
+    """Shown only this once; it is stored sealed."""
 
 
 @attrs.frozen(kw_only=True)
 class WebhookSecretFlow:
-    """Makes and forgets the secrets of single connections."""
+    """Makes and ends the secrets of single connections."""
 
     unit_of_work: UnitOfWorkFactory
     vault: Vault
@@ -42,20 +42,20 @@ class WebhookSecretFlow:
     public_url: str | None
 
     def issue(self, tenant_id: TenantId, connection_id: ConnectionId) -> IssuedSecret:
-        """A fresh secret for a webhook made by hand. The one before stays valid beside it, older ones do not.
+        """A new secret for a webhook that is set up by hand. The previous one stays valid, older ones do not.
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
             ProviderNotSupportedError: its provider is not installed here.
-            ConflictError: the provider takes no secret of ours for a single connection.
+            ConflictError: the provider accepts no secret of ours for a single connection.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
             provider = self.providers.get_stored(connection.provider)
-            webhooks, scope = _hand_made(provider)
+            webhooks, scope = _require_manual(provider)
             if webhooks.read_handshake is not None:
                 raise ConflictError(f"{provider.name} chooses the secret and announces it to us.")
-            for older in _live(uow, tenant_id, connection_id)[:-1]:
+            for older in _list_active(uow, tenant_id, connection_id)[:-1]:
                 self._end(uow, older)
             now = self.clock.now()
             secret = Secret(self.entropy.token())
@@ -89,8 +89,8 @@ class WebhookSecretFlow:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
             provider = self.providers.get_stored(connection.provider)
-            _hand_made(provider)
-            live = _live(uow, tenant_id, connection_id)
+            _require_manual(provider)
+            live = _list_active(uow, tenant_id, connection_id)
             for one in live:
                 self._end(uow, one)
             return len(live)
@@ -100,7 +100,7 @@ class WebhookSecretFlow:
         uow.subscriptions.save(ended)
 
 
-def _live(uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> Sequence[Subscription]:
+def _list_active(uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> Sequence[Subscription]:
     """The connection's secrets, oldest first."""
     return [
         one
@@ -109,7 +109,7 @@ def _live(uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId) -> 
     ]
 
 
-def _hand_made(provider: Provider) -> tuple[Webhooks, SubscriptionScope]:
+def _require_manual(provider: Provider) -> tuple[Webhooks, SubscriptionScope]:
     webhooks = provider.webhooks
     if webhooks is None or webhooks.manual_secret_scope is None:
         raise ConflictError(f"{provider.name} takes no webhook secret for a single connection.")
