@@ -1,5 +1,8 @@
 """Vendors' signing keys: fetched when needed, cached until they expire."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import attrs
 import pytest
 
@@ -62,3 +65,28 @@ def test_providers_without_keys_have_none(world):
     for other in (make_acme(), attrs.evolve(make_acme(), webhooks=None)):
         assert cache.get(other, world.app) is None
     assert fetches(world) == 0
+
+
+def test_a_slow_fetch_holds_up_only_those_who_need_it(world):
+    """While a vendor is slow with new keys, cached keys serve, another vendor's are fetched, and waiters share one fetch."""
+    cache = world.connectors.ingest.signing_keys
+    other = make_acme(webhooks={"signing_keys": signing_keys}, slug="other")
+    known = get(world)
+    world.clock.advance(REFETCH_INTERVAL)
+    asked, may_answer = Event(), Event()
+
+    def slow(request):
+        world.vendor.before = lambda later: None
+        asked.set()
+        may_answer.wait()
+
+    world.vendor.before = slow
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(get, world, refetch=True)
+        asked.wait()
+        second = pool.submit(get, world, refetch=True)
+        assert get(world) is known
+        assert cache.get(other, world.app) is not None
+        may_answer.set()
+        assert first.result() is second.result()
+    assert fetches(world) == 3  # one of the other vendor

@@ -1,12 +1,13 @@
 """The vendors' public signing keys, fetched by their packages' conversations and cached until they expire."""
 
-import threading
 from datetime import datetime, timedelta
 
 import attrs
 
 from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.flows.provider_access.single_flight import SingleFlight
 from connectors.domain.model.errors import ProviderFailedError, ProviderUnavailableError
+from connectors.domain.model.http import Conversation
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.contract import Provider, SigningKeys
@@ -23,7 +24,7 @@ class SigningKeyCache:
     converser: Converser
     clock: Clock
     _cached: dict[ProviderSlug, "_Fetch"] = attrs.field(factory=dict, init=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _flights: SingleFlight[SigningKeys] = attrs.field(factory=SingleFlight, init=False)
 
     def get(self, provider: Provider, app: ProviderApp, *, refetch: bool = False) -> SigningKeys | None:
         """The provider's key set; None if it has none.
@@ -33,26 +34,41 @@ class SigningKeyCache:
             app: our registration there.
             refetch: fetch it again although it has not expired.
 
-        Nothing is fetched more often than every `REFETCH_INTERVAL`, whether fetching succeeds or fails.
+        Nothing is fetched more often than every `REFETCH_INTERVAL`, whether fetching succeeds or fails. Only callers
+        that need this very fetch wait for it.
 
         Raises:
             ProviderFailedError: it could not be fetched.
         """
-        if provider.webhooks is None or provider.webhooks.signing_keys is None:
+        webhooks = provider.webhooks
+        if webhooks is None or webhooks.signing_keys is None:
             return None
+        conversation = webhooks.signing_keys
+
+        def fetch() -> SigningKeys:
+            fetched_before = self._usable(provider, refetch=refetch)  # by another thread, while this one came here
+            return fetched_before or self._fetch(provider, app, conversation(app))
+
+        return self._usable(provider, refetch=refetch) or self._flights.join(provider.slug, fetch)
+
+    def _usable(self, provider: Provider, *, refetch: bool) -> SigningKeys | None:
         now = self.clock.now()
-        with self._lock:
+        cached = self._cached.get(provider.slug)
+        if cached is None or not (cached.is_recent(now) or (now < cached.expires_at and not refetch)):
+            return None
+        return cached.get_keys()
+
+    def _fetch(self, provider: Provider, app: ProviderApp, conversation: Conversation[SigningKeys]) -> SigningKeys:
+        now = self.clock.now()
+        try:
+            keys = self.converser.run(provider, app, conversation)
+        except ProviderFailedError as error:
             cached = self._cached.get(provider.slug)
-            if cached is not None and (cached.is_recent(now) or (now < cached.expires_at and not refetch)):
-                return cached.get_keys()
-            try:
-                keys = self.converser.run(provider, app, provider.webhooks.signing_keys(app))
-            except ProviderFailedError as error:
-                known = None if cached is None else cached.keys  # still valid until they expire
-                self._cached[provider.slug] = _Fetch(at=now, keys=known, failure=error)
-                raise
-            self._cached[provider.slug] = _Fetch(at=now, keys=keys)
-            return keys
+            known = None if cached is None else cached.keys  # still valid until they expire
+            self._cached[provider.slug] = _Fetch(at=now, keys=known, failure=error)
+            raise
+        self._cached[provider.slug] = _Fetch(at=now, keys=keys)
+        return keys
 
 
 @attrs.frozen(kw_only=True)
