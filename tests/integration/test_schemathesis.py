@@ -29,7 +29,7 @@ parameters = {{ tenant_id = "{tenant}" }}
 """
 
 
-@at_sizes(("examples",), small=(3,), full=(50,))
+@at_sizes(("examples",), small=(3,), full=(100,))
 def test_schemathesis_finds_nothing(tmp_path, examples):
     """Every check of schemathesis but one holds for every operation, on PostgreSQL, with all providers connected.
 

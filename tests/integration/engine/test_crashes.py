@@ -20,8 +20,8 @@ from tests.support.engine import open_rig
 from tests.support.service import kill_embedded_database
 from tests.support.sizes import at_sizes
 
-ITEMS = int(os.environ.get("ENGINE_ITEMS", "1500"))
-KILLS = int(os.environ.get("ENGINE_KILLS", "5"))
+ITEMS = int(os.environ.get("ENGINE_ITEMS", "6000"))
+KILLS = int(os.environ.get("ENGINE_KILLS", "20"))
 MAX_WAIT = max(120, ITEMS // 20 + KILLS * 15)
 """Seconds."""
 LONG_AGO = timedelta(days=4000)
@@ -63,7 +63,7 @@ def assert_all_there(rig, connection, items):
     return keys
 
 
-@at_sizes(("items", "kills"), small=(600, 2), full=(ITEMS, KILLS))
+@at_sizes(("items", "kills"), small=(1200, 2), full=(ITEMS, KILLS))
 def test_killed_again_and_again(rig, chance, items, kills):
     """kill -9 at random moments: at most one page is read again each time, and the signals are exactly those there are."""
     connection, job = begin(rig, items)
@@ -117,7 +117,7 @@ def test_the_database_is_killed(folder, chance, items, restarts):
         server.stop()
 
 
-@at_sizes(("items", "refusals"), small=(200, 3), full=(ITEMS // 3, None))
+@at_sizes(("items", "refusals"), small=(200, 3), full=(ITEMS // 8, None))
 def test_the_vendor_misbehaves(rig, items, refusals):
     """10 % errors, 5 % refusals, each for a second, resets, broken JSON and slow answers: the job waits, tries again, and has it all."""
     connection, job = begin(rig, items)

@@ -21,8 +21,8 @@ from tests.support.fleet import SharedClock, open_fleet
 from tests.support.sizes import at_sizes
 from tests.support.stage import open_stage
 
-TENANTS = int(os.environ.get("MONTH_TENANTS", "2"))
-STEP = timedelta(hours=float(os.environ.get("MONTH_STEP_HOURS", "12")))
+TENANTS = int(os.environ.get("MONTH_TENANTS", "3"))
+STEP = timedelta(hours=float(os.environ.get("MONTH_STEP_HOURS", "8")))
 INTERVAL = timedelta(hours=float(os.environ.get("MONTH_INTERVAL_HOURS", "24")))
 MONTH = timedelta(days=30)
 SILENCE = timedelta(days=3)

@@ -26,7 +26,7 @@ from tests.support.sizes import at_sizes
 from tests.support.stage import provider_settings, register_apps
 from tests.support.token_callers import Moment, ask_together, die, revealed
 
-KILLS = int(os.environ.get("ENGINE_TOKEN_KILLS", "50"))
+KILLS = int(os.environ.get("ENGINE_TOKEN_KILLS", "200"))
 """For all providers together."""
 MAX_WAIT = 120
 """Seconds for one process to start, do its part and end on a busy machine."""

@@ -30,7 +30,7 @@ def victim(request, short_tmp, sandbox_server):
         yield service, kill
 
 
-@at_sizes(("deliveries", "kills"), small=(80, (30,)), full=(200, (60, 90)))
+@at_sizes(("deliveries", "kills"), small=(80, (30,)), full=(200, (60, 90, 20, 120)))
 def test_what_was_acknowledged_survives(victim, deliveries, kills):
     """After kill -9 of everything, each delivery answered 202 is there with its signal; sent again, nothing doubles.
 
