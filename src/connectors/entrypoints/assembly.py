@@ -1,7 +1,7 @@
 """Everything that is built from the ports, by plain constructor calls that the type checker reads."""
 
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -33,10 +33,12 @@ from connectors.domain.flows.webhooks.webhook_secrets import WebhookSecretFlow
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
-from connectors.entrypoints.container import Container, Readiness, read_ports
 from connectors.entrypoints.task_handler import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from connectors.entrypoints.container import Container, Readiness
 
 
 @attrs.frozen(kw_only=True)
@@ -81,13 +83,16 @@ class Assembly:
     clock: Clock
     public_url: str | None
     """Our URL as providers reach it."""
-    check_readiness: Callable[[], Readiness]
+    check_readiness: "Callable[[], Readiness]"
     close: Callable[[], None]
     """Releases pools, sockets and the embedded database."""
 
     @classmethod
-    def assemble(cls, container: Container) -> Self:
+    def assemble(cls, container: "Container") -> Self:
         """The system on the container's ports. Ports that are overridden later do not reach it."""
+        # Imported here: dependency-injector imports web frameworks if they are installed, and most commands need none.
+        from connectors.entrypoints.container import read_ports  # noqa: PLC0415
+
         ports = read_ports(container)
         settings = ports.settings
         unit_of_work, clock, entropy, vault = ports.unit_of_work, ports.clock, ports.entropy, ports.vault

@@ -12,7 +12,6 @@ from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.assembly import Assembly
-from connectors.entrypoints.in_memory import memory_container
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
@@ -67,6 +66,9 @@ class Connectors(Assembly):
             database: what to start from; None for an empty one.
             unit_of_work: None for the one of `database`. `run_pending` takes its tasks from `database` in any case.
         """
+        # Imported here and below: each system needs one of the two, and `connectors --help` needs neither.
+        from connectors.entrypoints.in_memory import memory_container  # noqa: PLC0415
+
         return Connectors.assemble(
             memory_container(
                 respond=respond,
@@ -99,7 +101,7 @@ class Connectors(Assembly):
             SettingsError: a setting is missing or wrong, or the data folder cannot be used.
             InfrastructureError: the database cannot be reached, or its tables are not up to date.
         """
-        # Imported here: a system in memory starts without SQLAlchemy, psycopg and requests, in half the time.
+        # A system in memory starts without SQLAlchemy, psycopg and requests, in half the time.
         from connectors.entrypoints.production import open_container  # noqa: PLC0415
 
         return Connectors.assemble(open_container(environment))

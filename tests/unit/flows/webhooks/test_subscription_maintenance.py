@@ -283,6 +283,18 @@ def test_how_often_it_is_maintained(subscriptions, every):
     assert garden.vendor.log == ["GET /api/targets"]
 
 
+def test_an_error_that_is_over_is_shown_for_an_hour_at_most():
+    """If the vendor fails during one run and its hook still works, the next run comes soon and clears the error."""
+    garden = Garden()
+    garden.vendor.before = lambda request: answer(status=500) if request.url.endswith("/targets") else None
+    garden.run_next()
+    assert (garden.statuses(), garden.error) == (["active"], "Acme answered 500.")
+    garden.vendor.before = lambda request: None
+    assert garden.next_at - garden.now <= PROBE_EVERY * 1.2
+    garden.run_next()
+    assert (garden.error, health_of(garden.world.reload(garden.connection))) == (None, Health.HEALTHY)
+
+
 # --- targets that were refused ---------------------------------------------------------------------------------------
 
 

@@ -340,9 +340,8 @@ class SubscriptionMaintenance:
             due.append(now + AUDIT_EVERY)
         elif run.subscriptions.probe is not None:
             due.append(now + PROBE_EVERY)
-        has_active = any(one.status is SubscriptionStatus.ACTIVE for one in present)
-        if run.error is not None and not has_active:
-            due.append(now + PROBE_EVERY)  # the provider did not say what there is to subscribe to
+        if run.error is not None:
+            due.append(now + PROBE_EVERY)  # the error is shown until a run ends without it
         retried = {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING}
         # The oldest come first, so of a target that was tried several times the last try counts.
         tried = {one.target: one for one in present if one.status in retried}
