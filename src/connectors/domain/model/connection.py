@@ -82,7 +82,8 @@ class Connection:
     def last_error(self) -> str | None:
         """All errors in one text for people, or None."""
         webhooks = None if self.webhook_error is None else f"Webhooks: {self.webhook_error}"
-        return "; ".join(error for error in (self.sync_error, webhooks, self.end_error) if error) or None
+        together = "; ".join(error for error in (self.sync_error, webhooks, self.end_error) if error)
+        return together.replace(".; ", "; ") or None  # each is a sentence by itself, or words of the vendor
 
     def moved_to(self, status: ConnectionStatus, *, at: datetime, reason: str | None = None) -> "Connection":
         """The connection with another status.

@@ -326,7 +326,7 @@ def test_reading_does_not_change_the_webhook_error(world):
     sync_run.run(sync_run.request())
     failed = world.reload(sync_run.connection)
     assert (failed.sync_error, failed.webhook_error) == ("Acme answered 503.", "no right")
-    assert failed.last_error == "Acme answered 503.; Webhooks: no right"
+    assert failed.last_error == "Acme answered 503; Webhooks: no right"
 
 
 def test_another_read_does_not_hide_a_failing_one(world):
