@@ -215,6 +215,16 @@ def test_errors_go_into_columns_of_their_own(fresh_engine, status, grant_id, las
         assert connection.scalar(text("SELECT last_error FROM connections")) == last_error
 
 
+def test_a_newer_database_is_left_alone(fresh_engine):
+    """A program that is older than the database says so, and changes nothing."""
+    migrate.upgrade(fresh_engine)
+    with fresh_engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+    with pytest.raises(InfrastructureError, match="newer version"):
+        migrate.upgrade(fresh_engine)
+    assert migrate.current(fresh_engine) == "0999"
+
+
 def test_a_downgraded_database_comes_back(fresh_engine):
     """Taken back to the first version and up again, everything is there, the queue with its tasks included."""
     migrate.upgrade(fresh_engine)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.adapters.postgres import queue_schema
 from connectors.adapters.postgres.engine import translate
+from connectors.domain.model.errors import InfrastructureError
 
 HEAD = "0003"
 """The newest migration. It is a constant so that checking a current database needs no Alembic; a test compares them."""
@@ -51,7 +52,7 @@ def upgrade(engine: Engine) -> bool:
     """Run the missing migrations, all or none; False if there were none. Concurrent calls wait for each other.
 
     Raises:
-        InfrastructureError: the database cannot be reached or refused a statement.
+        InfrastructureError: the database cannot be reached, refused a statement, or is newer than this program.
     """
     if is_current(engine):
         return False
@@ -63,7 +64,13 @@ def upgrade(engine: Engine) -> bool:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             if _is_current(connection):
                 return False
-            if _read_version(connection) != HEAD:
+            version = _read_version(connection)
+            if version is not None and version > HEAD:
+                raise InfrastructureError(
+                    f"The database's tables are of a newer version ({version}) than this program ({HEAD}).",
+                    next_step="Install the version that made them, or restore a backup.",
+                )
+            if version != HEAD:
                 _run(connection)
             queue_schema.upgrade(connection)
     except SQLAlchemyError as error:
