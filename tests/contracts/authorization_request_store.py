@@ -1,11 +1,11 @@
 """What every store of pending authorizations does."""
 
 from connectors.domain.model.errors import ConnectorsError
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW, make_authorization_request
 
 
-class AuthorizationRequestStoreContract(Hole):
+class AuthorizationRequestStoreContract(StoreContract):
     def test_is_consumed_once(self, unit_of_work):
         """The first consumer gets the request as it was, later ones get nothing."""
         request = make_authorization_request()

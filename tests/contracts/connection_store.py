@@ -6,11 +6,11 @@ import pytest
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import ConnectionNotFoundError
 from connectors.domain.model.paging import PageRequest
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_account, make_connection, make_id
 
 
-class ConnectionStoreContract(Hole):
+class ConnectionStoreContract(StoreContract):
     def test_comes_back_as_it_was(self, unit_of_work):
         """Every field survives, instants to the microsecond."""
         account = make_account(url="https://acme.example", metadata={"email": "Lee@acme.example", "n": [1, None]})

@@ -6,14 +6,14 @@ import attrs
 
 from connectors.domain.model.coverage import CoveragePath, GapCause
 from connectors.domain.model.webhook import Recorded
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_gap, make_id, make_interval
 
 CONNECTION = make_interval().connection_id
 HOUR = timedelta(hours=1)
 
 
-class CoverageStoreContract(Hole):
+class CoverageStoreContract(StoreContract):
     def test_intervals_come_back_as_they_were(self, unit_of_work):
         """Closed ones and growing ones, of all families and paths, the earliest first."""
         sync = [make_interval(from_at=NOW + n * 3 * HOUR, to_at=NOW + (n * 3 + 1) * HOUR) for n in range(2)]
@@ -67,7 +67,7 @@ class CoverageStoreContract(Hole):
             assert work.coverage.list_gaps(TENANT, CONNECTION, is_open=True) == [kept]
 
     def test_trouble_without_a_name_opens_one_gap_at_a_time(self, unit_of_work):
-        """While it is open the same trouble is a duplicate, which changes nothing; after that it is another one."""
+        """While a gap is open, the same gap is a duplicate, which changes nothing; after that it is another one."""
         first = make_gap()
         with unit_of_work() as work:
             work.coverage.open_gap(first)
@@ -96,7 +96,7 @@ class CoverageStoreContract(Hole):
             assert work.coverage.list_gaps(TENANT, CONNECTION, is_open=True) == []
 
     def test_racing_observers_open_one_gap(self, unit_of_work):
-        """Of those who notice the same trouble at once, one has news."""
+        """Of those who open the same gap at once, one is told that it is new."""
 
         def notice(_):
             with unit_of_work() as work:

@@ -8,11 +8,11 @@ import pytest
 from connectors.domain.model.errors import NotFoundError
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus, Recorded
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_delivery, make_id
 
 
-class DeliveryLogContract(Hole):
+class DeliveryLogContract(StoreContract):
     def test_comes_back_as_it_was(self, unit_of_work):
         """Every field survives, the body byte for byte."""
         delivery = make_delivery(body=bytes(range(256)), connection_id=make_id(), error="why", signal_count=3)

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import attrs
 
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, TENANT, make_grant, make_sealed
 
 UNTIL = NOW + timedelta(seconds=30)
 
 
-class GrantStoreContract(Hole):
+class GrantStoreContract(StoreContract):
     def test_comes_back_as_it_was(self, unit_of_work):
         """Every field survives; other tenants do not see it."""
         grant = make_grant(refresh_expires_at=NOW)

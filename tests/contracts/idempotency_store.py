@@ -5,11 +5,11 @@ from datetime import timedelta
 import attrs
 
 from connectors.domain.model.idempotency import MAX_KEY_LENGTH
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_answer, make_id
 
 
-class IdempotencyStoreContract(Hole):
+class IdempotencyStoreContract(StoreContract):
     def test_the_first_answer_stays(self, unit_of_work):
         """Under a key the first answer is kept, and returned to whoever comes with another one."""
         first = make_answer(key="é" * MAX_KEY_LENGTH)

@@ -7,11 +7,11 @@ import pytest
 
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import Recorded
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import OTHER_TENANT, TENANT, make_connection, make_task
 
 
-class JobQueueContract(Hole):
+class JobQueueContract(StoreContract):
     """Fill `waiting`, too: a function that lists what waits, as (task, when it may be taken or None)."""
 
     @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_id, make_job
 
 
-class JobStoreContract(Hole):
+class JobStoreContract(StoreContract):
     def test_a_job_comes_back_as_it_was(self, unit_of_work):
         """Every field survives being queued and being saved."""
         job = make_job(since=NOW, until=NOW, target="calendar", cursor={"page": 1})
@@ -53,7 +53,7 @@ class JobStoreContract(Hole):
             work.jobs.save(attrs.evolve(first, status=JobStatus.RUNNING))
             second = make_job(**like)
             assert work.jobs.enqueue(second) == second
-            # Between two turns it is queued again, and its successor waits beside it.
+            # Between two time slices it is queued again, and its successor waits beside it.
             work.jobs.save(attrs.evolve(first, attempts=1))
             assert work.jobs.enqueue(make_job(**like)) == second
         with pytest.raises(ConflictError), unit_of_work() as work:
@@ -149,7 +149,7 @@ class JobStoreContract(Hole):
             }
 
     def test_the_oldest_that_waits(self, unit_of_work):
-        """Of each provider, the oldest job that has not begun says since when; others have had their turn."""
+        """Of each provider, the oldest job that has not begun says since when; others have had a time slice."""
         minutes = [NOW + timedelta(minutes=number) for number in range(3)]
         with unit_of_work() as work:
             assert work.jobs.earliest_waiting() == {}
@@ -165,7 +165,7 @@ class JobStoreContract(Hole):
             assert work.jobs.earliest_waiting() == {GITHUB: minutes[1], SLACK: minutes[2]}
 
     def test_the_last_place_is_taken_once(self, unit_of_work):
-        """Of workers that count and then claim at once, no more get through than there are places."""
+        """Of workers that count and then claim at once, no more get through than there are slots."""
         jobs = [make_job() for _ in range(6)]
         with unit_of_work() as work:
             for job in jobs:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from connectors.domain.model.limits import Budget, Reservation, reservation_for
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW
 
 NONE = timedelta(0)
@@ -21,14 +21,14 @@ def of(budget, key="k"):
     return reservation_for(budget, key)
 
 
-class LimitStoreContract(Hole):
+class LimitStoreContract(StoreContract):
     def test_what_is_free_goes_at_once(self, unit_of_work):
         """A request that counts against nothing, or against a budget at rest, goes now."""
         assert reserve_all(unit_of_work) == NOW
         assert reserve_all(unit_of_work, of(ONE_A_SECOND), Reservation(key="only pauses")) == NOW
 
     def test_requests_go_out_one_after_another(self, unit_of_work):
-        """Each that is waited for takes the next place; one that is not waited for takes none."""
+        """A request that is waited for takes the next free instant; one that is not waited for takes none."""
         one = of(ONE_A_SECOND)
         assert reserve_all(unit_of_work, one) == NOW
         assert reserve_all(unit_of_work, one) == NOW + SECOND

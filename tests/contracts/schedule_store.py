@@ -7,13 +7,13 @@ import attrs
 from connectors.domain.model.ids import UNROUTED
 from connectors.domain.model.schedule import SERVICE, ScheduleEntry
 from connectors.domain.model.tasks import TaskKind
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_id, make_schedule_entry
 
 LATER = NOW + timedelta(microseconds=1)
 
 
-class ScheduleStoreContract(Hole):
+class ScheduleStoreContract(StoreContract):
     def test_planning_makes_or_moves(self, unit_of_work):
         """A thing has one schedule entry for each task: planning again moves it."""
         entry = make_schedule_entry()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connectors.domain.model.errors import NotFoundError
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.signal import Actor, Container, SignalFilter, SignalKind, Subject
-from tests.contracts.unit_of_work import Hole, race
+from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_id, make_signal
 
 # One contract, filled by several adapters; the empty database it gets need not be empty for each example.
@@ -23,7 +23,7 @@ JSON = st.recursive(
 )
 
 
-class SignalStoreContract(Hole):
+class SignalStoreContract(StoreContract):
     def test_comes_back_as_it_was(self, unit_of_work):
         """Every field survives, instants to the microsecond."""
         full = make_signal(
@@ -131,7 +131,7 @@ class SignalStoreContract(Hole):
             assert page.items == (marked,)
 
     def test_pages_are_stable_under_inserts(self, unit_of_work):
-        """A walk through the pages sees each signal once, in order, though others arrive meanwhile."""
+        """All pages together show each signal once, in order, though others arrive meanwhile."""
         signals = [make_signal(occurred_at=NOW + timedelta(microseconds=n // 3)) for n in range(10)]
         with unit_of_work() as work:
             work.signals.record_all(signals)

@@ -5,11 +5,11 @@ from datetime import timedelta
 import attrs
 
 from connectors.domain.model.webhook import SubscriptionStatus
-from tests.contracts.unit_of_work import Hole
+from tests.contracts.unit_of_work import StoreContract
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_sealed, make_subscription
 
 
-class SubscriptionStoreContract(Hole):
+class SubscriptionStoreContract(StoreContract):
     def test_is_inserted_then_replaced(self, unit_of_work):
         """Saving stores every field, saving again replaces it, deleting forgets it; other tenants see nothing."""
         subscription = make_subscription(

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from connectors.domain.model.sync import SyncState
-from tests.contracts.unit_of_work import Hole
+from tests.contracts.unit_of_work import StoreContract
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_id
 
 
-class SyncStoresContract(Hole):
+class SyncStoresContract(StoreContract):
     def test_snapshots(self, unit_of_work):
         """States are replaced and forgotten by key, and belong to one connection of one tenant."""
         mine, other = make_id(), make_id()

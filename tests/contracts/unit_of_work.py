@@ -32,8 +32,8 @@ def state(page):
     return SyncState(cursor={"page": page}, read_until=NOW)
 
 
-class Hole:
-    """Fill `unit_of_work` with a factory on an empty database; both tenants are in it."""
+class StoreContract:
+    """What every contract needs: a subclass gives `unit_of_work`, a factory on an empty database; both tenants are in it."""
 
     @pytest.fixture
     def unit_of_work(self):
@@ -52,7 +52,7 @@ def race(task, count=2):
         return [future.result() for future in [pool.submit(task, number) for number in range(count)]]
 
 
-class UnitOfWorkContract(Hole):
+class UnitOfWorkContract(StoreContract):
     def test_an_exception_takes_everything_back(self, unit_of_work):
         """A block that raises leaves inserts, updates and deletions of all stores undone."""
         kept = make_connection()

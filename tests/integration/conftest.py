@@ -27,7 +27,7 @@ CLEAN = (
 
 @pytest.fixture(scope="session")
 def short_tmp():
-    """A folder with a short path: sockets have no room for long ones."""
+    """A folder with a short path: the path of a socket must not be long."""
     folder = Path(tempfile.mkdtemp(prefix="poblysh-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -31,12 +31,12 @@ def at_once(*calls):
     """Run them together; what each returned or raised."""
     gate, results = threading.Barrier(len(calls)), [None] * len(calls)
 
-    def run(place, call):
+    def run(index, call):
         gate.wait()
         try:
-            results[place] = call()
+            results[index] = call()
         except Exception as error:  # noqa: BLE001 - the test looks at it
-            results[place] = error
+            results[index] = error
 
     threads = [threading.Thread(target=run, args=one) for one in enumerate(calls)]
     [one.start() for one in threads]

@@ -72,15 +72,15 @@ class Tally(NullTelemetry):
         )
 
 
-class Diary:
-    """Every schedule entry that any of the schedulers has kept, once its transaction has ended well."""
+class TakenEntries:
+    """Every schedule entry that any of the schedulers has taken, once its transaction has been committed."""
 
     def __init__(self):
-        self.kept = Counter()
+        self.times = Counter()
         self._lock = threading.Lock()
 
     def watch(self, unit_of_work):
-        """The same units of work, their schedules' takings written down."""
+        """The same units of work, which record what is taken from their schedules."""
 
         @contextmanager
         def watched():
@@ -88,20 +88,20 @@ class Diary:
             with unit_of_work() as uow:
                 yield _Watched(uow, taken)
             with self._lock:
-                self.kept.update((one.kind, one.subject_id, one.next_at) for one in taken)
+                self.times.update((one.kind, one.subject_id, one.next_at) for one in taken)
 
         return watched
 
-    def kept_twice(self):
-        return [one for one, times in self.kept.items() if times > 1]
+    def taken_twice(self):
+        return [one for one, times in self.times.items() if times > 1]
 
     def count(self, kind):
-        """How many schedule entries of that kind were kept."""
-        return sum(times for (kept, _, _), times in self.kept.items() if kept == kind)
+        """How many schedule entries of that kind were taken."""
+        return sum(times for (taken, _, _), times in self.times.items() if taken == kind)
 
 
 class _Watched:
-    """A unit of work whose schedules tell what was taken."""
+    """A unit of work that records what is taken from its schedules."""
 
     def __init__(self, uow, taken):
         self._uow, self._taken = uow, taken
@@ -140,7 +140,7 @@ class Fleet:
 
     stage: object
     schedules: tuple
-    diary: Diary
+    taken_entries: TakenEntries
     tally: Tally
     pool: ThreadPoolExecutor
 
@@ -189,7 +189,7 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
     """
     settings = load(stage.environment)
     database = prepare(settings)
-    diary, tally = Diary(), Tally()
+    taken_entries, tally = TakenEntries(), Tally()
     options = WorkerOptions(concurrency=concurrency, poll=MOMENT)
     with ExitStack() as stack:
 
@@ -198,7 +198,7 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
             return stack.enter_context(Connectors.assemble(container))
 
         def watched(system):
-            return attrs.evolve(system.schedule, unit_of_work=diary.watch(system.schedule.unit_of_work))
+            return attrs.evolve(system.schedule, unit_of_work=taken_entries.watch(system.schedule.unit_of_work))
 
         at_work, threads = [], []
         for _ in range(workers):
@@ -211,7 +211,7 @@ def open_fleet(stage, clock, *, schedulers, workers, concurrency=2, is_prompt=Tr
             threads.append(threading.Thread(target=worker.run, daemon=True))
             threads[-1].start()
         try:
-            yield Fleet(stage, schedules, diary, tally, pool)
+            yield Fleet(stage, schedules, taken_entries, tally, pool)
         finally:
             for worker in at_work:
                 worker.stop()

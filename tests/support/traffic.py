@@ -36,7 +36,7 @@ def pour(urls, pieces, *, clients=4, on_accepted=None, give_up=None):
     """Send the pieces from several clients at once, client i to URL i; those that were answered 202.
 
     Args:
-        urls: webhook URLs, taken in turn.
+        urls: webhook URLs; client i uses URL i.
         pieces: each is sent once, in order, by whichever client is free.
         on_accepted: called with the number of acknowledged deliveries after each.
         give_up: an event that ends it early.

@@ -33,7 +33,7 @@ def fresh_engine(postgres_engine):
         connection.execute(text("DROP DATABASE fresh WITH (FORCE)"))
 
 
-def test_processes_that_upgrade_at_once_take_turns(fresh_engine):
+def test_processes_that_upgrade_at_once_do_so_one_after_another(fresh_engine):
     """Of several upgrades at once one does the work, and all end with a current database."""
     assert migrate.current(fresh_engine) is None
     assert not migrate.is_current(fresh_engine)

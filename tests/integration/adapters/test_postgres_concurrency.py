@@ -49,7 +49,7 @@ def test_a_task_is_nobodys_before_the_commit(unit_of_work, queue):
 
 
 def test_a_sweep_between_two_statements_lets_nobody_through(unit_of_work, monkeypatch):
-    """A budget's row that is swept away while a request asks for its turn is made again, and counts."""
+    """A budget's row that is swept away while a request reserves from it is made again, and counts."""
     reservation = reservation_for(Budget(name="calls", requests=60), "k")
     later = NOW + timedelta(days=1)
     with unit_of_work() as work:

@@ -393,7 +393,7 @@ def test_rubbish_instead_of_http_is_unavailability(server, api):
     ["http://provider.example/x", "ftp://127.0.0.1/x", "//127.0.0.1/x", "nonsense", "https:///x", "http://[::1/x"],
 )
 def test_only_https_is_called_outside_this_machine(api, url):
-    """Plain http to any other host, other schemes and what is no URL never reach a socket."""
+    """Plain http to any other host, other schemes and what is no URL never get to a socket."""
     with pytest.raises(UnexpectedResponseError):
         api.send(get(f"{url}?token=hush"))
 
@@ -574,7 +574,7 @@ def test_a_rooms_headers_are_sent(server, endpoint):
 
 @pytest.mark.parametrize("members", [{"scope": "less"}, {"scope": ""}, {"expires_in": "soon"}, {"token_type": None}])
 def test_the_libraries_opinion_of_the_answer_does_not_count(server, endpoint, members):
-    """Fewer scopes, odd lifetimes and missing types reach the package, and what it makes of them comes back."""
+    """Fewer scopes, odd lifetimes and missing types are for the package to read, and what it makes of them comes back."""
     grant_token(server, **members)
     for tokens in (
         endpoint.exchange_code(APP, call_of(server), EXCHANGE, read_token),

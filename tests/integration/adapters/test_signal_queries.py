@@ -93,7 +93,7 @@ def explain(engine, statement, *, generic):
 
 def numbered(bound):
     """The compiled statement with `$1` for its first parameter, and so on."""
-    return str(bound) % {name: f"${place}" for place, name in enumerate(bound.params, 1)}
+    return str(bound) % {name: f"${number}" for number, name in enumerate(bound.params, 1)}
 
 
 def nodes(plan):

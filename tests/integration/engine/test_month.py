@@ -140,7 +140,7 @@ def test_a_month_passes(begin, clock, tenants, step):
         fleet.go_on()
         assert_well(stage, parts, step)
 
-    assert fleet.diary.kept_twice() == []
+    assert fleet.taken_entries.taken_twice() == []
     assert {job.status for job in fleet.tally.ended} == {JobStatus.SUCCEEDED}
     for part in parts:
         syncs = fleet.tally.incremental_syncs(part.id)
@@ -156,7 +156,7 @@ def test_a_month_passes(begin, clock, tenants, step):
     fleet.go_on()
     after = {part: len(fleet.tally.incremental_syncs(part.id)) for part in parts}
     assert after == {part: times + 1 for part, times in before.items()}
-    assert fleet.diary.kept_twice() == []
+    assert fleet.taken_entries.taken_twice() == []
     assert_subscribed(stage, parts)
     assert_well(stage, parts, step)
     assert_no_token_lost(stage, fleet)
@@ -199,7 +199,7 @@ def test_half_a_year_without_use(begin, clock):
     while clock.now() < end:
         clock.advance(timedelta(days=5))
         fleet.go_on()
-    assert fleet.diary.kept_twice() == []
+    assert fleet.taken_entries.taken_twice() == []
     assert_no_token_lost(stage, fleet)
     # A third into the life of each: 184, 90 and 180 days.
     kept = {provider: times for (provider, _), times in fleet.tally.refreshes.items()}

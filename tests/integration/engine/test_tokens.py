@@ -35,7 +35,7 @@ VENDOR_THINKS = 0.5
 TOKEN_PATHS = {"github": "/login/oauth/access_token", "jira": "/oauth/token", "slack": "/api/oauth.v2.access"}
 BOT_AND_USER = "channels:history channels:read team:read users:read user:channels:history user:channels:read"
 MOMENTS = (Moment.ANSWERED, Moment.STORING, Moment.RECORDED, Moment.ANSWERED, Moment.STORED, Moment.LEASED)
-"""In turn; most of them between the vendor's answer and our commit."""
+"""One after the other; most of them between the vendor's answer and our commit."""
 
 pytestmark = pytest.mark.timeout(MAX_WAIT + 3 * KILLS)
 

@@ -368,7 +368,7 @@ def test_a_spoilt_callback(slug):
             vendor.requests.clear()
 
 
-# --- one value in every place that there is ------------------------------------------------------------------------
+# --- one value in every member that there is -----------------------------------------------------------------------
 
 
 MEMBERS = (

@@ -57,7 +57,7 @@ def test_two_products_of_one_google_user(stage, is_one_tenant):
 
 
 def test_one_mailbox_in_two_tenants(stage):
-    """A push about a mailbox reaches both tenants, and its one watch ends with the last of them."""
+    """A push about a mailbox is for both tenants, and its one watch ends with the last of them."""
     name = fresh_name()
     (first, one), (second, two) = (
         connect(stage, "gmail", name),
@@ -180,7 +180,7 @@ def shared_workspace(stage):
 
 
 def test_one_workspace_in_two_tenants(stage, shared_workspace):
-    """An event reaches both; the app is uninstalled only when the second goes."""
+    """An event is for both; the app is uninstalled only when the second goes."""
     name, (first, one), (second, two) = shared_workspace
     seen = {core.tenant_id: len(core.signals()) for core in (first, second)}
     stage.sandbox.slack.post(name, "launch", "Both", by="lee")

@@ -78,7 +78,7 @@ def test_settings_that_are_named_exist(slug, command_line):
 
 @pytest.mark.parametrize("slug", sorted(BY_HAND))
 def test_without_a_public_url(slug, command_line):
-    """Where we do not know our own URL, the place for it is shown, not a wrong one."""
+    """Where we do not know our own URL, a placeholder is shown, not a wrong one."""
     finished = command_line.run(
         "providers", "show", slug, "--output", "json", environment={"POBLYSH_OPERATOR_TOKEN": "t" * 32}
     )

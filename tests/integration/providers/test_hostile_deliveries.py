@@ -172,18 +172,18 @@ def others_of(value):
 def spoilt(document, path, how, rng):
     """A copy of the document in which one field is missing, null, of another type, or huge."""
     copy = json.loads(json.dumps(document))
-    place = copy
+    parent = copy
     for key in path[:-1]:
-        place = place[key]
+        parent = parent[key]
     match how:
         case "missing":
-            del place[path[-1]]
+            del parent[path[-1]]
         case "null":
-            place[path[-1]] = None
+            parent[path[-1]] = None
         case "other type":
-            place[path[-1]] = rng.choice(others_of(place[path[-1]]))
+            parent[path[-1]] = rng.choice(others_of(parent[path[-1]]))
         case "huge":
-            place[path[-1]] = rng.choice([HUGE, 10**400, [HUGE], {HUGE: HUGE}, -(10**30), "\x00\ud800\U0001f4a5"])
+            parent[path[-1]] = rng.choice([HUGE, 10**400, [HUGE], {HUGE: HUGE}, -(10**30), "\x00\ud800\U0001f4a5"])
     return copy
 
 
@@ -310,7 +310,7 @@ def refused(stage, url, headers, body):
 
 
 def forgery(source):
-    """A body that would be news."""
+    """A body that would make a signal."""
     return json.dumps(numbered(source.slug, source.document)).encode() if source.document else b""
 
 

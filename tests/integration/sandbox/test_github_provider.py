@@ -170,7 +170,7 @@ def test_a_repository_that_was_renamed_keeps_its_log(service):
     service.sandbox.deliveries.disorder.drop = 1.0
     service.world.open_issue(REPOSITORY, "Lost", by="octo")
     service.sandbox.deliveries.disorder.drop = 0.0
-    service.world.rename_repository(REPOSITORY, "goodbye")
+    service.world.rename_repository(REPOSITORY, "lantern")
     (missed,) = service.missed()
     service.redeliver(missed)
     assert service.receiver.received[-1] == ("issues", missed.delivery_id)

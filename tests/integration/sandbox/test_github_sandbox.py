@@ -382,7 +382,7 @@ def test_lost_access_is_404(server, sandbox):
 
 
 def test_paging(client, sandbox):
-    """Pages are 30 by default and 100 at most, linked by the repository's id; a walk sees each once."""
+    """Pages are 30 by default and 100 at most, linked by the repository's id; all pages together show each once."""
     sandbox.github.populate("octo/hello", issues=230)
     first = client.get("/repos/octo/hello/issues")
     assert len(first.json()) == 30
@@ -440,7 +440,7 @@ def test_ordering_cuts_like_sorting():
 
 
 def test_activity_pages_by_cursor(client, sandbox):
-    """The activity list is walked by cursors and agrees with the pushes."""
+    """The activity list is paged by cursors and agrees with the pushes."""
     pushed = [sandbox.github.push("octo/hello", by="octo", messages=[f"c{n}"]).after for n in range(7)]
     seen = client.sync_run("/repos/octo/hello/activity?per_page=3")
     assert [one["after"] for one in seen] == pushed[::-1]
@@ -540,7 +540,7 @@ def test_failed_delivery_is_not_retried_but_redelivered(client, sandbox, receive
 
 
 def test_organization_and_repository_hooks_both_fire(client, sandbox, receiver):
-    """Two hooks on one event give two GUIDs; organization events reach the organization's hook only."""
+    """Two hooks on one event give two GUIDs; organization events go to the organization's hook only."""
     world = sandbox.github
     world.add_organization("acme", owner="octo")
     world.add_repository("acme/app")

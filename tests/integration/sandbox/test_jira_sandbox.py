@@ -119,7 +119,7 @@ class Journey:
             cursor = page.cursor
             if page.done:
                 return drafts, cursor, context.connection
-        raise AssertionError("the walk does not end")
+        raise AssertionError("the sync run does not end")
 
     def subscribe(self, url, **metadata):
         request = SubscriptionRequest(subscription=self.subscription(None, url), secret=Secret("x"), callback_url=url)
@@ -456,7 +456,7 @@ def test_private_app_delivers_to_its_owner_only(journey, inbox):
 
 
 def test_backfill_of_many_issues(journey):
-    """Three pages of issues are read whole; the next walk brings what came after, through the index's lag."""
+    """Three pages of issues are read whole; the next sync brings what came after, through the index's lag."""
     journey.connect()
     journey.world.populate(journey.site.id, "OPS", 250)
     drafts, cursor, connection = journey.sync_run()

@@ -207,7 +207,7 @@ def test_push_and_sync_give_the_same_signals(server, service, short):
     assert names["people_names"]["U1"] == "ada"
 
 
-def test_an_incremental_walk_goes_on_after_a_backfill(server, service):
+def test_an_incremental_sync_continues_after_a_backfill(server, service):
     """New replies to old parents included."""
     world = server.sandbox.slack
     parent = world.post("acme", "general", "old", by="ada")
@@ -220,7 +220,7 @@ def test_an_incremental_walk_goes_on_after_a_backfill(server, service):
     assert {d.dedupe_key for page in service.sync_run(plan) for d in page.signals} == {f"slack:T1:C1:{reply}:posted"}
 
 
-def test_outside_the_marketplace_the_walk_waits_and_finishes(server):
+def test_outside_the_marketplace_the_sync_waits_and_finishes(server):
     """One call a minute, 15 items each: 40 messages take three calls, and each refusal says how long."""
     world = server.sandbox.slack
     service = Service(server, "strict", "s")
@@ -234,7 +234,7 @@ def test_outside_the_marketplace_the_walk_waits_and_finishes(server):
 
 
 def test_dead_paging_cursors_lose_nothing(server, service):
-    """Every cursor dies after each page: the walk goes on by `ts`."""
+    """Every cursor dies after each page: the sync run continues by `ts`."""
     world = server.sandbox.slack
     world.populate("acme", "general", messages=45, by="ada")
     service.app = ProviderApp(
@@ -258,7 +258,7 @@ def test_dead_paging_cursors_lose_nothing(server, service):
 
 
 def test_an_expired_rotating_token_is_refreshed_on_demand(server):
-    """`token_expired` under status 200 leads to one refresh, and the walk goes on."""
+    """`token_expired` under status 200 leads to one refresh, and the sync run continues."""
     service = Service(server, "rot", "r")
     service.connect("channels:history", "channels:read", "user:channels:read")
     server.sandbox.slack.invite_bots("acme", "general")

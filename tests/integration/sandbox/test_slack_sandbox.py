@@ -171,7 +171,7 @@ def test_codes_and_clients_are_checked(sandbox, server):
 
 
 def test_the_redirect_must_be_registered_or_below(server):
-    """Another place, a fragment or a look-alike is refused on the page itself."""
+    """Another URL, a fragment or a look-alike is refused on the page itself."""
     assert "code" in authorize(server, redirect_uri=CALLBACK + "/slack")
     for wrong in ("http://127.0.0.1:9/other", CALLBACK + "#x", CALLBACK + "er", "http://evil.test/callback"):
         assert "bad_redirect_uri" in authorize(server, redirect_uri=wrong)["refused"]

@@ -134,7 +134,7 @@ class Service:
         return connection
 
     def sync(self, connection, job_type=JobType.INCREMENTAL, **more):
-        """Run a walk to its end, waiting limits out."""
+        """The job of a read, run to its end; limits are waited out."""
         job = self.connectors.jobs.request(TENANT, connection.id, job_type, **more)
         while (job := self.connectors.sync.run(TENANT, job.id)).retry_after is not None:
             assert job.failures == 0, job.error
@@ -217,7 +217,7 @@ def test_a_redirect_to_another_server_gets_no_secret(server, service):
 
 
 def test_a_code_at_the_wrong_data_centre(service):
-    """`invalid_client` under 200 is told as the client's trouble."""
+    """`invalid_client` under 200 is an error of the client."""
     query = service.consent("zoho-mail", EVA)
     there = query["accounts-server"].replace("/eu/", "/us/")
     with pytest.raises(ClientRejectedError):
@@ -463,7 +463,7 @@ def test_cliq_by_push_and_by_polling(server, kind):
 
 
 def test_a_bot_without_message_ids(server, service, door):
-    """A push without an id becomes a read of that chat, where reading reaches it."""
+    """A push without an id becomes a read of that chat, where it can be read."""
     world = server.sandbox.zoho
     connection = service.connect("zoho-cliq", EVA)
     chat, _ = busy_channel(server, None)
@@ -510,7 +510,7 @@ def add_busy_channel(service, world):
 
 @pytest.mark.parametrize(("status", "newest_first"), [(429, True), (400, False)])
 def test_reading_waits_every_lock_out(server, service, status, newest_first):
-    """Where somebody else has used the user's 15 reads a minute up, the walk waits ten minutes, and tells them all."""
+    """Where somebody else has used up the user's 15 reads a minute, the sync waits ten minutes and then has them all."""
     world = server.sandbox.zoho
     world.throttle_status, world.newest_first = status, newest_first
     connection = service.connect("zoho-cliq", EVA)
@@ -523,7 +523,7 @@ def test_reading_waits_every_lock_out(server, service, status, newest_first):
 
 
 def test_reading_is_never_locked_out(server, service):
-    """By itself the walk keeps to the 15 reads a minute: nothing is refused, and minutes do what took ten each."""
+    """By itself a sync keeps to the 15 reads a minute: nothing is refused, and minutes do what took ten each."""
     connection = service.connect("zoho-cliq", EVA)
     add_busy_channel(service, server.sandbox.zoho)
     assert service.backfill(connection).progress.signals == 2500
@@ -532,7 +532,7 @@ def test_reading_is_never_locked_out(server, service):
 
 
 def test_more_than_a_page_in_one_millisecond(server, service):
-    """What the API cannot show does not stop the walk."""
+    """What the API cannot show does not stop the sync."""
     world = server.sandbox.zoho
     connection = service.connect("zoho-cliq", EVA)
     chat = world.add_channel("Busy", [EVA], location="eu")

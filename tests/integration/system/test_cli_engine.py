@@ -86,7 +86,7 @@ def test_ctrl_c_loses_nothing(rig, settings, folder):
 
 
 def test_a_terminal_shows_progress(rig, settings, folder):
-    """In a terminal, counts and rate change in place, and the result stands on standard output."""
+    """In a terminal, counts and rate change in one line, and the result goes to standard output."""
     connection = rig.connect("ada/lamp")
     slow(rig, 0.1)
     parent, child = pty.openpty()

@@ -16,11 +16,11 @@ MEMBERS = {"tenant_id", "connections", "deliveries", "signals_by_provider", "sig
 
 @pytest.fixture(scope="module")
 def folder(short_tmp):
-    """A place for the demo's data that the tests of this file share."""
-    place = short_tmp / "demo"
-    place.mkdir()
-    yield place
-    shutil.rmtree(place)
+    """A folder for the demo's data that the tests of this file share."""
+    folder = short_tmp / "demo"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 def run_once(folder, *arguments):

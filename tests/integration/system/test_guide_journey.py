@@ -158,7 +158,7 @@ def test_deleting_cleans_up_at_the_provider(core, github, service):
 
 
 def test_no_secret_is_logged(core, github, service):
-    """Neither operator tokens, client secrets, codes, states nor access tokens turn up in the service's log."""
+    """Neither operator tokens, client secrets, codes, states nor access tokens appear in the service's log."""
     started = core.call("POST", "/connect/github").json()
     query = core.consent(started["authorize_url"])
     core.get("/connect/github/callback", headers=BEARER, params=query)
