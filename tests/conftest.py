@@ -1,8 +1,8 @@
 """What all tests share."""
 
 import gc
+from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 PROCESSES = 2
@@ -28,9 +28,8 @@ settings.load_profile("connectors")
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Two processes for the whole suite, whose integration tests wait a lot; otherwise this one alone, which starts sooner."""
-    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return PROCESSES if is_whole else 0
+    """Two processes for folders, which take longer than the second process needs to start; for files, this one alone."""
+    return PROCESSES if all(Path(argument).is_dir() for argument in config.args) else 0
 
 
 def pytest_collection_finish():

@@ -247,16 +247,19 @@ def imported_by(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGES.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGES)))
-def test_no_package_has_side_effects(path):
+def test_no_package_has_side_effects():
     """No module of a provider package can open a socket, read the clock, use randomness or touch a file."""
+    offences = {str(path.relative_to(PACKAGES)): side_effects_of(path) for path in sorted(PACKAGES.rglob("*.py"))}
+    assert {path: found for path, found in offences.items() if found} == {}
+
+
+def side_effects_of(path):
     imported = set(imported_by(path)) - HARMLESS
     if path.name == "registry.py":
         imported.discard("importlib.metadata.entry_points")
-    assert {name for name in imported if name.partition(".")[0] in FORBIDDEN} == set()
-    calls = {node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)}
-    assert calls.isdisjoint({"utcnow", "today", "urandom"})
-    assert "datetime.now(" not in path.read_text()
+    found = {name for name in imported if name.partition(".")[0] in FORBIDDEN}
+    found |= {node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)} & {"utcnow", "today", "urandom"}
+    return found | ({"datetime.now"} if "datetime.now(" in path.read_text() else set())
 
 
 @by_slug
