@@ -10,8 +10,8 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.signal import SignalDraft, SignalKind
 from connectors.domain.providers.contract import Family
 from connectors.domain.providers.jira.envelope import Envelope
+from connectors.domain.providers.jira.event_rule import JiraRule, P
 from connectors.domain.providers.jira.payloads import Change, Comment, Issue, Project, Thing
-from connectors.domain.providers.jira.rules import JiraRule, P
 from connectors.domain.providers.jira.signals import (
     CHANGE_KINDS,
     Drafter,

@@ -16,6 +16,7 @@ from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import utc
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject
 from connectors.domain.providers.jira.envelope import Envelope
+from connectors.domain.providers.jira.event_rule import JiraRule
 from connectors.domain.providers.jira.payloads import (
     Categories,
     Change,
@@ -26,7 +27,6 @@ from connectors.domain.providers.jira.payloads import (
     Project,
     Thing,
 )
-from connectors.domain.providers.jira.rules import JiraRule
 from connectors.domain.providers.toolbox.foreign import read_object
 
 STATUS_CATEGORIES = "status_categories"
