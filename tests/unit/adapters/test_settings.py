@@ -127,6 +127,8 @@ WRONG = [
     ("PUBLIC_URL", "example.com", "https://"),
     ("PUBLIC_URL", "https://example.com?x=1", "https://"),
     ("PUBLIC_URL", "https://example.com/#x", "https://"),
+    ("PUBLIC_URL", "https://example.com/a/../b", "https://"),
+    ("PUBLIC_URL", "https://example.com/%2e", "https://"),
     ("PUBLIC_URL", "https://exa mple.com", "https://"),
     ("PUBLIC_URL", "https://example.com:port", "https://"),
     ("OAUTH_REDIRECT_URI", "http://core.example/cb", "{provider}"),

@@ -70,7 +70,12 @@ class ServiceSettings:
     bind: Bind = _setting("BIND", values.BIND, default="127.0.0.1:8080")
     workers: int = _setting("WORKERS", whole_number(1, 1024), default=str(values.default_workers()))
     public_url: str | None = _setting(
-        "PUBLIC_URL", Reader(values.read_url, "the https:// URL that providers reach us at (http only on loopback)")
+        "PUBLIC_URL",
+        Reader(
+            values.read_base_url,
+            "the https:// URL that providers reach us at, without query, escapes and dot segments "
+            "(http only on loopback)",
+        ),
     )
     oauth_redirect_uri: str | None = _setting(
         "OAUTH_REDIRECT_URI",

@@ -110,24 +110,18 @@ def read_certificates(text: str) -> Path:
     return path
 
 
-def read_url(text: str) -> str:
-    """An absolute URL without user information, query, fragment or final slash: https, or http on loopback.
+def read_base_url(text: str) -> str:
+    """An absolute URL that paths can be appended to: https, or http on loopback, with scheme and host in lower case.
 
-    Scheme and host are lower-case, as in `origin_of`.
+    It has no user information, query, fragment or final slash, and, because its path is compared with those of calls,
+    no escapes and no dot segments.
     """
     parts = _checked_web_url(text)
     if parts.query or "?" in text:
         raise ValueError("it has a query")
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
-
-
-def read_base_url(text: str) -> str:
-    """Like `read_url`, without dot segments and escapes in the path, which is compared with the paths of calls."""
-    url = read_url(text)
-    path = urlsplit(url).path
-    if "%" in path or not {".", ".."}.isdisjoint(path.split("/")):
+    if "%" in parts.path or not {".", ".."}.isdisjoint(parts.path.split("/")):
         raise ValueError("its path has dot segments or escapes")
-    return url
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
 
 
 def read_redirect_uri(text: str) -> str:
