@@ -33,6 +33,11 @@ def error_text(error: Exception) -> str:
     return error.message if isinstance(error, ConnectorsError) else f"internal error: {type(error).__name__}"
 
 
+def is_bug(error: Exception) -> bool:
+    """Whether nobody foresaw the error, so that its traceback belongs into the log."""
+    return not isinstance(error, ConnectorsError)
+
+
 # --- our caller can fix it -------------------------------------------------------------------------------------
 
 

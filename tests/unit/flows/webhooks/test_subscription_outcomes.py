@@ -121,6 +121,33 @@ def test_a_pending_subscription_ends_with_its_target():
     assert [hook["target"] for hook in world.vendor.hooks.values()] == ["x"]
 
 
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_an_outage_does_not_leave_a_hook_behind(method):
+    """Of a target that is gone, what may exist at the vendor is asked for until the vendor answers, and then removed."""
+    world = make_world()
+    world.vendor.targets = ["x", "y"]
+
+    def lose_y(request):
+        if json.loads(request.body)["target"] == "y":
+            world.vendor.before = lambda request: None
+            world.vendor(request)
+            lose(request)
+
+    on_hook(world, lose_y)
+    connection = world.connect()
+    world.vendor.targets = ["x"]
+    world.vendor.before = lambda request: (
+        answer(status=503) if "/api/hooks" in request.url and request.method == method else None
+    )
+    world.clock.advance(RETRY_BASE)
+    assert health_of(maintain(world, connection)) is Health.DEGRADED
+    assert statuses(world, connection, "y") == ["pending"]
+    world.vendor.before = lambda request: None
+    world.clock.advance(2 * RETRY_BASE)
+    assert health_of(maintain(world, connection)) is Health.HEALTHY
+    assert [hook["target"] for hook in world.vendor.hooks.values()] == ["x"]
+
+
 def test_a_subscription_confirmed_by_a_delivery_is_renewed_in_time():
     """It is renewed before it ends at the vendor, although no answer gave its end."""
     world = make_world(**EXPIRING)
@@ -219,8 +246,8 @@ def test_a_bug_in_the_targets_does_not_prevent_connecting():
 
 
 @pytest.mark.parametrize("bug", ["unsubscribe", "revoke", "subscribe"])
-def test_a_bug_does_not_keep_a_connection_from_ending(bug):
-    """Its secrets are destroyed, the error is recorded, and its tenant can be erased."""
+def test_a_bug_does_not_keep_a_connection_from_ending(bug, caplog):
+    """Its secrets are destroyed, error and traceback are recorded, and its tenant can be erased."""
     if bug == "subscribe":
         world = make_world(subscribe=crash)  # asked again for the id of what may have been made
     else:
@@ -230,6 +257,8 @@ def test_a_bug_does_not_keep_a_connection_from_ending(bug):
     ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
     assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
     assert ended.end_error.endswith(": internal error: KeyError")
+    failed = [record for record in caplog.records if record.message in {"unsubscribe_failed", "revoke_failed"}]
+    assert [record.exc_info[0] for record in failed] == [KeyError]
     assert statuses(world, connection) == ["ended"]
     world.connectors.tenants.erase(TENANT)
 

@@ -17,6 +17,7 @@ from connectors.domain.model.errors import (
     ProviderNotSupportedError,
     ReauthorizationRequiredError,
     error_text,
+    is_bug,
 )
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.oauth import Grant, ProviderApp, TokenSet
@@ -115,8 +116,10 @@ class DisconnectFlow:
             token_set = self._usable_tokens(grant)
             conversation = provider.oauth.revoke(session.app, token_set)
             self.converser.run(provider, session.app, conversation, FixedTokens(token_set))
-        except Exception as error:  # noqa: BLE001 - a bug of the package must not keep a connection from ending
-            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)})
+        except Exception as error:  # a bug of the package must not keep a connection from ending
+            log.warning(
+                "revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)}, exc_info=is_bug(error)
+            )
             return (f"revocation: {error_text(error)}",)
         return ()
 
@@ -137,5 +140,7 @@ class DisconnectFlow:
             return
         try:
             self.converser.run(provider, app, provider.oauth.revoke(app, token_set), FixedTokens(token_set))
-        except Exception as error:  # noqa: BLE001 - the caller raises why the tokens are not used
-            log.warning("revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)})
+        except Exception as error:  # the caller raises why the tokens are not used
+            log.warning(
+                "revoke_failed", extra={"provider": provider.slug, "reason": error_text(error)}, exc_info=is_bug(error)
+            )

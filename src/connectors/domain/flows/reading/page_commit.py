@@ -86,9 +86,8 @@ class PageCommitter:
         with self.unit_of_work() as uow:
             connection = uow.connections.get(job.tenant_id, job.connection_id, lock=True)
             self._require_ours(uow, job)
-            require_readable(
-                sync_run.session.provider, connection
-            )  # it may have been disconnected while the page was being read
+            # It may have been disconnected while the page was being read.
+            require_readable(sync_run.session.provider, connection)
             drafts = [*page.signals, *_interpret(uow, sync_run, context, page)]
             origin = Origin.BACKFILL if sync_run.plan.mode is SyncMode.BACKFILL else Origin.SYNC
             signals = [

@@ -19,6 +19,7 @@ from connectors.domain.model.errors import (
     RateLimitedError,
     UnexpectedResponseError,
     VaultError,
+    error_text,
 )
 from connectors.domain.model.ids import JobId, TenantId
 from connectors.domain.model.signal import Signal
@@ -117,7 +118,7 @@ class SyncFlow:
         except Exception as error:
             # A bug, of ours or of a provider package. The job must show it and must not be retried forever.
             log.exception("sync_crashed", extra={"job_id": str(job.id), "provider": job.provider})
-            return self._settle(job, UnexpectedResponseError(f"internal error: {type(error).__name__}"))
+            return self._settle(job, UnexpectedResponseError(error_text(error)))
 
     # --- claiming ------------------------------------------------------------------------------------------------
 

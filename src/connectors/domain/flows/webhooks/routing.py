@@ -8,7 +8,12 @@ import attrs
 
 from connectors.domain.flows.webhooks.verification import Sender
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.errors import ConnectorsError, DeliveryRejectedError, InfrastructureError
+from connectors.domain.model.errors import (
+    ConnectorsError,
+    DeliveryRejectedError,
+    InfrastructureError,
+    error_text,
+)
 from connectors.domain.model.ids import UNROUTED, DeliveryId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.tenant import Tenant
@@ -79,7 +84,7 @@ class DeliveryRouter:
         except Exception as error:
             # A bug of the provider package. The delivery is kept as failed and can be replayed once the bug is fixed.
             log.exception("normalization_crashed", extra={"provider": provider.slug})
-            says = f"internal error: {type(error).__name__}"
+            says = error_text(error)
         return Reading(provider=provider, webhooks=webhooks, sender=sender, connection=connection, says=says)
 
     def route(self, uow: UnitOfWork, reading: Reading) -> tuple[Outcome, ...]:
@@ -134,7 +139,7 @@ class DeliveryRouter:
                 failure = _explain(error)
             except Exception as error:
                 log.exception("normalization_crashed", extra={"provider": row.provider})
-                failure = f"internal error: {type(error).__name__}"
+                failure = error_text(error)
         if failure is not None:
             # What the other connections got is kept. A replay for all of them completes it.
             row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=failure)

@@ -1,7 +1,8 @@
 """Maintains webhook subscriptions: renews them in time, notices when they have vanished, retries refused targets."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import attrs
@@ -23,6 +24,7 @@ from connectors.domain.model.errors import (
     ReauthorizationRequiredError,
     UnexpectedResponseError,
     VaultError,
+    error_text,
 )
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import rfc3339
@@ -219,7 +221,7 @@ class SubscriptionMaintenance:
     # --- one subscription ----------------------------------------------------------------------------------------
 
     def _maintain_subscription(self, run: _Run, subscription: Subscription) -> None:
-        try:
+        with _errors_noted(run, subscription_id=str(subscription.id)):
             now = self.clock.now()
             if subscription.expires_at is not None and subscription.expires_at <= now:
                 self._mark_lapsed(run, subscription, subscription.expires_at, "It has expired.")
@@ -229,18 +231,6 @@ class SubscriptionMaintenance:
                 run.error = run.error or renewed.error
             elif _is_check_due(run.subscriptions, subscription, now):
                 self._check_at_vendor(run, subscription)
-        except InfrastructureError:
-            raise
-        except ConnectorsError as error:
-            log.warning(
-                "subscription_maintenance_failed",
-                extra={"subscription_id": str(subscription.id), "reason": error.message},
-            )
-            run.note_error(error)
-        except Exception as error:
-            # A bug of the provider's package: the other subscriptions still need renewing.
-            log.exception("subscription_maintenance_crashed", extra={"subscription_id": str(subscription.id)})
-            run.note_error(UnexpectedResponseError(f"internal error: {type(error).__name__}"))
 
     @staticmethod
     def _is_renewal_due(run: _Run, subscription: Subscription, now: datetime) -> bool:
@@ -290,20 +280,8 @@ class SubscriptionMaintenance:
     # --- the connection --------------------------------------------------------------------------------------------
 
     def _subscribe_missing(self, run: _Run) -> None:
-        try:
+        with _errors_noted(run, connection_id=str(run.connection.id)):
             made = self.subscriber.subscribe_all(run.session, is_due=self._is_retry_due)
-        except InfrastructureError:
-            raise
-        except ConnectorsError as error:
-            log.warning(
-                "subscription_maintenance_failed",
-                extra={"connection_id": str(run.connection.id), "reason": error.message},
-            )
-            run.note_error(error)
-        except Exception as error:
-            log.exception("subscription_maintenance_crashed", extra={"connection_id": str(run.connection.id)})
-            run.note_error(UnexpectedResponseError(f"internal error: {type(error).__name__}"))
-        else:
             run.error = run.error or next((one.error for one in made if one.error is not None), None)
 
     def _is_retry_due(self, subscription: Subscription) -> bool:
@@ -361,6 +339,22 @@ class SubscriptionMaintenance:
     def _lock_and_reload(self, uow: UnitOfWork, subscription: Subscription) -> Subscription:
         uow.connections.get(subscription.tenant_id, subscription.connection_id, lock=True)
         return uow.subscriptions.get(subscription.tenant_id, subscription.id) or subscription
+
+
+@contextmanager
+def _errors_noted(run: _Run, **subject: str) -> Iterator[None]:
+    """Notes an error of the block on the run, so that the other parts go on. Errors of our database pass through."""
+    try:
+        yield
+    except InfrastructureError:
+        raise
+    except ConnectorsError as error:
+        log.warning("subscription_maintenance_failed", extra={**subject, "reason": error.message})
+        run.note_error(error)
+    except Exception as error:
+        # A bug of the provider's package: the other subscriptions still need renewing.
+        log.exception("subscription_maintenance_crashed", extra=subject)
+        run.note_error(UnexpectedResponseError(error_text(error)))
 
 
 def renewal_due(subscription: Subscription, subscriptions: Subscriptions) -> datetime | None:

@@ -12,7 +12,9 @@ from connectors.domain.model.errors import (
     ConnectorsError,
     InfrastructureError,
     ProviderUnavailableError,
+    RateLimitedError,
     error_text,
+    is_bug,
 )
 from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
@@ -105,11 +107,9 @@ class Subscriber:
         """End subscriptions that do not work and whose target is gone at the vendor: that is no error."""
         connection, wanted = session.connection, set(targets)
         unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
-        for one in existing:
-            if one.target not in wanted and one.status is SubscriptionStatus.PENDING and is_due(one):
-                # Its outcome is unknown, and no retry would find it out.
-                self._remove_unknown(session, one)
-                unwanted.add(one.id)
+        # Of a pending one the outcome is unknown, and no retry would find it out.
+        pending = (one for one in existing if one.target not in wanted and one.status is SubscriptionStatus.PENDING)
+        unwanted |= {one.id for one in pending if is_due(one) and self._remove_unknown(session, one)}
         if not unwanted:
             return
         with self.unit_of_work() as uow:
@@ -267,17 +267,16 @@ class Subscriber:
         for one in existing:
             if one.status is SubscriptionStatus.PENDING and one.external_id is None:
                 # Its outcome is unknown. Subscribing again gives its id at the provider, and then it can be removed.
-                found = self._learn_external_id(session, one)
-                if isinstance(found, str):
-                    errors.append(found)
-                else:
-                    live.append(found)
+                try:
+                    live.append(self._learn_external_id(session, one))
+                except Exception as error:  # noqa: BLE001 - a bug must not keep a connection from ending
+                    errors.append(_log_removal_failure(one, error))
         errors += self._unsubscribe(session, live)
         self.forget(connection.tenant_id, connection.id)
         return tuple(errors)
 
-    def _learn_external_id(self, session: ProviderSession, pending: Subscription) -> Subscription | str:
-        """The subscription with its id at the provider, or the error, in words."""
+    def _learn_external_id(self, session: ProviderSession, pending: Subscription) -> Subscription:
+        """The subscription with its id at the provider. Raises whatever hinders that."""
         subscriptions = session.subscriptions
         if subscriptions is None or pending.secret is None:
             return pending
@@ -287,17 +286,23 @@ class Subscriber:
             callback_url=self._callback_url(session.provider, session.connection),
             expires_at=self.clock.now() + REMOVAL_LIFETIME,
         )
-        try:
-            receipt = session.run(subscriptions.subscribe(session.app, session.connection, request))
-        except Exception as error:  # noqa: BLE001 - a bug of the package must not keep a connection from ending
-            return f"{pending.target}: {error_text(error)}"
+        receipt = session.run(subscriptions.subscribe(session.app, session.connection, request))
         return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
 
-    def _remove_unknown(self, session: ProviderSession, pending: Subscription) -> None:
-        """Remove what the provider may have made. If it cannot be found, nothing more can be done."""
-        found = self._learn_external_id(session, pending)
-        if not isinstance(found, str):
-            self._unsubscribe(session, [found])
+    def _remove_unknown(self, session: ProviderSession, pending: Subscription) -> bool:
+        """Remove what the provider may have made; False if it may still be there and has to be tried again."""
+        try:
+            errors = self._unsubscribe(session, [self._learn_external_id(session, pending)])
+        except (InfrastructureError, RateLimitedError):
+            raise
+        except ProviderUnavailableError as error:
+            errors = [error.message]
+        except Exception as error:  # noqa: BLE001 - a bug must not keep the other targets waiting
+            _log_removal_failure(pending, error)
+            return True  # refused: what it covered is gone
+        if errors:
+            self._record_failure(session.connection, pending, ProviderUnavailableError(errors[0], outcome_unknown=True))
+        return not errors
 
     def _unsubscribe(self, session: ProviderSession, live: Iterable[Subscription]) -> list[str]:
         errors: list[str] = []
@@ -309,9 +314,8 @@ class Subscriber:
                 continue
             try:
                 session.run(subscriptions.unsubscribe(session.app, connection, subscription))
-            except Exception as error:  # noqa: BLE001 - a bug of the package must not keep a connection from ending
-                errors.append(f"{subscription.target}: {error_text(error)}")
-                log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": error_text(error)})
+            except Exception as error:  # noqa: BLE001 - a bug must not keep a connection from ending
+                errors.append(_log_removal_failure(subscription, error))
         return errors
 
     def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
@@ -358,6 +362,13 @@ def end_predecessors(uow: UnitOfWork, successor: Subscription, *, at: datetime) 
         if one.id != successor.id and (is_same or (is_spent and one.target == successor.target)):
             ended = one.moved_to(SubscriptionStatus.ENDED, at=at, error=one.error)
             uow.subscriptions.save(attrs.evolve(ended, secret=None))
+
+
+def _log_removal_failure(subscription: Subscription, error: Exception) -> str:
+    """Log that it could not be removed at the provider, with the traceback of a bug; the error in words."""
+    reason = error_text(error)
+    log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": reason}, exc_info=is_bug(error))
+    return f"{subscription.target}: {reason}"
 
 
 def _of_target(subscriptions: Iterable[Subscription], target: str) -> list[Subscription]:
