@@ -12,7 +12,7 @@ from connectors_sandbox import github, google, jira, slack, zoho
 from connectors_sandbox.clock import SandboxClock
 from connectors_sandbox.control import create_control_blueprint
 from connectors_sandbox.core import LoggedRequest, SandboxCore, World
-from connectors_sandbox.delivery import DeliveryService, Outgoing
+from connectors_sandbox.delivery import DeliveryService, Outgoing, Sender
 from connectors_sandbox.faults import FaultBook, FaultMiddleware
 from connectors_sandbox.github.world import GitHubWorld
 from connectors_sandbox.google.world import GoogleWorld
@@ -103,6 +103,7 @@ def create_sandbox(
     auto_consent: bool = False,
     allowed_hosts: Sequence[str] = (),
     seed: int = 0,
+    send: Sender | None = None,
 ) -> Sandbox:
     """A new sandbox without users.
 
@@ -110,11 +111,12 @@ def create_sandbox(
         clock: None for the real time, which can still be moved.
         auto_consent: authorize endpoints redirect immediately, as if the user had allowed everything.
         allowed_hosts: hosts, besides loopback, that webhooks may be delivered to.
-        seed: of tokens, probabilities and disorder.
+        seed: of tokens, ids, probabilities and disorder.
+        send: makes each attempt to deliver a webhook; None sends real HTTP.
     """
     clock = clock or SandboxClock()
     rng = random.Random(seed)  # noqa: S311  repeatable on purpose; nothing here guards anything real
-    deliveries = DeliveryService(clock, rng, allowed_hosts)
+    deliveries = DeliveryService(clock, rng, allowed_hosts, send, seed)
     core = SandboxCore(clock, FaultBook(rng), deliveries, rng, DEFAULT_URL, auto_consent)
     app = Flask(__name__, static_folder=None)
     worlds: dict[str, World] = {}
@@ -133,5 +135,5 @@ def create_sandbox(
         query = request.query_string.decode(errors="replace")
         core.requests.append(LoggedRequest(clock.now(), provider, request.method, path, query, status))
 
-    app.wsgi_app = FaultMiddleware(app.wsgi_app, core.faults, record)  # type: ignore[method-assign]  # Flask's documented way
+    app.wsgi_app = FaultMiddleware(app.wsgi_app, core.faults, clock, record)  # type: ignore[method-assign]  # Flask's documented way
     return Sandbox(core, app, worlds)

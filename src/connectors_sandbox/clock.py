@@ -1,6 +1,7 @@
 """A clock that tests can move, so that they do not wait for a token to expire."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +38,10 @@ class SandboxClock:
         for listener in listeners:
             listener()
         return self.now()
+
+    def sleep(self, duration: timedelta) -> None:
+        """Hold this thread for `duration` of real time."""
+        time.sleep(duration.total_seconds())
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every `advance`."""

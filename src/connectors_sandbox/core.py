@@ -4,7 +4,7 @@ import random
 import string
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import attrs
@@ -55,11 +55,24 @@ class SandboxCore:
     """The sandbox's scheme, host and port, without a trailing slash."""
     auto_consent: bool = False
     """Authorize endpoints answer immediately, as if the user had allowed everything."""
+    page_caps: dict[str, int] = attrs.field(factory=dict)
+    """Provider → the most items that a page of its lists holds, however many are asked for. Only for lists whose
+    vendor may return fewer than asked."""
+    index_lags: dict[str, timedelta] = attrs.field(factory=dict)
+    """Provider → how long its lists and searches do not show a change yet. Only where the vendor's indexes lag."""
     requests: deque[LoggedRequest] = attrs.field(factory=lambda: deque(maxlen=REQUEST_LOG_LENGTH), repr=False)
 
     def base_url(self, provider: str) -> str:
         """The URL of `provider`, as in `http://127.0.0.1:9100/github`."""
         return f"{self.url}/{provider}"
+
+    def page_size(self, provider: str, asked: int) -> int:
+        """How many items a page holds if that many are asked for."""
+        return min(asked, self.page_caps.get(provider, asked))
+
+    def is_indexed(self, provider: str, changed_at: datetime) -> bool:
+        """Whether the provider's lists show a change of that instant by now."""
+        return changed_at + self.index_lags.get(provider, timedelta()) <= self.clock.now()
 
     def random_string(self, length: int, alphabet: str = ALPHANUMERIC) -> str:
         """A token body that is the same in every run: it comes from the sandbox's seed."""

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -88,7 +88,8 @@ class Outgoing:
     policy: RetryPolicy = NO_RETRY
     source: str = ""
     """Its origin in the world, as in `hook:7`; with it a world finds its own deliveries."""
-    id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    id: str = ""
+    """Given by the service when it is queued or sent, unless the vendor chooses it."""
     due_at: datetime | None = None
     """None means immediately."""
     on_attempt: Callable[["Outgoing", Attempt], None] | None = attrs.field(default=None, repr=False)
@@ -114,25 +115,51 @@ class Disorder:
     """Deliveries due at the same time are sent in random order."""
 
 
-class DeliveryService:
-    """Queue, sender and log of every outgoing webhook."""
+Sender = Callable[[Outgoing, Attempt, float], Attempt]
+"""Makes one attempt to deliver. It gets the delivery, the attempt as prepared (its headers and body, no status yet) and
+the seconds that the receiver has; it returns the attempt with its outcome. It never raises."""
 
-    def __init__(self, clock: SandboxClock, rng: random.Random, allowed_hosts: Sequence[str] = ()) -> None:
+
+class DeliveryService:
+    """Queue, sender and log of every outgoing webhook.
+
+    Args:
+        clock: says what is due.
+        rng: decides about `disorder`.
+        allowed_hosts: hosts, besides loopback, to deliver to.
+        send: makes the attempts; `post` sends real HTTP.
+        seed: of the ids.
+    """
+
+    def __init__(
+        self,
+        clock: SandboxClock,
+        rng: random.Random,
+        allowed_hosts: Sequence[str] = (),
+        send: Sender | None = None,
+        seed: int = 0,
+    ) -> None:
         self.disorder = Disorder()
         self.log: deque[Outgoing] = deque(maxlen=LOG_LENGTH)
         self._clock = clock
         self._rng = rng
+        self._id_rng = random.Random(f"delivery ids {seed}")  # noqa: S311  repeatable on purpose
         self._allowed_hosts = LOOPBACK_HOSTS | set(allowed_hosts)
+        self._send = send or post
         self._queue: list[Outgoing] = []
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         clock.subscribe(self._notify)
 
+    def new_id(self) -> str:
+        """A fresh id, the same in every run with the same seed."""
+        return str(uuid.UUID(int=self._id_rng.getrandbits(128), version=4))
+
     def enqueue(self, outgoing: Outgoing) -> Outgoing:
         """Queue a webhook; `disorder` may drop or double it here."""
         with self._wake:
-            self.log.append(outgoing)
+            self._log(outgoing)
             if self._rng.random() < self.disorder.drop:
                 outgoing.is_dropped = True
                 return outgoing
@@ -144,12 +171,12 @@ class DeliveryService:
 
     def send_now(self, outgoing: Outgoing) -> Attempt:
         """Send in this thread, once, without a retry; for handshakes whose response matters."""
-        self.log.append(outgoing)
+        self._log(outgoing)
         return self._attempt(outgoing)
 
     def redeliver(self, outgoing: Outgoing, *, keep_id: bool = True) -> Outgoing:
         """Queue a copy of an earlier delivery, dropped or not, with the same id unless told otherwise."""
-        changes: dict[str, object] = {} if keep_id else {"id": str(uuid.uuid4())}
+        changes: dict[str, object] = {} if keep_id else {"id": self.new_id()}
         copy = attrs.evolve(
             outgoing,
             attempts=[],
@@ -173,11 +200,43 @@ class DeliveryService:
         """Send what is due, including what falls due meanwhile, in this thread; returns the attempted deliveries, in
         order."""
         sent: list[Outgoing] = []
-        while batch := self._take_due():
+        while batch := self.take_due():
             for outgoing in batch:
-                self._attempt_and_reschedule(outgoing)
+                self.attempt(outgoing)
                 sent.append(outgoing)
         return sent
+
+    def next_due_at(self) -> datetime | None:
+        """When the earliest waiting delivery is due; an instant in the past if one is; None if none waits."""
+        with self._wake:
+            return min((outgoing.due_at or datetime.min.replace(tzinfo=UTC) for outgoing in self._queue), default=None)
+
+    def has_due(self) -> bool:
+        """Whether a delivery is due."""
+        due_at = self.next_due_at()
+        return due_at is not None and due_at <= self._clock.now()
+
+    def take_due(self) -> list[Outgoing]:
+        """Take what is due out of the queue, for `attempt`."""
+        now = self._clock.now()
+        with self._wake:
+            due = [outgoing for outgoing in self._queue if outgoing.due_at is None or outgoing.due_at <= now]
+            self._queue = [
+                outgoing for outgoing in self._queue if outgoing.due_at is not None and outgoing.due_at > now
+            ]
+        if self.disorder.shuffle:
+            self._rng.shuffle(due)
+        return due
+
+    def attempt(self, outgoing: Outgoing) -> Attempt:
+        """Send once, in this thread, and queue the delivery again if the vendor would retry."""
+        attempt = self._attempt(outgoing)
+        delays = outgoing.policy.delays
+        if attempt.number <= len(delays) and outgoing.policy.should_retry(attempt):
+            outgoing.due_at = attempt.at + delays[attempt.number - 1]
+            with self._wake:
+                self._queue.append(outgoing)
+        return attempt
 
     def start(self) -> None:
         """Start delivering in the background."""
@@ -199,40 +258,21 @@ class DeliveryService:
 
     def _run(self) -> None:
         while True:
-            for outgoing in self._take_due():
-                self._attempt_and_reschedule(outgoing)
+            for outgoing in self.take_due():
+                self.attempt(outgoing)
             with self._wake:
                 if self._is_stopping:
                     return
-                if not self._has_due():
+                if not self.has_due():
                     self._wake.wait(IDLE_WAIT_SECONDS)
 
     def _notify(self) -> None:
         with self._wake:
             self._wake.notify_all()
 
-    def _has_due(self) -> bool:
-        now = self._clock.now()
-        return any(outgoing.due_at is None or outgoing.due_at <= now for outgoing in self._queue)
-
-    def _take_due(self) -> list[Outgoing]:
-        now = self._clock.now()
-        with self._wake:
-            due = [outgoing for outgoing in self._queue if outgoing.due_at is None or outgoing.due_at <= now]
-            self._queue = [
-                outgoing for outgoing in self._queue if outgoing.due_at is not None and outgoing.due_at > now
-            ]
-        if self.disorder.shuffle:
-            self._rng.shuffle(due)
-        return due
-
-    def _attempt_and_reschedule(self, outgoing: Outgoing) -> None:
-        attempt = self._attempt(outgoing)
-        delays = outgoing.policy.delays
-        if attempt.number <= len(delays) and outgoing.policy.should_retry(attempt):
-            outgoing.due_at = attempt.at + delays[attempt.number - 1]
-            with self._wake:
-                self._queue.append(outgoing)
+    def _log(self, outgoing: Outgoing) -> None:
+        outgoing.id = outgoing.id or self.new_id()
+        self.log.append(outgoing)
 
     def _attempt(self, outgoing: Outgoing) -> Attempt:
         number, now = len(outgoing.attempts) + 1, self._clock.now()
@@ -242,30 +282,34 @@ class DeliveryService:
         if urlsplit(outgoing.url).hostname not in self._allowed_hosts:
             attempt = Attempt(number, now, None, timedelta(), "the sandbox does not deliver to this host")
         else:
-            attempt = post(outgoing.url, headers, body, outgoing.policy.timeout_seconds, number, now)
+            prepared = Attempt(number, now, None, timedelta(), sent_headers=headers, sent_body=body)
+            attempt = self._send(outgoing, prepared, outgoing.policy.timeout_seconds)
         outgoing.attempts.append(attempt)
         if outgoing.on_attempt is not None:
             outgoing.on_attempt(outgoing, attempt)
         return attempt
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float, number: int, now: datetime) -> Attempt:
-    """One HTTP POST, with its outcome as a value; redirects are not followed."""
+def post(outgoing: Outgoing, prepared: Attempt, timeout: float) -> Attempt:
+    """Send by one real HTTP POST; redirects are not followed."""
     started = time.monotonic()
     try:
         with requests.Session() as session:
             session.trust_env = False  # a proxy setting must not divert loopback traffic
-            response = session.post(url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False)
+            response = session.post(
+                outgoing.url,
+                data=prepared.sent_body,
+                headers=dict(prepared.sent_headers),
+                timeout=timeout,
+                allow_redirects=False,
+            )
     except requests.RequestException as failure:
         elapsed = timedelta(seconds=time.monotonic() - started)
-        return Attempt(number, now, None, elapsed, type(failure).__name__, sent_headers=headers, sent_body=body)
-    return Attempt(
-        number,
-        now,
-        response.status_code,
-        timedelta(seconds=time.monotonic() - started),
+        return attrs.evolve(prepared, duration=elapsed, error=type(failure).__name__)
+    return attrs.evolve(
+        prepared,
+        status=response.status_code,
+        duration=timedelta(seconds=time.monotonic() - started),
         headers={name.lower(): value for name, value in response.headers.items()},
         body=response.content[:MAX_KEPT_BODY_BYTES],
-        sent_headers=headers,
-        sent_body=body,
     )

@@ -9,8 +9,8 @@ import random
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from enum import Enum
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -20,6 +20,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import attrs
 from flask import json
 from werkzeug.wrappers import Request, Response
+
+from connectors_sandbox.clock import SandboxClock
 
 MAX_DELAY_SECONDS: Final = 30.0
 """A fault never holds a server thread longer than this."""
@@ -143,10 +145,15 @@ class FaultMiddleware:
     """WSGI middleware: lets a request through, or applies a fault; reports every outcome to `record`."""
 
     def __init__(
-        self, app: WSGIApplication, faults: FaultBook, record: Callable[[str, Request, str, int], None]
+        self,
+        app: WSGIApplication,
+        faults: FaultBook,
+        clock: SandboxClock,
+        record: Callable[[str, Request, str, int], None],
     ) -> None:
         self._app = app
         self._faults = faults
+        self._clock = clock
         self._record = record
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -159,7 +166,7 @@ class FaultMiddleware:
             self._record(provider, request, path, 0)
             reset_connection(environ)
         if fault is not None and fault.kind is FaultKind.DELAY:
-            time.sleep(fault.seconds)
+            self._clock.sleep(timedelta(seconds=fault.seconds))
         if fault is not None and fault.kind is FaultKind.ANSWER:
             response = fault.to_response()
         else:
@@ -168,10 +175,10 @@ class FaultMiddleware:
             self._record(provider, request, path, 0)
             reset_connection(environ)
         self._record(provider, request, path, response.status_code)
-        return _apply(response, fault)(environ, start_response)
+        return _apply(response, fault, self._clock)(environ, start_response)
 
 
-def _apply(response: Response, fault: Fault | None) -> Response:
+def _apply(response: Response, fault: Fault | None, clock: SandboxClock) -> Response:
     """The response after the fault."""
     match fault.kind if fault is not None else None:
         case FaultKind.TRUNCATED:
@@ -183,17 +190,17 @@ def _apply(response: Response, fault: Fault | None) -> Response:
             headers["Content-Length"] = str(len(body))
             return Response(iter([body[: len(body) // 2]]), response.status_code, headers)
         case FaultKind.SLOW if fault is not None:
-            return Response(_drip(response.get_data(), fault.seconds), response.status_code, response.headers)
+            return Response(_drip(response.get_data(), fault.seconds, clock), response.status_code, response.headers)
         case _:
             pass
     return response
 
 
-def _drip(body: bytes, seconds: float) -> Iterator[bytes]:
+def _drip(body: bytes, seconds: float, clock: SandboxClock) -> Iterator[bytes]:
     """The body in pieces, spread over `seconds`."""
     size = max(1, -(-len(body) // SLOW_BODY_CHUNKS))
     for start in range(0, len(body), size):
-        time.sleep(seconds / SLOW_BODY_CHUNKS)
+        clock.sleep(timedelta(seconds=seconds) / SLOW_BODY_CHUNKS)
         yield body[start : start + size]
 
 

@@ -179,6 +179,7 @@ class HookRegistry:
             policy=POLICY,
             source=f"hook:{hook.id}",
             on_attempt=log,
+            id=self._core.deliveries.new_id(),
         )
         outgoing.prepare = self._signer(hook, outgoing)
         self._core.deliveries.enqueue(outgoing)

@@ -1,0 +1,120 @@
+"""What every vendor's module offers: one account, and what can happen to it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, ClassVar
+
+import attrs
+
+from connectors_sandbox import Sandbox
+
+Deed = Callable[[Any, Random], None]
+"""A method of an account: the account and the dice of this deed."""
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that happened at the vendor and that an undisturbed whole read of the account shows."""
+
+    kind: str
+    """Its `SignalKind`."""
+    title: str
+    """A text that the signal's title contains, and no other signal's of this kind."""
+    at: datetime
+    """When it happened, as the vendor dates it."""
+
+
+class Account(ABC):
+    """One account at one vendor. What happened is kept by the sandbox, and here as far as the oracle needs it.
+
+    Deeds are chosen by name, so that a script can be read: `usual` ones make, change and remove things; `odd` ones are
+    levers for what is rare (dates, containers, invitations, tokens, hooks, indexes, pages).
+    """
+
+    slug: ClassVar[str]
+    mount: ClassVar[str]
+    """Under which the sandbox serves the vendor."""
+    lists: ClassVar[tuple[str, ...]]
+    """Parts of the paths of its lists and details: each may be refused by itself."""
+    is_set_up_by_hand: ClassVar[bool] = False
+    """Whether a person has to do something at the vendor (`finish`) after the consent, so that events arrive."""
+    has_own_tokens: ClassVar[bool] = True
+    """Whether the vendor can tell how many token sets live (`tokens`), one for each connection."""
+    usual: ClassVar[Mapping[str, tuple[int, Deed]]]
+    """Deeds of everyday life, by name: their weight, and the method."""
+    odd: ClassVar[Mapping[str, Deed]]
+    """Levers, by name."""
+
+    def __init__(self, sandbox: Sandbox, name: str) -> None:
+        self.sandbox = sandbox
+        self.name = name
+        self._texts = 0
+
+    # --- before ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def prepare(self, items: int, dice: Random) -> None:
+        """The user, one container, and that many old items in its main list, spread over the days before now."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of `start_authorization`."""
+        return {}
+
+    @property
+    @abstractmethod
+    def user(self) -> str:
+        """Who consents, as the sandbox's authorize page calls them (`sandbox_user`)."""
+
+    @property
+    @abstractmethod
+    def other_user(self) -> str:
+        """Another user who may consent: of the same site, workspace or repository where that exists."""
+
+    # --- meanwhile ---------------------------------------------------------------------------------------------------
+
+    def do(self, what: str, dice: Random) -> None:
+        """One deed by its name."""
+        deed = self.odd.get(what) or self.usual[what][1]
+        deed(self, dice)
+
+    def finish(self, url: str | None) -> None:  # noqa: B027 - most vendors need nothing
+        """What a person sets up by hand once connected; the URL is the connection's webhook URL."""
+
+    @abstractmethod
+    def withdraw(self) -> None:
+        """The user takes the consent back at the vendor."""
+
+    # --- for the oracle ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def hooks(self) -> int:
+        """How many standing arrangements that send to us the vendor has for this account; 0 where only people make
+        them."""
+
+    @abstractmethod
+    def tokens(self) -> int:
+        """How many living token sets the vendor has of this account's users."""
+
+    @abstractmethod
+    def events(self) -> list[Event]:
+        """What an undisturbed whole read of the account has to show by now: the truth, counted from the sandbox's
+        tables or kept by the deeds, never from the product's code."""
+
+    # --- for deeds ---------------------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """A title that nothing else has."""
+        self._texts += 1
+        return f"{self.name}-{self._texts:04d}."
+
+    @property
+    def now(self) -> datetime:
+        """The vendor's time."""
+        return self.sandbox.clock.now()
+
+    def days_ago(self, days: float) -> datetime:
+        """An instant that many days before now."""
+        return self.now - timedelta(days=days)
