@@ -1,0 +1,38 @@
+"""What must hold: one function for each invariant. The truth is the sandbox, and what an undisturbed reader sees of it.
+
+An exemption names its cause (this callback died, that user withdrew), never a kind of finding.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from tests.simulation.oracle import connections, coverage, deliveries, jobs, signals, vendors
+from tests.simulation.oracle.auditor import Auditor
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
+    "bounded requests to every vendor": vendors.is_polite,
+    "hooks and tokens at the vendors are those of living connections": vendors.leaves_nothing_behind,
+    "no working connection is ended by us": connections.end_only_when_told,
+    "status and health agree with what can be read": connections.tell_their_health,
+    "what an answer said stays": connections.keep_what_was_answered,
+    "every accepted delivery is accounted for": deliveries.are_accounted_for,
+    "jobs end": jobs.end,
+    "nothing is twice": signals.are_there_once,
+    "tables do not grow without reason": jobs.leave_little_behind,
+    "what was promised arrives or is said to be missing": coverage.is_complete_or_says_so,
+}
+"""The invariants that are judged when everything has settled. `Auditor` looks at others every virtual hour; the schedule
+and the ports report what may never happen at all (a crash, a nested transaction, locks in two orders)."""
+
+
+def judge(run: "Run") -> None:
+    """Report whatever does not hold."""
+    run.auditor.look()
+    for check in AT_THE_END.values():
+        check(run)
+
+
+__all__ = ["AT_THE_END", "Auditor", "judge"]

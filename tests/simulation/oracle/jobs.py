@@ -1,0 +1,55 @@
+"""Jobs end, and little is left of them."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.sync import JobStatus, JobType, SyncJob
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+LONG = timedelta(hours=1)
+MOST_ATTEMPTS = 30
+
+MOST_ROWS = {"tasks": 60, "jobs": 300, "gaps": 80, "subscriptions": 60, "schedules": 30, "authorization_requests": 60, "grants": 12}
+"""Rows that so few accounts may have, by table."""
+
+
+def end(run: "Run") -> None:
+    """No job hangs, spins, or gives up what nobody asks for again."""
+    now = run.schedule.instant()
+    for job in run.database.memory.jobs.values():
+        is_due = job.retry_after is None or job.retry_after < now
+        if not job.is_finished and now - job.scheduled_at > LONG and is_due:
+            run.schedule.report("job-stuck", f"{job.type} {job.status}: {job.error}", job.provider)
+        if job.attempts > MOST_ATTEMPTS:
+            run.schedule.report("job-spins", f"{job.type} {job.status}: {job.error}", job.provider)
+        if job.type is JobType.BACKFILL and job.status is JobStatus.FAILED and _is_nobodys(run, job):
+            run.schedule.report("backfill-given-up", f"{job.error}", job.provider)
+
+
+def _is_nobodys(run: "Run", job: SyncJob) -> bool:
+    """Whether the connection works and no gap and no later backfill takes care of what was not read."""
+    memory = run.database.memory
+    connection = memory.connections.get((job.tenant_id, job.connection_id))
+    if connection is None or connection.status is not ConnectionStatus.ACTIVE:
+        return False
+    is_said = any(one.connection_id == job.connection_id and one.closed_at is None for one in memory.gaps.values())
+    later = [
+        one
+        for one in memory.jobs.values()
+        if one.connection_id == job.connection_id
+        and one.type is job.type
+        and one.scheduled_at > job.scheduled_at
+        and one.status is JobStatus.SUCCEEDED
+    ]
+    return not is_said and not later
+
+
+def leave_little_behind(run: "Run") -> None:
+    """Tables hold as much as the accounts need, however much went wrong."""
+    for name, most in MOST_ROWS.items():
+        number = len(getattr(run.database.memory, name).values())
+        if number > most:
+            run.schedule.report("growth", f"more than {most} rows in {name}")

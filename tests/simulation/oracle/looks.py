@@ -1,0 +1,82 @@
+"""How the invariants look at a run."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import ALL_FAMILIES, Gap, Interval
+from connectors.domain.model.signal import Signal
+from tests.simulation.system import registry
+from tests.simulation.truth import Fact
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+
+def working(run: "Run", name: str) -> list[Connection]:
+    """The account's active connections to its own user: another user sees other things."""
+    others = {
+        connection.id
+        for entry in run.people.deeds(name, "connect")
+        if entry.item.get("user") == "other"
+        for connection in entry.told or ()
+    }
+    is_unclear = any(not entry.told for entry in run.people.deeds(name, "connect") if entry.item.get("user") == "other")
+    return [
+        one
+        for one in run.connections(name)
+        if one.status is ConnectionStatus.ACTIVE and one.id not in others and not is_unclear
+    ]
+
+
+@attrs.define(eq=False)
+class Shown:
+    """What the service shows of one connection."""
+
+    run: "Run"
+    connection: Connection
+    signals: list[Signal] = attrs.field(init=False)
+    intervals: list[Interval] = attrs.field(init=False)
+    open_gaps: list[Gap] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        memory, wanted = self.run.database.memory, self.connection.id
+        self.signals = [one for one in memory.signals.values() if one.connection_id == wanted]
+        self.intervals = [one for rows in memory.intervals.values() for one in rows if one.connection_id == wanted]
+        self.open_gaps = [one for one in memory.gaps.values() if one.connection_id == wanted and one.closed_at is None]
+
+    def missing(self, facts: list[Fact]) -> Iterator[Fact]:
+        """The facts of which there is no signal."""
+        titles: dict[str, list[str]] = {}
+        for signal in self.signals:
+            titles.setdefault(signal.kind, []).append(signal.title)
+        for fact in facts:
+            if not any(fact.event.title in title for title in titles.get(fact.event.kind, ())):
+                yield fact
+
+    def families(self, kind: str) -> list[str]:
+        """The families to which the kind belongs."""
+        provider = registry().get(self.connection.provider)
+        return [family.name for family in provider.event_families if kind in family.kinds]
+
+    def claim(self, fact: Fact, *, grace: float) -> Interval | None:
+        """An interval that says nothing is missing at the fact's time; a stream that still grows says so `grace` seconds
+        late."""
+        schedule, families, at = self.run.schedule, self.families(fact.event.kind), fact.event.at
+        for one in self.intervals:
+            until = schedule.now - grace if one.to_at is None else schedule.second_of(one.to_at)
+            if one.family in families and one.from_at <= at and schedule.second_of(at) < until and fact.since < until:
+                return one
+        return None
+
+    def gap(self, fact: Fact) -> Gap | None:
+        """An open gap that says something may be missing when the fact happened, or when it was first shown."""
+        families, at, seen_at = self.families(fact.event.kind), fact.event.at, self.run.schedule.instant_of(fact.since)
+        for one in self.open_gaps:
+            if one.family not in (*families, ALL_FAMILIES):
+                continue
+            if any(one.from_at <= when and (one.to_at is None or when <= one.to_at) for when in (at, seen_at)):
+                return one
+        return None

@@ -1,0 +1,100 @@
+"""How the service treats the vendors, and what it leaves there."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from connectors.domain.model.connection import ConnectionStatus
+from tests.simulation.oracle.looks import Shown, working
+from tests.simulation.ports.wire import shape
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+MOST_A_MINUTE = 60
+"""Requests of one kind within a minute."""
+
+MOST_REFUSED_AN_HOUR = 120
+"""Requests to one vendor within an hour of which each was refused."""
+
+ARRIVES_WITHIN = 5400.0
+"""Seconds within which an event is here as long as nothing is wrong with its provider."""
+
+
+def is_polite(run: "Run") -> None:
+    """No vendor is flooded, and a vendor that refuses is asked less, not more."""
+    a_minute: Counter[tuple[str, str, str, int]] = Counter()
+    refused: Counter[tuple[str, int]] = Counter()
+    for one in run.wire.log:
+        if not one.by.startswith(("api", "worker", "ticker")):
+            continue
+        a_minute[one.mount, one.method, shape(one.path), int(one.at // 60)] += 1
+        refused[one.mount, int(one.at // 3600)] += one.was_refused
+    for (mount, method, path), number in sorted(_most(a_minute).items()):
+        if number > MOST_A_MINUTE:
+            run.schedule.report("busy", f"{method} {path}: more than {MOST_A_MINUTE} within a minute", mount)
+    for (mount,), number in sorted(_most(refused).items()):
+        if number > MOST_REFUSED_AN_HOUR:
+            run.schedule.report("busy", f"more than {MOST_REFUSED_AN_HOUR} refused requests within an hour", mount)
+
+
+def _most(counts: Counter) -> dict[tuple, int]:
+    most: dict[tuple, int] = {}
+    for (*what, _), number in counts.items():
+        most[tuple(what)] = max(most.get(tuple(what), 0), number)
+    return most
+
+
+def leaves_nothing_behind(run: "Run") -> None:
+    """What lives at the vendor belongs to a connection that lives here, or the connection's error says that it stays."""
+    for name, account in run.accounts.items():
+        every = run.connections(name)
+        living = [one for one in every if one.status is not ConnectionStatus.REVOKED]
+        is_told = any(one.end_error for one in every)
+        hooks, tokens = account.hooks(), account.tokens()
+        if not living:
+            if hooks and not is_told:
+                run.schedule.report("hook-left", "a hook lives without a connection", account.slug)
+            if tokens and not is_told and not _was_refused_by_browser(run, name):
+                run.schedule.report("token-left", "a token lives without a connection", account.slug)
+            continue
+        active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
+        if active and hooks == 0 and _believes_in_hooks(run, {one.id for one in active}):
+            run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
+        if account.has_own_tokens and tokens > len(living) and not is_told:
+            run.schedule.report("token-extra", "more tokens live than connections", account.slug)
+        if hooks > len(living) * max(account.hooks_each, 1) and not is_told:
+            run.schedule.report("hook-extra", "more hooks live than connections", account.slug)
+
+
+def _believes_in_hooks(run: "Run", ids: set) -> bool:
+    now = run.schedule.instant()
+    return any(
+        one.works_at(now) and one.external_id is not None
+        for one in run.database.memory.subscriptions.values()
+        if one.connection_id in ids
+    )
+
+
+def _was_refused_by_browser(run: "Run", name: str) -> bool:
+    """Whether a consent was given whose code never came to us: its grant is the user's to take back."""
+    return any(entry.is_ok and not entry.told for entry in run.people.deeds(name, "connect"))
+
+
+def leaves_neighbours_unharmed(run: "Run") -> None:
+    """While another provider is in trouble, events of a provider without any arrive in time."""
+    if run.plan.profile != "vendors":
+        return
+    troubled = {item["mount"] for item in run.plan.items if item["do"] == "refuse"}
+    is_lost = any(item["do"] in {"lose", "mail"} for item in run.plan.items)
+    for name, account in run.accounts.items():
+        has_odd = any(item.get("account") == name and item.get("what") in account.odd for item in run.plan.items)
+        if account.mount in troubled or is_lost or has_odd:
+            continue
+        for connection in working(run, name):
+            shown = Shown(run, connection)
+            began = run.schedule.second_of(connection.created_at)
+            for fact in shown.missing(run.truth.facts(name)):
+                if max(fact.since, began) + ARRIVES_WITHIN < run.schedule.now:
+                    text = f"{fact.event.kind} is not there after {ARRIVES_WITHIN:.0f} seconds"
+                    run.schedule.report("neighbour-harmed", text, account.slug)
+                    return

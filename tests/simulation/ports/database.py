@@ -1,0 +1,198 @@
+"""The database: the memory stores with READ COMMITTED, commits that fail, and outages.
+
+A transaction reads what is committed without a lock, and takes the one lock of this database at its first write or locking
+read; meanwhile readers wait. Every order of steps that this allows, PostgreSQL allows too: lost updates and write skew show.
+Deadlocks cannot happen here, so the order of locks is compared instead (`locks.py`).
+"""
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Protocol, Self, get_type_hints
+
+import attrs
+
+from connectors.adapters.memory import MemoryDatabase, MemoryUnitOfWork
+from connectors.domain.model.errors import InfrastructureError
+from connectors.ports.unit_of_work import UnitOfWork
+from tests.simulation.ports.locks import HeldLocks, LockOrder
+from tests.simulation.schedule import Schedule
+
+STORES: dict[str, type] = {
+    name: get_type_hints(member.fget)["return"] for name, member in vars(UnitOfWork).items() if isinstance(member, property)
+}
+"""The stores of a unit of work, by name, and their protocols."""
+
+READS = ("get", "find", "list", "load", "count", "earliest")
+"""How the names of methods begin that change nothing."""
+
+LOCKING_READS = frozenset({("jobs", "count_running"), ("idempotency", "find"), ("schedules", "lock_due")})
+"""Reads that hold others off until their transaction ends, besides those that are asked to with `lock`."""
+
+
+@attrs.frozen
+class Outage:
+    """Commits of transactions with this write fail until then: the disk is full, a constraint is wrong."""
+
+    write: str
+    until: float
+
+
+class Database:
+    """One database, and what may go wrong with it."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.memory = MemoryDatabase(schedule.instant)
+        self.down_until = -1.0
+        self.failing_writes: list[Outage] = []
+        self.holder: SimulatedUnitOfWork | None = None
+        self.lock_order = LockOrder(partial(schedule.report, "lock-order"))
+        self.stores = MemoryUnitOfWork(self.memory)
+        for name, table in vars(self.memory).items():
+            if hasattr(table, "put") and hasattr(table, "remove_tenant"):
+                table.put = partial(self._put, name, table.put, table.get)
+
+    def unit_of_work(self) -> "SimulatedUnitOfWork":
+        """Begins a transaction."""
+        return SimulatedUnitOfWork(self)
+
+    def check(self) -> None:
+        """Refuse while the database is down."""
+        if self.schedule.now < self.down_until:
+            raise InfrastructureError("The database cannot be reached. (simulated)")
+
+    def wait_for_writer(self) -> None:
+        """Wait until nobody has written what is not committed yet."""
+        self.schedule.wait(lambda: self.holder is None, "database")
+
+    def heal(self) -> None:
+        """No more faults."""
+        self.down_until = -1.0
+        self.failing_writes.clear()
+
+    def _put(self, table: str, put: Callable[..., None], get: Callable[..., Any], key: Hashable, row: Any) -> None:
+        # A row that is new is nobody else's yet: there is nothing to wait for.
+        if self.holder is not None and get(key) is not None:
+            self.holder.locks.take(table, key)
+        put(key, row)
+
+
+class SimulatedUnitOfWork:
+    """One transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._schedule = database.schedule
+        self._writes: dict[str, None] = {}
+        self._mark = 0
+        self._actor = database.schedule.current
+        self.locks = HeldLocks("nobody" if self._actor is None else self._actor.name)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._schedule.point("begin")
+        self._database.check()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        """Commit, or undo everything if the block raised or the commit fails."""
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            self._release(is_kept=False)
+
+    def __getattr__(self, name: str) -> Any:
+        """A store."""
+        proxy = _PROXIES[name](self, name, getattr(self._database.stores, name))
+        setattr(self, name, proxy)
+        return proxy
+
+    def enter_call(self, store: str, method: str, *, locks: bool, writes: bool) -> None:
+        """What comes before each call of a store."""
+        self._schedule.point(f"{store}.{method}")
+        database = self._database
+        database.check()
+        if database.holder is not self:
+            if database.holder is not None:
+                if self._actor is not None and database.holder._actor is self._actor:
+                    self._schedule.report("nested-transaction", f"{store}.{method} while another transaction is open")
+                database.wait_for_writer()
+            if locks:
+                database.holder, self._mark = self, len(database.memory.undo)
+        if writes:
+            self._writes[f"{store}.{method}"] = None
+
+    def _commit(self) -> None:
+        schedule, database = self._schedule, self._database
+        if not self._writes:
+            return
+        writes = ",".join(self._writes)
+        schedule.point(f"commit:{writes}")
+        database.check()
+        actor = schedule.current
+        fails = None
+        if actor is not None:
+            fails, actor.next_commit = actor.next_commit, None
+        if fails == "before" or any(one.write in self._writes and schedule.now < one.until for one in database.failing_writes):
+            raise InfrastructureError("The commit failed. (simulated)")
+        self._release(is_kept=True)
+        if fails == "after":
+            raise InfrastructureError("The connection broke during the commit. (simulated)")
+        schedule.point(f"committed:{writes}")
+
+    def _release(self, *, is_kept: bool) -> None:
+        database = self._database
+        if database.holder is not self:
+            return
+        if not is_kept:
+            database.memory.roll_back(self._mark)
+        del database.memory.undo[self._mark :]
+        database.holder = None
+        database.lock_order.end(self.locks)
+
+
+class _Store:
+    """One store within one transaction."""
+
+    def __init__(self, transaction: SimulatedUnitOfWork, name: str, store: Any) -> None:
+        self._transaction = transaction
+        self._name = name
+        self._store = store
+
+    def _call(self, method: str, reads: bool, locks: bool, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        transaction = self._transaction
+        locks = locks or bool(options.get("lock"))
+        transaction.enter_call(self._name, method, locks=locks or not reads, writes=not reads)
+        result = getattr(self._store, method)(*args, **options)
+        if locks and reads:
+            _note_locks(transaction.locks, self._name, method, result)
+        return result
+
+
+def _note_locks(held: HeldLocks, store: str, method: str, result: Any) -> None:
+    if store == "schedules":
+        for entry in result:
+            held.take(store, (entry.tenant_id, entry.subject_id, entry.kind), waits=False)
+    elif hasattr(result, "id"):
+        held.take(store, (result.tenant_id, result.id))
+    elif (store, method) in LOCKING_READS:
+        held.take(store, method)
+
+
+def _make_proxy(name: str, protocol: type) -> type[_Store]:
+    def make(method: str) -> Callable[..., Any]:
+        reads, locks = method.startswith(READS) or (name, method) in LOCKING_READS, (name, method) in LOCKING_READS
+        return lambda self, *args, **options: self._call(method, reads, locks, args, options)
+
+    methods = {
+        method: make(method)
+        for base in protocol.__mro__
+        if base not in (object, Protocol)
+        for method in vars(base)
+        if not method.startswith("_")
+    }
+    return type(f"Simulated{name.title()}", (_Store,), methods)
+
+
+_PROXIES = {name: _make_proxy(name, protocol) for name, protocol in STORES.items()}

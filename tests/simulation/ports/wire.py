@@ -1,0 +1,146 @@
+"""The network between the service and the vendors: latency, lost requests and answers, refusals, damaged answers."""
+
+import random
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import attrs
+
+from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors_sandbox import Sandbox
+from tests.simulation.schedule import Schedule
+from tests.simulation.wsgi import call_wsgi
+
+SLOWNESS_OUT, SLOWNESS_BACK = (0.02, 0.05, 0.1, 0.4), (0.01, 0.05, 0.2)
+"""Seconds that a request and its answer may take."""
+
+SECRET_PARTS = 18
+"""Parts of a path that are longer are ids, and left out of labels."""
+
+VERSIONS = frozenset({"v1", "v2", "v3", "v2.0", "2", "3", "oauth2"})
+
+PAGE_PARAMETERS = frozenset({"page", "pageToken", "nextPageToken", "next_token", "cursor", "startAt", "start"})
+"""Parameters by which the vendors' lists are continued."""
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """For a while, requests whose path contains `part` fail the same way."""
+
+    mount: str
+    part: str
+    until: float
+    status: int | None
+    """None: no connection. 200: the answer is damaged as `damage` says."""
+    retry_after: str | None = None
+    damage: str | None = None
+    """`cut`: half of the JSON. `circle`: each further page is the first one again."""
+
+    def concerns(self, mount: str, path: str, now: float) -> bool:
+        """Whether a request now is one of them."""
+        return self.mount == mount and self.part in path and now < self.until
+
+
+@attrs.frozen
+class Exchange:
+    """One request that was sent, and what came of it."""
+
+    at: float
+    by: str
+    method: str
+    mount: str
+    path: str
+    status: int
+    """0 without an answer."""
+    was_refused: bool = False
+    """Whether the simulation refused it, not the vendor."""
+
+
+class Wire:
+    """`ProviderApi` for the product; browsers use it, too."""
+
+    def __init__(self, schedule: Schedule, sandbox: Sandbox, seed: int) -> None:
+        self.refusals: list[Refusal] = []
+        self.log: list[Exchange] = []
+        self._schedule = schedule
+        self._app = sandbox.app
+        self._random = random.Random(f"wire {seed}")
+        self._first_pages: dict[str, HttpResponse] = {}
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """The vendor's answer to a request of the product."""
+        return self.exchange(request.method, request.url, request.headers, request.body)
+
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpResponse:
+        """The vendor's answer.
+
+        Raises:
+            ProviderUnavailableError: the request or its answer was lost.
+        """
+        schedule, path = self._schedule, urlsplit(url).path
+        mount = path.split("/")[1]
+        label = f"{method} {shape(path)}"
+        schedule.point(f"ask:{label}")
+        actor = schedule.current
+        lost = None
+        if actor is not None:
+            lost, actor.next_request = actor.next_request, None
+        schedule.sleep(self._random.choice(SLOWNESS_OUT), "wire")
+        refusal = next((one for one in self.refusals if one.concerns(mount, path, schedule.now)), None)
+        if lost == "before" or (refusal is not None and refusal.status is None):
+            self._note(method, mount, path, 0, was_refused=refusal is not None)
+            raise ProviderUnavailableError("No connection. (simulated)")
+        if refusal is not None and refusal.damage is None:
+            assert refusal.status is not None
+            self._note(method, mount, path, refusal.status, was_refused=True)
+            return _refused(refusal, url)
+        try:
+            answer = call_wsgi(self._app, method, url, headers, body)
+        except ConnectionResetError:
+            self._note(method, mount, path, 0)
+            raise ProviderUnavailableError("Cut off. (simulated)") from None
+        self._note(method, mount, path, answer.status)
+        schedule.point(f"done:{label}:{answer.status}")
+        schedule.sleep(self._random.choice(SLOWNESS_BACK), "wire")
+        if lost == "after":
+            raise ProviderUnavailableError("The answer was lost. (simulated)")
+        response = HttpResponse(status=answer.status, headers=answer.headers, body=answer.body, url=url)
+        if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
+            return attrs.evolve(response, body=response.body[: len(response.body) // 2])
+        if method == "GET":
+            first = self._first_pages.setdefault(_without_page(url), response)
+            if refusal is not None and refusal.damage == "circle" and response.status < 300:
+                return first
+        return response
+
+    def heal(self) -> None:
+        """No more faults."""
+        self.refusals.clear()
+
+    def _note(self, method: str, mount: str, path: str, status: int, *, was_refused: bool = False) -> None:
+        actor = self._schedule.current
+        by = "nobody" if actor is None else actor.name
+        self.log.append(Exchange(self._schedule.now, by, method, mount, path, status, was_refused))
+
+
+def shape(path: str) -> str:
+    """The path without ids, for labels."""
+    parts = []
+    for part in path.split("/")[1:]:
+        is_id = len(part) > SECRET_PARTS or any(char.isdigit() for char in part) or "@" in part
+        parts.append("*" if is_id and part not in VERSIONS else part)
+    return "/".join(parts)
+
+
+def _without_page(url: str) -> str:
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in PAGE_PARAMETERS]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _refused(refusal: Refusal, url: str) -> HttpResponse:
+    assert refusal.status is not None
+    headers = {"content-type": "application/json"}
+    if refusal.retry_after is not None:
+        headers["retry-after"] = refusal.retry_after
+    return HttpResponse(status=refusal.status, headers=headers, body=b'{"error":"refused","message":"refused"}', url=url)

@@ -1,0 +1,298 @@
+"""The schedule: actors are greenlets, exactly one runs, and only at switch points may another go on.
+
+Knows nothing of the product. Time is virtual: it jumps to the next moment at which somebody can go on. Whose step is next
+is drawn from the seed, so one seed is one run, and its trace has one hash.
+"""
+
+import hashlib
+import heapq
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import attrs
+from greenlet import getcurrent, greenlet
+
+EPOCH = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)
+"""The instant of second zero."""
+
+STALLS = (0.01, 0.3, 2.0, 15.0)
+"""Seconds for which an actor may be held up at any switch point."""
+
+
+class Killed(BaseException):
+    """The process has died. Raised at a switch point, and again by whatever the dead actor still asks of a port."""
+
+
+class Stuck(Exception):
+    """The run takes more steps than any sane one."""
+
+
+@attrs.frozen
+class Finding:
+    """Something that must not be."""
+
+    invariant: str
+    """The name of the rule that was broken."""
+    text: str
+    """What was seen, with the cause as far as it can be told."""
+    slug: str = ""
+    """The provider concerned, if one is."""
+    at: float = 0.0
+    """Virtual second."""
+
+
+@attrs.define(eq=False)
+class Actor:
+    """Somebody who acts: a worker's thread, a request to the API, a vendor's sender, a person."""
+
+    number: int
+    name: str
+    process: str
+    """Dies as one: of the actors in it, none acts on."""
+    let: greenlet | None = None
+    condition: Callable[[], bool] | None = None
+    turn: int = 0
+    """Tells a wake-up that was overtaken by another from the one that counts."""
+    is_dead: bool = False
+    is_done: bool = False
+    next_commit: str | None = None
+    """How its next commit fails, `before` or `after` it happened; set by a trap."""
+    next_request: str | None = None
+    """What happens to its next request: lost `before` or `after` the vendor acts, or `cut`; set by a trap."""
+
+
+@attrs.define(eq=False)
+class Trap:
+    """Waits for the n-th switch point of its kind, and acts there on whoever came."""
+
+    matches: Callable[[Actor, str], bool]
+    left: int
+    act: Callable[[Actor, str], None]
+
+
+class Schedule:
+    """One run's time, actors, traps and trace.
+
+    Args:
+        seed: of the order of steps and the stalls.
+        stalls: the share of switch points at which an actor is held up.
+        keep_trace: whether to keep the lines besides their hash.
+        max_steps: a run that takes more is `Stuck`.
+    """
+
+    def __init__(self, seed: int, *, stalls: float = 0.0, keep_trace: bool = False, max_steps: int = 400_000) -> None:
+        self.now = 0.0
+        self.steps = 0
+        self.current: Actor | None = None
+        self.findings: list[Finding] = []
+        self.trace: list[str] | None = [] if keep_trace else None
+        self.traps: list[Trap] = []
+        self.stalls = stalls
+        self._max_steps = max_steps
+        self._random = random.Random(f"schedule {seed}")
+        self._hash = hashlib.blake2b(digest_size=12)
+        self._hub = getcurrent()
+        self._numbers = count(1)
+        self._ready: list[Actor] = []
+        self._waiting: list[Actor] = []
+        self._sleeping: list[tuple[float, int, int, Actor]] = []
+        self._order = count()
+        self._actors: dict[int, Actor] = {}
+
+    # --- what is seen -------------------------------------------------------------------------------------------------
+
+    def instant(self) -> datetime:
+        """The true time."""
+        return self.instant_of(self.now)
+
+    @staticmethod
+    def instant_of(second: float) -> datetime:
+        """The instant of a virtual second."""
+        return EPOCH + timedelta(microseconds=round(second * 1e6))
+
+    def second_of(self, at: datetime) -> float:
+        """The virtual second of an instant."""
+        return (at - EPOCH).total_seconds()
+
+    @property
+    def trace_hash(self) -> str:
+        """The hash of everything that has happened, in order."""
+        return self._hash.hexdigest()
+
+    def note(self, *words: object) -> None:
+        """Write a line of the trace."""
+        line = f"{self.now:.6f} {self.current.name if self.current else '-'} {' '.join(map(str, words))}"
+        self._hash.update(line.encode())
+        if self.trace is not None:
+            self.trace.append(line)
+
+    def report(self, invariant: str, text: str, slug: str = "") -> None:
+        """Write down a finding."""
+        self.note("FINDING", invariant, slug, text)
+        self.findings.append(Finding(invariant, text, slug, self.now))
+
+    # --- who acts -----------------------------------------------------------------------------------------------------
+
+    def spawn(self, name: str, work: Callable[[], None], *, process: str = "", at: float | None = None) -> Actor:
+        """A new actor, who begins at that virtual second, or now."""
+        actor = Actor(next(self._numbers), name, process)
+        actor.let = greenlet(lambda: self._run(actor, work), self._hub)
+        self._actors[actor.number] = actor
+        self._wake(actor, at)
+        return actor
+
+    def kill_process(self, process: str) -> None:
+        """End all actors of the process, each at its present switch point."""
+        for actor in list(self._actors.values()):
+            if actor.process == process:
+                actor.is_dead = True
+                if actor is not self.current:
+                    self._wake(actor)
+
+    def arm(self, trap: Trap) -> None:
+        """Set a trap."""
+        self.traps.append(trap)
+
+    # --- switch points, called by actors through ports ----------------------------------------------------------------
+
+    def point(self, label: str) -> None:
+        """Here others may go on, traps spring, and this actor may die or be held up."""
+        me = self._acting()
+        if me is None:
+            return
+        self.note(label)
+        for trap in self.traps:
+            if trap.matches(me, label):
+                trap.left -= 1
+                if trap.left <= 0:
+                    self.traps.remove(trap)
+                    trap.act(me, label)
+                    break
+        if me.is_dead:
+            raise Killed
+        held_up = self.stalls > 0 and self._random.random() < self.stalls
+        self._wake(me, self.now + self._random.choice(STALLS) if held_up else None)
+        self._switch(me)
+
+    def sleep(self, seconds: float, label: str = "sleep") -> None:
+        """Let that much time pass."""
+        me = self._acting()
+        if me is None:
+            self.now += max(seconds, 0.0)  # set-up and oracle are outside of the schedule
+            return
+        self.note(label, f"{seconds:.6f}")
+        self._wake(me, self.now + max(seconds, 0.0))
+        self._switch(me)
+
+    def wait(self, condition: Callable[[], bool], label: str, *, until: float | None = None) -> None:
+        """Until the condition holds, or until that virtual second. A condition looks and changes nothing."""
+        me = self._acting()
+        if me is None:
+            assert condition(), f"outside of the schedule nobody can wait: {label}"
+            return
+        while not condition() and (until is None or self.now < until):
+            self.note("waits", label)
+            me.condition = condition
+            me.turn += 1
+            self._waiting.append(me)
+            if until is not None:
+                heapq.heappush(self._sleeping, (until, next(self._order), me.turn, me))
+            self._switch(me)
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self, until: float) -> None:
+        """Let everybody act until that virtual second.
+
+        Raises:
+            Stuck: that takes too many steps.
+        """
+        while True:
+            self._wake_sleepers()
+            for actor in [one for one in self._waiting if one.condition is not None and one.condition()]:
+                self._wake(actor)
+            if not self._ready:
+                soonest = self._soonest()
+                if soonest is None or soonest > until:
+                    self.now = max(self.now, until)
+                    return
+                self.now = max(self.now, soonest)
+                continue
+            self.steps += 1
+            if self.steps > self._max_steps:
+                raise Stuck(f"more than {self._max_steps} steps")
+            index = self._random.randrange(len(self._ready)) if len(self._ready) > 1 else 0
+            actor = self._ready.pop(index)
+            self.current = actor
+            actor.let.switch()
+            self.current = None
+
+    def end(self) -> None:
+        """Unwind whoever still hangs, so that nothing of this run lives on."""
+        for actor in list(self._actors.values()):
+            actor.is_dead = True
+            with self.acting_as(actor):
+                actor.let.throw(Killed)
+        self._actors.clear()
+
+    @contextmanager
+    def acting_as(self, actor: Actor | None) -> Iterator[None]:
+        """Within the block, what happens counts as that actor's; None: as nobody's."""
+        before, self.current = self.current, actor
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def _run(self, actor: Actor, work: Callable[[], None]) -> None:
+        try:
+            if not actor.is_dead:
+                work()
+        except Killed:
+            self.note("killed")
+        except Exception as error:  # an actor's own code lets nothing out
+            self.report("actor-crashed", f"{actor.name}: {type(error).__name__}: {error}")
+        finally:
+            actor.is_done = True
+            self._actors.pop(actor.number, None)
+
+    def _acting(self) -> Actor | None:
+        me = self.current
+        if me is None or getcurrent() is not me.let:
+            return None
+        if me.is_dead:
+            raise Killed
+        return me
+
+    def _switch(self, me: Actor) -> None:
+        self._hub.switch()
+        if me.is_dead:
+            raise Killed
+
+    def _wake(self, actor: Actor, at: float | None = None) -> None:
+        """Make the actor ready now, or at that second, whatever it waits for."""
+        actor.turn += 1
+        if actor.condition is not None:
+            actor.condition = None
+            self._waiting.remove(actor)
+        elif actor in self._waiting:
+            self._waiting.remove(actor)
+        if at is None or at <= self.now:
+            if actor not in self._ready:
+                self._ready.append(actor)
+        else:
+            heapq.heappush(self._sleeping, (at, next(self._order), actor.turn, actor))
+
+    def _wake_sleepers(self) -> None:
+        while self._sleeping and self._sleeping[0][0] <= self.now:
+            _, _, turn, actor = heapq.heappop(self._sleeping)
+            if turn == actor.turn and not actor.is_done:
+                self._wake(actor)
+
+    def _soonest(self) -> float | None:
+        while self._sleeping and (self._sleeping[0][2] != self._sleeping[0][3].turn or self._sleeping[0][3].is_done):
+            heapq.heappop(self._sleeping)
+        return self._sleeping[0][0] if self._sleeping else None
