@@ -10,6 +10,7 @@ from connectors.adapters.memory.job_queue import MemoryWorker
 from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTokenEndpoint, Responder, no_network
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
+from connectors.adapters.system.single_flight import ThreadSingleFlight
 from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
@@ -19,6 +20,7 @@ from connectors.entrypoints.container import Container, FlowSettings, Ports, Rea
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
+from connectors.ports.single_flight import SingleFlight
 from connectors.ports.telemetry import NullTelemetry, Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWorkFactory
@@ -34,6 +36,7 @@ def memory_container(
     public_url: str | None,
     clock: Clock | None,
     entropy: Entropy | None,
+    single_flight: SingleFlight | None,
     telemetry: Telemetry | None,
     vault: Vault | None,
     provider_api: ProviderApi | None,
@@ -52,6 +55,7 @@ def memory_container(
             vault=vault or AesGcmVault(KeyRing.parse(generate_key("memory"))),
             clock=clock,
             entropy=entropy or SystemEntropy(),
+            single_flight=single_flight or ThreadSingleFlight(),
             provider_api=provider_api or MemoryProviderApi(respond),
             token_endpoint=token_endpoint or MemoryTokenEndpoint(respond),
             telemetry=telemetry or NullTelemetry(),

@@ -15,6 +15,7 @@ from connectors.entrypoints.assembly import Assembly
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
+from connectors.ports.single_flight import SingleFlight
 from connectors.ports.telemetry import Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWorkFactory
@@ -42,6 +43,7 @@ class Connectors(Assembly):
         public_url: str | None = "https://connectors.invalid",
         clock: Clock | None = None,
         entropy: Entropy | None = None,
+        single_flight: SingleFlight | None = None,
         telemetry: Telemetry | None = None,
         vault: Vault | None = None,
         provider_api: ProviderApi | None = None,
@@ -59,6 +61,7 @@ class Connectors(Assembly):
             public_url: where providers deliver webhooks; None: nothing is subscribed.
             clock: None for the machine's.
             entropy: None for the machine's.
+            single_flight: None for one for threads.
             telemetry: counts what happens; None counts nothing.
             vault: None for a real one with a key of its own.
             provider_api: None for one that asks `respond`.
@@ -78,6 +81,7 @@ class Connectors(Assembly):
                 public_url=public_url,
                 clock=clock,
                 entropy=entropy,
+                single_flight=single_flight,
                 telemetry=telemetry,
                 vault=vault,
                 provider_api=provider_api,

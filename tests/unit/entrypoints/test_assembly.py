@@ -10,6 +10,7 @@ from connectors.adapters.memory.clock import ManualClock
 from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTokenEndpoint
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
+from connectors.adapters.system.single_flight import ThreadSingleFlight
 from connectors.domain.model.errors import TenantNotFoundError
 from connectors.entrypoints.container import Container, Ports, fill, read_ports
 from connectors.ports.telemetry import NullTelemetry
@@ -24,6 +25,7 @@ def filled(**changes):
 REPLACEMENTS = {
     "clock": (ManualClock(NOW), lambda connectors: connectors.clock),
     "entropy": (SystemEntropy(), lambda connectors: connectors.jobs.entropy),
+    "single_flight": (ThreadSingleFlight(), lambda connectors: connectors.connect.keeper.single_flight),
     "telemetry": (NullTelemetry(), lambda connectors: connectors.telemetry),
     "vault": (AesGcmVault(KeyRing.parse(generate_key("other"))), lambda connectors: connectors.webhook_secrets.vault),
     "provider_api": (MemoryProviderApi(), lambda connectors: connectors.connect.converser.api),
@@ -39,6 +41,12 @@ def test_every_port_of_a_system_in_memory_can_be_given(name):
     given, find = REPLACEMENTS[name]
     with Connectors.in_memory(**{name: given}) as connectors:
         assert find(connectors) is given
+
+
+def test_one_single_flight_serves_the_whole_system():
+    """All flows that share results take the same one, so their keys say what they are for."""
+    with Connectors.in_memory() as connectors:
+        assert connectors.ingest.signing_keys.single_flight is connectors.connect.keeper.single_flight
 
 
 def test_no_port_of_the_flows_is_left_out():
