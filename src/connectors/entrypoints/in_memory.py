@@ -1,6 +1,6 @@
 """The ports of a system in memory: what stands in where there is neither a database nor a network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -43,12 +43,19 @@ def memory_container(
     token_endpoint: TokenEndpoint | None,
     database: MemoryDatabase | None,
     unit_of_work: UnitOfWorkFactory | None,
+    settings: Callable[[FlowSettings], FlowSettings] | None,
 ) -> Container:
     """The ports that `Connectors.in_memory` describes."""
     respond = respond or no_network
     clock = clock or SystemClock()
     stored = database or MemoryDatabase(clock.now)
     providers = registry or installed_providers()
+    usual = FlowSettings(
+        providers=providers,
+        apps=_complete_apps(providers, _made_up_apps(providers) if apps is None else apps),
+        public_url=public_url,
+        connect=ConnectSettings(redirect_uri=redirect_uri),
+    )
     return fill(
         Ports(
             unit_of_work=unit_of_work or memory_unit_of_work(stored),
@@ -59,12 +66,7 @@ def memory_container(
             provider_api=provider_api or MemoryProviderApi(respond),
             token_endpoint=token_endpoint or MemoryTokenEndpoint(respond),
             telemetry=telemetry or NullTelemetry(),
-            settings=FlowSettings(
-                providers=providers,
-                apps=_complete_apps(providers, _made_up_apps(providers) if apps is None else apps),
-                public_url=public_url,
-                connect=ConnectSettings(redirect_uri=redirect_uri),
-            ),
+            settings=usual if settings is None else settings(usual),
             empty_queue=lambda tasks: MemoryWorker(stored, tasks.handle_task).run_pending(),
             check_readiness=lambda: Readiness({"memory": "ok"}),
             close=lambda: None,
