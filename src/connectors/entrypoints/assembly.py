@@ -103,6 +103,7 @@ class Assembly:
             vault=vault,
             token_endpoint=ports.token_endpoint,
             clock=clock,
+            single_flight=ports.single_flight,
             providers=registry,
             apps=apps,
             telemetry=ports.telemetry,
@@ -163,7 +164,7 @@ class Assembly:
         ingest = IngestFlow(
             unit_of_work=unit_of_work,
             verifier=DeliveryVerifier(vault=vault, clock=clock, entropy=entropy, apps=apps),
-            signing_keys=SigningKeyCache(converser=converser, clock=clock),
+            signing_keys=SigningKeyCache(converser=converser, clock=clock, single_flight=ports.single_flight),
             router=DeliveryRouter(clock=clock, entropy=entropy, apps=apps),
             inbox=Inbox(
                 clock=clock,
@@ -236,6 +237,8 @@ class Assembly:
                 maintenance=maintenance,
                 keeper=keeper,
                 schedule=schedule,
+                clock=clock,
+                entropy=entropy,
                 time_slice=settings.time_slice,
             ),
             statistics=StatisticsFlow(unit_of_work=unit_of_work, clock=clock),

@@ -18,6 +18,7 @@ from connectors.entrypoints.task_handler import TaskHandler
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
+from connectors.ports.single_flight import SingleFlight
 from connectors.ports.telemetry import Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWorkFactory
@@ -66,6 +67,7 @@ class Ports:
     vault: Vault
     clock: Clock
     entropy: Entropy
+    single_flight: SingleFlight
     provider_api: ProviderApi
     token_endpoint: TokenEndpoint
     telemetry: Telemetry
@@ -84,6 +86,7 @@ class Container(containers.DeclarativeContainer):
     vault: providers.Provider[Vault] = providers.Dependency()
     clock: providers.Provider[Clock] = providers.Dependency()
     entropy: providers.Provider[Entropy] = providers.Dependency()
+    single_flight: providers.Provider[SingleFlight] = providers.Dependency()
     provider_api: providers.Provider[ProviderApi] = providers.Dependency()
     token_endpoint: providers.Provider[TokenEndpoint] = providers.Dependency()
     telemetry: providers.Provider[Telemetry] = providers.Dependency()

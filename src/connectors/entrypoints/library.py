@@ -1,8 +1,8 @@
 """The library's face: all flows behind one object, as embedding services, the API and the command line use them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -15,10 +15,14 @@ from connectors.entrypoints.assembly import Assembly
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.provider_api import ProviderApi
+from connectors.ports.single_flight import SingleFlight
 from connectors.ports.telemetry import Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 from connectors.ports.vault import Vault
+
+if TYPE_CHECKING:
+    from connectors.entrypoints.container import FlowSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -42,12 +46,14 @@ class Connectors(Assembly):
         public_url: str | None = "https://connectors.invalid",
         clock: Clock | None = None,
         entropy: Entropy | None = None,
+        single_flight: SingleFlight | None = None,
         telemetry: Telemetry | None = None,
         vault: Vault | None = None,
         provider_api: ProviderApi | None = None,
         token_endpoint: TokenEndpoint | None = None,
         database: MemoryDatabase | None = None,
         unit_of_work: UnitOfWorkFactory | None = None,
+        settings: "Callable[[FlowSettings], FlowSettings] | None" = None,
     ) -> "Connectors":
         """A complete system without database or network, for tests and for trying things out.
 
@@ -59,12 +65,16 @@ class Connectors(Assembly):
             public_url: where providers deliver webhooks; None: nothing is subscribed.
             clock: None for the machine's.
             entropy: None for the machine's.
+            single_flight: None for one for threads.
             telemetry: counts what happens; None counts nothing.
             vault: None for a real one with a key of its own.
             provider_api: None for one that asks `respond`.
             token_endpoint: None for one that asks `respond`.
-            database: what to start from; None for an empty one.
+            database: what to start from; None for an empty one. Several systems share one, as processes do, if they
+                share a vault, too.
             unit_of_work: None for the one of `database`. `run_pending` takes its tasks from `database` in any case.
+            settings: what an operator decides otherwise: gets the usual settings, returns those to use, as with
+                `lambda usual: attrs.evolve(usual, time_slice=timedelta(seconds=1))`.
         """
         # Imported here and below: each system needs one of the two, and `connectors --help` needs neither.
         from connectors.entrypoints.in_memory import memory_container  # noqa: PLC0415
@@ -78,12 +88,14 @@ class Connectors(Assembly):
                 public_url=public_url,
                 clock=clock,
                 entropy=entropy,
+                single_flight=single_flight,
                 telemetry=telemetry,
                 vault=vault,
                 provider_api=provider_api,
                 token_endpoint=token_endpoint,
                 database=database,
                 unit_of_work=unit_of_work,
+                settings=settings,
             )
         )
 

@@ -21,6 +21,7 @@ from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
 from connectors.adapters.system.key_file import resolve_key_ring
 from connectors.adapters.system.settings import Settings, load_settings, read_settings
+from connectors.adapters.system.single_flight import ThreadSingleFlight
 from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
 from connectors.domain.flows.reading.concurrency import ConcurrencySettings
@@ -180,6 +181,7 @@ def production_container(
             vault=AesGcmVault(database.keys),
             clock=clock or SystemClock(),
             entropy=SystemEntropy(),
+            single_flight=ThreadSingleFlight(),
             provider_api=RequestsProviderApi(transport),
             token_endpoint=RequestsTokenEndpoint(transport),
             telemetry=telemetry or NullTelemetry(),

@@ -1,7 +1,6 @@
 """Runs the tasks of the queue: calls the flow of each, and queues it again after an error of our own."""
 
 import logging
-import uuid
 from collections.abc import Mapping
 from contextvars import copy_context
 from datetime import timedelta
@@ -25,11 +24,16 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId, TenantId
 from connectors.domain.model.tasks import QueuedTask, TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
+from connectors.ports.clock import Clock
+from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 
 REQUEUE_PAUSES = (1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)
 """Seconds between attempts to queue a task again while the database is down: five minutes in all. After that the
 schedule finds what was left behind (`TaskKind.RESCUE`)."""
+
+STOP_CHECK = timedelta(seconds=1)
+"""How often a handler that pauses checks whether its worker is stopping."""
 
 OUTAGE_DELAY = timedelta(seconds=1)
 """Delay before retrying a task after a database error, so that workers do not busy-loop during an outage."""
@@ -56,6 +60,8 @@ class TaskHandler:
     maintenance: SubscriptionMaintenance
     keeper: TokenKeeper
     schedule: ScheduleFlow
+    clock: Clock
+    entropy: Entropy
     time_slice: timedelta
     """How long a sync job may run while others wait."""
     is_stopping: Event = attrs.field(factory=Event)
@@ -74,7 +80,7 @@ class TaskHandler:
         copy_context().run(self._tick)
 
     def _tick(self) -> None:
-        _bind_trace_id(uuid.uuid4().hex)  # what it queues is traced from here
+        self._begin_trace()  # what it queues is traced from here
         try:
             self.schedule.tick()
         except InfrastructureError as error:
@@ -103,7 +109,7 @@ class TaskHandler:
                     uow.queue.put(refresh_task(tenant_id, GrantId(subject_id)), delay=delay)
 
     def _handle(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
-        _bind_trace_id(uuid.uuid4().hex)
+        self._begin_trace()
         bind_contextvars(tenant_id=str(tenant_id), **{LOG_FIELDS[kind]: str(subject_id)})
         try:
             self._run(kind, tenant_id, subject_id)
@@ -142,11 +148,20 @@ class TaskHandler:
             try:
                 self.requeue(kind, tenant_id, subject_id, delay=delay)
             except InfrastructureError:
-                if self.is_stopping.wait(pause):
+                self._pause(timedelta(seconds=pause))
+                if self.is_stopping.is_set():
                     break
             else:
                 return
         log.error("task_abandoned", extra={"task": str(kind)})
+
+    def _pause(self, left: timedelta) -> None:
+        while left > timedelta(0) and not self.is_stopping.is_set():
+            self.clock.sleep(min(left, STOP_CHECK))
+            left -= STOP_CHECK
+
+    def _begin_trace(self) -> None:
+        _bind_trace_id(self.entropy.uuid7(self.clock.now()).hex)
 
 
 def _bind_trace_id(trace_id: str) -> None:

@@ -1,5 +1,7 @@
 """A system is built from its ports, and each of them can be replaced."""
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
@@ -10,10 +12,13 @@ from connectors.adapters.memory.clock import ManualClock
 from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTokenEndpoint
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
+from connectors.adapters.system.single_flight import ThreadSingleFlight
 from connectors.domain.model.errors import TenantNotFoundError
+from connectors.domain.model.sync import JobStatus, JobType
 from connectors.entrypoints.container import Container, Ports, fill, read_ports
 from connectors.ports.telemetry import NullTelemetry
 from tests.support.builders import NOW, TENANT
+from tests.support.world import World, item
 
 
 def filled(**changes):
@@ -24,6 +29,7 @@ def filled(**changes):
 REPLACEMENTS = {
     "clock": (ManualClock(NOW), lambda connectors: connectors.clock),
     "entropy": (SystemEntropy(), lambda connectors: connectors.jobs.entropy),
+    "single_flight": (ThreadSingleFlight(), lambda connectors: connectors.connect.keeper.single_flight),
     "telemetry": (NullTelemetry(), lambda connectors: connectors.telemetry),
     "vault": (AesGcmVault(KeyRing.parse(generate_key("other"))), lambda connectors: connectors.webhook_secrets.vault),
     "provider_api": (MemoryProviderApi(), lambda connectors: connectors.connect.converser.api),
@@ -39,6 +45,33 @@ def test_every_port_of_a_system_in_memory_can_be_given(name):
     given, find = REPLACEMENTS[name]
     with Connectors.in_memory(**{name: given}) as connectors:
         assert find(connectors) is given
+
+
+def test_one_single_flight_serves_the_whole_system():
+    """All flows that share results take the same one, so their keys say what they are for."""
+    with Connectors.in_memory() as connectors:
+        assert connectors.ingest.signing_keys.single_flight is connectors.connect.keeper.single_flight
+
+
+def test_systems_on_one_database_can_have_different_settings():
+    """One system runs what another one has queued, each by its own settings, as processes do that restart one by one."""
+    shared = {"database": MemoryDatabase(), "vault": AesGcmVault(KeyRing.parse(generate_key("shared")))}
+    world = World(**shared)
+    other = Connectors.in_memory(
+        **shared,
+        respond=world.vendor,
+        registry=world.connectors.providers,
+        clock=world.clock,
+        public_url=None,
+        settings=lambda usual: attrs.evolve(usual, time_slice=timedelta(0)),
+    )
+    world.vendor.add_items(*(item(number) for number in range(4)))
+    connection = world.connect()
+    job = world.connectors.jobs.request(connection.tenant_id, connection.id, JobType.BACKFILL)
+    assert (other.tasks.time_slice, other.public_url) == (timedelta(0), None)
+    assert other.tasks.time_slice < world.connectors.tasks.time_slice
+    assert other.run_pending() > 0
+    assert (world.job(job).status, world.work()) == (JobStatus.SUCCEEDED, 0)
 
 
 def test_no_port_of_the_flows_is_left_out():

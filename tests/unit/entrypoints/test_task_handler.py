@@ -2,19 +2,22 @@
 
 import logging
 from datetime import timedelta
+from itertools import accumulate
+from math import ceil
 from threading import Event
 
 import attrs
 import pytest
 import structlog
 
+from connectors.adapters.memory.clock import ManualClock
 from connectors.domain.model.errors import InfrastructureError, VaultError
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
 from connectors.domain.model.trace import TRACE_ID
 from connectors.entrypoints.task_handler import LOG_FIELDS, REQUEUE_PAUSES
-from tests.support.builders import OTHER_TENANT, TENANT, make_id
+from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_id
 from tests.support.world import World
 
 
@@ -35,16 +38,18 @@ class Raising:
         raise self.error
 
 
-class Stopwatch(Event):
-    """An event whose waiters return at once, and that records how long they would have waited."""
+class Stopwatch(ManualClock):
+    """A clock that records how long its sleepers slept, and sets `stopping` after some of it."""
 
     def __init__(self, *, stops_after=None):
-        super().__init__()
-        self.waited, self.stops_after = [], stops_after
+        super().__init__(NOW)
+        self.slept, self.stopping, self.stops_after = [], Event(), stops_after
 
-    def wait(self, timeout=None):
-        self.waited.append(timeout)
-        return self.stops_after is not None and len(self.waited) >= self.stops_after
+    def sleep(self, duration):
+        super().sleep(duration)
+        self.slept.append(duration)
+        if self.stops_after is not None and sum(self.slept, timedelta(0)) >= self.stops_after:
+            self.stopping.set()
 
 
 class Bench:
@@ -145,23 +150,31 @@ def test_a_task_whose_subject_is_gone_is_dropped(bench, kind):
 
 def test_a_worker_keeps_requeueing_while_the_database_is_down(bench, caplog):
     """It retries with growing pauses, for some minutes, and then leaves the job to the schedule's rescue."""
-    clock = Stopwatch()
+    clock, tries = Stopwatch(), []
     error = InfrastructureError("The database is gone.")
-    handler = bench.broken(TaskKind.SYNC, error, unit_of_work=Raising(error), is_stopping=clock)
+
+    def unreachable():
+        tries.append(clock.now() - NOW)
+        raise error
+
+    handler = bench.broken(TaskKind.SYNC, error, unit_of_work=unreachable, clock=clock)
     handler.handle(TaskKind.SYNC, TENANT, make_id())
-    assert clock.waited == list(REQUEUE_PAUSES)
+    starts = accumulate((0, *REQUEUE_PAUSES[:-1]))
+    assert tries[1:] == [timedelta(seconds=start) for start in starts]  # before them, the task itself failed
     assert 240 <= sum(REQUEUE_PAUSES) <= 600
     assert "task_abandoned" in caplog.text
 
 
 def test_a_stopping_worker_stops_requeueing(bench):
-    """A stopping worker does not wait for the database: the rescue finds its job."""
-    clock = Stopwatch(stops_after=1)
+    """A stopping worker waits for the database for at most another second: the rescue finds its job."""
     error = InfrastructureError("The database is gone.")
-    bench.broken(TaskKind.MAINTAIN, error, unit_of_work=Raising(error), is_stopping=clock).handle(
-        TaskKind.MAINTAIN, TENANT, make_id()
-    )
-    assert len(clock.waited) == 1
+    for stops_after in (0.3, 17, 62.5):
+        clock = Stopwatch(stops_after=timedelta(seconds=stops_after))
+        handler = bench.broken(
+            TaskKind.MAINTAIN, error, unit_of_work=Raising(error), clock=clock, is_stopping=clock.stopping
+        )
+        handler.handle(TaskKind.MAINTAIN, TENANT, make_id())
+        assert clock.now() - NOW == timedelta(seconds=ceil(stops_after))
 
 
 def test_the_job_of_a_crashed_worker_continues(bench):

@@ -45,7 +45,13 @@ class TaskRow:
     number: int
     task: QueuedTask
     due_at: datetime
-    is_taken: bool = False
+    owner: str | None = None
+    """The worker that has taken it; None while it waits."""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a worker has it."""
+        return self.owner is not None
 
 
 def _queued_key(job: SyncJob) -> tuple[object, ...] | None:

@@ -1,13 +1,14 @@
 """The providers, simulated by a function: for tests and for embedding without a network."""
 
+import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import attrs
 
 from connectors.domain.model.errors import ProviderUnavailableError
-from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
+from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse, lower_names
 from connectors.domain.model.oauth import (
     BodyFormat,
     ClientAuthentication,
@@ -44,7 +45,7 @@ class MemoryProviderApi:
 
 @attrs.frozen
 class MemoryTokenEndpoint:
-    """Token requests in the form of RFC 6749, passed to `respond`."""
+    """Token requests, passed to `respond` as `RequestsTokenEndpoint` puts them on the wire."""
 
     respond: Responder = no_network
 
@@ -67,20 +68,29 @@ class MemoryTokenEndpoint:
         return read(self.respond(_token_request(app, call, fields)))
 
 
-def _token_request(app: ProviderApp, call: TokenEndpointCall, fields: Mapping[str, str]) -> HttpRequest:
-    sent = dict(fields)
-    authorization = Authorization.CLIENT_BASIC
+_ORDER = ("grant_type", "client_id", "code_verifier", "client_secret", "code", "redirect_uri", "refresh_token")
+"""The parameters as requests-oauthlib orders them."""
+
+
+def _token_request(app: ProviderApp, call: TokenEndpointCall, fields: dict[str, str]) -> HttpRequest:
+    headers = {"accept": "application/json"}
     if call.client_authentication is ClientAuthentication.BODY:
         authorization = Authorization.NONE
-        sent |= {"client_id": app.client_id, "client_secret": app.client_secret.reveal()}
-    if call.body_format is BodyFormat.JSON:
-        body, content_type = json.dumps(sent), "application/json"
+        fields |= {"client_id": app.client_id, "client_secret": app.client_secret.reveal()}
     else:
-        body, content_type = urlencode(sent), "application/x-www-form-urlencoded"
+        authorization = Authorization.CLIENT_BASIC
+        # Without the form-encoding of RFC 6749 §2.3.1, which requests leaves out, too.
+        pair = app.client_id.encode() + b":" + app.client_secret.reveal_bytes()
+        headers["authorization"] = "Basic " + base64.b64encode(pair).decode()
+    sent = {name: fields[name] for name in _ORDER if name in fields}
+    if call.body_format is BodyFormat.JSON:
+        body, headers["content-type"] = json.dumps(sent), "application/json"
+    else:
+        body, headers["content-type"] = urlencode(sent), "application/x-www-form-urlencoded"
     return HttpRequest(
         method="POST",
         url=call.url,
-        headers={**call.headers, "content-type": content_type},
+        headers=headers | lower_names(call.headers),
         body=body.encode(),
         authorization=authorization,
     )

@@ -282,7 +282,8 @@ class ConnectFlow:
             self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
             former = [uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts]
             stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
-            for grant_id in {one.grant_id for one in former if one is not None and one.grant_id is not None}:
+            # In one order everywhere, so that two consents at once cannot deadlock.
+            for grant_id in sorted({one.grant_id for one in former if one is not None and one.grant_id is not None}):
                 # An account was connected through another user's grant before. A grant without connections is deleted.
                 if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
                     uow.grants.delete(grant.tenant_id, grant_id)

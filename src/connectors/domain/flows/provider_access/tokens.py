@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import attrs
 
-from connectors.domain.flows.provider_access.single_flight import SingleFlight
 from connectors.domain.flows.provider_access.token_sets import (
     dump_token_set,
     earliest_expiry,
@@ -30,6 +29,7 @@ from connectors.domain.model.tasks import TaskKind
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
+from connectors.ports.single_flight import SingleFlight
 from connectors.ports.telemetry import NullTelemetry, RefreshOutcome, Telemetry
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -60,14 +60,12 @@ class TokenKeeper:
     vault: Vault
     token_endpoint: TokenEndpoint
     clock: Clock
+    single_flight: SingleFlight
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
     telemetry: Telemetry = attrs.field(factory=NullTelemetry)
     lease_lifetime: timedelta = LEASE_LIFETIME
     """How long one process may take for a refresh before another one tries."""
-    _flights: SingleFlight[tuple[TokenSet, int, Provider]] = attrs.field(
-        factory=SingleFlight, init=False, eq=False, repr=False
-    )
 
     def seal(self, tenant_id: TenantId, grant_id: GrantId, token_set: TokenSet) -> SealedSecret:
         """The token set, sealed for this grant."""
@@ -122,8 +120,8 @@ class TokenKeeper:
         Threads that ask for the same at the same time share one result. Only one pair is refreshed for each lease, so
         that what one call gave is stored before the next call can fail.
         """
-        return self._flights.join(
-            (tenant_id, grant_id, seen_version),
+        return self.single_flight.join(
+            ("refresh", tenant_id, grant_id, seen_version),
             lambda: self._refresh_for_all_processes(tenant_id, grant_id, seen_version),
         )
 

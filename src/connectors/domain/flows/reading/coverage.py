@@ -62,7 +62,7 @@ class Ledger:
 
         Closes the gaps that sync runs have read by now, and shortens those whose beginning they have read.
         """
-        names = {family.name for family in families}
+        names = sorted({family.name for family in families})  # rows are written in one order, in every process
         if not names or to_at <= from_at:
             return
         known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), path)

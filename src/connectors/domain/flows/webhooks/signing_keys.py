@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 import attrs
 
 from connectors.domain.flows.provider_access.conversations import Converser
-from connectors.domain.flows.provider_access.single_flight import SingleFlight
 from connectors.domain.model.errors import ProviderFailedError, ProviderUnavailableError
 from connectors.domain.model.http import Conversation
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.contract import Provider, SigningKeys
 from connectors.ports.clock import Clock
+from connectors.ports.single_flight import SingleFlight
 
 REFETCH_INTERVAL = timedelta(seconds=30)
 """The shortest time between two fetches: forged key ids must not make us flood the vendor."""
@@ -23,8 +23,8 @@ class SigningKeyCache:
 
     converser: Converser
     clock: Clock
+    single_flight: SingleFlight
     _cached: dict[ProviderSlug, "_Fetch"] = attrs.field(factory=dict, init=False)
-    _flights: SingleFlight[SigningKeys] = attrs.field(factory=SingleFlight, init=False)
 
     def get(self, provider: Provider, app: ProviderApp, *, refetch: bool = False) -> SigningKeys | None:
         """The provider's key set; None if it has none.
@@ -46,10 +46,11 @@ class SigningKeyCache:
         conversation = webhooks.signing_keys
 
         def fetch() -> SigningKeys:
-            fetched_before = self._usable(provider, refetch=refetch)  # by another thread, while this one came here
+            fetched_before = self._usable(provider, refetch=refetch)  # by another caller, while this one came here
             return fetched_before or self._fetch(provider, app, conversation(app))
 
-        return self._usable(provider, refetch=refetch) or self._flights.join(provider.slug, fetch)
+        usable = self._usable(provider, refetch=refetch)
+        return usable or self.single_flight.join(("signing_keys", provider.slug), fetch)
 
     def _usable(self, provider: Provider, *, refetch: bool) -> SigningKeys | None:
         now = self.clock.now()

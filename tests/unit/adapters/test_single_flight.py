@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from connectors.domain.flows.provider_access.single_flight import SingleFlight
+from connectors.adapters.system.single_flight import ThreadSingleFlight
 from connectors.domain.model.errors import ProviderUnavailableError
 
 FOLLOWERS = 5
@@ -27,13 +27,13 @@ class Key:
 
 def fly(outcome):
     """What one leader and several followers get of this work, which only the leader does."""
-    flights, key, done, got = SingleFlight(), Key(), [], []
+    flights, key, done, got = ThreadSingleFlight(), Key(), [], []
 
     def work():
         done.append(threading.current_thread())
         for one in threads:
             one.start()
-        key.wait_for(2 + FOLLOWERS)  # the leader looks it up and inserts it
+        key.wait_for(1 + FOLLOWERS)
         return outcome()
 
     def join():
@@ -80,7 +80,7 @@ def test_an_interrupt_is_raised_in_its_own_thread_only():
 
 def test_other_work_does_not_wait():
     """Work for another key is done at the same time."""
-    flights = SingleFlight()
+    flights = ThreadSingleFlight()
     with pytest.raises(ZeroDivisionError):
         flights.join("one", lambda: flights.join("two", lambda: 1 / 0))
     assert flights.join("one", lambda: flights.join("two", lambda: 2)) == 2
