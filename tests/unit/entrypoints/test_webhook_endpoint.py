@@ -17,10 +17,10 @@ from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.errors import IllegalTransitionError, InfrastructureError, VaultError
 from connectors.domain.model.http import lower_names
-from connectors.domain.model.ids import UNROUTED, ConnectionId
+from connectors.domain.model.ids import UNROUTED, ConnectionId, ProviderSlug
 from connectors.domain.providers.contract import SubscriptionScope
 from connectors.entrypoints.flask import ApiSettings
-from connectors.entrypoints.webhook_endpoint import NO_TRACE, WebhookAnswer, answer_webhook
+from connectors.entrypoints.webhook_endpoint import NO_TRACE, WebhookAnswer, answer_webhook, own_url
 from tests.support.api import ROOT_TOKEN, WEBHOOK_SECRET, Api, issue_opened, signed
 from tests.support.builders import GITHUB, NOW, SLACK, TENANT, make_connection
 
@@ -119,12 +119,28 @@ def test_the_providers_own_reply_is_the_answer(connectors):
     assert b"3eZbrw1a" in answer.body
 
 
+def test_the_status_that_the_provider_expects_is_the_answers(connectors):
+    """Zoho Mail's handshake is accepted with 200: Zoho takes nothing else."""
+    mailbox = make_connection(id=ConnectionId(UUID(int=6)), provider=ProviderSlug("zoho-mail"))
+    with connectors.ingest.unit_of_work() as uow:
+        uow.connections.save(mailbox)
+    url = webhook_url(PUBLIC, SubscriptionScope.CONNECTION, mailbox.provider, TENANT, mailbox.id)
+    headers = {"X-Hook-Secret": "announced"}
+    answer = answer_webhook(connectors, method="POST", url=url, headers=headers, body=b"")
+    assert answer == attrs.evolve(ACCEPTED, status=200)
+
+
 def test_a_system_without_a_public_url_takes_any_host():
     """Without a public URL the request's own host is taken for ours."""
     connectors = make_system(public_url=None)
     ingest = RecordingIngest(connectors)
     assert post(connectors, f"http://127.0.0.1:8080/webhooks/github/{TENANT}") == ACCEPTED
     assert ingest.given[0][0].url == f"http://127.0.0.1:8080/webhooks/github/{TENANT}"
+
+
+def test_our_url_is_escaped_as_it_was_given():
+    """The path is escaped, the query stays as it was sent."""
+    assert own_url(f"{PUBLIC}/", "/webhooks/ä b", "c=%2f") == f"{PUBLIC}/webhooks/%C3%A4%20b?c=%2f"
 
 
 def test_a_relay_needs_a_tenant_and_no_signature(connectors):
@@ -174,10 +190,11 @@ def test_what_a_url_must_name(connectors, path, code):
     assert refusal(post(connectors, f"{PUBLIC}/webhooks/{path}")) == (404, code)
 
 
-def test_only_post_is_taken(connectors):
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_only_post_is_taken(connectors, method):
     """Another method on a webhook URL is 405, whatever else is wrong with the URL."""
     for path in ("github", "nowhere", "github/nonsense"):
-        answer = post(connectors, f"{PUBLIC}/webhooks/{path}", method="GET")
+        answer = post(connectors, f"{PUBLIC}/webhooks/{path}", method=method)
         assert refusal(answer) == (405, "METHOD_NOT_ALLOWED")
 
 
@@ -293,7 +310,8 @@ deliveries = st.one_of(
 
 
 @given(method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT"]), path=paths, query=queries, delivery=deliveries)
-@example("POST", "//webhooks%2Fgithub", "?%FF", signed("issues", issue_opened()))
+@example("POST", "//webhooks%2Fgithub", "?%FFÿ", signed("issues", issue_opened()))
+@example("POST", "/webhooks/github%FF", "", signed("issues", issue_opened()))
 def test_flask_answers_every_request_the_same(both, method, path, query, delivery):
     """For any request to a webhook URL, Flask and `answer_webhook` give the flow the same and answer the same."""
     both.compare(method, path + query, *delivery)
