@@ -134,15 +134,7 @@ class Api:
 
     def deliver(self, path, event, document, *, delivery_id=None, secret=WEBHOOK_SECRET, **request):
         """A signed delivery as GitHub sends it."""
-        body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "X-GitHub-Event": event,
-            "X-GitHub-Delivery": delivery_id or str(uuid4()),
-        }
-        if secret is not None:
-            digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-            headers["X-Hub-Signature-256"] = f"sha256={digest}"
+        headers, body = signed(event, document, delivery_id=delivery_id, secret=secret)
         request.setdefault("token", None)
         return self.post(path, headers={**headers, **request.pop("headers", {})}, data=body, **request)
 
@@ -186,6 +178,20 @@ class Api:
                 if found is not None:
                     return found
         return None
+
+
+def signed(event, document, *, delivery_id=None, secret=WEBHOOK_SECRET):
+    """The headers and the body of a delivery as GitHub sends it; without a signature if the secret is None."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": event,
+        "X-GitHub-Delivery": delivery_id or str(uuid4()),
+    }
+    if secret is not None:
+        digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers["X-Hub-Signature-256"] = f"sha256={digest}"
+    return headers, body
 
 
 def problem(response):

@@ -9,10 +9,9 @@ from typing import Any
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from connectors.entrypoints.flask.problems import CONTENT_TYPE
 from connectors.entrypoints.flask.tracing import TRACE_HEADER
 from connectors.entrypoints.representation.encoding import encode
-from connectors.entrypoints.representation.problem import make_problem
+from connectors.entrypoints.representation.problem import CONTENT_TYPE, make_problem
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from connectors.domain.model.errors import ConnectorsError, InfrastructureError,
 from connectors.domain.model.http import HttpResponse
 from connectors.entrypoints.container import Readiness
 from connectors.entrypoints.flask.app import RESOURCES
-from connectors.entrypoints.flask.problems import STATUS
+from connectors.entrypoints.representation.problem import STATUS
 from tests.support.api import GitHubStub, issue_opened, make_api, problem
 
 

@@ -2,7 +2,7 @@
 
 `RequestRejectedError`: our caller. `ProviderFailedError`: the provider, or its user. `InfrastructureError`: us. Each
 class has a stable `code`, on which clients and operators branch. No message ever holds a token, secret, signature or
-body. The table in `entrypoints/flask/problems.py` turns errors into HTTP responses.
+body. The table in `entrypoints/representation/problem.py` gives each code its HTTP status.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,6 +115,17 @@ class DeliveryRejectedError(RequestRejectedError):
     """A webhook from an unproven sender: signature missing, mismatched or too old, or no secret to check it with."""
 
     code = "INVALID_SIGNATURE"
+
+
+class TooManyDeliveriesError(RequestRejectedError):
+    """A webhook URL was called more often than its rate limit allows."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds."""
 
 
 class ConflictError(RequestRejectedError):

@@ -17,28 +17,24 @@ from connectors.adapters.system.operators import Operator
 from connectors.domain.model.errors import (
     ForbiddenError,
     RequestRejectedError,
-    TenantHeaderRequiredError,
     TenantNotFoundError,
     UnauthorizedError,
 )
 from connectors.domain.model.ids import UNROUTED, TenantId
-from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Call, Operation
+from connectors.entrypoints.flask.operations import Auth, Call, Operation
 from connectors.entrypoints.flask.request_models import NoQuery
 from connectors.entrypoints.flask.request_parsing import (
-    InputError,
     parameter_names,
     read_body,
     read_headers,
     read_parameters,
     read_query,
-    read_uuid,
     read_whole_body,
 )
 from connectors.entrypoints.flask.responses import json_response
 from connectors.entrypoints.flask.service import Service
 from connectors.entrypoints.representation.encoding import JSON
-
-TENANT_HEADER = "X-Tenant-Id"
+from connectors.entrypoints.request_ids import TENANT_HEADER, read_path, read_tenant_header
 
 
 def serve(service: Service, operation: Operation, path: Mapping[str, str]) -> Response:
@@ -72,7 +68,7 @@ def _call(
     operator: Operator | None,
     tenant_id: TenantId | None,
 ) -> Call:
-    values = _read_path(path)
+    values = read_path(path)
     if operator is not None and "tenant_id" in values:
         check_tenant(operator, values["tenant_id"])
     return Call(
@@ -122,13 +118,7 @@ def read_tenant(operator: Operator) -> TenantId:
         TenantNotFoundError: it is not a UUID, or the nil UUID.
         ForbiddenError: the operator may not act for that tenant.
     """
-    text = request.headers.get(TENANT_HEADER, "").strip()
-    if not text:
-        raise TenantHeaderRequiredError(f"The header {TENANT_HEADER} is missing.")
-    try:
-        tenant_id = TenantId(read_uuid(text))
-    except InputError:
-        raise TenantNotFoundError("There is no such tenant.", next_step=f"{TENANT_HEADER} is not a UUID.") from None
+    tenant_id = read_tenant_header(request.headers.get(TENANT_HEADER, ""))
     check_tenant(operator, tenant_id)
     return tenant_id
 
@@ -147,20 +137,6 @@ def check_tenant(operator: Operator, tenant_id: TenantId) -> None:
 
 
 # --- what ----------------------------------------------------------------------------------------------------------
-
-
-def _read_path(path: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, text in path.items():
-        parameter = PATH_PARAMETERS[name]
-        if parameter.missing is None:
-            values[name] = text
-            continue
-        try:
-            values[name] = read_uuid(text)
-        except InputError:
-            raise parameter.missing(parameter.message) from None
-    return values
 
 
 def _read_query(operation: Operation) -> Any:

@@ -7,7 +7,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from connectors.entrypoints.flask.problems import TooManyDeliveriesError
+from connectors.domain.model.errors import TooManyDeliveriesError
 
 
 class DeliveryLimiter:

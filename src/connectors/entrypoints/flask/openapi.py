@@ -11,12 +11,12 @@ import attrs
 import msgspec
 
 from connectors.domain.providers.registry import ProviderRegistry
-from connectors.entrypoints.flask.operations import PATH_PARAMETERS, Auth, Operation
-from connectors.entrypoints.flask.problems import CONTENT_TYPE, STATUS
+from connectors.entrypoints.flask.operations import Auth, Operation
 from connectors.entrypoints.flask.request_models import NoQuery
 from connectors.entrypoints.flask.request_parsing import header_name
 from connectors.entrypoints.representation.connect_options import ConnectOptions
-from connectors.entrypoints.representation.problem import Problem
+from connectors.entrypoints.representation.problem import CONTENT_TYPE, STATUS, Problem
+from connectors.entrypoints.request_ids import PATH_PARAMETERS
 
 DESCRIPTION = """\
 Connects tenants' accounts at GitHub, Slack, Jira, Google and Zoho, receives their webhooks, and turns what happened

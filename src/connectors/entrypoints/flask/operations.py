@@ -10,15 +10,10 @@ import attrs
 from flask import Response
 
 from connectors.adapters.system.operators import Operator, Permission
-from connectors.domain.model.errors import (
-    ConnectionNotFoundError,
-    NotFoundError,
-    RequestRejectedError,
-    TenantNotFoundError,
-)
 from connectors.domain.model.ids import TenantId
 from connectors.entrypoints.flask.request_models import NoHeaders, NoQuery
 from connectors.entrypoints.flask.service import Service
+from connectors.entrypoints.request_ids import PATH_PARAMETERS
 
 
 class Auth(Enum):
@@ -66,27 +61,6 @@ class Answer:
 
 
 Handler: TypeAlias = Callable[[Call], Answer | Response]
-
-
-@attrs.frozen
-class PathParameter:
-    """A variable part of the path."""
-
-    description: str
-    missing: type[RequestRejectedError] | None
-    """The error for a malformed UUID, the same as for an unknown one. None: the parameter is a text."""
-    message: str = ""
-
-
-PATH_PARAMETERS: Mapping[str, PathParameter] = {
-    "provider": PathParameter("The provider's slug.", None),
-    "tenant_id": PathParameter("The tenant.", TenantNotFoundError, "There is no such tenant."),
-    "connection_id": PathParameter("The connection.", ConnectionNotFoundError, "There is no such connection."),
-    "signal_id": PathParameter("The signal.", NotFoundError, "There is no such signal."),
-    "job_id": PathParameter("The job.", NotFoundError, "There is no such job."),
-    "delivery_id": PathParameter("Our id of the delivery.", NotFoundError, "There is no such delivery."),
-}
-"""Every name of a path parameter; it means the same in all paths."""
 
 
 @attrs.frozen(kw_only=True)

@@ -18,13 +18,13 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from connectors.domain.model.errors import ValidationError
 from connectors.domain.model.instant import utc
+from connectors.entrypoints.request_ids import InputError, read_uuid
 
 T = TypeVar("T")
 
 MAX_PARAMETERS = 100
 """A query with more parameters is refused: no operation has so many."""
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?(?:(Z)|([-+ ])([0-9]{2}:[0-9]{2}))",
@@ -33,22 +33,7 @@ _INSTANT = re.compile(
 _LEAP_SECOND = "60"
 
 
-class InputError(ValueError):
-    """One value is wrong. The message may be shown to the caller."""
-
-
 # --- single values -------------------------------------------------------------------------------------------------
-
-
-def read_uuid(text: Any) -> UUID:
-    """The UUID in its canonical form of 36 characters, in any case; no braces, URNs or bare hex.
-
-    Raises:
-        InputError: anything else.
-    """
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
-        raise InputError("is not a UUID")
-    return UUID(text)
 
 
 def read_timestamp(text: Any) -> datetime:

@@ -1,20 +1,19 @@
 """Where providers deliver webhooks: the raw bytes are stored before the answer is sent."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import quote
+from typing import Any
 
 from flask import Response, request
 
 from connectors.adapters.system.operators import Permission
 from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.errors import ForbiddenError
-from connectors.domain.model.ids import ConnectionId, TenantId
-from connectors.domain.model.webhook import WebhookRequest
 from connectors.entrypoints.flask.dispatch import find_operator, read_tenant
 from connectors.entrypoints.flask.operations import Auth, Call, operation
 from connectors.entrypoints.flask.request_parsing import read_whole_body
-from connectors.entrypoints.flask.responses import json_response
 from connectors.entrypoints.representation.deliveries import AcceptedView
+from connectors.entrypoints.webhook_endpoint import get_target, own_url, receive
 
 ANSWERS = {HTTPStatus.ACCEPTED: AcceptedView, HTTPStatus.OK: bytes}
 ERRORS = (
@@ -45,10 +44,10 @@ def receive_app_delivery(call: Call) -> Response:
     """
     operator = find_operator(call.service)
     if operator is None:
-        return _receive(call, None, Trust.NONE)
+        return _receive(call, call.path, Trust.NONE)
     if not operator.may(Permission.WRITE):
         raise ForbiddenError(f"This needs the permission {Permission.WRITE}.")
-    return _receive(call, read_tenant(operator), Trust.OPERATOR)
+    return _receive(call, {**call.path, "tenant_id": read_tenant(operator)}, Trust.OPERATOR)
 
 
 @operation(
@@ -63,7 +62,7 @@ def receive_app_delivery(call: Call) -> Response:
 )
 def receive_tenant_delivery(call: Call) -> Response:
     """For vendors that take a URL per subscription. Only the provider's signature counts; an unknown tenant is 404."""
-    return _receive(call, TenantId(call.path["tenant_id"]), Trust.NONE)
+    return _receive(call, call.path, Trust.NONE)
 
 
 @operation(
@@ -78,39 +77,29 @@ def receive_tenant_delivery(call: Call) -> Response:
 )
 def receive_connection_delivery(call: Call) -> Response:
     """For vendors whose deliveries do not say whose account they are about."""
-    return _receive(call, TenantId(call.path["tenant_id"]), Trust.NONE)
+    return _receive(call, call.path, Trust.NONE)
 
 
-def _receive(call: Call, tenant_id: TenantId | None, trust: Trust) -> Response:
-    connectors = call.service.connectors
+def _receive(call: Call, values: Mapping[str, Any], trust: Trust) -> Response:
+    service, connectors = call.service, call.service.connectors
     # Looked up before counting: an unknown slug must not create a counter.
-    slug = connectors.providers.get(call.path["provider"]).slug
-    call.service.limiter.count(slug, "app" if tenant_id is None else str(tenant_id))
-    connection_id = call.path.get("connection_id")
-    acceptance = connectors.ingest.accept_delivery(
-        WebhookRequest(
-            provider=slug,
-            tenant_id=tenant_id,
-            connection_id=None if connection_id is None else ConnectionId(connection_id),
-            method=request.method,
-            url=_own_url(connectors.public_url),
-            headers=dict(request.headers),
-            body=read_whole_body(call.service.settings.max_body_bytes),
-            received_at=connectors.clock.now(),
+    target = get_target(connectors.providers, values)
+    service.limiter.count(target.provider, "app" if target.tenant_id is None else str(target.tenant_id))
+    answer = receive(
+        connectors,
+        target,
+        method=request.method,
+        # Behind a proxy, the request's own host is another one than the provider was given.
+        url=own_url(
+            request.host_url if connectors.public_url is None else connectors.public_url,
+            request.path,
+            request.query_string.decode("latin-1"),
         ),
+        headers=dict(request.headers),
+        body=read_whole_body(service.settings.max_body_bytes),
         trust=trust,
     )
-    if acceptance.reply is not None:
-        reply = acceptance.reply
-        return Response(reply.body, status=reply.status, content_type=reply.content_type)
-    return json_response(AcceptedView(), acceptance.success_status)
-
-
-def _own_url(public_url: str | None) -> str:
-    """The URL that the provider was given. Behind a proxy, the request's own host is a different one."""
-    query = request.query_string.decode("latin-1")
-    base = request.host_url if public_url is None else public_url
-    return f"{base.rstrip('/')}{quote(request.path)}" + (f"?{query}" if query else "")
+    return Response(answer.body, status=answer.status, content_type=answer.content_type)
 
 
 OPERATIONS = (receive_app_delivery, receive_tenant_delivery, receive_connection_delivery)
