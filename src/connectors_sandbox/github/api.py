@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -139,7 +140,7 @@ class Api:
 
     def show_page(self, rows: list[dict[str, Any]], total: int, path: str) -> Response:
         """A list with its `Link` header; `path` is the list's address below the API base."""
-        page, per_page = read_paging()
+        page, per_page = self.paging()
         last = max(1, -(-total // per_page))
         links = []
         if page > 1:
@@ -152,6 +153,23 @@ class Api:
         if links:
             response.headers["Link"] = ", ".join(f'<{self.link(path, page=str(to))}>; rel="{rel}"' for rel, to in links)
         return response
+
+    def paging(self) -> tuple[int, int]:
+        """`page` from 1, and the items on each: `per_page`, which is a maximum, up to 100 or this server's cap.
+
+        Invalid values count as absent. Source: docs.github.com, "Using pagination in the REST API".
+        """
+        size = max(1, min(MAX_PER_PAGE, _number("per_page", DEFAULT_PER_PAGE)))
+        return max(1, _number("page", 1)), self.world.core.page_size("github", size)
+
+    def is_indexed(self, changed_at: datetime) -> bool:
+        """Whether lists show a change of that instant by now: they are read from replicas, which may lag.
+
+        Source: github.com/integrations/slack/pull/494, github.com/probot/stale/issues/83,
+        github.com/mattpocock/sandcastle/issues/598 (15 to 30 seconds).
+        """
+        # A date of the future is the author's: it says nothing of when the change was made.
+        return changed_at > self.world.now() or self.world.core.is_indexed("github", changed_at)
 
     def link(self, path: str, **changes: str) -> str:
         """A URL of this API with the current query, changed; an empty string removes a parameter."""
@@ -250,11 +268,6 @@ def rate_headers(window: RateWindow) -> dict[str, str]:
         "x-ratelimit-reset": str(int(window.resets_at.timestamp())),
         "x-ratelimit-resource": "core",
     }
-
-
-def read_paging() -> tuple[int, int]:
-    """`page` from 1, and `per_page` up to 100; invalid values count as absent."""
-    return max(1, _number("page", 1)), max(1, min(MAX_PER_PAGE, _number("per_page", DEFAULT_PER_PAGE)))
 
 
 def _number(name: str, default: int) -> int:

@@ -43,6 +43,9 @@ class OAuthApp:
     is_expiring: bool = False
     """Whether its tokens always expire; otherwise only if `offline_access` was requested."""
     is_suspended: bool = False
+    omits_refresh_tokens: bool = False
+    """Whether answers come without refresh token and expiry although both were requested: an Enterprise Server may
+    ignore the request. Source: docs.github.com, "Refreshing user access tokens"."""
 
 
 @attrs.frozen
@@ -130,6 +133,7 @@ class Authorization:
     def issue(self, app: OAuthApp, user_id: int, scopes: tuple[str, ...], *, is_expiring: bool) -> Token:
         """A new token; the oldest beyond the limit is revoked."""
         now = self._core.clock.now()
+        is_expiring = is_expiring and not app.omits_refresh_tokens
         token = Token(
             access="gho_" + self._core.random_string(36),
             refresh="ghr_" + self._core.random_string(76) if is_expiring else None,
@@ -189,6 +193,13 @@ class Authorization:
         """Both halves of a pair stop working."""
         self.tokens.pop(token.access, None)
         self.refresh_tokens.pop(token.refresh or "", None)
+
+    def end_early(self, user_id: int) -> None:
+        """The user's access tokens stop working before they expire; refresh tokens still work."""
+        now = self._core.clock.now()
+        for token in self.tokens.values():
+            if token.user_id == user_id and token.refresh is not None:
+                token.expires_at = now
 
     def revoke_all(self, user_id: int, client_id: str | None = None) -> int:
         """Revoke every token of a user, for one app or all; returns how many there were."""

@@ -44,6 +44,8 @@ class Directory:
         self.repositories: dict[int, Repository] = {}
         self.renamed: dict[str, int] = {}
         """Old full names in lower case, and the repository that a 301 leads to."""
+        self.deleted: dict[int, Repository] = {}
+        """Repositories that can be restored."""
         self.rate_windows: dict[int, RateWindow] = {}
         self.hourly_limit = HOURLY_LIMIT
         self.auth = Authorization(core)
@@ -171,9 +173,32 @@ class Directory:
         """Delete a repository and its hooks."""
         with self.lock:
             repo = self.repository(full_name)
-            del self.repositories[repo.id]
+            self.deleted[repo.id] = self.repositories.pop(repo.id)
             for hook in self.hooks.of("repository", repo.id):
                 del self.hooks.hooks[hook.id]
+
+    def restore_repository(self, repository_id: int) -> Repository:
+        """Bring a deleted repository back, with its id and contents and without its hooks.
+
+        Raises:
+            LookupError: none with that id was deleted, or its name is taken.
+
+        Source: docs.github.com, "Restoring a deleted repository" (hooks are not mentioned).
+        """
+        with self.lock:
+            repo = self.deleted[repository_id]
+            if self.find_repository(repo.full_name) is not None:
+                msg = f"the name {repo.full_name!r} is taken"
+                raise LookupError(msg)
+            self.repositories[repo.id] = self.deleted.pop(repo.id)
+            return repo
+
+    def remove_member(self, organization: str, login: str) -> None:
+        """A user leaves an organization; its private repositories answer 404 to them from now on."""
+        with self.lock:
+            org, user = self.account(organization), self.account(login)
+            org.members.discard(user.id)
+            org.owners.discard(user.id)
 
     def add_collaborator(
         self, full_name: str, login: str, permission: str = "write", *, by: str | None = None

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -13,13 +14,15 @@ from connectors_sandbox.github.api import (
     ApiError,
     json_object,
     not_found,
-    read_paging,
     validation_failed,
 )
 from connectors_sandbox.github.authorization import OAuthApp, Token
 from connectors_sandbox.github.records import Account, Permission, Repository
 from connectors_sandbox.github.render import Json, iso
 from connectors_sandbox.github.webhooks import Hook, HookDelivery, HookRefusedError
+
+LOG_LIFETIME = timedelta(days=3)
+"""Source: docs.github.com, "Handling failed webhook deliveries"."""
 
 ZEN = "Keep it logically awesome."
 MASKED_SECRET = "********"  # noqa: S105  what GitHub shows instead
@@ -65,7 +68,7 @@ class HookViews:
     def list_hooks(self, owner: HookOwner) -> Response:
         """`GET …/hooks`."""
         hooks = self._visible(owner)
-        page, size = read_paging()
+        page, size = self.api.paging()
         rows = [self._render(owner, hook) for hook in hooks[(page - 1) * size : page * size]]
         return self.api.show_page(rows, len(hooks), owner.path)
 
@@ -110,9 +113,10 @@ class HookViews:
         return Response(status=204)
 
     def list_deliveries(self, owner: HookOwner, hook_id: int) -> Response:
-        """`GET …/deliveries`, newest first, by cursor."""
-        log = self._find(owner, hook_id).log
-        _, size = read_paging()
+        """`GET …/deliveries`, newest first, by cursor; a delivery is kept for three days."""
+        kept_since = self.api.world.now() - LOG_LIFETIME
+        log = [line for line in self._find(owner, hook_id).log if line.delivered_at >= kept_since]
+        _, size = self.api.paging()
         cursor = request.args.get("cursor", "")
         start = next((position for position, line in enumerate(log) if str(line.id) == cursor), 0)
         rows = log[start : start + size]

@@ -1,8 +1,8 @@
 """The records of the sandbox's GitHub: plain, mutable, identified as GitHub identifies them."""
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, TypeVar
 
@@ -13,6 +13,9 @@ ZERO_SHA: Final = "0" * 40
 
 STATES: Final = ("all", "open", "closed")
 """The values of the lists' `state` filter."""
+
+LONGEST_LAG: Final = timedelta(minutes=15)
+"""Earlier versions of an item are kept for that long after it changed, for lists that lag."""
 
 AccountKind = Literal["User", "Bot", "Organization"]
 T = TypeVar("T")
@@ -69,6 +72,12 @@ class Ordering:
         if self.updated[index : index + 1] == [(updated_at, key)]:
             del self.updated[index]
 
+    def refill(self, rows: Iterable[tuple[int, datetime]]) -> "Ordering":
+        """Replace what it holds by these ids and their last changes: adding one by one would be quadratic."""
+        self.updated = sorted((updated_at, key) for key, updated_at in rows)
+        self.created = sorted(key for _, key in self.updated)
+        return self
+
     def page(
         self, *, by_updated: bool, is_ascending: bool, since: datetime | None, start: int, stop: int
     ) -> tuple[list[int], int]:
@@ -109,6 +118,13 @@ class Issue:
     assignee_ids: tuple[int, ...] = ()
     comment_count: int = 0
     pull: "Pull | None" = None
+    past: "list[Issue]" = attrs.field(factory=list, repr=False)
+    """Its earlier versions, oldest first."""
+
+    def remember(self, now: datetime) -> None:
+        """Keep the present version, before a change."""
+        pull = None if self.pull is None else attrs.evolve(self.pull, reviews=[])
+        self.past = [*_recent(self.past, self.updated_at, now), attrs.evolve(self, pull=pull, past=[])]
 
     @property
     def state(self) -> Literal["open", "closed"]:
@@ -160,6 +176,36 @@ class Comment:
     path: str | None = None
     commit_id: str = ""
     review_id: int | None = None
+    past: "list[Comment]" = attrs.field(factory=list, repr=False)
+    """Its earlier versions, oldest first."""
+
+    def remember(self, now: datetime) -> None:
+        """Keep the present version, before a change."""
+        self.past = [*_recent(self.past, self.updated_at, now), attrs.evolve(self, past=[])]
+
+
+V = TypeVar("V", Issue, Comment)
+
+
+def _recent(versions: list[V], replaced_at: datetime, now: datetime) -> list[V]:
+    """The versions that a lagging list may still show, of those that were replaced until then."""
+    if not versions:
+        return []
+    ends = [*(one.updated_at for one in versions[1:]), replaced_at]
+    return [one for one, end in zip(versions, ends, strict=True) if one.updated_at != end and end >= now - LONGEST_LAG]
+
+
+def versions_shown(items: Mapping[int, V], is_indexed: Callable[[datetime], bool]) -> dict[int, V]:
+    """Each item in its latest version that is indexed; without those that have none yet."""
+    shown: dict[int, V] = {}
+    for key, item in items.items():
+        version: V | None = item
+        earlier = list(item.past)
+        while version is not None and not is_indexed(version.updated_at):
+            version = earlier.pop() if earlier else None
+        if version is not None:
+            shown[key] = version
+    return shown
 
 
 @attrs.define(eq=False)
@@ -174,7 +220,10 @@ class Release:
     is_draft: bool
     is_prerelease: bool
     created_at: datetime
+    """The date of the commit that it was made from."""
     published_at: datetime | None
+    changed_at: datetime
+    """When it was made or published here; never shown."""
 
 
 @attrs.frozen

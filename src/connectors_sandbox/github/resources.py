@@ -1,14 +1,15 @@
 """Users, repositories, issues, pull requests, releases and activity over REST."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import attrs
 from flask import Response, g, jsonify, request
 
-from connectors_sandbox.github.api import Api, ApiError, not_found, rate_headers, read_paging
-from connectors_sandbox.github.records import Issue, Ordering, Permission, Pull, Repository
+from connectors_sandbox.github.api import Api, ApiError, not_found, rate_headers
+from connectors_sandbox.github.records import Comment, Issue, Ordering, Permission, Pull, Repository, versions_shown
 
 PERIODS: Final = {
     "day": timedelta(days=1),
@@ -68,7 +69,7 @@ class Resources:
         repos.sort(key=lambda repo: repo.full_name.lower() if by_name else getattr(repo, f"{sort}_at"))
         if request.args.get("direction", "asc" if by_name else "desc") == "desc":
             repos.reverse()
-        page, size = read_paging()
+        page, size = self.api.paging()
         rows = [
             world.renderer.repository(repo, self.api.permissions(repo))
             for repo in repos[(page - 1) * size : page * size]
@@ -80,7 +81,7 @@ class Resources:
         user_id = self.api.user_id()
         world = self.api.world
         mine = [world.renderer.organization(one) for one in world.accounts.values() if user_id in one.members]
-        page, size = read_paging()
+        page, size = self.api.paging()
         return self.api.show_page(mine[(page - 1) * size : page * size], len(mine), "/user/orgs")
 
     def show_rate_limit(self) -> Response:
@@ -97,9 +98,10 @@ class Resources:
         """`GET …/issues`, including pull requests."""
         if not repo.has_issues:
             raise ApiError(410, "Issues are disabled for this repo")
-        numbers, total = self._page(repo.issue_orders[_state()], by_updated=request.args.get("sort") == "updated")
+        order, issues = self._issues_shown(repo, repo.issue_orders, has_issues=True)
+        numbers, total = self._page(order, by_updated=request.args.get("sort") == "updated")
         render = self.api.world.renderer
-        rows = [render.issue(repo, repo.issues[number]) for number in numbers]
+        rows = [render.issue(repo, issues[number]) for number in numbers]
         return self.api.show_page(rows, total, f"/repositories/{repo.id}/issues")
 
     def show_issue(self, repo: Repository, number: int) -> Response:
@@ -112,7 +114,7 @@ class Resources:
         """`GET …/issues/{n}/comments`, oldest first."""
         if number not in repo.issues:
             raise not_found()
-        page, size = read_paging()
+        page, size = self.api.paging()
         since = _since()
         kept = [repo.comments[one] for one in repo.comments_by_number.get(number, [])]
         kept = [one for one in kept if since is None or one.updated_at >= since]
@@ -124,8 +126,9 @@ class Resources:
 
     def list_comments(self, repo: Repository) -> Response:
         """`GET …/issues/comments`; without `sort` the `direction` is ignored and ids ascend."""
-        ids, total = self._comment_page(repo.comment_order)
-        comments = [repo.comments[one] for one in ids]
+        order, shown = self._comments_shown(repo.comment_order, repo.comments)
+        ids, total = self._comment_page(order)
+        comments = [shown[one] for one in ids]
         rows = [
             self.api.world.renderer.comment(repo, one, is_pull=repo.issues[one.number].pull is not None)
             for one in comments
@@ -134,48 +137,55 @@ class Resources:
 
     def list_review_comments(self, repo: Repository) -> Response:
         """`GET …/pulls/comments`."""
-        ids, total = self._comment_page(repo.review_comment_order)
-        rows = [self.api.world.renderer.review_comment(repo, repo.review_comments[one]) for one in ids]
+        order, shown = self._comments_shown(repo.review_comment_order, repo.review_comments)
+        ids, total = self._comment_page(order)
+        rows = [self.api.world.renderer.review_comment(repo, shown[one]) for one in ids]
         return self.api.show_page(rows, total, f"/repositories/{repo.id}/pulls/comments")
 
     def list_events(self, repo: Repository) -> Response:
         """`GET …/issues/events`, newest first."""
-        page, size = read_paging()
+        page, size = self.api.paging()
         rows = [self.api.world.renderer.issue_event(repo, one) for one in _newest(repo.events, page, size)]
         return self.api.show_page(rows, len(repo.events), f"/repositories/{repo.id}/issues/events")
 
     def list_pulls(self, repo: Repository) -> Response:
         """`GET …/pulls`; it has no `since`."""
         is_updated = request.args.get("sort") == "updated"
-        numbers, total = self._page(repo.pull_orders[_state()], by_updated=is_updated, has_since=False)
-        found = [_pull(repo, number) for number in numbers]
+        order, issues = self._issues_shown(repo, repo.pull_orders, has_issues=False)
+        numbers, total = self._page(order, by_updated=is_updated, has_since=False)
+        found = [_pull(issues, number) for number in numbers]
         rows = [self.api.world.renderer.pull(repo, issue, pull) for issue, pull in found]
         return self.api.show_page(rows, total, f"/repositories/{repo.id}/pulls")
 
     def show_pull(self, repo: Repository, number: int) -> Response:
         """`GET …/pulls/{n}`."""
-        return jsonify(self.api.world.renderer.full_pull(repo, *_pull(repo, number)))
+        return jsonify(self.api.world.renderer.full_pull(repo, *_pull(repo.issues, number)))
 
     def list_reviews(self, repo: Repository, number: int) -> Response:
         """`GET …/pulls/{n}/reviews`, oldest first; pending ones only for their author."""
-        issue, pull = _pull(repo, number)
+        issue, pull = _pull(repo.issues, number)
         caller = self.api.caller()
-        seen = [one for one in pull.reviews if one.submitted_at is not None or one.user_id == caller]
-        page, size = read_paging()
+        seen = [
+            one
+            for one in pull.reviews
+            if (one.user_id == caller if one.submitted_at is None else self.api.is_indexed(one.submitted_at))
+        ]
+        page, size = self.api.paging()
         rows = [self.api.world.renderer.review(repo, issue, one) for one in seen[(page - 1) * size : page * size]]
         return self.api.show_page(rows, len(seen), f"/repositories/{repo.id}/pulls/{number}/reviews")
 
     def list_releases(self, repo: Repository) -> Response:
         """`GET …/releases`, newest first; drafts only for those who may push."""
         can_push = self.api.permission(repo) in (Permission.WRITE, Permission.ADMIN)
-        seen = [one for one in repo.releases if can_push or not one.is_draft]
-        page, size = read_paging()
+        listed = [one for one in repo.releases if self.api.is_indexed(one.changed_at)]
+        seen = [one for one in listed if can_push or not one.is_draft]
+        page, size = self.api.paging()
         rows = [self.api.world.renderer.release(repo, one) for one in _newest(seen, page, size)]
         return self.api.show_page(rows, len(seen), f"/repositories/{repo.id}/releases")
 
     def list_activity(self, repo: Repository) -> Response:
         """`GET …/activity`, with cursors instead of page numbers."""
-        seen = list(repo.activity)
+        seen = [one for one in repo.activity if self.api.is_indexed(one.timestamp)]
         wanted = request.args
         if wanted.get("time_period") in PERIODS:
             oldest = self.api.world.now() - PERIODS[wanted["time_period"]]
@@ -187,7 +197,7 @@ class Resources:
         if wanted.get("direction", "desc") != "asc":
             seen.reverse()
         positions = {_cursor(one.id): position for position, one in enumerate(seen)}
-        _, size = read_paging()
+        _, size = self.api.paging()
         start = 0
         if "after" in wanted:
             start = positions.get(wanted["after"], len(seen)) + 1
@@ -204,6 +214,29 @@ class Resources:
             response.headers["Link"] = ", ".join(links)
         return response
 
+    def _issues_shown(
+        self, repo: Repository, orders: Mapping[str, Ordering], *, has_issues: bool
+    ) -> tuple[Ordering, Mapping[int, Issue]]:
+        """The order of a list of issues or pull requests, and its items: as they are, or as they were a lag ago."""
+        state = _state()
+        if not self.api.world.core.index_lags.get("github"):
+            return orders[state], repo.issues
+        shown = versions_shown(repo.issues, self.api.is_indexed)
+        rows = [
+            (number, one.updated_at)
+            for number, one in shown.items()
+            if state in ("all", one.state) and (has_issues or one.pull is not None)
+        ]
+        return Ordering().refill(rows), shown
+
+    def _comments_shown(
+        self, order: Ordering, comments: Mapping[int, Comment]
+    ) -> tuple[Ordering, Mapping[int, Comment]]:
+        if not self.api.world.core.index_lags.get("github"):
+            return order, comments
+        shown = versions_shown(comments, self.api.is_indexed)
+        return Ordering().refill((key, one.updated_at) for key, one in shown.items()), shown
+
     def _comment_page(self, order: Ordering) -> tuple[list[int], int]:
         sort = request.args.get("sort")
         return self._page(
@@ -213,7 +246,7 @@ class Resources:
     def _page(
         self, order: Ordering, *, by_updated: bool, default: str = "desc", fixed: bool = False, has_since: bool = True
     ) -> tuple[list[int], int]:
-        page, size = read_paging()
+        page, size = self.api.paging()
         direction = default if fixed else request.args.get("direction", default)
         since = _since() if has_since else None
         start = (page - 1) * size
@@ -244,8 +277,8 @@ def _since() -> datetime | None:
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _pull(repo: Repository, number: int) -> tuple[Issue, Pull]:
-    issue = repo.issues.get(number)
+def _pull(issues: Mapping[int, Issue], number: int) -> tuple[Issue, Pull]:
+    issue = issues.get(number)
     if issue is None or issue.pull is None:
         raise not_found()
     return issue, issue.pull

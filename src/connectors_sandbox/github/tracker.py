@@ -1,6 +1,9 @@
 """Issues, pull requests, reviews and comments: their changes, in the API's state and as webhooks."""
 
+from datetime import datetime
 from typing import Any, Final
+
+import attrs
 
 from connectors_sandbox.github.directory import Directory
 from connectors_sandbox.github.records import (
@@ -79,9 +82,7 @@ class Tracker(Directory):
             repo, issue = self._find(full_name, number)
             now = self.now()
             comment = Comment(self.next_id(), number, self.account(by).id, body, now, now)
-            repo.comments[comment.id] = comment
-            repo.comment_order.add(comment.id, now)
-            repo.comments_by_number.setdefault(number, []).append(comment.id)
+            self._add_comment(repo, comment)
             issue.comment_count += 1
             self._touch(repo, issue)
             self._emit_issue(
@@ -95,6 +96,7 @@ class Tracker(Directory):
         with self.lock:
             repo = self.repository(full_name)
             comment = repo.comments[comment_id]
+            comment.remember(self.now())
             repo.comment_order.discard(comment.id, comment.updated_at)
             old, comment.body, comment.updated_at = comment.body, body, self.now()
             repo.comment_order.add(comment.id, comment.updated_at)
@@ -105,6 +107,92 @@ class Tracker(Directory):
                 changes=lambda: {"body": {"from": old}},
             )  # fmt: skip
             return comment
+
+    def delete_comment(self, full_name: str, comment_id: int, *, by: str) -> None:
+        """Delete a comment: it leaves its list, and nothing else moves."""
+        with self.lock:
+            repo = self.repository(full_name)
+            comment = repo.comments[comment_id]
+            issue = repo.issues[comment.number]
+            self._emit_issue(
+                "deleted", repo, issue, by, event="issue_comment",
+                comment=lambda: self.renderer.comment(repo, comment, is_pull=issue.pull is not None),
+            )  # fmt: skip
+            self._drop_comment(repo, comment)
+            issue.comment_count -= 1
+
+    def delete_issue(self, full_name: str, number: int, *, by: str) -> None:
+        """Delete an issue with its comments. Pull requests cannot be deleted.
+
+        Raises:
+            LookupError: it is a pull request, or there is none.
+        """
+        with self.lock:
+            repo, issue = self._find_issue(full_name, number)
+            self._emit_issue("deleted", repo, issue, by)
+            self._drop_issue(repo, issue)
+
+    def transfer_issue(self, full_name: str, number: int, to: str, *, by: str) -> Issue:
+        """Move an issue to another repository: it gets an id and number there, and keeps its dates and comments.
+
+        Raises:
+            LookupError: it is a pull request, or there is none.
+
+        Source: docs.github.com, "Transferring an issue to another repository"; "Webhook events and payloads", `issues`.
+        """
+        with self.lock:
+            repo, old = self._find_issue(full_name, number)
+            target = self.repository(to)
+            target.last_number += 1
+            issue = attrs.evolve(old, id=self.next_id(), number=target.last_number, updated_at=self.now(), past=[])
+            target.add_to_orders(issue)
+            render = self.renderer
+            self._emit_issue(
+                "transferred", repo, old, by,
+                changes=lambda: {
+                    "new_issue": render.issue(target, issue),
+                    "new_repository": render.repository(target),
+                },
+            )  # fmt: skip
+            self._emit_issue(
+                "opened", target, issue, by,
+                changes=lambda: {"old_issue": render.issue(repo, old), "old_repository": render.repository(repo)},
+            )  # fmt: skip
+            for comment_id in repo.comments_by_number.get(old.number, []):
+                comment = repo.comments[comment_id]
+                self._add_comment(target, attrs.evolve(comment, id=self.next_id(), number=issue.number, past=[]))
+            self._drop_issue(repo, old)
+            return issue
+
+    def import_issue(
+        self,
+        full_name: str,
+        title: str,
+        *,
+        by: str,
+        created_at: datetime,
+        updated_at: datetime | None = None,
+        closed_at: datetime | None = None,
+        is_pull: bool = False,
+    ) -> Issue:
+        """An issue or pull request that appears now with the dates that it had elsewhere. It sends no webhook.
+
+        Source: the preview API for imports (`POST /repos/{owner}/{repo}/import/issues`, `created_at`, `updated_at` and
+        `closed_at` as given); migrations to Enterprise Server import pull requests, too.
+        """
+        with self.lock:
+            repo = self.repository(full_name)
+            repo.last_number += 1
+            pull = None
+            if is_pull:
+                base = repo.branches.setdefault(repo.default_branch, self.new_sha())
+                pull = Pull(self.next_id(), "topic", self.new_sha(), repo.default_branch, base)
+            issue = Issue(
+                self.next_id(), repo.last_number, title, None, self.account(by).id, created_at,
+                updated_at or closed_at or created_at, closed_at, pull=pull,
+            )  # fmt: skip
+            repo.add_to_orders(issue)
+            return issue
 
     def open_pull(
         self, full_name: str, title: str, *, by: str, body: str | None = None, draft: bool = False, head: str = "topic"
@@ -258,8 +346,18 @@ class Tracker(Directory):
         return issue
 
     def _find(self, full_name: str, number: int) -> tuple[Repository, Issue]:
+        """A repository and one of its issues, which is about to change."""
         repo = self.repository(full_name)
-        return repo, repo.issues[number]
+        issue = repo.issues[number]
+        issue.remember(self.now())
+        return repo, issue
+
+    def _find_issue(self, full_name: str, number: int) -> tuple[Repository, Issue]:
+        repo, issue = self._find(full_name, number)
+        if issue.pull is not None:
+            msg = f"#{number} is a pull request"
+            raise LookupError(msg)
+        return repo, issue
 
     def _find_pull(self, full_name: str, number: int) -> tuple[Repository, Issue, Pull]:
         repo, issue = self._find(full_name, number)
@@ -267,6 +365,23 @@ class Tracker(Directory):
             msg = f"#{number} is an issue"
             raise LookupError(msg)
         return repo, issue, issue.pull
+
+    def _add_comment(self, repo: Repository, comment: Comment) -> None:
+        repo.comments[comment.id] = comment
+        repo.comment_order.add(comment.id, comment.updated_at)
+        repo.comments_by_number.setdefault(comment.number, []).append(comment.id)
+
+    def _drop_comment(self, repo: Repository, comment: Comment) -> None:
+        repo.comment_order.discard(comment.id, comment.updated_at)
+        repo.comments_by_number[comment.number].remove(comment.id)
+        del repo.comments[comment.id]
+
+    def _drop_issue(self, repo: Repository, issue: Issue) -> None:
+        for comment_id in list(repo.comments_by_number.get(issue.number, [])):
+            self._drop_comment(repo, repo.comments[comment_id])
+        repo.events = [one for one in repo.events if one.number != issue.number]
+        repo.remove_from_orders(issue)
+        del repo.issues[issue.number]
 
     def _touch(self, repo: Repository, issue: Issue) -> None:
         repo.remove_from_orders(issue)

@@ -1,14 +1,13 @@
 """GitHub's world, as tests and demos control it."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connectors_sandbox.github.records import (
     Account,
     Activity,
     Issue,
-    Ordering,
     Pull,
     Release,
     Repository,
@@ -22,9 +21,11 @@ ACTIONS: Final = (
     "add_repository",
     "rename_repository",
     "delete_repository",
+    "restore_repository",
     "add_collaborator",
     "remove_collaborator",
     "add_member",
+    "remove_member",
     "set_remaining",
     "open_issue",
     "edit_issue",
@@ -33,6 +34,9 @@ ACTIONS: Final = (
     "assign",
     "comment",
     "edit_comment",
+    "delete_comment",
+    "delete_issue",
+    "transfer_issue",
     "open_pull",
     "close_pull",
     "reopen_pull",
@@ -45,10 +49,13 @@ ACTIONS: Final = (
     "delete_branch",
     "push_tag",
     "publish_release",
+    "publish_draft",
+    "set_issues",
     "star",
     "fork",
     "populate",
     "revoke_tokens",
+    "end_tokens_early",
 )
 """The methods that the control endpoints may call."""
 
@@ -98,18 +105,46 @@ class GitHubWorld(Tracker):
         body: str | None = None,
         draft: bool = False,
         prerelease: bool = False,
+        committed_at: datetime | None = None,
     ) -> Release:
-        """A release: sends `created`, `published` and `released` or `prereleased`; a draft sends only `created`."""
+        """A release: sends `created`, `published` and `released` or `prereleased`; a draft sends only `created`.
+
+        `created_at` is the date of the commit that it is made from (now, unless it is given), which authors choose.
+        """
         with self.lock:
             repo, now = self.repository(full_name), self.now()
             author_id = self.account(by).id
             published_at = None if draft else now
-            release = Release(self.next_id(), tag, name, body, author_id, draft, prerelease, now, published_at)
+            release = Release(
+                self.next_id(), tag, name, body, author_id, draft, prerelease, committed_at or now, published_at, now
+            )
             repo.releases.append(release)
-            actions = ("created",) if draft else ("created", "published", "prereleased" if prerelease else "released")
-            for action in actions:
-                self.emit("release", action, repo, by, release=lambda: self.renderer.release(repo, release))
+            self._emit_release("created", repo, release, by)
+            if not draft:
+                self._emit_published(repo, release, by)
             return release
+
+    def publish_draft(self, full_name: str, release_id: int, *, by: str) -> Release:
+        """Publish a draft: sends `published` and `released` or `prereleased`.
+
+        Raises:
+            LookupError: there is no such draft.
+        """
+        with self.lock:
+            repo = self.repository(full_name)
+            found = [one for one in repo.releases if one.id == release_id and one.is_draft]
+            if not found:
+                msg = f"no draft {release_id}"
+                raise LookupError(msg)
+            release = found[0]
+            release.is_draft, release.published_at, release.changed_at = False, self.now(), self.now()
+            self._emit_published(repo, release, by)
+            return release
+
+    def set_issues(self, full_name: str, *, enabled: bool) -> None:
+        """Switch a repository's issues off, which hides them (410), or on again."""
+        with self.lock:
+            self.repository(full_name).has_issues = enabled
 
     def star(self, full_name: str, *, by: str) -> None:
         """Star a repository: sends `star` `created`, and the `watch` `started` that GitHub sends for the same click."""
@@ -133,6 +168,11 @@ class GitHubWorld(Tracker):
         """Revoke every token of a user, as removing the app on the settings page does; returns how many there were."""
         with self.lock:
             return self.auth.revoke_all(self.account(login).id, client_id)
+
+    def end_tokens_early(self, login: str) -> None:
+        """End a user's access tokens before they expire, without revoking them: refreshing still works."""
+        with self.lock:
+            self.auth.end_early(self.account(login).id)
 
     def populate(self, full_name: str, *, issues: int, by: str | None = None, step_seconds: int = 60) -> None:
         """Fill a repository with old issues and pull requests, one every `step_seconds`, without any webhook.
@@ -197,9 +237,11 @@ class GitHubWorld(Tracker):
             (repo.pull_orders, [one for one in repo.issues.values() if one.pull is not None]),
         ):
             for state, order in orders.items():
-                _fill(order, [one for one in kept if state in ("all", one.state)])
+                order.refill((one.number, one.updated_at) for one in kept if state in ("all", one.state))
 
+    def _emit_published(self, repo: Repository, release: Release, by: str) -> None:
+        for action in ("published", "prereleased" if release.is_prerelease else "released"):
+            self._emit_release(action, repo, release, by)
 
-def _fill(order: Ordering, issues: list[Issue]) -> None:
-    order.created = sorted(one.number for one in issues)
-    order.updated = sorted((one.updated_at, one.number) for one in issues)
+    def _emit_release(self, action: str, repo: Repository, release: Release, by: str) -> None:
+        self.emit("release", action, repo, by, release=lambda: self.renderer.release(repo, release))
