@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+import attrs
 from flask import Blueprint, jsonify, make_response, request
 from werkzeug.wrappers import Response
 
 from connectors_sandbox.jira import jql, render, webhooks
 from connectors_sandbox.jira.authorization import Access
-from connectors_sandbox.jira.records import STATUSES, Hook, Issue, Site
+from connectors_sandbox.jira.records import STATUSES, Hook, Issue, Project, Site
 from connectors_sandbox.jira.world import JiraWorld
 
 READ_WORK: Final = "read:jira-work"
@@ -122,9 +123,9 @@ class Api:
 
     def list_projects(self, access: Access, site: Site) -> Any:
         """Projects by key."""
-        del access
-        found = sorted(site.projects.values(), key=lambda one: one.key)
-        return _page([render.show_project(site, one) for one in found])
+        shown = [one for one in site.projects.values() if _is_shown(one, access)]
+        found = sorted(shown, key=lambda one: one.key)
+        return self._page([render.show_project(site, one) for one in found])
 
     # --- search ----------------------------------------------------------------------------------------------------
 
@@ -132,9 +133,10 @@ class Api:
         """A page of issues: only `id` unless fields are named, no total, and a token if there are more."""
         asked = _parameters()
         text, fields = str(asked.get("jql") or ""), _names(asked.get("fields"))
-        size = min(_number(asked.get("maxResults"), 50), MAX_RESULTS)
+        size = self._page_size(min(_number(asked.get("maxResults"), 50), MAX_RESULTS))
         token = asked.get("nextPageToken")
-        mark = hashlib.sha256(json.dumps([site.id, text, sorted(fields)]).encode()).hexdigest()[:12]
+        made_for = [site.id, text, sorted(fields), self._world.page_token_generation]
+        mark = hashlib.sha256(json.dumps(made_for).encode()).hexdigest()[:12]
         found = self._find(access, site, text)
         start = 0 if token is None else self._read_token(token, mark)
         shown = [self._show(site, issue, fields) for issue in found[start : start + size]]
@@ -157,11 +159,23 @@ class Api:
         )
 
     def _find(self, access: Access, site: Site, text: str) -> list[Issue]:
+        """The issues that match, in the query's order, both by what the index knows. They are as they are now.
+
+        Source: REST v3, Issue search (enhanced): a search may not show the latest changes yet.
+        """
         query = jql.parse(text)
         zone = self._world.users[access.family.account_id].time_zone
-        indexed = self._world.core.clock.now() - self._world.index_lag
-        visible = [issue for issue in site.issues.values() if issue.updated <= indexed]
-        return jql.sort(query, [issue for issue in visible if jql.matches(query, issue, zone)])
+        shown = [issue for issue in site.issues.values() if _is_shown(issue.project, access)]
+        indexed = [one for one in map(self._find_indexed, shown) if one is not None]
+        found = jql.sort(query, [issue for issue in indexed if jql.matches(query, issue, zone)])
+        return [site.issues[issue.id] for issue in found]
+
+    def _find_indexed(self, issue: Issue) -> Issue | None:
+        """The issue with the `updated` that the index has; None if the index does not have the issue yet."""
+        for made_at, updated in reversed(issue.touches):
+            if self._world.core.is_indexed("jira", made_at):
+                return issue if updated == issue.updated else attrs.evolve(issue, updated=updated)
+        return None
 
     def _write_token(self, start: int, mark: str) -> str:
         stamp = int(self._world.core.clock.now().timestamp())
@@ -181,20 +195,23 @@ class Api:
 
     def show_issue(self, access: Access, site: Site, issue: str) -> Any:
         """One issue, with all fields unless some are named."""
-        del access
         fields = _names(request.args.get("fields")) or {"*all"}
-        return self._show(site, self._issue(site, issue), fields)
+        return self._show(site, self._issue(access, site, issue), fields)
 
     def list_histories(self, access: Access, site: Site) -> Any:
         """The histories of many issues, their times as numbers; a token if there are more."""
-        del access
         asked = _parameters()
         wanted = [str(item) for item in asked.get("issueIdsOrKeys") or ()]
         if not wanted or len(wanted) > 1000:  # noqa: PLR2004  Jira's limit
             raise ApiError(400, "Between 1 and 1000 issues must be named.")
-        issues = [one for one in site.issues.values() if one.id in wanted or one.key in wanted]
+        issues = [
+            one
+            for one in site.issues.values()
+            if (one.id in wanted or one.key in wanted) and one.project.shows_to(access.family.account_id)
+        ]
         pairs = [(issue, history) for issue in issues for history in issue.histories]
-        size, start = min(_number(asked.get("maxResults"), 1000), 1000), _number(asked.get("nextPageToken"), 0)
+        size = self._page_size(min(_number(asked.get("maxResults"), 1000), 1000))
+        start = _number(asked.get("nextPageToken"), 0)
         logs: dict[str, list[dict[str, Any]]] = {}
         for issue, history in pairs[start : start + size]:
             logs.setdefault(issue.id, []).append(render.show_history(site, history, with_epoch=True))
@@ -207,21 +224,23 @@ class Api:
 
     def list_issue_histories(self, access: Access, site: Site, issue: str) -> Any:
         """The history of one issue, oldest first."""
-        del access
-        return _page([render.show_history(site, one) for one in self._issue(site, issue).histories])
+        return self._page([render.show_history(site, one) for one in self._issue(access, site, issue).histories])
 
     def list_comments(self, access: Access, site: Site, issue: str) -> Any:
         """An issue's comments, oldest first, under `comments`."""
-        del access
-        found = self._issue(site, issue)
-        page = _page([render.show_comment(site, found, one) for one in found.comments])
+        found = self._issue(access, site, issue)
+        page = self._page([render.show_comment(site, found, one) for one in found.comments])
         return {"comments": page["values"], **{name: page[name] for name in ("startAt", "maxResults", "total")}}
 
-    def _issue(self, site: Site, issue: str) -> Issue:
+    def _issue(self, access: Access, site: Site, issue: str) -> Issue:
+        """An issue that the token's user may see. One of an archived project can still be opened by its key."""
         try:
-            return self._world.find_issue(site, issue)
+            found = self._world.find_issue(site, issue)
         except KeyError:
-            raise ApiError(404, "Issue does not exist or you do not have permission to see it.") from None
+            found = None
+        if found is None or not found.project.shows_to(access.family.account_id):
+            raise ApiError(404, "Issue does not exist or you do not have permission to see it.")
+        return found
 
     def _show(self, site: Site, issue: Issue, names: set[str]) -> dict[str, Any]:
         if not names or names == {"id"}:
@@ -257,7 +276,7 @@ class Api:
 
     def list_hooks(self, access: Access, site: Site) -> Any:
         """This app's and user's webhooks that have not expired."""
-        return _page(
+        return self._page(
             [
                 {
                     "id": hook.id,
@@ -282,6 +301,24 @@ class Api:
         for hook in self._named_hooks(access, site):
             del site.hooks[hook.id]
         return make_response("", 202)
+
+    def _page(self, values: Sequence[T]) -> dict[str, Any]:
+        """A page by offset. `maxResults` says how many it can hold, which may be fewer than asked for.
+
+        Source: REST v3, Pagination ("each operation can have a different limit").
+        """
+        start = _number(request.args.get("startAt"), 0)
+        size = self._page_size(min(_number(request.args.get("maxResults"), 50), MAX_RESULTS) or 1)
+        return {
+            "startAt": start,
+            "maxResults": size,
+            "total": len(values),
+            "isLast": start + size >= len(values),
+            "values": list(values[start : start + size]),
+        }
+
+    def _page_size(self, asked: int) -> int:
+        return self._world.core.page_size("jira", asked)
 
     def _own_hooks(self, access: Access, site: Site) -> list[Hook]:
         owner = (access.family.client_id, access.family.account_id)
@@ -319,14 +356,6 @@ def _number(value: Any, default: int) -> int:
         return default
 
 
-def _page(values: Sequence[T]) -> dict[str, Any]:
-    """A page by offset."""
-    start = _number(request.args.get("startAt"), 0)
-    size = min(_number(request.args.get("maxResults"), 50), MAX_RESULTS) or 1
-    return {
-        "startAt": start,
-        "maxResults": size,
-        "total": len(values),
-        "isLast": start + size >= len(values),
-        "values": list(values[start : start + size]),
-    }
+def _is_shown(project: Project, access: Access) -> bool:
+    """Whether searches and lists show a project to the token's user."""
+    return not project.is_archived and project.shows_to(access.family.account_id)

@@ -151,9 +151,17 @@ class Authorization:
 
     def revoke_all(self, account_id: str) -> None:
         """Revoke every consent of an account, as its owner does under Connected apps."""
+        self.end_families(account_id)
+        self.end_accesses(account_id)
+
+    def end_families(self, account_id: str) -> None:
+        """Let no refresh token of an account work any more."""
         for family in self.families.values():
             if family.account_id == account_id:
                 family.is_dead = True
+
+    def end_accesses(self, account_id: str) -> None:
+        """Let no access token of an account work any more."""
         self.accesses = {text: one for text, one in self.accesses.items() if one.family.account_id != account_id}
 
     def _issue(self, family: Family) -> Pair:

@@ -47,6 +47,15 @@ class Project:
     id: str
     key: str
     name: str
+    last_number: int = 0
+    """Of its issues' keys. A number is never used twice, even when its issue is deleted."""
+    is_archived: bool = False
+    hidden_from: list[str] = attrs.field(factory=list)
+    """The accounts that may not browse it."""
+
+    def shows_to(self, account_id: str) -> bool:
+        """Whether this account may browse it."""
+        return account_id not in self.hidden_from
 
 
 @attrs.define(eq=False)
@@ -87,6 +96,8 @@ class Issue:
     assignee: User | None = None
     histories: list[History] = attrs.field(factory=list)
     comments: list[Comment] = attrs.field(factory=list)
+    touches: list[tuple[datetime, datetime]] = attrs.field(factory=list)
+    """When it changed, and its `updated` since then: a search index that lags has an earlier entry than the last."""
 
     @property
     def key(self) -> str:

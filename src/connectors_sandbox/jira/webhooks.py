@@ -70,8 +70,12 @@ def live_hooks(site: Site, now: datetime) -> list[Hook]:
 
 
 def fits(hook: Hook, event: str, issue: Issue | None) -> bool:
-    """Whether the webhook wants this event."""
-    return event in hook.events and (issue is None or jql.matches(jql.parse(hook.jql), issue, "Etc/UTC"))
+    """Whether the webhook wants this event, and its user may see the issue."""
+    if event not in hook.events:
+        return False
+    return issue is None or (
+        issue.project.shows_to(hook.account_id) and jql.matches(jql.parse(hook.jql), issue, "Etc/UTC")
+    )
 
 
 def sign_jwt(app: OAuthApp, account_id: str, jti: str, now: datetime) -> str:

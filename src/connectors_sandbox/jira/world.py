@@ -21,12 +21,17 @@ from connectors_sandbox.jira.records import (
 )
 
 ACTIONS: Final = (
-    *("add_app", "add_user", "add_site", "add_project", "add_admin_hook", "close_site"),
-    *("create_issue", "move_issue", "assign_issue", "rename_issue", "delete_issue", "populate"),
+    *("add_app", "add_user", "add_site", "add_project", "add_admin_hook", "close_site", "reopen_site"),
+    *("archive_project", "restore_project", "hide_project", "unhide_project"),
+    *("create_issue", "move_issue", "assign_issue", "rename_issue", "transfer_issue", "delete_issue", "populate"),
     *("comment", "edit_comment", "delete_comment", "log_work"),
-    *("start_sprint", "close_sprint", "release_version", "revoke_consents"),
+    *("start_sprint", "close_sprint", "release_version"),
+    *("revoke_consents", "end_access_tokens", "end_refresh_tokens", "drop_hooks", "expire_page_tokens"),
 )
 """The methods that the control endpoints may call."""
+
+EVENT_TYPES: Final = {"assignee": "issue_assigned", "project": "issue_moved"}
+"""Changed field → `issue_event_type_name` of the update."""
 
 
 class JiraWorld:
@@ -44,8 +49,8 @@ class JiraWorld:
         self.sites: dict[str, Site] = {}
         self.repeats_tokens = False
         """Whether search returns the token it was called with again, forever."""
-        self.index_lag = timedelta()
-        """How long a change stays invisible to search."""
+        self.page_token_generation = 0
+        """Search accepts only page tokens that were made in this generation."""
 
     def describe(self) -> Mapping[str, Any]:
         """Figures for the index page."""
@@ -114,27 +119,94 @@ class JiraWorld:
             return hook
 
     def close_site(self, site: str) -> None:
-        """Close the site."""
+        """Close the site: nothing of it can be reached any more."""
         with self.lock:
             self.sites[site].is_gone = True
+
+    def reopen_site(self, site: str) -> None:
+        """Open a closed site again, with all that it had."""
+        with self.lock:
+            self.sites[site].is_gone = False
+
+    def archive_project(self, site: str, project: str) -> None:
+        """Archive a project: its issues leave the search unchanged, and nobody is notified.
+
+        Source: Atlassian Support, Archive a project.
+        """
+        with self.lock:
+            self._project(site, project).is_archived = True
+
+    def restore_project(self, site: str, project: str) -> None:
+        """Restore an archived project; its issues are as they were."""
+        with self.lock:
+            self._project(site, project).is_archived = False
+
+    def hide_project(self, site: str, project: str, account_id: str) -> None:
+        """Take the permission to browse a project away from an account. Its issues do not change by that.
+
+        Source: Atlassian Support, Permissions for company-managed projects (Browse Projects).
+        """
+        with self.lock:
+            hidden_from = self._project(site, project).hidden_from
+            if account_id not in hidden_from:
+                hidden_from.append(account_id)
+
+    def unhide_project(self, site: str, project: str, account_id: str) -> None:
+        """Give an account the permission to browse a project."""
+        with self.lock:
+            hidden_from = self._project(site, project).hidden_from
+            if account_id in hidden_from:
+                hidden_from.remove(account_id)
 
     def revoke_consents(self, account_id: str) -> None:
         """The user disconnects every app."""
         with self.lock:
             self.auth.revoke_all(account_id)
 
+    def end_access_tokens(self, account_id: str) -> None:
+        """End an account's access tokens before they expire; the refresh tokens still work."""
+        with self.lock:
+            self.auth.end_accesses(account_id)
+
+    def end_refresh_tokens(self, account_id: str) -> None:
+        """End an account's refresh tokens, as a changed password may do; the access tokens still work until they
+        expire."""
+        with self.lock:
+            self.auth.end_families(account_id)
+
+    def drop_hooks(self, site: str) -> None:
+        """Forget every dynamic webhook of the site, without a word to anybody."""
+        with self.lock:
+            self.sites[site].hooks.clear()
+
+    def expire_page_tokens(self) -> None:
+        """Let every page token of a search expire now, instead of after seven days."""
+        with self.lock:
+            self.page_token_generation += 1
+
     # --- issues ----------------------------------------------------------------------------------------------------
 
     def create_issue(
-        self, site: str, project: str, summary: str = "Something to do", by: str | None = None, at: str | None = None
+        self,
+        site: str,
+        project: str,
+        summary: str = "Something to do",
+        by: str | None = None,
+        at: str | None = None,
+        updated_at: str | None = None,
     ) -> Issue:
-        """A new issue; `project` is a key. With `at`, it was created then and nobody is notified."""
+        """A new issue; `project` is a key. With `at`, it is imported: it was created then, last updated then (or at
+        `updated_at`), and nobody is notified.
+
+        Source: Atlassian Support, Import data from a CSV file ("Date Created", "Date Modified").
+        """
         with self.lock:
             jira_site, user = self.sites[site], self._actor(self.sites[site], by)
-            home = next(one for one in jira_site.projects.values() if one.key == project)
-            now = self._now() if at is None else datetime.fromisoformat(at).astimezone(UTC)
-            number = sum(issue.project is home for issue in jira_site.issues.values()) + 1
-            issue = Issue(jira_site.next_id(), number, home, summary, user, now, now)
+            home = self._project(site, project)
+            home.last_number += 1
+            created = self._instant(at)
+            issue = Issue(jira_site.next_id(), home.last_number, home, summary, user, created, created)
+            self._touch(issue, created if updated_at is None else self._instant(updated_at))
             jira_site.issues[issue.id] = issue
             if at is None:
                 self._emit(jira_site, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
@@ -147,13 +219,13 @@ class JiraWorld:
             for number in range(count):
                 self.create_issue(site, project, f"Item {number}", at=(first + timedelta(minutes=number)).isoformat())
 
-    def move_issue(self, site: str, issue: str, status: str, by: str | None = None) -> History:
-        """Change the status; `status` is an id or a name."""
+    def move_issue(self, site: str, issue: str, status: str, by: str | None = None, at: str | None = None) -> History:
+        """Change the status; `status` is an id or a name. With `at`, it was changed then and nobody is notified."""
         with self.lock:
             found = self.find_issue(self.sites[site], issue)
             new = next(one for one in STATUSES.values() if status in (one.id, one.name))
             old, found.status = found.status, new
-            return self._change(site, found, by, _item("status", (old.id, old.name), (new.id, new.name)))
+            return self._change(site, found, by, _item("status", (old.id, old.name), (new.id, new.name)), at=at)
 
     def assign_issue(self, site: str, issue: str, to: str | None, by: str | None = None) -> History:
         """Change the assignee."""
@@ -168,6 +240,16 @@ class JiraWorld:
             found = self.find_issue(self.sites[site], issue)
             old, found.summary = found.summary, summary
             return self._change(site, found, by, _item("summary", (None, old), (None, summary)))
+
+    def transfer_issue(self, site: str, issue: str, project: str, by: str | None = None) -> History:
+        """Move an issue into another project, which gives it another key; its id and its history stay."""
+        with self.lock:
+            found, home = self.find_issue(self.sites[site], issue), self._project(site, project)
+            old, old_key = found.project, found.key
+            home.last_number += 1
+            found.project, found.number = home, home.last_number
+            moved = _item("project", (old.id, old.name), (home.id, home.name))
+            return self._change(site, found, by, moved, _item("Key", (None, old_key), (None, found.key)))
 
     def delete_issue(self, site: str, issue: str, by: str | None = None) -> None:
         """Delete it for good."""
@@ -190,15 +272,18 @@ class JiraWorld:
 
     # --- comments and the rest -------------------------------------------------------------------------------------
 
-    def comment(self, site: str, issue: str, text: str = "A remark", by: str | None = None) -> Comment:
-        """Write a comment."""
+    def comment(
+        self, site: str, issue: str, text: str = "A remark", by: str | None = None, at: str | None = None
+    ) -> Comment:
+        """Write a comment. With `at`, it was written then and nobody is notified."""
         with self.lock:
             jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
-            user, now = self._actor(jira_site, by), self._now()
+            user, now = self._actor(jira_site, by), self._instant(at)
             comment = Comment(jira_site.next_id(), user, text, now, now, user)
             found.comments.append(comment)
-            found.updated = now
-            self._notify_comment(jira_site, found, comment, user, "created", "issue_commented")
+            self._touch(found, now)
+            if at is None:
+                self._notify_comment(jira_site, found, comment, user, "created", "issue_commented")
             return comment
 
     def edit_comment(self, site: str, issue: str, comment: str, text: str, by: str | None = None) -> Comment:
@@ -207,7 +292,7 @@ class JiraWorld:
             jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
             mine.editor, mine.text, mine.updated = self._actor(jira_site, by), text, self._now()
-            found.updated = mine.updated
+            self._touch(found, mine.updated)
             self._notify_comment(jira_site, found, mine, mine.editor, "updated", "issue_comment_edited")
             return mine
 
@@ -217,7 +302,7 @@ class JiraWorld:
             jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
             found.comments.remove(mine)
-            found.updated = self._now()
+            self._touch(found, self._now())
             self._notify_comment(jira_site, found, mine, self._actor(jira_site, by), "deleted", "issue_comment_deleted")
 
     def log_work(self, site: str, issue: str, by: str | None = None) -> None:
@@ -247,7 +332,7 @@ class JiraWorld:
         """Release a version of a project."""
         with self.lock:
             jira_site = self.sites[site]
-            home = next(one for one in jira_site.projects.values() if one.key == project)
+            home = self._project(site, project)
             link = f"{jira_site.url}/rest/api/2/version/{version}"
             shown = {"self": link, "id": str(version), "name": name, "released": True, "projectId": int(home.id)}
             self._emit(jira_site, "jira:version_released", self._actor(jira_site, None), None, version=shown)
@@ -282,19 +367,33 @@ class JiraWorld:
         now = self.core.clock.now()
         return now.replace(microsecond=now.microsecond // 1000 * 1000)  # Jira keeps milliseconds
 
+    def _instant(self, at: str | None) -> datetime:
+        return self._now() if at is None else datetime.fromisoformat(at).astimezone(UTC)
+
+    def _project(self, site: str, key: str) -> Project:
+        return next(one for one in self.sites[site].projects.values() if one.key == key)
+
+    def _touch(self, issue: Issue, at: datetime) -> None:
+        issue.updated = at
+        issue.touches.append((self.core.clock.now(), at))
+
     def _actor(self, site: Site, by: str | None) -> User:
         if by is not None:
             return self.users[by]
         return next(user for user in self.users.values() if site.id in user.site_ids)
 
-    def _change(self, site: str, issue: Issue, by: str | None, item: dict[str, Any]) -> History:
+    def _change(
+        self, site: str, issue: Issue, by: str | None, *items: dict[str, Any], at: str | None = None
+    ) -> History:
         jira_site = self.sites[site]
-        user, issue.updated = self._actor(jira_site, by), self._now()
-        history = History(jira_site.next_id(), user, issue.updated, [item])
+        self._touch(issue, self._instant(at))
+        history = History(jira_site.next_id(), self._actor(jira_site, by), issue.updated, list(items))
         issue.histories.append(history)
-        changelog = {"id": history.id, "items": history.items}
-        name = "issue_assigned" if item["field"] == "assignee" else "issue_generic"
-        self._emit(jira_site, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
+        if at is None:
+            changelog = {"id": history.id, "items": history.items}
+            name = EVENT_TYPES.get(items[0]["field"], "issue_generic")
+            user = history.author
+            self._emit(jira_site, "jira:issue_updated", user, issue, issue_event_type_name=name, changelog=changelog)
         return history
 
     def _notify_comment(self, site: Site, issue: Issue, comment: Comment, user: User, what: str, name: str) -> None:

@@ -461,7 +461,7 @@ def test_backfill_of_many_issues(journey):
     journey.world.populate(journey.site.id, "OPS", 250)
     drafts, cursor, connection = journey.sync_run()
     assert len({draft.dedupe_key for draft in drafts}) == 250
-    journey.world.index_lag = timedelta(minutes=2)
+    journey.sandbox.core.index_lags["jira"] = timedelta(minutes=2)
     late = journey.world.create_issue(journey.site.id, "OPS", "late")
     drafts, cursor, _ = journey.sync_run(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
     assert late.id not in {draft.subject.id for draft in drafts}
