@@ -1,7 +1,7 @@
 """Builds a sandbox: one Flask app, one world per provider."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 import attrs
@@ -104,6 +104,7 @@ def create_sandbox(
     allowed_hosts: Sequence[str] = (),
     seed: int = 0,
     send: Sender | None = None,
+    vendors: Collection[str] | None = None,
 ) -> Sandbox:
     """A new sandbox without users.
 
@@ -113,6 +114,7 @@ def create_sandbox(
         allowed_hosts: hosts, besides loopback, that webhooks may be delivered to.
         seed: of tokens, ids, probabilities and disorder.
         send: makes each attempt to deliver a webhook; None sends real HTTP.
+        vendors: only these of `PROVIDERS`; None for all. The others have no world.
     """
     clock = clock or SandboxClock()
     rng = random.Random(seed)  # noqa: S311  repeatable on purpose; nothing here guards anything real
@@ -121,6 +123,8 @@ def create_sandbox(
     app = Flask(__name__, static_folder=None)
     worlds: dict[str, World] = {}
     for name, package in PROVIDERS:
+        if vendors is not None and name not in vendors:
+            continue
         worlds[name] = package.create_world(core)
         app.register_blueprint(package.create_blueprint(worlds[name]), url_prefix=f"/{name}")
     app.register_blueprint(create_control_blueprint(core, worlds), url_prefix="/_sandbox")

@@ -36,7 +36,12 @@ class Run:
         self.schedule = schedule = Schedule(plan.seed, stalls=plan.stalls, keep_trace=keep_trace)
         self.mail = Mail(self, plan.seed)
         self.sandbox = create_sandbox(
-            VendorClock(schedule), auto_consent=True, allowed_hosts=HOSTS, seed=plan.seed, send=self.mail.send
+            VendorClock(schedule),
+            auto_consent=True,
+            allowed_hosts=HOSTS,
+            seed=plan.seed,
+            send=self.mail.send,
+            vendors={ACCOUNTS[one.slug].mount for one in plan.accounts},
         )
         self.sandbox.core.url = VENDORS_URL
         self.wire = Wire(schedule, self.sandbox, plan.seed)
@@ -79,7 +84,8 @@ class Run:
         return self.schedule.findings
 
     def _set_up(self) -> None:
-        stage.register_apps(self.sandbox)
+        for mount in self.sandbox.worlds:
+            stage.REGISTER[mount](self.sandbox)
         for planned in self.plan.accounts:
             dice = random.Random(f"prepare {self.plan.seed} {planned.name}")
             self.accounts[planned.name].prepare(planned.items, dice)
@@ -94,8 +100,11 @@ class Run:
 
     def _set_up_by_hand(self) -> None:
         """Once for all tenants: the app's URL at Slack, and a push subscription of Gmail's topic."""
-        assert self.sandbox.slack.save_request_url(stage.SLACK_APP[0], f"{PUBLIC_URL}/webhooks/slack")
-        self.sandbox.google.add_push_subscription(f"{PUBLIC_URL}/webhooks/gmail", service_account=stage.PUSH_ACCOUNT)
+        if "slack" in self.sandbox.worlds:
+            assert self.sandbox.slack.save_request_url(stage.SLACK_APP[0], f"{PUBLIC_URL}/webhooks/slack")
+        if "google" in self.sandbox.worlds:
+            account = stage.PUSH_ACCOUNT
+            self.sandbox.google.add_push_subscription(f"{PUBLIC_URL}/webhooks/gmail", service_account=account)
 
     def _actor(self, item: Item) -> partial[None]:
         if item["do"] in FAULTS:

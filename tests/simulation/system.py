@@ -5,14 +5,11 @@ from datetime import timedelta
 from functools import cache
 
 import attrs
-from dependency_injector import providers
-
 from connectors.adapters.memory.provider_api import MemoryTokenEndpoint
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
 from connectors.entrypoints.container import FlowSettings
-from connectors.entrypoints.in_memory import memory_container
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import load
 from tests.simulation.ports.chance import PlainVault, SeededEntropy
@@ -90,24 +87,18 @@ def build(around: Surroundings, *, changes: Changes | None = None, offset: float
         offset: seconds by which this machine's clock is ahead.
         database: another one than the run's.
     """
-    clock = ProcessClock(around.schedule, timedelta(seconds=offset))
     used = database or around.database
-    container = memory_container(
-        respond=around.wire.send,
+    return Connectors.in_memory(
         registry=registry(),
         apps=apps(),
         redirect_uri=CORE_CALLBACK,
-        public_url=PUBLIC_URL,
-        clock=clock,
+        clock=ProcessClock(around.schedule, timedelta(seconds=offset)),
         entropy=around.entropy,
-        telemetry=None,
         vault=PlainVault(),
         provider_api=around.wire,
         token_endpoint=MemoryTokenEndpoint(around.wire.send),
+        single_flight=SimulatedFlights(around.schedule),
         database=used.memory,
         unit_of_work=used.unit_of_work,
-        single_flight=SimulatedFlights(around.schedule),
+        settings=(changes or Changes()).apply,
     )
-    if changes is not None:
-        container.settings.override(providers.Object(changes.apply(container.settings())))
-    return Connectors.assemble(container)

@@ -57,13 +57,22 @@ def provider_settings(server):
     }
 
 
+REGISTER = {
+    "github": lambda sandbox: sandbox.github.add_app(*GITHUB_APP, callback_url=CORE_CALLBACK, is_expiring=True),
+    "slack": lambda sandbox: sandbox.slack.add_app(
+        *SLACK_APP, redirect_urls=[CORE_CALLBACK], signing_secret=SIGNING_SECRET, rotating=True
+    ),
+    "jira": lambda sandbox: sandbox.jira.add_app(*JIRA_APP, callback_url=CORE_CALLBACK),
+    "google": lambda sandbox: sandbox.google.add_client(*GOOGLE_APP, redirect_uris=[CORE_CALLBACK]),
+    "zoho": lambda sandbox: sandbox.zoho.add_client(*ZOHO_APP, redirect_uris=[CORE_CALLBACK]),
+}
+"""Registers our app, by where the sandbox serves the vendor."""
+
+
 def register_apps(sandbox):
     """Our app at every vendor."""
-    sandbox.github.add_app(*GITHUB_APP, callback_url=CORE_CALLBACK, is_expiring=True)
-    sandbox.slack.add_app(*SLACK_APP, redirect_urls=[CORE_CALLBACK], signing_secret=SIGNING_SECRET, rotating=True)
-    sandbox.jira.add_app(*JIRA_APP, callback_url=CORE_CALLBACK)
-    sandbox.google.add_client(*GOOGLE_APP, redirect_uris=[CORE_CALLBACK])
-    sandbox.zoho.add_client(*ZOHO_APP, redirect_uris=[CORE_CALLBACK])
+    for register in REGISTER.values():
+        register(sandbox)
 
 
 @attrs.frozen

@@ -41,9 +41,17 @@ def tell_their_health(run: "Run") -> None:
             details = api.queries.inspect_connection(connection.tenant_id, connection.id)
             if _is_withdrawn(run, name):
                 run.schedule.report("death-unseen", "the consent is gone, and the connection says it works", account.slug)
-            elif details.health is Health.DEGRADED and not details.open_gaps:
+            elif details.health is Health.DEGRADED and not details.open_gaps and not _refuses(run, account.mount):
                 text = f"{connection.last_error or 'a subscription does not work'}"
                 run.schedule.report("degraded-for-ever", text, account.slug)
+
+
+def _refuses(run: "Run", mount: str) -> bool:
+    """Whether the vendor itself has refused something since everything works: the error may be its last word."""
+    return any(
+        one.mount == mount and one.status >= 400 and not one.was_refused and one.at > run.plan.ends_at
+        for one in run.wire.log
+    )
 
 
 def _is_withdrawn(run: "Run", name: str) -> bool:

@@ -4,6 +4,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.ids import ConnectionId
+from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from tests.simulation.oracle.looks import Shown, working
 from tests.simulation.ports.wire import shape
 
@@ -62,17 +64,22 @@ def leaves_nothing_behind(run: "Run") -> None:
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
         if account.has_own_tokens and tokens > len(living) and not is_told:
             run.schedule.report("token-extra", "more tokens live than connections", account.slug)
-        if hooks > len(living) * max(account.hooks_each, 1) and not is_told:
-            run.schedule.report("hook-extra", "more hooks live than connections", account.slug)
+        if hooks > len(_subscriptions(run, {one.id for one in living})) and not is_told:
+            run.schedule.report("hook-extra", "more hooks live than subscriptions here", account.slug)
 
 
-def _believes_in_hooks(run: "Run", ids: set) -> bool:
-    now = run.schedule.instant()
-    return any(
-        one.works_at(now) and one.external_id is not None
+def _subscriptions(run: "Run", ids: set[ConnectionId]) -> list[Subscription]:
+    """Those of these connections that the vendor may have."""
+    return [
+        one
         for one in run.database.memory.subscriptions.values()
-        if one.connection_id in ids
-    )
+        if one.connection_id in ids and one.status is not SubscriptionStatus.ENDED
+    ]
+
+
+def _believes_in_hooks(run: "Run", ids: set[ConnectionId]) -> bool:
+    now = run.schedule.instant()
+    return any(one.works_at(now) and one.external_id is not None for one in _subscriptions(run, ids))
 
 
 def _was_refused_by_browser(run: "Run", name: str) -> bool:

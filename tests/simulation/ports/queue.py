@@ -13,27 +13,39 @@ class TaskQueue:
         self._schedule = schedule
         self._database = database
         self._queue = MemoryWorkQueue(database.memory)
+        self._looked_at = -1
+        self._due_at: float | None = None
 
     def next_due(self) -> float | None:
         """The virtual second at which the next task can be taken; None if none can."""
-        due_at = self._queue.next_due_at()
-        return None if due_at is None else self._schedule.second_of(due_at)
+        if self._looked_at != self._schedule.steps:
+            due_at = self._queue.next_due_at()
+            self._looked_at = self._schedule.steps
+            self._due_at = None if due_at is None else self._schedule.second_of(due_at)
+        return self._due_at
+
+    def has_due(self) -> bool:
+        """Whether a task can be taken now."""
+        due_at = self.next_due()
+        return due_at is not None and due_at <= self._schedule.now
 
     def wait_for_task(self) -> None:
         """Until a task is due."""
-        while not self._queue.has_due():
-            self._schedule.wait(self._queue.has_due, "task", until=self.next_due())
+        while not self.has_due():
+            self._schedule.wait(self.has_due, "task", until=self.next_due())
 
     def take(self, owner: str) -> TaskRow | None:
         """The next task, which is this owner's now; None if others were faster. Raises while the database is down."""
         self._schedule.point("queue.take")
         self._database.check()
         self._database.wait_for_writer()
+        self._looked_at = -1
         return self._queue.take(owner)
 
     def finish(self, task: TaskRow) -> None:
         """The task is done."""
         self._database.wait_for_writer()
+        self._looked_at = -1
         self._queue.finish(task)
 
     def left_behind(self, owner: str) -> list[TaskRow]:

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
+from connectors.domain.model.errors import ProviderUnavailableError
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors_sandbox import Sandbox
 from tests.simulation.schedule import Schedule

@@ -42,8 +42,6 @@ class Account(ABC):
     """Whether a person has to do something at the vendor (`finish`) after the consent, so that events arrive."""
     has_own_tokens: ClassVar[bool] = True
     """Whether the vendor can tell how many token sets live (`tokens`), one for each connection."""
-    hooks_each: ClassVar[int] = 1
-    """How many standing arrangements one connection makes."""
     page_items: ClassVar[int] = 20
     """How many items fill a page of the main list."""
     deadly: ClassVar[frozenset[str]] = frozenset()
