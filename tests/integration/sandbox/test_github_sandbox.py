@@ -469,6 +469,116 @@ def test_reviews_releases_and_events(client, server, sandbox):
 # Hooks
 
 
+def test_lagging_lists_show_what_was(client, sandbox):
+    """A list that lags has a changed item in its earlier version, where that stood, and none that is newer than the lag."""
+    world, url = sandbox.github, "/repos/octo/hello/issues?state=all&sort=updated&direction=asc"
+    for title in ("first", "second"):
+        world.open_issue("octo/hello", title, by="octo")
+        sandbox.clock.advance(timedelta(minutes=5))
+    comment = world.comment("octo/hello", 2, "old", by="octo")
+    sandbox.clock.advance(timedelta(minutes=5))
+    world.edit_issue("octo/hello", 1, title="changed", by="octo")
+    world.edit_comment("octo/hello", comment.id, "new", by="octo")
+    world.open_issue("octo/hello", "third", by="octo")
+    world.push("octo/hello", by="octo")
+    sandbox.core.index_lags["github"] = timedelta(seconds=90)
+    assert [item["title"] for item in client.get(url).json()] == ["first", "second"]
+    assert [item["body"] for item in client.get("/repos/octo/hello/issues/comments").json()] == ["old"]
+    assert client.get("/repos/octo/hello/activity").json() == []
+    sandbox.clock.advance(timedelta(seconds=90))
+    assert [item["title"] for item in client.get(url).json()] == ["second", "changed", "third"]
+    assert [item["body"] for item in client.get("/repos/octo/hello/issues/comments").json()] == ["new"]
+    assert len(client.get("/repos/octo/hello/activity").json()) == 1
+
+
+def test_pages_may_be_shorter_than_asked_for(client, sandbox):
+    """A capped list has all its items on more pages, whose numbers count by the cap."""
+    sandbox.github.populate("octo/hello", issues=23)
+    sandbox.core.page_caps["github"] = 10
+    url = "/repos/octo/hello/issues?state=all&per_page=100"
+    assert len(client.get(url).json()) == 10
+    assert len({item["number"] for item in client.sync_run(url)}) == 23
+
+
+def test_issues_are_imported_moved_and_deleted(client, sandbox):
+    """An import keeps its dates, a move keeps the date and the comments under other numbers, a deletion leaves no trace."""
+    world = sandbox.github
+    world.add_repository("octo/attic")
+    born = datetime(1970, 1, 1, tzinfo=UTC)
+    issue = world.import_issue("octo/hello", "Old", by="octo", created_at=born)
+    world.import_issue("octo/hello", "Old pull", by="octo", created_at=born, closed_at=born, is_pull=True)
+    world.comment("octo/hello", issue.number, "still here", by="hubot")
+    world.open_issue("octo/attic", "Dust", by="octo")
+    moved = world.transfer_issue("octo/hello", issue.number, "octo/attic", by="octo")
+    assert moved.number == 2
+    (listed,) = [item for item in client.get("/repos/octo/attic/issues").json() if item["title"] == "Old"]
+    assert (listed["created_at"], listed["updated_at"]) == ("1970-01-01T00:00:00Z", "2026-11-22T12:00:00Z")
+    (comment,) = client.get("/repos/octo/attic/issues/comments").json()
+    assert comment["issue_url"].endswith("/issues/2")
+    assert client.get("/repos/octo/hello/issues/comments").json() == []
+    assert [item["title"] for item in client.get("/repos/octo/hello/issues?state=all").json()] == ["Old pull"]
+    world.delete_comment("octo/attic", comment["id"], by="octo")
+    world.delete_issue("octo/attic", moved.number, by="octo")
+    assert [item["title"] for item in client.get("/repos/octo/attic/issues").json()] == ["Dust"]
+    with pytest.raises(LookupError):
+        world.delete_issue("octo/hello", 2, by="octo")
+
+
+def test_a_deleted_repository_comes_back(client, sandbox):
+    """A restored repository has its id and its contents again."""
+    world = sandbox.github
+    world.open_issue("octo/hello", "It flickers", by="octo")
+    repo = world.repository("octo/hello")
+    world.delete_repository("octo/hello")
+    assert client.get("/repos/octo/hello").status_code == 404
+    world.restore_repository(repo.id)
+    assert client.get("/repos/octo/hello").json()["id"] == repo.id
+    assert len(client.get("/repos/octo/hello/issues").json()) == 1
+
+
+def test_a_draft_is_published_later(client, sandbox):
+    """A draft's date is its commit's, and its publication has a date of its own."""
+    world = sandbox.github
+    release = world.publish_release("octo/hello", "v1", by="octo", draft=True, committed_at=NOW - timedelta(days=900))
+    sandbox.clock.advance(timedelta(hours=1))
+    world.publish_draft("octo/hello", release.id, by="octo")
+    (listed,) = client.get("/repos/octo/hello/releases").json()
+    dates = (listed["draft"], listed["created_at"], listed["published_at"])
+    assert dates == (False, "2024-06-05T12:00:00Z", "2026-11-22T13:00:00Z")
+    with pytest.raises(LookupError):
+        world.publish_draft("octo/hello", release.id, by="octo")
+
+
+def test_access_tokens_may_end_early(server, sandbox):
+    """An access token that ended before it expired is replaced by refreshing."""
+    sandbox.github.add_app("cid", "shh", callback_url=CALLBACK, is_expiring=True)
+    client = Client(server)
+    sandbox.github.end_tokens_early("octo")
+    assert client.get("/user").status_code == 401
+    fresh = client.token(grant_type="refresh_token", refresh_token=client.grant["refresh_token"])
+    client.http.headers["Authorization"] = f"Bearer {fresh['access_token']}"
+    assert client.get("/user").status_code == 200
+
+
+def test_refresh_tokens_may_be_left_out(server, sandbox):
+    """A GitHub that ignores the request for expiring tokens answers without refresh token and expiry."""
+    app = sandbox.github.add_app("cid", "shh", callback_url=CALLBACK, is_expiring=True)
+    client = Client(server)
+    app.omits_refresh_tokens = True
+    fresh = client.token(grant_type="refresh_token", refresh_token=client.grant["refresh_token"])
+    assert sorted(fresh) == ["access_token", "scope", "token_type"]
+
+
+def test_a_delivery_is_kept_for_three_days(client, sandbox, receiver):
+    """An older delivery is no longer listed."""
+    url, config = "/repos/octo/hello/hooks", {"url": receiver.url, "content_type": "json"}
+    hook = client.http.post(client.api + url, json={"events": ["issues"], "config": config}).json()
+    sandbox.deliver_pending()
+    assert len(client.get(f"{url}/{hook['id']}/deliveries").json()) == 1
+    sandbox.clock.advance(timedelta(days=3, seconds=1))
+    assert client.get(f"{url}/{hook['id']}/deliveries").json() == []
+
+
 def test_hook_is_registered_once_and_pinged(client, sandbox, receiver):
     """Creating gives 201 with a masked secret and a signed ping; again it is 422; without the right 404."""
     url = f"{client.api}/repos/octo/hello/hooks"

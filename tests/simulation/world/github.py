@@ -30,7 +30,8 @@ class GitHubAccount(Account):
 
     slug = "github"
     mount = "github"
-    page_items: ClassVar[int] = PAGE
+    page_items = PAGE
+    deadly = frozenset({"end_refresh_tokens_early"})
     lists = (
         "/user/repos", "/pulls", "/reviews", "/issues", "/issues/comments", "/pulls/comments", "/releases", "/activity",
     )  # fmt: skip
@@ -94,6 +95,11 @@ class GitHubAccount(Account):
         self.github.revoke_tokens(self.user)
 
     # --- for the oracle ----------------------------------------------------------------------------------------------
+
+    @property
+    def hooks_each(self) -> int:
+        """One on each repository at most."""
+        return len(self.repositories)
 
     def hooks(self) -> int:
         """Those on this account's repositories."""
@@ -281,7 +287,7 @@ class GitHubAccount(Account):
         repo, days = self._somewhere(dice), dice.choice((0.01, 0.2, 3.0, 400.0))
         match dice.randrange(3):
             case 0:
-                self._import(repo, self._seconds(self.days_ago(days)), dice)
+                self._import(repo, self._seconds(self.days_ago(days)), dice, is_touched=dice.random() < 0.5)
             case 1:
                 elsewhere = f"{self._guest}/{self.text()}archive"
                 self.github.add_repository(elsewhere)
@@ -476,17 +482,18 @@ class GitHubAccount(Account):
                 at = self._seconds(self.days_ago(OLD_DAYS - step * (number + dice.random())))
             self._import(repo, at, dice)
 
-    def _import(self, repo: Repository, at: datetime, dice: Random) -> None:
+    def _import(self, repo: Repository, at: datetime, dice: Random, *, is_touched: bool = False) -> None:
         closed_at = at if dice.random() < 0.3 else None
         is_pull = dice.random() < 0.2
         self.github.import_issue(
-            repo.full_name, self.text(), by=self._somebody(dice), created_at=at, closed_at=closed_at, is_pull=is_pull
-        )
+            repo.full_name, self.text(), by=self._somebody(dice), created_at=at,
+            updated_at=self._seconds(self.now) if is_touched else None, closed_at=closed_at, is_pull=is_pull,
+        )  # fmt: skip
 
     def _date(self, at: datetime, dice: Random) -> None:
         repo = self._somewhere(dice)
         if dice.random() < 0.7:
-            self._import(repo, at, dice)
+            self._import(repo, at, dice, is_touched=dice.random() < 0.5)
         else:
             self._release_of(repo, at, dice)
 
