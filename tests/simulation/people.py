@@ -109,7 +109,10 @@ def _connect(run: "Run", item: Mapping[str, Any]) -> tuple[Connection, ...] | No
     account, tenant = run.accounts[item["account"]], run.tenants[item["tenant"]]
     user = account.other_user if item.get("user") == "other" else account.user
     started = run.processes.call(
-        "api:connect", lambda api: api.connect.start_authorization(tenant, account.slug, options=account.options)
+        "api:connect",
+        lambda api: api.connect.start_authorization(
+            tenant, account.slug, scopes=account.scopes, options=account.options
+        ),
     )
     answer = run.wire.exchange("GET", f"{started.authorize_url}&sandbox_user={user}", {})
     location = answer.headers.get("location")

@@ -132,6 +132,12 @@ class Authorization:
         """The tokens of one install that are not revoked."""
         return [token for token in self.tokens.values() if token.install is install and not token.is_revoked]
 
+    def forget_refresh_tokens(self, install: Install, user_id: str) -> None:
+        """Make the refresh tokens of one user of an install unknown."""
+        self.refresh_tokens = {
+            key: one for key, one in self.refresh_tokens.items() if one.install is not install or one.user_id != user_id
+        }
+
     def end_install(self, install: Install) -> None:
         """End an install with all its tokens."""
         for token in self.live_tokens(install):

@@ -26,7 +26,11 @@ SCOPES: Final[Mapping[str, str]] = {
     "member_left_channel": "channels:read",
     "channel_created": "channels:read",
     "channel_archive": "channels:read",
+    "channel_unarchive": "channels:read",
     "channel_rename": "channels:read",
+    "group_archive": "groups:read",
+    "group_unarchive": "groups:read",
+    "group_rename": "groups:read",
     "team_join": "users:read",
 }
 """The scope that an event requires; events not listed require none."""

@@ -81,11 +81,14 @@ class Call:
         return channel
 
     def page(self, items: list[Any], most: int = 1000) -> Page:
-        """The part of a list that the cursor and limit select."""
+        """The part of a list that the cursor and limit select. Slack may put fewer on a page than were asked for.
+
+        Source: docs.slack.dev, "Pagination".
+        """
         start = self._start()
         if self.world.gives_short_pages and start is None:
             return Page([], self._cursor(0))
-        limit = self._limit(most)
+        limit = self.world.core.page_size("slack", self._limit(most))
         begin = start or 0
         end = begin + (max(1, limit // 2) if self.world.gives_short_pages else limit)
         return Page(items[begin:end], self._cursor(end) if end < len(items) else "")

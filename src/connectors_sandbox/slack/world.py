@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from connectors_sandbox.core import SandboxCore
@@ -22,6 +23,7 @@ ACTIONS: Final = (
     "invite_bots",
     "rename_channel",
     "archive_channel",
+    "unarchive_channel",
     "post",
     "edit",
     "unfurl",
@@ -208,24 +210,38 @@ class SlackWorld:
                     self.join_channel(team, channel, install.bot_user_id, inviter=by)
 
     def rename_channel(self, team: str, channel: str, name: str) -> None:
-        """Rename a channel: sends `channel_rename`."""
+        """Rename a channel: sends `channel_rename`, or `group_rename` if it is private."""
         with self.lock:
             home = self.team(team)
             target = self.channel(home, channel)
             target.name = name
             renamed = {"id": target.id, "name": name, "created": target.created}
-            event = {"type": "channel_rename", "channel": renamed, "event_ts": self.new_ts()}
-            self._notify(home, "channel_rename", event)
+            self._notify_channel(home, target, "rename", {"channel": renamed})
 
     def archive_channel(self, team: str, channel: str, *, by: str) -> None:
-        """Archive a channel: sends `channel_archive`."""
+        """Archive a channel: sends `channel_archive`, or `group_archive` if it is private, and removes every bot.
+
+        Nobody tells the bots that they are out, and nobody can invite them before the channel is open again.
+        Source: elastic/connectors#1972 and open-cli-collective/slack-chat-api#26 on GitHub; Slack's pages do not say.
+        """
         with self.lock:
             home = self.team(team)
             target = self.channel(home, channel)
             target.is_archived = True
-            user = self.member(home, by).id
-            event = {"type": "channel_archive", "channel": target.id, "user": user, "event_ts": self.new_ts()}
-            self._notify(home, "channel_archive", event)
+            self._notify_channel(home, target, "archive", {"channel": target.id, "user": self.member(home, by).id})
+            target.members -= {member.id for member in home.members.values() if member.is_bot}
+
+    def unarchive_channel(self, team: str, channel: str, *, by: str) -> None:
+        """Open an archived channel again: sends `channel_unarchive`, or `group_unarchive`; bots have to be invited.
+
+        Source: docs.slack.dev, `conversations.unarchive`: the user who does it is added to the conversation.
+        """
+        with self.lock:
+            home = self.team(team)
+            target, user = self.channel(home, channel), self.member(home, by).id
+            target.is_archived = False
+            target.members.add(user)
+            self._notify_channel(home, target, "unarchive", {"channel": target.id, "user": user})
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -331,8 +347,25 @@ class SlackWorld:
             }
             target.messages = {**old, **target.messages}
 
-    # --- uninstalling and revoking
-    # ---------------------------------------------------------------------------------------
+    def import_message(
+        self, team: str, channel: str, text: str, *, by: str, at: datetime, thread: str | None = None
+    ) -> str:
+        """Add a message with the time of its origin, as an import does: sends nothing. Returns its `ts`.
+
+        Source: Slack's help centre on importing a CSV file: each line has the Unix time of its message.
+        """
+        with self.lock:
+            home = self.team(team)
+            target, micros = self.channel(home, channel), int(at.timestamp()) * MICROSECONDS + at.microsecond
+            while (ts := render_ts(micros)) in target.messages:
+                micros += 1
+            message = {"type": "message", "user": self.member(home, by).id, "text": text, "ts": ts, "team": home.id}
+            if thread is not None:
+                self._reply_to(target, message, thread, broadcast=False)
+            target.messages[ts] = message
+            return ts
+
+    # --- uninstalling and revoking -----------------------------------------------------------------------------------
 
     def send_rate_limited(self, client_id: str, team: str) -> None:
         """Send `app_rate_limited`, as after 30,000 deliveries in an hour."""
@@ -369,13 +402,13 @@ class SlackWorld:
                     del install.user_scopes[member.id]
                     for token in self.auth.live_tokens(install):
                         token.is_revoked = token.is_revoked or (token.kind, token.user_id) == ("user", member.id)
+                    self.auth.forget_refresh_tokens(install, member.id)
 
     def expire_cursors(self) -> None:
         """Make every paging cursor given so far an `invalid_cursor`."""
         self.cursor_generation += 1
 
-    # --- lookup
-    # ----------------------------------------------------------------------------------------------------------
+    # --- lookup ------------------------------------------------------------------------------------------------------
 
     def installs(self, team: Team) -> list[Install]:
         """The apps of a workspace."""
@@ -407,7 +440,7 @@ class SlackWorld:
         """A `ts` of now that no message has."""
         now = int(self.core.clock.now().timestamp() * MICROSECONDS)
         self._last_micros = max(self._last_micros + 1, now)
-        return f"{self._last_micros // MICROSECONDS}.{self._last_micros % MICROSECONDS:06d}"
+        return render_ts(self._last_micros)
 
     def describe(self) -> Mapping[str, Any]:
         """The contents of the index page."""
@@ -451,6 +484,12 @@ class SlackWorld:
         for install in self.installs(team):
             self.events.notify(install, name, event, channel, home)
 
+    def _notify_channel(self, team: Team, target: Channel, verb: str, members: Mapping[str, Any]) -> None:
+        """Send what happened to a channel; of a private one only its members learn."""
+        name = f"{kind_of(target)}_{verb}"
+        event = {"type": name, **members, "event_ts": self.new_ts()}
+        self._notify(team, name, event, target if target.is_private else None)
+
     def _notify_change(self, team: Team, target: Channel, before: dict[str, Any], at: str) -> None:
         after = dict(target.messages[before["ts"]])
         event = {"type": "message", "subtype": "message_changed", "hidden": True, "ts": at, "event_ts": at}
@@ -463,7 +502,8 @@ class SlackWorld:
         if broadcast:
             message |= {"subtype": "thread_broadcast", "root": dict(parent)}
         replies = parent.get("reply_count", 0) + 1
-        parent |= {"thread_ts": thread, "reply_count": replies, "latest_reply": message["ts"]}
+        latest = max(parent.get("latest_reply", "0"), message["ts"], key=Decimal)
+        parent |= {"thread_ts": thread, "reply_count": replies, "latest_reply": latest}
 
     def _membership(self, kind: str, team: Team, target: Channel, member: Member) -> dict[str, Any]:
         letter = "G" if target.is_private else "C"
@@ -493,6 +533,11 @@ class SlackWorld:
 def kind_of(channel: Channel) -> str:
     """Slack's `channel_type`."""
     return "group" if channel.is_private else "channel"
+
+
+def render_ts(micros: int) -> str:
+    """A `ts` from microseconds since 1970."""
+    return f"{micros // MICROSECONDS}.{micros % MICROSECONDS:06d}"
 
 
 def render_member(team: Team, member: Member) -> dict[str, Any]:

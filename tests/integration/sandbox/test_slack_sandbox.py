@@ -284,6 +284,46 @@ def test_slacks_own_client_pages_through_short_and_empty_pages(sandbox, bot):
     assert channels == ["C1"]
 
 
+def test_a_page_may_be_shorter_than_what_was_asked_for(sandbox, bot):
+    """However many were asked for, in every list, and nothing is left out."""
+    sandbox.slack.populate("acme", "general", messages=5, by="ada")
+    sandbox.core.page_caps["slack"] = 2
+    sizes = [len(page["messages"]) for page in bot.conversations_history(channel="C1", limit=200)]
+    assert sizes == [2, 2, 1]
+    assert len(bot.users_list(limit=200)["members"]) == 2
+
+
+def test_an_imported_message_has_the_date_of_its_origin(sandbox, bot):
+    """Among the others, replies too; two of one instant have two `ts`; nobody is told."""
+    world, at = sandbox.slack, NOW - timedelta(days=3)
+    new = world.post("acme", "general", "now", by="ada")
+    parent = world.import_message("acme", "general", "then", by="ada", at=at)
+    other = world.import_message("acme", "general", "also then", by="ada", at=at)
+    late = world.post("acme", "general", "answer", by="ada", thread=parent)
+    early = world.import_message("acme", "general", "old answer", by="ada", at=at + timedelta(hours=1), thread=parent)
+    shown = bot.conversations_history(channel="C1")["messages"]
+    assert [one["ts"] for one in shown] == [new, other, parent]
+    assert parent == f"{int(at.timestamp())}.000000"
+    assert (shown[-1]["latest_reply"], shown[-1]["reply_count"]) == (late, 2)
+    thread = bot.conversations_replies(channel="C1", ts=parent)["messages"]
+    assert [one["ts"] for one in thread] == [parent, early, late]
+    assert sandbox.deliver_pending() == []
+
+
+def test_archiving_puts_the_bot_out_until_it_is_invited_again(sandbox, bot):
+    """Open again, the channel has its people, and the one who opened it."""
+    world = sandbox.slack
+    ts = world.post("acme", "general", "hi", by="ada")
+    world.archive_channel("acme", "general", by="ada")
+    with pytest.raises(SlackApiError, match="not_in_channel"):
+        bot.conversations_history(channel="C1")
+    world.unarchive_channel("acme", "general", by="bob")
+    (channel,) = bot.conversations_list(exclude_archived=True)["channels"]
+    assert (channel["is_archived"], channel["is_member"], channel["num_members"]) == (False, False, 2)
+    world.invite_bots("acme", "general", by="bob")
+    assert [one["ts"] for one in bot.conversations_history(channel="C1")["messages"]] == [ts]
+
+
 def test_refusals_of_the_reading_methods(sandbox, server, bot):
     """Membership, private channels, cursors, scopes and unknown methods."""
     world = sandbox.slack
@@ -457,6 +497,16 @@ def test_a_user_who_takes_the_token_back_leaves_the_bot(sandbox, server, bot, re
     assert receiver.envelopes()[-1]["event"]["tokens"] == {"oauth": ["U1"], "bot": []}
     assert error_of(user.auth_test) == "token_revoked"
     assert bot.auth_test()["ok"]
+
+
+def test_a_user_who_takes_a_rotating_token_back_takes_its_refresh_token_too(sandbox, server):
+    """The bot's pair lives on."""
+    sandbox.slack.add_app("rot", "r", redirect_urls=[CALLBACK], rotating=True)
+    callback = authorize(server, client_id="rot", user_scope="channels:read")
+    both = exchange(server, callback["code"], client_id="rot", client_secret="r").data
+    sandbox.slack.revoke_user_token("rot", "acme", "ada")
+    assert error_of(refresh, server, both["authed_user"]["refresh_token"]) == "invalid_refresh_token"
+    assert refresh(server, both["refresh_token"])["ok"]
 
 
 def test_the_world_is_shown_and_driven_through_the_control_pages(sandbox, server, bot):

@@ -96,7 +96,9 @@ def _read_undisturbed(run: "Run", name: str) -> list[Signal]:
     database = Database(schedule)
     system = build(run.around, changes=Changes(public_url=None), database=database)
     tenant = TenantId(UUID(int=77))
-    started = system.connect.start_authorization(tenant, account.slug, options=account.options)
+    started = system.connect.start_authorization(
+        tenant, account.slug, scopes=account.scopes, options=account.options
+    )
     answer = run.wire.exchange("GET", f"{started.authorize_url}&sandbox_user={account.user}", {})
     system.connect.complete_authorization(account.slug, dict(parse_qsl(urlsplit(answer.headers["location"]).query)))
     queue = TaskQueue(schedule, database)

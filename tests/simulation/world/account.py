@@ -46,6 +46,8 @@ class Account(ABC):
     """How many items fill a page of the main list."""
     deadly: ClassVar[frozenset[str]] = frozenset()
     """Those of the odd deeds after which the consent does not work any more."""
+    scopes: ClassVar[tuple[str, ...]] = ()
+    """The scopes of `start_authorization`; empty for the app's own."""
     usual: ClassVar[Mapping[str, tuple[int, Deed]]]
     """Deeds of everyday life, by name: their weight, and the method."""
     odd: ClassVar[Mapping[str, Deed]]
