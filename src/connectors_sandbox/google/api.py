@@ -69,6 +69,14 @@ class Api:
             raise GoogleError(403, "insufficientPermissions", "Request had insufficient authentication scopes.")
         return grant
 
+    def page_size(self, name: str, otherwise: int, most: int) -> int:
+        """How many items a page holds. Google's lists promise at most as many as were asked for.
+
+        Source: Drive v3 `files.list`, `pageSize` ("may return fewer"); Calendar v3 `events.list`, `maxResults` ("may be
+        less than this value"); Gmail v1 `messages.list`, `maxResults` ("maximum number").
+        """
+        return self.world.core.page_size("google", number(name, otherwise, most))
+
     def watch(self, channel_and_sync: tuple[Channel, Any]) -> "_DeferredResponse":
         """The response of a `watch` method; its `sync` message is sent before it or right after."""
         channel, message = channel_and_sync

@@ -97,6 +97,8 @@ class Authorizations:
         self.consented: set[tuple[str, str]] = set()
         self.refresh_lifetime: timedelta | None = None
         """Set it to seven days to simulate an app in testing."""
+        self.withheld: set[str] = set()
+        """Accounts whose next code gives no refresh token."""
 
     def issue_code(self, code: Code) -> str:
         """A new code."""
@@ -115,7 +117,9 @@ class Authorizations:
             raise TokenRefusedError("redirect_uri_mismatch", "Bad Request")
         if code.challenge is not None and not _is_answer(code.challenge, code.method, verifier):
             raise TokenRefusedError("invalid_grant", "Invalid code verifier.")
-        refresh = "1//0g" + self._core.random_string(80) if code.gives_refresh else None
+        gives_refresh = code.gives_refresh and code.email not in self.withheld
+        self.withheld.discard(code.email)
+        refresh = "1//0g" + self._core.random_string(80) if gives_refresh else None
         ends_at = now + self.refresh_lifetime if refresh and self.refresh_lifetime else None
         grant = Grant(client.id, code.email, code.scopes, refresh, ends_at)
         self.grants.append(grant)
@@ -151,6 +155,33 @@ class Authorizations:
         self.consented = {pair for pair in self.consented if pair[1] != email}
         return len(dead)
 
+    def end_access(self, email: str) -> None:
+        """End the user's access tokens before they expire; refresh tokens stay.
+
+        Source: developers.google.com/identity/protocols/oauth2, "Refresh token expiration": code must anticipate that a
+        granted token no longer works.
+        """
+        for grant in self.grants:
+            if grant.email == email:
+                grant.access.clear()
+
+    def end_refresh(self, email: str) -> None:
+        """End the user's refresh tokens; access tokens live until they expire.
+
+        Google does so after six months without use, beyond 100 tokens per account and client, at the end of a
+        time-limited grant, and (with Gmail scopes) when the password changes.
+
+        Source: developers.google.com/identity/protocols/oauth2, "Refresh token expiration".
+        """
+        for grant in self.grants:
+            if grant.email == email:
+                grant.refresh = None
+
+    def live(self, email: str) -> list[Grant]:
+        """The user's grants that have a token that works."""
+        now = self._core.clock.now()
+        return [one for one in self.grants if one.email == email and _is_live(one, now)]
+
     def _issue_access(self, grant: Grant) -> str:
         token = "ya29.A0" + self._core.random_string(120)
         grant.access[token] = self._core.clock.now() + ACCESS_LIFETIME
@@ -160,6 +191,12 @@ class Authorizations:
         mine = [one for one in self.grants if (one.client_id, one.email) == (client_id, email) and one.refresh]
         for grant in mine[:-MAX_REFRESH_TOKENS]:
             self.grants.remove(grant)
+
+
+def _is_live(grant: Grant, now: datetime) -> bool:
+    """Whether one of the grant's tokens works."""
+    is_over = grant.refresh_expires_at is not None and grant.refresh_expires_at <= now
+    return (grant.refresh is not None and not is_over) or any(end > now for end in grant.access.values())
 
 
 def _is_answer(challenge: str, method: str, verifier: str | None) -> bool:

@@ -21,7 +21,8 @@ class Event:
     organizer: str
     start: datetime
     end: datetime
-    created_at: datetime
+    created_at: datetime | None
+    """None for an event of a calendar file that did not say so."""
     updated_at: datetime
     sequence: int = 0
     change: int = 0
@@ -33,6 +34,10 @@ class Event:
     """Answers to the invitation, by e-mail address."""
     event_type: str = "default"
     recurrence: list[str] = attrs.field(factory=list)
+    master_id: str | None = None
+    """The series that this occurrence differs from."""
+    occurs_at: datetime | None = None
+    """When that occurrence would have been."""
 
 
 @attrs.define(eq=False)
@@ -91,10 +96,11 @@ class Calendars:
         event_type: str = "default",
         recurrence: list[str] | None = None,
         age_days: float = 0.0,
+        start: datetime | None = None,
     ) -> Event:
-        """A new event; `age_days` makes it look that old."""
+        """A new event; `age_days` makes it look that old, `start` is instead of `starts_in_hours`."""
         at = self._core.clock.now() - timedelta(days=age_days)
-        start = self._core.clock.now().replace(microsecond=0) + timedelta(hours=starts_in_hours)
+        start = start or self._core.clock.now().replace(microsecond=0) + timedelta(hours=starts_in_hours)
         event = Event(
             id=self._core.random_string(26, "abcdefghijklmnopqrstuv0123456789"),
             summary=summary,
@@ -109,6 +115,42 @@ class Calendars:
         )
         calendar.events[event.id] = event
         self.changed(calendar, event, moves_time=False)
+        return event
+
+    def add_copy(
+        self, calendar: Calendar, summary: str, organizer: str, created_at: datetime | None, start: datetime
+    ) -> Event:
+        """An event that is added now and was created long ago: an invitation to an old meeting, or an imported file.
+
+        Google shows a creation time that an imported file does not give as the year 0.
+        Source: report github.com/nextcloud/calendar/issues/2213.
+        """
+        event = self.create(calendar, summary, organizer, start=start)
+        event.created_at = created_at
+        return event
+
+    def add_exception(
+        self, calendar: Calendar, master: Event, summary: str, number: int, *, is_cancelled: bool
+    ) -> Event:
+        """An occurrence of a series that differs from it or is cancelled; a cancelled one is shown as a bare id.
+
+        Source: Calendar v3 `events`, `recurringEventId`, `originalStartTime` and `status`.
+        """
+        occurs_at = master.start + timedelta(weeks=number)
+        identifier = f"{master.id}_{occurs_at:%Y%m%dT%H%M%SZ}"
+        event = calendar.events.get(identifier) or attrs.evolve(
+            master,
+            id=identifier,
+            start=occurs_at,
+            end=occurs_at + timedelta(minutes=30),
+            recurrence=[],
+            attendees=dict(master.attendees),
+            master_id=master.id,
+            occurs_at=occurs_at,
+        )
+        event.summary, event.is_cancelled, event.is_stub = summary, is_cancelled, is_cancelled
+        calendar.events[identifier] = event
+        self.changed(calendar, event)
         return event
 
     def changed(self, calendar: Calendar, event: Event, *, moves_time: bool = True) -> None:

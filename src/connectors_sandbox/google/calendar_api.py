@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -95,6 +95,7 @@ class CalendarViews:
         calendar = self.calendars.get(grant.email, calendar_id)
         frozen = self._parameters_hash()
         sync_token, page_token = request.args.get("syncToken"), request.args.get("pageToken")
+        updated_min = _read_updated_min()
         since = 0
         if sync_token is not None:
             self._check_combination()
@@ -107,11 +108,11 @@ class CalendarViews:
             (
                 event
                 for event in calendar.events.values()
-                if state["after"] < event.change <= state["until"] and self._is_listed(event, sync_token)
+                if state["after"] < event.change <= state["until"] and self._is_listed(event, sync_token, updated_min)
             ),
             key=lambda event: event.change,
         )
-        size = number("maxResults", DEFAULT_PAGE, MAX_PAGE)
+        size = self.api.page_size("maxResults", DEFAULT_PAGE, MAX_PAGE)
         document = self._list_document(calendar, grant)
         if self.calendars.sends_empty_pages and page_token is not None and not state["empty"] and changed:
             # A page may have no items and still not be the last.
@@ -130,7 +131,10 @@ class CalendarViews:
         token = self._write_token(calendar, frozen, {"change": state["until"]})
         return {**document, "nextSyncToken": token}
 
-    def _is_listed(self, event: Event, sync_token: str | None) -> bool:
+    def _is_listed(self, event: Event, sync_token: str | None, updated_min: datetime | None) -> bool:
+        if updated_min is not None:
+            # What was deleted since is listed whatever `showDeleted` says.
+            return event.updated_at >= updated_min
         return not event.is_cancelled or sync_token is not None or flag("showDeleted")
 
     def _check_combination(self) -> None:
@@ -198,13 +202,13 @@ class CalendarViews:
     def _event(self, event: Event, calendar: Calendar, grant: Grant) -> dict[str, Any]:
         common = {"kind": "calendar#event", "etag": event_etag(event), "id": event.id}
         if event.is_cancelled and event.is_stub:
-            return {**common, "status": "cancelled"}
+            return {**common, "status": "cancelled", **_occurrence(event)}
         link = base64.urlsafe_b64encode(f"{event.id} {calendar.id}".encode()).decode().rstrip("=")
         document: dict[str, Any] = {
             **common,
             "status": "cancelled" if event.is_cancelled else "confirmed",
             "htmlLink": f"https://www.google.com/calendar/event?eid={link}",
-            "created": event.created_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            "created": _created(event),
             "updated": stamp(event.updated_at),
             "summary": event.summary,
             "creator": person(event.organizer, grant.email),
@@ -214,6 +218,7 @@ class CalendarViews:
             "iCalUID": f"{event.id}@google.com",
             "sequence": event.sequence,
             "eventType": event.event_type,
+            **_occurrence(event),
         }
         if event.attendees:
             document["attendees"] = [
@@ -222,6 +227,30 @@ class CalendarViews:
         if event.recurrence:
             document["recurrence"] = event.recurrence
         return document
+
+
+def _read_updated_min() -> datetime | None:
+    text = request.args.get("updatedMin")
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise invalid("Invalid Value", "updatedMin") from error
+
+
+def _created(event: Event) -> str:
+    if event.created_at is None:
+        return "0000-12-31T00:00:00.000Z"
+    return event.created_at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _occurrence(event: Event) -> dict[str, Any]:
+    """What an exception to a series says about it."""
+    if event.master_id is None:
+        return {}
+    moment = {"dateTime": _moment(event.occurs_at), "timeZone": "Europe/Berlin"}
+    return {"recurringEventId": event.master_id, "originalStartTime": moment}
 
 
 def _moment(at: Any) -> str:

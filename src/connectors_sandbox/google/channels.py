@@ -128,6 +128,12 @@ class Channels:
         """The active channels."""
         return [channel for channel in self.all.values() if self.is_live(channel)]
 
+    def drop(self, email: str) -> None:
+        """Forget the user's channels without a word: nothing more is sent, and `stop` does not know them."""
+        for channel in self.live():
+            if channel.email == email:
+                channel.is_stopped = True
+
     def notify(self, resource: str, state: str) -> None:
         """Notify every channel of the resource."""
         for channel in self.live():

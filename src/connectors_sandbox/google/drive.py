@@ -26,6 +26,8 @@ class File:
     created_at: datetime
     modified_at: datetime
     editor: str
+    appeared_at: datetime
+    """When Drive got it. Its own times may be any others: apps that import files set them."""
     drive_id: str | None = None
     viewers: dict[str, datetime] = attrs.field(factory=dict)
     """The users it is shared with, and since when."""
@@ -116,12 +118,29 @@ class Drive:
         parent: str | None = None,
         drive_id: str | None = None,
         age_days: float = 0.0,
+        created_at: datetime | None = None,
+        modified_at: datetime | None = None,
     ) -> File:
-        """A new file; `age_days` makes it look that old, and keeps it out of the logs."""
+        """A new file; `age_days` makes it look that old, and keeps it out of the logs.
+
+        With times of its own it is imported now, and in the logs. Source: Drive v3 `files.create`, whose `createdTime`
+        and `modifiedTime` can be set.
+        """
         at = self._core.clock.now() - timedelta(days=age_days)
         identifier = "1" + self._core.random_string(32)
         parents = [parent or drive_id or f"0A{by.partition('@')[0]}"]
-        file = File(identifier, name, mime_type, by, parents, at, at, by, drive_id)
+        file = File(
+            identifier,
+            name,
+            mime_type,
+            by,
+            parents,
+            created_at or at,
+            modified_at or at,
+            by,
+            appeared_at=at,
+            drive_id=drive_id,
+        )
         self.files[identifier] = file
         if not age_days:
             self._changed(file)
@@ -181,13 +200,29 @@ class Drive:
             self._log(member, None, drive.id)
         return drive
 
+    def join_drive(self, drive: SharedDrive, email: str) -> None:
+        """Add a member: only the drive itself gets an entry in their log."""
+        drive.members.add(email)
+        self._log(email, None, drive.id)
+
+    def leave_drive(self, drive: SharedDrive, email: str) -> None:
+        """Remove a member: the drive is removed from their log."""
+        drive.members.discard(email)
+        self._log(email, None, drive.id)
+
     def _later(self, than: datetime) -> datetime:
-        return max(self._core.clock.now(), than + timedelta(milliseconds=1))
+        """Now, a little later if that was the time before. An imported file's time may lie far ahead."""
+        now = self._core.clock.now()
+        return now if now > than or than > now + timedelta(minutes=1) else than + timedelta(milliseconds=1)
 
     def _changed(self, file: File, others: set[str] | None = None) -> None:
         file.version += 1
         names = self.viewers(file) | (others or set())
+<<<<<<< HEAD
         for name in sorted(names):
+=======
+        for name in sorted(names):  # the order of the log must not depend on that of a set
+>>>>>>> refs/heads/w-google
             self._log(name, file.id, file.drive_id)
         if file.drive_id is not None:
             self._log(file.drive_id, file.id, file.drive_id)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from flask import request
 
-from connectors_sandbox.google.api import Api, body, flag, number, stamp
+from connectors_sandbox.google.api import Api, body, flag, stamp
 from connectors_sandbox.google.auth import Grant
 from connectors_sandbox.google.drive import FOLDER, Drive, Entry, File, user_json
 from connectors_sandbox.google.drive_query import parse_query
@@ -65,7 +65,7 @@ class DriveViews:
             raise GoogleError(400, "required", "Required parameter: pageToken", location="pageToken")
         if not token.isdigit() or int(token) > self.drive.sequence + 1:
             raise invalid("Invalid Value", "pageToken")
-        size = number("pageSize", 100, MAX_PAGE)
+        size = self.api.page_size("pageSize", 100, MAX_PAGE)
         entries = [entry for entry in self.drive.log_of(name) if entry.sequence >= int(token)]
         page = entries[:size]
         changes = [change for entry in page if (change := self._change(entry, grant)) is not None]
@@ -78,11 +78,11 @@ class DriveViews:
         common = {"kind": "drive#change", "time": stamp(entry.at), "removed": False}
         if entry.file_id is None:
             drive = self.drive.drives[entry.drive_id or ""]
+            common |= {"changeType": "drive", "type": "drive", "driveId": drive.id}
+            if grant.email not in drive.members:
+                return {**common, "removed": True} if flag("includeRemoved", otherwise=True) else None
             return {
                 **common,
-                "changeType": "drive",
-                "type": "drive",
-                "driveId": drive.id,
                 "drive": {"kind": "drive#drive", "id": drive.id, "name": drive.name},
             }
         file = self.drive.files[entry.file_id]
@@ -108,7 +108,11 @@ class DriveViews:
         self.world.channels.close(body(), grant)
 
     def list_files(self, grant: Grant) -> dict[str, Any]:
-        """Files that the user can see, of one shared drive or of all."""
+        """Files that the user can see, of one shared drive or of the user's own corpus.
+
+        A new file may be listed minutes after the log has it.
+        Source: reports github.com/googleapis/google-api-go-client/issues/906, bellingcat/auto-archiver/issues/191.
+        """
         test = parse_query(request.args.get("q", ""))
         drive_id = request.args.get("driveId")
         if drive_id is not None:
@@ -117,15 +121,15 @@ class DriveViews:
             file
             for file in self.drive.files.values()
             if self.drive.can_see(grant.email, file)
-            and (drive_id is None or file.drive_id == drive_id)
-            and (file.drive_id is None or flag("includeItemsFromAllDrives"))
+            and self._is_in_corpus(file, grant, drive_id)
+            and self.world.core.is_indexed("google", file.appeared_at)
             and test(file)
         ]
         if request.args.get("orderBy", "modifiedTime desc") != "modifiedTime desc":
             raise invalid("The sandbox orders by 'modifiedTime desc' only", "orderBy")
         found.sort(key=lambda file: (file.modified_at, file.id), reverse=True)
         begin = self._listing_offset(request.args.get("pageToken"))
-        size = number("pageSize", 100, MAX_PAGE)
+        size = self.api.page_size("pageSize", 100, MAX_PAGE)
         page = found[begin : begin + size]
         document: dict[str, Any] = {
             "kind": "drive#fileList",
@@ -135,6 +139,19 @@ class DriveViews:
         if begin + size < len(found):
             document["nextPageToken"] = f"~!!~{self.drive.listing_epoch}:{begin + size}"
         return document
+
+    def _is_in_corpus(self, file: File, grant: Grant, drive_id: str | None) -> bool:
+        """Whether the listing is about this file.
+
+        The corpus `user` has what the user made, opened or was given, not everything in their shared drives.
+        Source: Drive v3 `files.list`, `corpora`; report github.com/openclaw/gogcli/issues/147.
+        """
+        if drive_id is not None:
+            return file.drive_id == drive_id
+        is_near = file.drive_id is None or file.owner == grant.email or grant.email in file.viewers
+        if request.args.get("corpora", "user") == "user" and not is_near:
+            return False
+        return file.drive_id is None or flag("includeItemsFromAllDrives")
 
     def _listing_offset(self, token: str | None) -> int:
         if token is None:

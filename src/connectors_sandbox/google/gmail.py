@@ -87,13 +87,22 @@ class Mail:
         return mailbox
 
     def add(
-        self, mailbox: Mailbox, headers: list[tuple[str, str]], labels: set[str], at: datetime | None = None
+        self,
+        mailbox: Mailbox,
+        headers: list[tuple[str, str]],
+        labels: set[str],
+        at: datetime | None = None,
+        *,
+        is_imported: bool = False,
     ) -> Message:
-        """A message arrives; with an instant of its own it is an old one, without history."""
+        """A message arrives; with an instant of its own it is an old one, without history, unless it is imported now.
+
+        Source: Gmail v1 `messages.import`, `internalDateSource=dateHeader`: `internalDate` is then the Date header's.
+        """
         identifier = f"18c{self._core.random.randrange(16**13):013x}"
         message = Message(identifier, identifier, at or self._core.clock.now(), headers, set(labels))
         mailbox.messages[identifier] = message
-        if at is None:
+        if at is None or is_imported:
             self._record(mailbox, message, "messagesAdded")
         return message
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from flask import request
 
-from connectors_sandbox.google.api import GOOGLE_AUTH, Api, body, flag, number
+from connectors_sandbox.google.api import GOOGLE_AUTH, Api, body, flag
 from connectors_sandbox.google.auth import Grant
 from connectors_sandbox.google.errors import GoogleError, invalid, not_found
 from connectors_sandbox.google.gmail import TYPES, Mail, Mailbox, Message, Watch, record_json
@@ -101,7 +101,7 @@ class GmailViews:
             and (label is None or label in {*record.message_labels, *record.labels})
         ]
         begin = int(request.args.get("pageToken", "0"))
-        size = number("maxResults", 100, 500)
+        size = self.api.page_size("maxResults", 100, 500)
         document: dict[str, Any] = {"historyId": str(mailbox.history_id)}
         if records:
             document["history"] = [record_json(record) for record in records[begin : begin + size]]
@@ -126,7 +126,7 @@ class GmailViews:
         ]
         found.sort(key=lambda message: (message.received_at, message.id), reverse=True)
         begin = int(request.args.get("pageToken", "0"))
-        size = number("maxResults", 100, 500)
+        size = self.api.page_size("maxResults", 100, 500)
         document: dict[str, Any] = {"resultSizeEstimate": len(found)}
         if found:
             page = found[begin : begin + size]

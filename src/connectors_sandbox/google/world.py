@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 
@@ -31,6 +31,10 @@ ACTIONS: Final = (
     "add_client",
     "add_user",
     "revoke_tokens",
+    "end_access_tokens",
+    "end_refresh_tokens",
+    "withhold_refresh_token",
+    "drop_subscriptions",
     "rotate_keys",
     "create_file",
     "create_folder",
@@ -44,10 +48,13 @@ ACTIONS: Final = (
     "unshare_file",
     "view_file",
     "add_shared_drive",
+    "join_shared_drive",
     "leave_shared_drive",
     "expire_listings",
     "add_calendar",
     "delete_calendar",
+    "share_calendar",
+    "unshare_calendar",
     "create_event",
     "update_event",
     "move_event",
@@ -140,6 +147,28 @@ class GoogleWorld:
         with self.lock:
             return self.auth.revoke_user(email)
 
+    def end_access_tokens(self, email: str) -> None:
+        """The user's access tokens end before they expire."""
+        with self.lock:
+            self.auth.end_access(email)
+
+    def end_refresh_tokens(self, email: str) -> None:
+        """The user's refresh tokens end; nobody withdraws anything."""
+        with self.lock:
+            self.auth.end_refresh(email)
+
+    def withhold_refresh_token(self, email: str) -> None:
+        """The answer to the user's next consent has no refresh token."""
+        with self.lock:
+            self.auth.withheld.add(email)
+
+    def drop_subscriptions(self, email: str) -> None:
+        """The user's channels and the mailbox's watch vanish without a word."""
+        with self.lock:
+            self.channels.drop(email)
+            if email in self.mail.mailboxes:
+                self.mail.mailboxes[email].watch = None
+
     def rotate_keys(self) -> str:
         """Sign with a new key from now on; returns its id."""
         with self.lock:
@@ -217,10 +246,15 @@ class GoogleWorld:
         with self.lock:
             return self.drive.add_drive(name, members).id
 
+    def join_shared_drive(self, drive_id: str, email: str) -> None:
+        """Add a member."""
+        with self.lock:
+            self.drive.join_drive(self.drive.drives[drive_id], email)
+
     def leave_shared_drive(self, drive_id: str, email: str) -> None:
         """Remove a member."""
         with self.lock:
-            self.drive.drives[drive_id].members.discard(email)
+            self.drive.leave_drive(self.drive.drives[drive_id], email)
 
     def expire_listings(self) -> None:
         """Expire the page tokens of listings."""
@@ -238,6 +272,16 @@ class GoogleWorld:
         """Delete the calendar and its events."""
         with self.lock:
             self.calendars.remove(self.calendars.all[calendar_id])
+
+    def share_calendar(self, calendar_id: str, email: str, role: str = "reader") -> None:
+        """Put the calendar on somebody's list."""
+        with self.lock:
+            self.calendars.all[calendar_id].roles[email] = role
+
+    def unshare_calendar(self, calendar_id: str, email: str) -> None:
+        """Take it from somebody's list, who can no longer read it."""
+        with self.lock:
+            self.calendars.all[calendar_id].roles.pop(email, None)
 
     def create_event(
         self,
@@ -329,7 +373,14 @@ class GoogleWorld:
     ) -> str:
         """A message arrives; returns its id. One with an age is an old one, without history."""
         with self.lock:
-            return self._add(mailbox, sender, mailbox, subject, set(labels), age_days)
+            at = self.core.clock.now() - timedelta(days=age_days) if age_days else None
+            return self._add(mailbox, sender, mailbox, subject, set(labels), at)
+
+    def import_email(self, mailbox: str, *, sender: str, subject: str, received_at: datetime) -> str:
+        """A message of another mail service is imported now, with the time at which that one got it; returns its id."""
+        with self.lock:
+            labels = {"INBOX", "UNREAD"}
+            return self._add(mailbox, sender, mailbox, subject, labels, received_at, is_imported=True)
 
     def send_email(self, mailbox: str, *, to: str, subject: str) -> str:
         """A message is sent; returns its id. One to oneself is also received."""
@@ -345,17 +396,25 @@ class GoogleWorld:
                 self.mail.delete(box, box.messages[replaces])
             return self._add(mailbox, mailbox, "", subject, {"DRAFT"})
 
-    def _add(self, mailbox: str, sender: str, to: str, subject: str, labels: set[str], age_days: float = 0.0) -> str:
-        now = self.core.clock.now()
-        at = now - timedelta(days=age_days) if age_days else None
+    def _add(
+        self,
+        mailbox: str,
+        sender: str,
+        to: str,
+        subject: str,
+        labels: set[str],
+        at: datetime | None = None,
+        *,
+        is_imported: bool = False,
+    ) -> str:
         headers = [
             ("from", sender),
             ("To", to),
             ("Subject", subject),
-            ("Date", format_datetime(at or now)),
+            ("Date", format_datetime(at or self.core.clock.now())),
             ("Message-ID", f"<{self.core.random_string(20)}@sandbox.example>"),
         ]
-        return self.mail.add(self.mail.get(mailbox), headers, labels, at).id
+        return self.mail.add(self.mail.get(mailbox), headers, labels, at, is_imported=is_imported).id
 
     def label_email(
         self,

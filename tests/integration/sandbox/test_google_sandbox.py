@@ -1,7 +1,7 @@
 """Google's own client library works against the sandbox, and its discovery documents describe every answer."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -261,6 +261,103 @@ def test_the_client_library_reads_mail(google, world, check):
     assert caught.value.status_code == 404
 
 
+def test_files_come_and_go_as_drive_documents(google, world, check):
+    """A corpus has what is the user's own, an import keeps its times, a new file is listed late, a left drive is told."""
+    drive, now = google["drive"], world.core.clock.now()
+    team = world.add_shared_drive("Team", [DANA, LEE])
+    world.create_file("Of Lee", by=LEE, shared_drive=team)
+    mine = world.create_file("Of Dana", by=DANA, shared_drive=team)
+    both = {"includeItemsFromAllDrives": True, "supportsAllDrives": True}
+
+    def names(**how):
+        answer = call(check, "drive", "FileList", drive.files().list(**both, orderBy="modifiedTime desc", **how))
+        return sorted(file["name"] for file in answer["files"])
+
+    assert names() == names(corpora="user") == ["Of Dana"]
+    assert names(corpora="drive", driveId=team) == names(corpora="allDrives") == ["Of Dana", "Of Lee"]
+    token = drive.changes().getStartPageToken().execute()["startPageToken"]
+    long_ago = datetime(1970, 1, 1, tzinfo=UTC)
+    file = world.drive.create(by=DANA, name="Scan", created_at=long_ago, modified_at=now + timedelta(days=9999))
+    world.core.index_lags["google"] = timedelta(minutes=5)
+    assert names() == []
+    world.core.index_lags.clear()
+    assert names() == ["Of Dana", "Scan"]
+    world.edit_file(file.id, by=DANA)
+    assert abs(file.modified_at - now) < timedelta(minutes=1)
+    world.leave_shared_drive(team, DANA)
+    asked = drive.changes().list(pageToken=token, fields="*", **both)
+    changes = call(check, "drive", "ChangeList", asked)["changes"]
+    assert [(one.get("fileId"), one.get("driveId"), one["removed"]) for one in changes] == [
+        (file.id, None, False),
+        (None, team, True),
+    ]
+    assert changes[0]["file"]["createdTime"] == "1970-01-01T00:00:00.000Z"
+    world.join_shared_drive(team, DANA)
+    assert drive.files().get(fileId=mine, supportsAllDrives=True).execute()["name"] == "Of Dana"
+
+
+def test_events_are_imported_and_occurrences_differ_as_calendar_documents(google, world, check):
+    """An imported event may be of the year 0, an occurrence names its series, `updatedMin` filters, sharing ends."""
+    events = google["calendar"].events()
+    clock, calendar = world.core.clock, world.calendars.all[DANA]
+    old = world.create_event("Old", by=DANA, age_days=30)
+    series = calendar.events[world.create_event("Series", by=DANA, recurrence=["RRULE:FREQ=WEEKLY"])]
+    world.calendars.add_copy(calendar, "Import", LEE, None, clock.now())
+    moved = world.calendars.add_exception(calendar, series, "Moved", 1, is_cancelled=False)
+    gone = world.calendars.add_exception(calendar, series, "Gone", 2, is_cancelled=True)
+    listed = call(check, "calendar", "Events", events.list(calendarId=DANA, showDeleted=True))["items"]
+    shown = {item["id"]: item for item in listed}
+    assert next(item["created"] for item in listed if item.get("summary") == "Import") == "0000-12-31T00:00:00.000Z"
+    assert shown[moved.id]["recurringEventId"] == shown[gone.id]["recurringEventId"] == series.id
+    assert "updated" not in shown[gone.id]
+    recent = (clock.now() - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert {item["id"] for item in events.list(calendarId=DANA, updatedMin=recent).execute()["items"]} == {*shown} - {
+        old
+    }
+    world.add_calendar("team@group", "Team", owner=LEE)
+    world.share_calendar("team@group", DANA)
+    assert events.list(calendarId="team@group").execute()["items"] == []
+    world.unshare_calendar("team@group", DANA)
+    with pytest.raises(HttpError) as caught:
+        events.list(calendarId="team@group").execute()
+    assert caught.value.status_code == 404
+
+
+def test_lists_may_be_shorter_than_asked(google, world, check):
+    """A cap on pages holds for files, changes, events, messages and history, and paging still shows everything."""
+    for number in range(5):
+        world.create_file(f"File {number}", by=DANA)
+        world.create_event(f"Event {number}", by=DANA)
+        world.receive_email(DANA, sender=LEE, subject=f"Mail {number}")
+    world.core.page_caps["google"] = 2
+    users = google["gmail"].users()
+    lists = [
+        (google["drive"].files(), {"pageSize": 100}, "files"),
+        (google["drive"].changes(), {"pageSize": 100, "pageToken": "1"}, "changes"),
+        (google["calendar"].events(), {"maxResults": 100, "calendarId": DANA}, "items"),
+        (users.messages(), {"maxResults": 100, "userId": "me"}, "messages"),
+        (users.history(), {"maxResults": 100, "userId": "me", "startHistoryId": "100000"}, "history"),
+    ]
+    for resource, parameters, name in lists:
+        sizes, request = [], resource.list(**parameters)
+        while request is not None:
+            answer = request.execute()
+            sizes.append(len(answer[name]))
+            request = resource.list_next(request, answer)
+        assert sizes == [2, 2, 1], name
+
+
+def test_imported_mail_keeps_its_date(google, world, check):
+    """A message that is imported now is in history, and dated as the other service had dated it."""
+    users = google["gmail"].users()
+    start = users.getProfile(userId="me").execute()["historyId"]
+    one = world.import_email(DANA, sender=LEE, subject="Old", received_at=datetime(1970, 1, 1, tzinfo=UTC))
+    records = users.history().list(userId="me", startHistoryId=start).execute()["history"]
+    assert [record["messagesAdded"][0]["message"]["id"] for record in records] == [one]
+    message = call(check, "gmail", "Message", users.messages().get(userId="me", id=one, format="metadata"))
+    assert message["internalDate"] == "0"
+
+
 def test_channels_of_the_client_library(google, world, check, server):
     """Watching and stopping through the library: ids are used once, generated calendars refuse."""
     drive, calendar = google["drive"], google["calendar"]
@@ -337,6 +434,45 @@ def test_tokens_behave_as_googles(server, world):
     assert refresh(base, first["refresh_token"]).json()["error"] == "invalid_grant"
     denied = consent(base, deny="1")
     assert denied == {"error": "access_denied", "state": "st"}
+
+
+def test_tokens_and_subscriptions_end_without_a_word(server, world):
+    """Access and refresh tokens end early, a consent gives no refresh token, channels and watches vanish."""
+    base = server.base_url("google")
+    first = exchange(base, consent(base)["code"]).json()
+
+    def status():
+        headers = {"authorization": f"Bearer {first['access_token']}"}
+        return requests.get(f"{base}/v1/userinfo", headers=headers, timeout=10).status_code
+
+    assert status() == 200
+    world.end_access_tokens(DANA)
+    assert status() == 401
+    first = refresh(base, first["refresh_token"]).json() | {"refresh_token": first["refresh_token"]}
+    world.end_refresh_tokens(DANA)
+    assert status() == 200
+    assert refresh(base, first["refresh_token"]).json()["error"] == "invalid_grant"
+    assert len(world.auth.live(DANA)) == 1
+    world.end_access_tokens(DANA)
+    assert world.auth.live(DANA) == []
+    world.withhold_refresh_token(DANA)
+    assert "refresh_token" not in exchange(base, consent(base)["code"]).json()
+    first = exchange(base, consent(base)["code"]).json()
+    assert "refresh_token" in first
+    headers = {"authorization": f"Bearer {first['access_token']}"}
+    channel = {"id": "one", "type": "web_hook", "address": "https://hooks.example/"}
+    watched = {
+        "drive/v3/changes/watch?pageToken=1": channel,
+        "gmail/v1/users/me/watch": {"topicName": "projects/sandbox/topics/gmail"},
+    }
+    for path, body in watched.items():
+        assert requests.post(f"{base}/{path}", json=body, headers=headers, timeout=10).status_code == 200
+    opened = world.channels.live()[0]
+    world.drop_subscriptions(DANA)
+    assert (world.channels.live(), world.mail.get(DANA).watch) == ([], None)
+    ids = {"id": opened.id, "resourceId": opened.resource_id}
+    stopped = requests.post(f"{base}/drive/v3/channels/stop", json=ids, headers=headers, timeout=10)
+    assert stopped.status_code == 404
 
 
 def test_fewer_scopes_are_refused_by_name(server):
