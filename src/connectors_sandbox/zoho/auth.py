@@ -127,15 +127,17 @@ class Authorizations:
             raise TokenRefusedError("invalid_code")
         if code.redirect_uri != redirect_uri:
             raise TokenRefusedError("invalid_redirect_uri")
-        refresh = self._token() if code.gives_refresh else None
-        grant = Grant(client.id, code.user, code.scopes, refresh)
+        grant = self.add_grant(client.id, code.user, code.scopes, gives_refresh=code.gives_refresh)
+        return grant, self._issue_access(grant)
+
+    def add_grant(self, client_id: str, user: User, scopes: tuple[str, ...], *, gives_refresh: bool) -> Grant:
+        """A new grant without an access token yet; the oldest ends if the user and client have too many now."""
+        grant = Grant(client_id, user, scopes, self._token() if gives_refresh else None)
         self.grants.append(grant)
-        mine = [
-            one for one in self.grants if (one.client_id, one.user, bool(one.refresh)) == (client.id, code.user, True)
-        ]
+        mine = [one for one in self.grants if (one.client_id, one.user, bool(one.refresh)) == (client_id, user, True)]
         for oldest in mine[:-MAX_REFRESH_TOKENS]:
             self.grants.remove(oldest)
-        return grant, self._issue_access(grant)
+        return grant
 
     def refresh(self, client: Client, token: str, location: str) -> tuple[Grant, str]:
         """A new access token; the refresh token stays the same."""
@@ -162,6 +164,20 @@ class Authorizations:
                 del grant.access[token]
                 return True
         return False
+
+    def end_access_tokens(self, email: str) -> int:
+        """End a user's access tokens before they expire, and return how many there were; refresh tokens stay."""
+        grants = [grant for grant in self.grants if grant.user.email == email]
+        ended = sum(len(grant.access) for grant in grants)
+        for grant in grants:
+            grant.access.clear()
+        return ended
+
+    def throttle(self, email: str) -> None:
+        """Refuse to issue access tokens to a user until the window ends, as if too many had been asked for."""
+        for grant in self.grants:
+            if grant.user.email == email:
+                grant.calls.extend([self._core.clock.now()] * (TOKEN_CALLS - len(grant.calls)))
 
     def _issue_access(self, grant: Grant) -> str:
         now = self._core.clock.now()
@@ -203,8 +219,12 @@ class Limiter:
         while taken and taken[0] <= now - timedelta(minutes=1):
             taken.popleft()
         if len(taken) >= self.calls:
-            self._locked_until[who] = now + self.lock
-            taken.clear()
+            self.lock_out(who)
             return False
         taken.append(now)
         return True
+
+    def lock_out(self, who: str) -> None:
+        """Begin the lock, as if the user had made too many calls."""
+        self._locked_until[who] = self.now() + self.lock
+        self._taken.pop(who, None)

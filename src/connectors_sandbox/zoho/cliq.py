@@ -29,6 +29,8 @@ class Message:
     sender_id: str
     sender_name: str
     text: str
+    added_at: datetime
+    """When it was posted or imported, whatever its `time`."""
     type: str = "text"
     file_name: str | None = None
 
@@ -58,11 +60,17 @@ class Chat:
     """E-mail addresses."""
     messages: list[Message] = attrs.field(factory=list)
     modified_ms: int = 0
+    is_archived: bool = False
 
     @property
     def unique_name(self) -> str:
         """As in URLs."""
         return self.name.lower().replace(" ", "")
+
+    @property
+    def status(self) -> str:
+        """As lists of channels select by it."""
+        return "archived" if self.is_archived else "created"
 
     def to_channel(self) -> dict[str, Any]:
         """As in `GET /channels`."""
@@ -72,7 +80,7 @@ class Chat:
             "chat_id": self.id,
             "unique_name": self.unique_name,
             "level": "organization",
-            "status": "created",
+            "status": self.status,
             "participant_count": len(self.members),
             "joined": True,
         }

@@ -47,10 +47,11 @@ def _mount(blueprint: Blueprint, world: ZohoWorld, path: str, scope: str, view: 
 
 
 def channels(world: ZohoWorld, grant: Grant) -> dict[str, Any]:
-    """The channels that the user has joined."""
-    mine = _chats_of(world, grant)
+    """The channels that the user has joined, of one status or of any."""
+    status = request.args.get("status")
+    mine = [chat for chat in _chats_of(world, grant) if status in (None, chat.status)]
     start = _number("next_token", 0)
-    limit = min(_number("limit", CHANNELS_PAGE), CHANNELS_PAGE)
+    limit = world.core.page_size("zoho", min(_number("limit", CHANNELS_PAGE), CHANNELS_PAGE))
     page = {"channels": [chat.to_channel() for chat in mine[start : start + limit]], "sync_token": "s1"}
     if start + limit < len(mine):
         return {**page, "has_more": True, "next_token": str(start + limit)}
@@ -66,13 +67,14 @@ def chats(world: ZohoWorld, grant: Grant) -> dict[str, Any]:
 
 
 def messages(world: ZohoWorld, grant: Grant, chat_id: str) -> dict[str, Any]:
-    """Messages of a window, in no particular order."""
+    """Messages of a window, in no particular order. Cliq documents no delay; public connectors read 2 to 5 minutes
+    again."""
     chat = _chat(world, grant, chat_id)
     low, high = _number("fromtime", 0), _number("totime", 1 << 62)
     limit = _number("limit", 20)
     if not 1 <= limit <= MAX_LIMIT:
         raise CliqRefusedError(400, None, "We couldn't process your request due to a technical error.")
-    found = [one for one in chat.messages if low <= one.time <= high]
+    found = [one for one in chat.messages if low <= one.time <= high and world.core.is_indexed("zoho", one.added_at)]
     found.sort(key=lambda one: one.time, reverse=world.newest_first)
     rows = [one.to_row(number) for number, one in enumerate(found[:limit])]
     world.core.random.shuffle(rows)  # Cliq guarantees no order within a page

@@ -35,6 +35,8 @@ class Mail:
     from_address: str
     text: str
     received_at: datetime
+    """As the row says; another date than that of its arrival if it was imported."""
+    added_at: datetime
     is_read: bool = False
 
     @property
@@ -104,13 +106,21 @@ class Mailbox:
     folders: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     """Name and `folderType`, by id."""
     mails: dict[int, Mail] = attrs.field(factory=dict)
+    deleted_folders: set[str] = attrs.field(factory=set)
+    """Ids of folders that lie in the trash, with their mail."""
     hook: Hook | None = None
     between_pages: int = 0
     """Messages that arrive between two pages of a list, one after each page."""
+    between_subject: str = "Meanwhile"
 
     def folder_id(self, name: str) -> str:
         """The id of a folder by its name."""
         return next(key for key, (shown, _) in self.folders.items() if shown == name)
+
+    def path(self, folder_id: str) -> str:
+        """A folder's path: a deleted one lies below Trash."""
+        name, _ = self.folders[folder_id]
+        return f"/Trash/{name}" if folder_id in self.deleted_folders else f"/{name}"
 
     def to_account(self, base: str) -> dict[str, Any]:
         """As in `GET /api/accounts`."""

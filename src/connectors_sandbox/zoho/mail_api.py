@@ -55,24 +55,28 @@ def folders(_: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, Any]
     """The folders of the mailbox."""
     _own(mailbox, account)
     return [
-        {"folderId": key, "folderName": name, "path": f"/{name}", "folderType": kind, "imapAccess": True}
+        {"folderId": key, "folderName": name, "path": mailbox.path(key), "folderType": kind, "imapAccess": True}
         for key, (name, kind) in mailbox.folders.items()
     ]
 
 
 def view(world: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, Any]]:
-    """A page of a list of messages."""
+    """A page of a list of messages. Zoho documents no delay; public connectors read 5 to 15 minutes again."""
     _own(mailbox, account)
     folder = request.args.get("folderId")
     if folder is not None and folder not in mailbox.folders:
         raise MailRefusedError(404, "FOLDER_NOT_EXISTS", "no such folder")
-    rows = [mail for mail in mailbox.mails.values() if folder in (None, mail.folder_id)]
+    rows = [
+        mail
+        for mail in mailbox.mails.values()
+        if folder in (None, mail.folder_id) and world.core.is_indexed("zoho", mail.added_at)
+    ]
     is_ascending = request.args.get("sortorder", "false") == "true"
     rows.sort(key=lambda mail: (mail.received_at, mail.id), reverse=not is_ascending)
     page = [mail.to_row() for mail in _slice(rows)]
     if mailbox.between_pages > 0:
         mailbox.between_pages -= 1
-        world.receive_mail(mailbox.user.email, f"Meanwhile {mailbox.between_pages}")
+        world.receive_mail(mailbox.user.email, f"{mailbox.between_subject} {mailbox.between_pages}")
     return page
 
 
@@ -81,7 +85,7 @@ def search(world: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, A
     _own(mailbox, account)
     if request.args.get("searchKey") != "newMails":
         raise MailRefusedError(400, "INVALID_PARAMETER", "the sandbox searches for newMails only")
-    hidden = {mailbox.folder_id("Spam"), mailbox.folder_id("Trash")}
+    hidden = {mailbox.folder_id("Spam"), mailbox.folder_id("Trash"), *mailbox.deleted_folders}
     after = int(request.args.get("receivedTime", "0"))
     rows = [one for one in mailbox.mails.values() if one.received_ms > after and one.folder_id not in hidden]
     rows.sort(key=lambda mail: (mail.received_at, mail.id), reverse=True)

@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from connectors_sandbox.core import SandboxCore
-from connectors_sandbox.zoho.auth import DATA_CENTRES, Authorizations, Client, Limiter, User
+from connectors_sandbox.zoho.auth import DATA_CENTRES, Authorizations, Client, Grant, Limiter, User
 from connectors_sandbox.zoho.cliq import Bot, BotCalls, BotKind, Chat, Message, make_key
 from connectors_sandbox.zoho.mail import SYSTEM_FOLDERS, Mail, Mailbox, MailWebhooks
 
@@ -14,21 +14,32 @@ ACTIONS: Final = (
     "add_client",
     "add_user",
     "revoke_user",
+    "end_access_tokens",
+    "throttle_tokens",
+    "lock_out",
     "add_folder",
+    "delete_folder",
+    "restore_folder",
     "receive_mail",
+    "import_mail",
     "send_mail",
     "move_mail",
     "read_mail",
     "delete_mail",
     "receive_between_pages",
     "save_mail_webhook",
+    "remove_mail_webhook",
     "send_task",
     "add_channel",
+    "join_channel",
     "leave_channel",
+    "archive_channel",
+    "unarchive_channel",
     "post_message",
     "edit_message",
     "delete_message",
     "add_bot",
+    "delete_bot",
     "add_bot_to_channel",
     "remove_bot_from_channel",
     "mention_bot",
@@ -113,6 +124,31 @@ class ZohoWorld:
             self.auth.grants = [one for one in self.auth.grants if one.user.email != email]
             return len(dead)
 
+    def end_access_tokens(self, email: str) -> int:
+        """End a user's access tokens early, as Zoho does with the oldest ones; returns how many there were."""
+        with self.lock:
+            return self.auth.end_access_tokens(email)
+
+    def throttle_tokens(self, email: str) -> None:
+        """Answer a user's refreshes with "Access Denied" for ten minutes."""
+        with self.lock:
+            self.auth.throttle(email)
+
+    def consent_elsewhere(self, client_id: str, email: str) -> Grant:
+        """Consent to another environment of the same client: it counts like ours, and may end the user's oldest.
+
+        Source: zoho.com/accounts/protocol/oauth/token-limits.
+        """
+        with self.lock:
+            user = self.auth.users[email]
+            return self.auth.add_grant(client_id, user, (), gives_refresh=True)
+
+    def lock_out(self, email: str) -> None:
+        """Refuse a user's calls from now on, until the lock of each family of endpoints ends."""
+        with self.lock:
+            self.mail_limiter.lock_out(email)
+            self.message_limiter.lock_out(email)
+
     # --- mail ------------------------------------------------------------------------------------------------------
 
     def add_folder(self, email: str, name: str) -> str:
@@ -121,6 +157,18 @@ class ZohoWorld:
             folder_id = str(9_000_000_002_000 + self._next())
             self.mailboxes[email].folders[folder_id] = (name, "Inbox")
             return folder_id
+
+    def delete_folder(self, email: str, name: str) -> None:
+        """Delete a folder of the user's own: it moves below Trash, with its mail."""
+        with self.lock:
+            mailbox = self.mailboxes[email]
+            mailbox.deleted_folders.add(mailbox.folder_id(name))
+
+    def restore_folder(self, email: str, name: str) -> None:
+        """Take a deleted folder out of the trash."""
+        with self.lock:
+            mailbox = self.mailboxes[email]
+            mailbox.deleted_folders.discard(mailbox.folder_id(name))
 
     def receive_mail(
         self,
@@ -131,14 +179,39 @@ class ZohoWorld:
         from_address: str = "rebecca@zylker.com",
         text: str = "Hello",
         folder: str = "Inbox",
+        time: int | None = None,
     ) -> Mail:
-        """Incoming mail: the webhook reports it, unless it lands in Spam."""
+        """Incoming mail: the webhook reports it, unless it lands in Spam.
+
+        Args:
+            email: whose mailbox.
+            subject: its subject.
+            sender: a name.
+            from_address: the sender's address.
+            text: the body.
+            folder: where a filter files it.
+            time: milliseconds of its `receivedTime`, which may be minutes before it is listed; None for now.
+        """
         with self.lock:
             mailbox = self.mailboxes[email]
-            mail = self._add_mail(mailbox, folder, subject, sender, from_address, text)
+            mail = self._add_mail(mailbox, folder, subject, sender, from_address, text, time)
             if folder != "Spam":
                 self.mail_webhooks.arrived(mailbox, mail)
             return mail
+
+    def import_mail(self, email: str, subject: str, *, time: int, folder: str = "Inbox") -> Mail:
+        """Mail that a migration or an IMAP client adds with its own date; no webhook reports it.
+
+        Args:
+            email: whose mailbox.
+            subject: its subject.
+            time: milliseconds of its `receivedTime`.
+            folder: where it is put.
+        """
+        with self.lock:
+            return self._add_mail(
+                self.mailboxes[email], folder, subject, "Rebecca", "rebecca@zylker.com", "Hello", time
+            )
 
     def send_mail(self, email: str, subject: str, *, text: str = "Hello") -> Mail:
         """Outgoing mail, in Sent; no webhook reports it."""
@@ -162,10 +235,11 @@ class ZohoWorld:
         with self.lock:
             del self.mailboxes[email].mails[int(message_id)]
 
-    def receive_between_pages(self, email: str, count: int) -> None:
-        """Let one message arrive after each of the next `count` lists."""
+    def receive_between_pages(self, email: str, count: int, *, subject: str = "Meanwhile") -> None:
+        """Let one message arrive after each of the next `count` lists; their subjects end with falling numbers."""
         with self.lock:
-            self.mailboxes[email].between_pages = count
+            mailbox = self.mailboxes[email]
+            mailbox.between_pages, mailbox.between_subject = count, subject
 
     def save_mail_webhook(self, email: str, url: str, *, is_signed: bool = False) -> None:
         """Enter a URL in the mailbox's settings; entering another one announces the same secret again.
@@ -177,6 +251,11 @@ class ZohoWorld:
             mailbox, hook_id = self.mailboxes[email], 3_597_307_697_596_728_000 + self._next()
         # Outside the lock: the receiver may call us before it answers.
         self.mail_webhooks.save(mailbox, url, hook_id, is_signed=is_signed)
+
+    def remove_mail_webhook(self, email: str) -> None:
+        """Remove the webhook from the mailbox's settings; one that is made later has another secret."""
+        with self.lock:
+            self.mailboxes[email].hook = None
 
     def send_task(self, email: str, title: str) -> None:
         """Send the webhook's other entity, which looks different."""
@@ -193,10 +272,21 @@ class ZohoWorld:
             }
             self.mail_webhooks.send(mailbox, "task", body)
 
-    def _add_mail(self, mailbox: Mailbox, folder: str, subject: str, sender: str, from_address: str, text: str) -> Mail:
+    def _add_mail(
+        self,
+        mailbox: Mailbox,
+        folder: str,
+        subject: str,
+        sender: str,
+        from_address: str,
+        text: str,
+        time: int | None = None,
+    ) -> Mail:
         folder_id = mailbox.folder_id(folder)
         number = FIRST_MESSAGE_ID + self._next()
-        mail = Mail(number, folder_id, subject, sender, from_address, text, self.core.clock.now())
+        now = self.core.clock.now()
+        received_at = now if time is None else datetime.fromtimestamp(time / 1000, UTC)
+        mail = Mail(number, folder_id, subject, sender, from_address, text, received_at, now)
         mailbox.mails[mail.id] = mail
         return mail
 
@@ -210,10 +300,28 @@ class ZohoWorld:
             self.chats[chat.id] = chat
             return chat
 
+    def join_channel(self, chat_id: str, email: str) -> None:
+        """Add a member, who sees all earlier messages, too."""
+        with self.lock:
+            self.chats[chat_id].members.add(email)
+
     def leave_channel(self, chat_id: str, email: str) -> None:
         """Remove a member."""
         with self.lock:
             self.chats[chat_id].members.discard(email)
+
+    def archive_channel(self, chat_id: str) -> None:
+        """Archive a channel: it is listed only as archived, and its messages stay.
+
+        Source: zoho.com/cliq/help/restapi/v2/channels (`status`).
+        """
+        with self.lock:
+            self.chats[chat_id].is_archived = True
+
+    def unarchive_channel(self, chat_id: str) -> None:
+        """Open an archived channel again."""
+        with self.lock:
+            self.chats[chat_id].is_archived = False
 
     def post_message(
         self,
@@ -239,7 +347,16 @@ class ZohoWorld:
             chat, user = self.chats[chat_id], self.auth.users.get(by)
             at = self._now_ms() if time is None else time
             sender_id = str(user.zuid) if user else f"b-{by}"
-            message = Message(f"{at}_{self._next()}", at, sender_id, user.name if user else by, text, type, file_name)
+            message = Message(
+                id=f"{at}_{self._next()}",
+                time=at,
+                sender_id=sender_id,
+                sender_name=user.name if user else by,
+                text=text,
+                added_at=self.core.clock.now(),
+                type=type,
+                file_name=file_name,
+            )
             chat.messages.append(message)
             chat.modified_ms = max(chat.modified_ms, at)
             if user is not None:
@@ -279,6 +396,11 @@ class ZohoWorld:
             self.bots[bot.id] = bot
             return bot
 
+    def delete_bot(self, bot_id: str) -> None:
+        """Delete a bot: it hears nothing more, and nobody is told."""
+        with self.lock:
+            self.bots.pop(bot_id, None)
+
     def add_bot_to_channel(self, bot_id: str, chat_id: str, *, by: str) -> None:
         """Add a bot to a channel."""
         with self.lock:
@@ -304,7 +426,7 @@ class ZohoWorld:
         """A direct message to a bot."""
         with self.lock:
             user, at = self.auth.users[by], self._now_ms()
-            message = Message(f"{at}_{self._next()}", at, str(user.zuid), user.name, text)
+            message = Message(f"{at}_{self._next()}", at, str(user.zuid), user.name, text, self.core.clock.now())
             self.bot_calls.direct(self.bots[bot_id], f"CT_{user.zuid}-B1", user, message)
             return message
 

@@ -269,15 +269,27 @@ def test_a_throttled_refresh_is_no_dead_grant(server, service):
     service.connectors.connect.refresh(TENANT, connection.id)
 
 
+def test_a_token_that_dies_early_is_refreshed_once_the_throttle_ends(server, service):
+    """A 401 leads to one refresh; while Zoho refuses to issue tokens, the connection waits and stays active."""
+    connection = service.connect("zoho-mail", EVA)
+    world = server.sandbox.zoho
+    world.throttle_tokens(EVA)
+    assert world.end_access_tokens(EVA) == 1
+    world.receive_mail(EVA, "Lamp")
+    later(server)
+    service.backfill(connection)
+    assert service.now() - NOW >= timedelta(minutes=10)
+    assert len(service.signals()) == 1
+    assert service.connection(connection).status is ConnectionStatus.ACTIVE
+
+
 def test_the_twenty_first_consent_evicts_the_first(server, service):
     """Nobody is told; the next refresh finds out, and the user has to connect again."""
     world = server.sandbox.zoho
     connection = service.connect("zoho-mail", EVA)
     first = world.auth.grants[0].refresh
-    user = world.auth.users[EVA]
     for _ in range(20):
-        code = world.auth.issue_code("1000.CID", user, ("x",), CALLBACK, gives_refresh=True)
-        world.auth.exchange(world.auth.clients["1000.CID"], code, CALLBACK, "eu")
+        world.consent_elsewhere("1000.CID", EVA)
     assert first not in [grant.refresh for grant in world.auth.grants]
     with pytest.raises(ReauthorizationRequiredError):
         service.connectors.connect.refresh(TENANT, connection.id)
@@ -386,6 +398,35 @@ def test_polling_through_moving_pages_and_locks(server, service, status):
     titles = {one.title for one in service.signals().values()}
     assert titles == {f"Mail {number}" for number in range(700)} | {f"Meanwhile {number}" for number in range(3)}
     assert service.now() - NOW > timedelta(seconds=7000 + 15 * 60)
+
+
+def test_mail_of_a_deleted_folder_is_in_the_trash(server, service):
+    """Neither the reader nor the webhook reports it; restored, its mail is read with its own date."""
+    world = server.sandbox.zoho
+    world.add_folder(EVA, "Parts")
+    at = NOW - timedelta(days=3)
+    world.import_mail(EVA, "Lamp", time=round(at.timestamp() * 1000), folder="Parts")
+    world.delete_folder(EVA, "Parts")
+    later(server)
+    connection = service.connect("zoho-mail", EVA)
+    service.backfill(connection)
+    assert service.signals() == {}
+    world.restore_folder(EVA, "Parts")
+    service.backfill(connection)
+    (signal,) = service.signals().values()
+    assert (signal.title, signal.occurred_at, signal.container.name) == ("Lamp", at, "Parts")
+
+
+def test_a_webhook_that_was_removed_sends_nothing(server, service, door):
+    """Made again, it announces another secret, which is refused."""
+    world = server.sandbox.zoho
+    connection = service.connect("zoho-mail", EVA)
+    world.save_mail_webhook(EVA, door.url(connection))
+    world.remove_mail_webhook(EVA)
+    world.receive_mail(EVA, "Lamp")
+    assert server.sandbox.deliver_pending() == []
+    with pytest.raises(WebhookNotSavedError):
+        world.save_mail_webhook(EVA, door.url(connection))
 
 
 def test_a_search_writes_the_same_mail_in_another_way(server, service):
@@ -500,6 +541,44 @@ def test_a_forged_call_is_refused(server, service, door):
     assert service.signals() == {}
 
 
+def test_channels_are_listed_by_status_and_by_short_pages(server, service):
+    """Archived channels are listed as such; Cliq may put fewer on a page than asked for, and all are read."""
+    world = server.sandbox.zoho
+    chats = [world.add_channel(f"Channel {number}", [TOM], location="eu") for number in range(5)]
+    for chat in chats:
+        world.post_message(chat.id, f"In {chat.name}", by="another")
+        world.join_channel(chat.id, EVA)
+    world.archive_channel(chats[4].id)
+    server.sandbox.core.page_caps["zoho"] = 2
+    later(server)
+    connection = service.connect("zoho-cliq", EVA)
+    service.backfill(connection)
+    assert {one.title for one in service.signals().values()} == {f"In Channel {number}" for number in range(4)}
+    (token,) = world.auth.grants[0].access
+    with requests.Session() as plain:
+        plain.trust_env = False
+        plain.headers["Authorization"] = f"Zoho-oauthtoken {token}"
+        url = f"{server.base_url('zoho')}/eu/cliq/api/v2/channels"
+        listed = plain.get(url, params={"status": "archived"}).json()["channels"]
+        world.unarchive_channel(chats[4].id)
+        after = plain.get(url, params={"status": "archived"}).json()["channels"]
+    assert [(one["chat_id"], one["status"]) for one in listed] == [(chats[4].id, "archived")]
+    assert after == []
+
+
+def test_a_deleted_bot_hears_nothing(server, service, door):
+    """Nobody is told, and messages are found by reading only."""
+    world = server.sandbox.zoho
+    connection = service.connect("zoho-cliq", EVA)
+    bot = world.add_bot("Signals", door.url(connection), kind="deluge", secret=CLIQ_SECRET, location="eu")
+    chat = world.add_channel("Engineering", [EVA], location="eu")
+    world.add_bot_to_channel(bot.id, chat.id, by=EVA)
+    server.sandbox.deliver_pending()
+    world.delete_bot(bot.id)
+    world.post_message(chat.id, "Is it in?", by=EVA)
+    assert server.sandbox.deliver_pending() == []
+
+
 def add_busy_channel(service, world):
     """2,500 messages of the last fifty minutes: more than a minute's reads can tell."""
     chat = world.add_channel("Busy", [EVA], location="eu")
@@ -520,6 +599,22 @@ def test_reading_waits_every_lock_out(server, service, status, newest_first):
     job = service.backfill(connection)
     assert job.progress.signals == 2500
     assert service.now() - NOW >= timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(("slug", "minutes"), [("zoho-cliq", 10), ("zoho-mail", 15)])
+def test_a_user_is_locked_out_for_what_they_did_elsewhere(server, service, slug, minutes):
+    """A read waits until the lock ends, and no longer than a minute more."""
+    world = server.sandbox.zoho
+    chat = world.add_channel("Engineering", [EVA], location="eu")
+    world.post_message(chat.id, "Lamp", by="another")
+    world.receive_mail(EVA, "Lamp")
+    later(server)
+    connection = service.connect(slug, EVA)
+    world.lock_out(EVA)
+    began = service.now()
+    service.backfill(connection)
+    assert {one.title for one in service.signals().values()} == {"Lamp"}
+    assert timedelta(minutes=minutes) <= service.now() - began < timedelta(minutes=minutes + 1)
 
 
 def test_reading_is_never_locked_out(server, service):
