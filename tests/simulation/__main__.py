@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tests.simulation.known import unexplained
 from tests.simulation.plan import HOUR, PROFILES, make_plan, read_script, write_script
 from tests.simulation.run import Run
 from tests.simulation.shrink import shrink
@@ -35,6 +36,8 @@ def main() -> int:
             gc.collect()
         run = Run(plan, keep_trace=asked.trace)
         findings = run.play()
+        if not asked.all and asked.script is None:
+            findings = unexplained(plan, findings)
         cpu, steps = cpu + run.cpu_seconds, steps + run.schedule.steps
         hours += (plan.ends_at + plan.settles_for) / HOUR
         if asked.trace:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -57,9 +58,9 @@ class Mail:
     def send(self, outgoing: Outgoing, prepared: Attempt, _timeout: float) -> Attempt:
         """One attempt: the service's answer, or none."""
         run = self.run
-        url = outgoing.url
+        path = urlsplit(outgoing.url).path
         try:
-            answer = run.processes.call("api:webhook", lambda api: self._receive(api, url, prepared))
+            answer = run.processes.call("api:webhook", lambda api: self._receive(api, path, prepared))
         except ConnectionLostError:
             run.schedule.note("delivered", outgoing.provider, "to nobody")
             return attrs.evolve(prepared, error="ConnectionError")
@@ -70,5 +71,7 @@ class Mail:
         return attrs.evolve(prepared, status=answer.status, body=answer.body)
 
     @staticmethod
-    def _receive(api: Connectors, url: str, prepared: Attempt) -> WebhookAnswer:
+    def _receive(api: Connectors, path: str, prepared: Attempt) -> WebhookAnswer:
+        # A service that has moved still answers at its old address.
+        url = f"{api.public_url}{path}"
         return answer_webhook(api, method="POST", url=url, headers=prepared.sent_headers, body=prepared.sent_body)

@@ -7,15 +7,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
+from connectors.domain.flows.connections.connect import AuthorizationStart
 from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConnectorsError
+from connectors.domain.model.ids import TenantId
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus
 from connectors.domain.model.paging import PageRequest
 from connectors.entrypoints.library import Connectors
 from tests.simulation.processes import ConnectionLostError
 from tests.simulation.system import MOVED_URL, Changes
+from tests.simulation.world.account import Account
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -103,6 +106,12 @@ def _finish(run: "Run", item: Mapping[str, Any]) -> None:
 
 
 # --- with the service ----------------------------------------------------------------------------------------------
+
+
+def start_authorization(api: Connectors, tenant: TenantId, account: Account) -> AuthorizationStart:
+    """The beginning of the account's consent."""
+    scopes = list(account.scopes) or None
+    return api.connect.start_authorization(tenant, account.slug, scopes=scopes, options=account.options)
 
 
 def _connect(run: "Run", item: Mapping[str, Any]) -> tuple[Connection, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tests.simulation.world import ACCOUNTS
+from tests.simulation.world import ACCOUNTS, SLUGS, kinds_of
 
 Item = Mapping[str, Any]
 """`at` (virtual second), `do` (what), and what that takes. With `when` it waits for a switch point from then on."""
@@ -65,9 +65,15 @@ class PlannedAccount:
     """An account that the run begins with."""
 
     name: str
-    slug: str
+    kind: str
+    """One of `ACCOUNTS`."""
     items: int = 0
     """Old items in its main list."""
+
+    @property
+    def slug(self) -> str:
+        """Its provider."""
+        return ACCOUNTS[self.kind].slug
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +103,7 @@ def make_plan(seed: int, *, profile: str | None = None, slugs: Iterable[str] = (
     """
     dice = random.Random(f"plan {seed}")
     profile = profile or list(PROFILES)[seed % len(PROFILES)]
-    return _Draft(seed, profile, dice).make(list(slugs) or dice.sample(sorted(ACCOUNTS), dice.choice((1, 1, 2))))
+    return _Draft(seed, profile, dice).make(list(slugs) or dice.sample(SLUGS, dice.choice((1, 1, 2))))
 
 
 class _Draft:
@@ -105,15 +111,15 @@ class _Draft:
 
     def __init__(self, seed: int, profile: str, dice: random.Random) -> None:
         self.seed, self.profile, self.dice = seed, profile, dice
-        self.ends_at = 3 * HOUR
+        self.ends_at = 2 * HOUR
         self.items: list[Item] = []
 
     def make(self, slugs: list[str]) -> Plan:
         accounts = []
         for number, slug in enumerate(slugs):
-            kind = ACCOUNTS[slug]
+            kind = self.dice.choice(kinds_of(slug))
             pages = self.dice.choice((0, 0.2, 0.2, 1.3, 2.2))
-            account = PlannedAccount(f"n{number}", slug, round(pages * getattr(kind, "page_items", 20)))
+            account = PlannedAccount(f"n{number}", kind, round(pages * ACCOUNTS[kind].page_items))
             accounts.append(account)
             self.live(account)
             if self.profile in {"people", "mixed", "database", "deaths"}:
@@ -134,7 +140,7 @@ class _Draft:
             accounts=accounts,
             items=sorted(self.items, key=lambda item: item["at"]),
             ends_at=self.ends_at,
-            settles_for=1.5 * HOUR,
+            settles_for=1.25 * HOUR,
             stalls=dice.choice((0.0, 0.0, 0.002)) if is_slow else 0.0,
             offsets={"worker-1": dice.choice((0.0, 1.5)), "worker-2": dice.choice((0.0, -2.0))}
             if self.profile in {"deaths", "mixed"}
@@ -152,7 +158,7 @@ class _Draft:
 
     def live(self, account: PlannedAccount) -> None:
         """An ordinary life at the vendor, and the first consent."""
-        dice, kind = self.dice, ACCOUNTS[account.slug]
+        dice, kind = self.dice, ACCOUNTS[account.kind]
         usual = sorted(kind.usual)
         weights = [kind.usual[name][0] for name in usual]
         for _ in range(dice.randint(8, 22)):
@@ -160,8 +166,13 @@ class _Draft:
         connected = dice.uniform(300, 1800)
         self.add(connected, "connect", account=account.name, tenant=0)
         if kind.is_set_up_by_hand:
-            late = dice.choice(SETUP_DELAYS) if self.profile != "calm" else 60.0
-            self.add(connected + late, "finish", account=account.name, tenant=0)
+            late = dice.choice(SETUP_DELAYS)
+            if self.profile == "calm" and account.slug == "slack":
+                # At once: what a bot that is invited later has not read is a fault of its own.
+                when = {"label": "done:POST", "part": "oauth.v2.access", "n": 1}
+                self.add(connected, "finish", account=account.name, tenant=0, when=when)
+            else:
+                self.add(connected + min(late, 60.0) if self.profile == "calm" else connected + late, "finish", account=account.name, tenant=0)
         if self.profile in {"people", "vendors", "mixed"}:
             for what in dice.sample(sorted(kind.odd), min(len(kind.odd), dice.choice((0, 1, 2, 3)))):
                 self.act(account, what, self.any_time())
@@ -204,7 +215,7 @@ class _Draft:
         self.add(at, what, account=account.name, tenant=tenant, **more)
 
     def vendor_trouble(self, account: PlannedAccount) -> None:
-        dice, kind = self.dice, ACCOUNTS[account.slug]
+        dice, kind = self.dice, ACCOUNTS[account.kind]
         for _ in range(dice.randint(1, 3)):
             status = dice.choice(STATUSES)
             self.add(

@@ -41,7 +41,7 @@ class Run:
             allowed_hosts=HOSTS,
             seed=plan.seed,
             send=self.mail.send,
-            vendors={ACCOUNTS[one.slug].mount for one in plan.accounts},
+            vendors={ACCOUNTS[one.kind].mount for one in plan.accounts},
         )
         self.sandbox.core.url = VENDORS_URL
         self.wire = Wire(schedule, self.sandbox, plan.seed)
@@ -51,7 +51,7 @@ class Run:
         )
         self.processes = Processes(self.around, TaskQueue(schedule, self.database), dict(plan.offsets))
         self.tenants = [TenantId(UUID(int=1000 + number)) for number in range(2)]
-        self.accounts = {one.name: ACCOUNTS[one.slug](self.sandbox, one.name) for one in plan.accounts}
+        self.accounts = {one.name: ACCOUNTS[one.kind](self.sandbox, one.name) for one in plan.accounts}
         self.people = People(self)
         self.truth = Truth(self)
         self.auditor = Auditor(self)

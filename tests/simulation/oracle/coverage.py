@@ -9,6 +9,7 @@ from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.signal import Signal
 from tests.simulation.oracle.looks import Shown, working
+from tests.simulation.people import start_authorization
 from tests.simulation.ports.database import Database
 from tests.simulation.ports.queue import TaskQueue
 from tests.simulation.system import Changes, build
