@@ -218,11 +218,7 @@ class Drive:
     def _changed(self, file: File, others: set[str] | None = None) -> None:
         file.version += 1
         names = self.viewers(file) | (others or set())
-<<<<<<< HEAD
-        for name in sorted(names):
-=======
         for name in sorted(names):  # the order of the log must not depend on that of a set
->>>>>>> refs/heads/w-google
             self._log(name, file.id, file.drive_id)
         if file.drive_id is not None:
             self._log(file.drive_id, file.id, file.drive_id)
