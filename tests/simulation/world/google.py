@@ -31,8 +31,9 @@ class GoogleAccount(Account):
     mount = "google"
     resource: ClassVar[str] = ""
     """What its push channels are about, as the sandbox names it; empty if it has none."""
+    deadly = frozenset({"end_refresh_tokens", "answer_without_refresh_token"})
     page_items: ClassVar[int]
-    """How many items fill a page of the main list: what the reader asks for, or the cap that `prepare` sets."""
+    """What the reader asks for, or the cap that `prepare` sets."""
     is_capped: ClassVar[bool] = True
     """Whether the reader asks for more than `page_items`, so that full pages need a cap."""
 

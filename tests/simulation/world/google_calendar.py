@@ -22,6 +22,7 @@ class CalendarAccount(GoogleAccount):
     slug = "google-calendar"
     lists = ("/events", "/calendarList")
     resource = "events:"
+    hooks_each = 2
     page_items = 40
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:

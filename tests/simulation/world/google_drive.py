@@ -17,6 +17,7 @@ class DriveAccount(GoogleAccount):
     slug = "google-drive"
     lists = ("/changes", "/files", "/startPageToken")
     resource = "changes:"
+    hooks_each = 2
     page_items = 40
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
