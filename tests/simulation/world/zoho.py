@@ -21,7 +21,6 @@ class ZohoAccount(Account):
 
     mount = "zoho"
     is_set_up_by_hand = True
-    hooks_each = 0
     deadly = frozenset({"consent_elsewhere"})
     """Grants that are older than such a deed may end by any later consent; younger ones stay."""
     page_items: ClassVar[int]
