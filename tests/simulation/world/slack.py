@@ -46,12 +46,8 @@ class SlackAccount(Account):
     mount = "slack"
     lists = ("conversations.list", "conversations.history", "conversations.replies", "users.list")
     has_own_tokens = False
-    hooks_each = 0
     page_items = 15
     """What Slack gives apps outside its Marketplace, whatever they ask for."""
-
-    variant: ClassVar[str]
-    """Its name among the kinds of accounts."""
 
     # --- before ------------------------------------------------------------------------------------------------------
 
@@ -411,7 +407,6 @@ class SlackAccount(Account):
 class SlackBot(SlackAccount):
     """A workspace that its app's bot reads: the channels that it was invited to."""
 
-    variant = "slack"
     is_set_up_by_hand = True
     late_channels_are_private = False
 
@@ -441,7 +436,6 @@ class SlackUser(SlackAccount):
     Both users are in the same private channels, so that it does not matter which of them consented.
     """
 
-    variant = "slack-user"
     scopes = USER_SCOPES
     late_channels_are_private = True
 
@@ -467,7 +461,6 @@ class SlackUser(SlackAccount):
 class SlackBotAndUser(SlackBot):
     """A bot's workspace whose installer also gave a token of their own, which is refreshed by itself."""
 
-    variant = "slack-bot-and-user"
     scopes = (*BOT_SCOPES, *USER_SCOPES)
 
     def end_user_token(self, dice: Random) -> None:

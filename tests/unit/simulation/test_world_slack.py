@@ -5,9 +5,6 @@ from random import Random
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from tests.simulation.world.slack import ACCOUNTS, SlackBot, SlackBotAndUser, SlackUser
-from tests.simulation.wsgi import call_wsgi
-from tests.support.builders import TENANT
 
 from connectors.domain.model.http import HttpResponse
 from connectors.domain.model.ids import ProviderSlug
@@ -17,6 +14,9 @@ from connectors.domain.model.sync import JobType
 from connectors.domain.providers.slack import SLACK
 from connectors.entrypoints.library import Connectors
 from connectors_sandbox import SandboxClock, create_sandbox
+from tests.simulation.world.slack import ACCOUNTS, SlackBot, SlackBotAndUser, SlackUser
+from tests.simulation.wsgi import call_wsgi
+from tests.support.builders import TENANT
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CLIENT, SECRET, CALLBACK = "slack-app", "slack-secret", "https://core.invalid/callback/slack"
