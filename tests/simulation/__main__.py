@@ -1,63 +1,106 @@
-"""Runs seeds: `python -m tests.simulation 0-199`, `… 7 --trace`, `… 7 --shrink false-claim`, `… --script known/x.json`."""
+"""Runs seeds: `python -m tests.simulation 0-199`."""
 
-import argparse
 import gc
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+import click
+
 from tests.simulation.known import unexplained
-from tests.simulation.plan import HOUR, PROFILES, make_plan, read_script, write_script
+from tests.simulation.plan import HOUR, PROFILES, Plan, make_plan, read_script, write_script
 from tests.simulation.run import Run
+from tests.simulation.schedule import Finding
 from tests.simulation.shrink import shrink
+from tests.simulation.world import SLUGS
+
+COLLECT_EVERY = 10
+"""Runs between two garbage collections."""
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("seeds", nargs="?", default="0-99", help="one, or the first and the last: 0-199")
-    parser.add_argument("--profile", choices=PROFILES)
-    parser.add_argument("--slug", action="append", default=[], help="only this provider; may be given again")
-    parser.add_argument("--script", type=Path, help="play this script instead")
-    parser.add_argument("--trace", action="store_true", help="print every step")
-    parser.add_argument("--shrink", metavar="INVARIANT", help="print the smallest script that still breaks this")
-    parser.add_argument("--all", action="store_true", help="also say what known faults explain")
-    asked = parser.parse_args()
-    first, _, last = asked.seeds.partition("-")
-    if asked.script is not None:
-        plans = [read_script(asked.script.read_text())]
+@click.command()
+@click.argument("seeds", default="0-99")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="For all seeds, instead of one after the other.")
+@click.option("--slug", "slugs", multiple=True, type=click.Choice(SLUGS), help="Only this provider; may be repeated.")
+@click.option("--script", type=click.Path(exists=True, path_type=Path), help="Play this script instead of seeds.")
+@click.option("--trace", is_flag=True, help="Print every step.")
+@click.option("--plan", "shows_plan", is_flag=True, help="Print the whole script.")
+@click.option("--shrink", "invariant", help="Print the smallest script that still breaks this invariant.")
+@click.option("--all", "shows_all", is_flag=True, help="Also say what known faults explain.")
+def main(
+    seeds: str,
+    profile: str | None,
+    slugs: tuple[str, ...],
+    script: Path | None,
+    trace: bool,
+    shows_plan: bool,
+    invariant: str | None,
+    shows_all: bool,
+) -> None:
+    """Run SEEDS, one (7) or from the first to the last (0-199), and say what was found. Exits with 1 if anything was."""
+    if script is not None:
+        plans: Iterable[Plan] = [read_script(script.read_text())]
     else:
-        plans = [make_plan(seed, profile=asked.profile, slugs=asked.slug) for seed in range(int(first), int(last or first) + 1)]
-    seeds_of: Counter[str] = Counter()
-    first_of: dict[str, int] = {}
-    cpu = steps = hours = 0.0
-    gc.disable()  # a run makes little that refers to itself, and ends before that matters
+        first, _, last = seeds.partition("-")
+        numbers = range(int(first), int(last or first) + 1)
+        plans = (make_plan(seed, profile=profile, slugs=slugs) for seed in numbers)
+    summary = Summary()
+    gc.disable()  # a run makes little that refers to itself
     for number, plan in enumerate(plans):
-        if number % 10 == 0:
+        if number % COLLECT_EVERY == 0:
             gc.collect()
-        run = Run(plan, keep_trace=asked.trace)
+        run = Run(plan, keep_trace=trace)
         findings = run.play()
-        if not asked.all and asked.script is None:
+        if not shows_all and script is None:
             findings = unexplained(plan, findings)
-        cpu, steps = cpu + run.cpu_seconds, steps + run.schedule.steps
-        hours += (plan.ends_at + plan.settles_for) / HOUR
-        if asked.trace:
-            print("\n".join(run.schedule.trace or ()))
-        if findings or len(plans) == 1:
-            slugs = ", ".join(one.slug for one in plan.accounts)
-            print(f"seed {plan.seed} {plan.profile} ({slugs}) {run.schedule.trace_hash} {run.cpu_seconds:.2f} CPU s, {run.schedule.steps} steps")
-        for one in dict.fromkeys((one.invariant, one.slug, one.text) for one in findings):
-            print(f"    {one[0]} [{one[1]}] {one[2]}")
-        for name in {f"{one.invariant} [{one.slug}]" for one in findings}:
-            seeds_of[name] += 1
-            first_of.setdefault(name, plan.seed)
-        if asked.shrink and any(one.invariant == asked.shrink for one in findings):
-            print(write_script(shrink(plan, asked.shrink)))
-        sys.stdout.flush()
-    print(f"== {len(plans)} seeds, {cpu:.1f} CPU s, {60 * len(plans) / cpu:.0f} seeds a minute and core, {hours / cpu:.1f} virtual hours a CPU second, {steps / cpu:.0f} steps a CPU second")
-    for name, number in seeds_of.most_common():
-        print(f"   {name}: {number} seeds, first {first_of[name]}")
-    return 1 if seeds_of else 0
+        if trace:
+            click.echo("\n".join(run.schedule.trace or ()))
+        if shows_plan:
+            click.echo(write_script(plan))
+        summary.add(run, findings)
+        if invariant is not None and any(one.invariant == invariant for one in findings):
+            click.echo(write_script(shrink(plan, invariant)))
+    summary.tell()
+    sys.exit(1 if summary.seeds_of else 0)
+
+
+class Summary:
+    """What was found in how many seeds, and what that took."""
+
+    def __init__(self) -> None:
+        self.seeds_of: Counter[str] = Counter()
+        self._first_of: dict[str, int] = {}
+        self._seeds = self._steps = 0
+        self._cpu_seconds = self._hours = 0.0
+
+    def add(self, run: Run, findings: list[Finding]) -> None:
+        """Print and count one run."""
+        plan = run.plan
+        self._seeds += 1
+        self._steps += run.schedule.steps
+        self._cpu_seconds += run.cpu_seconds
+        self._hours += (plan.ends_at + plan.settles_for) / HOUR
+        if not findings:
+            return
+        slugs = ", ".join(one.slug for one in plan.accounts)
+        click.echo(f"seed {plan.seed} {plan.profile} ({slugs}) {run.schedule.trace_hash}")
+        for invariant, slug, text in dict.fromkeys((one.invariant, one.slug, one.text) for one in findings):
+            click.echo(f"    {invariant} [{slug}] {text}")
+        for name in sorted({f"{one.invariant} [{one.slug}]" for one in findings}):
+            self.seeds_of[name] += 1
+            self._first_of.setdefault(name, plan.seed)
+
+    def tell(self) -> None:
+        """Print the sums."""
+        cpu = max(self._cpu_seconds, 1e-9)
+        click.echo(
+            f"== {self._seeds} seeds in {cpu:.1f} CPU s: {60 * self._seeds / cpu:.0f} seeds a minute and core, "
+            f"{self._hours / cpu:.1f} virtual hours and {self._steps / cpu:.0f} steps a CPU second"
+        )
+        for name, number in self.seeds_of.most_common():
+            click.echo(f"   {name}: {number} seeds, first {self._first_of[name]}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -44,7 +44,12 @@ class KnownFault:
 
 def disturbances(plan: Plan) -> set[str]:
     """What a plan has besides everyday life, in words of its items."""
-    return {str(item[key]) for item in plan.items for key in ("do", "what", "write", "status", "damage", "how", "user") if key in item}
+    return {
+        str(item[key])
+        for item in plan.items
+        for key in ("do", "what", "write", "status", "damage", "how", "user")
+        if key in item
+    }
 
 
 @cache
@@ -62,7 +67,9 @@ def unexplained(plan: Plan, findings: list[Finding]) -> list[Finding]:
 
 
 def _read(row: str) -> KnownFault:
-    name, invariant, slugs, text, needs, *_ = (cell.strip().strip("`").replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1])
+    name, invariant, slugs, text, needs, *_ = (
+        cell.strip().strip("`").replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]
+    )
     return KnownFault(
         name=name,
         invariant=invariant,

@@ -64,8 +64,10 @@ class Mail:
         except ConnectionLostError:
             run.schedule.note("delivered", outgoing.provider, "to nobody")
             return attrs.evolve(prepared, error="ConnectionError")
-        except Exception as error:
-            run.schedule.report("webhook-crash", f"{outgoing.event}: {type(error).__name__}: {error}", outgoing.provider)
+        except Exception as error:  # noqa: BLE001 - reported
+            run.schedule.report(
+                "webhook-crash", f"{outgoing.event}: {type(error).__name__}: {error}", outgoing.provider
+            )
             return attrs.evolve(prepared, status=500)
         run.schedule.note("delivered", outgoing.provider, answer.status)
         return attrs.evolve(prepared, status=answer.status, body=answer.body)

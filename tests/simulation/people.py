@@ -12,9 +12,9 @@ from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConnectorsError
 from connectors.domain.model.ids import TenantId
+from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus
-from connectors.domain.model.paging import PageRequest
 from connectors.entrypoints.library import Connectors
 from tests.simulation.processes import ConnectionLostError
 from tests.simulation.system import MOVED_URL, Changes
@@ -71,7 +71,7 @@ class People:
             outcome = LOST
         except ConnectorsError as error:
             outcome = f"{type(error).__name__}: {error.message}"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported
             outcome = f"{type(error).__name__}: {error}"
             schedule.report("api-crash", f"{item['do']}: {type(error).__name__}: {error}")
         self.diary.append(Entry(item=item, began=began, ended=schedule.now, outcome=outcome, told=told))
@@ -190,4 +190,3 @@ DEEDS: Mapping[str, Callable[..., Any]] = {
     "restart": _restart,
 }
 """What an item of the plan may ask of people, by its `do`."""
-

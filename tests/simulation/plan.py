@@ -49,7 +49,21 @@ WRITES = (
 )
 """Parts of the labels of commits."""
 
-ASKS = ("token", "oauth", "hook", "revoke", "channels", "stop", "watch", "messages", "issues", "search", "changes", "events", "history")
+ASKS = (
+    "token",
+    "oauth",
+    "hook",
+    "revoke",
+    "channels",
+    "stop",
+    "watch",
+    "messages",
+    "issues",
+    "search",
+    "changes",
+    "events",
+    "history",
+)
 """Parts of the labels of requests."""
 
 STATUSES = (None, 400, 403, 404, 409, 429, 500, 502, 503)
@@ -172,7 +186,12 @@ class _Draft:
                 when = {"label": "done:POST", "part": "oauth.v2.access", "n": 1}
                 self.add(connected, "finish", account=account.name, tenant=0, when=when)
             else:
-                self.add(connected + min(late, 60.0) if self.profile == "calm" else connected + late, "finish", account=account.name, tenant=0)
+                self.add(
+                    connected + min(late, 60.0) if self.profile == "calm" else connected + late,
+                    "finish",
+                    account=account.name,
+                    tenant=0,
+                )
         if self.profile in {"people", "vendors", "mixed"}:
             for what in dice.sample(sorted(kind.odd), min(len(kind.odd), dice.choice((0, 1, 2, 3)))):
                 self.act(account, what, self.any_time())
@@ -187,7 +206,17 @@ class _Draft:
         is_busy = self.profile in {"people", "mixed"}
         deeds = ["refresh", "refresh", "sync", "backfill", "connect"]
         if is_busy:
-            deeds += ["interval", "connect", "connect_other", "disconnect", "disconnect", "withdraw", "cancel", "replay", "restart"]
+            deeds += [
+                "interval",
+                "connect",
+                "connect_other",
+                "disconnect",
+                "disconnect",
+                "withdraw",
+                "cancel",
+                "replay",
+                "restart",
+            ]
             if dice.random() < 0.15:
                 deeds.append("erase")
         for _ in range(dice.randint(3, 8) if is_busy else dice.randint(1, 3)):
@@ -225,12 +254,24 @@ class _Draft:
                 part=dice.choice(["", "", *kind.lists]),
                 status=status,
                 seconds=round(dice.choice((20, 200, 1000, 4000, 9000)) * dice.uniform(0.5, 1.5)),
-                **({"retry_after": dice.choice(("0", "30", "-5", "soon", "86400"))} if status in {429, 503} and dice.random() < 0.6 else {}),
+                **(
+                    {"retry_after": dice.choice(("0", "30", "-5", "soon", "86400"))}
+                    if status in {429, 503} and dice.random() < 0.6
+                    else {}
+                ),
             )
         if dice.random() < 0.3:
             seconds = dice.choice((30, 600))
             damage = dice.choice(("cut", "circle"))
-            self.add(self.any_time(), "refuse", mount=kind.mount, part=dice.choice(kind.lists), status=200, damage=damage, seconds=seconds)
+            self.add(
+                self.any_time(),
+                "refuse",
+                mount=kind.mount,
+                part=dice.choice(kind.lists),
+                status=200,
+                damage=damage,
+                seconds=seconds,
+            )
         for _ in range(dice.randint(0, 3)):
             how = dice.choice(("before", "after", "after", "cut"))
             self.add(self.any_time(), "lose", part=dice.choice(ASKS), n=dice.randint(1, 3), how=how)
@@ -250,7 +291,13 @@ class _Draft:
     def database_trouble(self) -> None:
         dice = self.dice
         for _ in range(dice.randint(1, 5)):
-            self.add(self.any_time(), "commit", write=dice.choice(WRITES), n=dice.randint(1, 3), how=dice.choice(("before", "after")))
+            self.add(
+                self.any_time(),
+                "commit",
+                write=dice.choice(WRITES),
+                n=dice.randint(1, 3),
+                how=dice.choice(("before", "after")),
+            )
         if dice.random() < 0.3:
             self.add(self.any_time(), "database_down", seconds=dice.choice((1, 20, 400)))
         if dice.random() < 0.3:
@@ -269,7 +316,7 @@ def write_script(plan: Plan) -> str:
     head = attrs.asdict(plan, recurse=True)
     items = head.pop("items")
     lines = ",\n".join(f"  {json.dumps(item)}" for item in items)
-    return f"{json.dumps(head)[:-1]},\n \"items\": [\n{lines}\n]}}\n"
+    return f'{json.dumps(head)[:-1]},\n "items": [\n{lines}\n]}}\n'
 
 
 def read_script(text: str) -> Plan:

@@ -83,7 +83,7 @@ class Processes:
                 outcome.append((True, work(system)))
             except Killed:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - passed on to who called
                 outcome.append((False, error))
 
         actor = self.around.schedule.spawn(name, serve, process=self._process("api"))

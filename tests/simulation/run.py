@@ -1,6 +1,7 @@
 """One run: everything of a plan, played by the schedule, and judged."""
 
 import logging
+import random
 import time
 from functools import partial
 from uuid import UUID
@@ -19,13 +20,11 @@ from tests.simulation.ports.queue import TaskQueue
 from tests.simulation.ports.time import VendorClock
 from tests.simulation.ports.wire import Wire
 from tests.simulation.processes import Processes
-from tests.simulation.schedule import Finding, Schedule, Stuck
+from tests.simulation.schedule import Finding, Schedule, StuckError
 from tests.simulation.system import HOSTS, PUBLIC_URL, VENDORS_URL, Surroundings
 from tests.simulation.truth import Truth
 from tests.simulation.world import ACCOUNTS
 from tests.support import stage
-
-import random
 
 
 class Run:
@@ -75,7 +74,7 @@ class Run:
                 self.schedule.run(self.plan.ends_at)
                 self._heal()
                 self.schedule.run(self.plan.ends_at + self.plan.settles_for)
-            except Stuck as error:
+            except StuckError as error:
                 self.schedule.report("stuck", str(error))
             self.processes.is_over = True
             self.schedule.end()
@@ -96,7 +95,9 @@ class Run:
         schedule.spawn("auditor", self.auditor.work)
         schedule.spawn("hands", self._set_up_by_hand)
         for item in self.plan.items:
-            schedule.spawn(f"{'fault' if item['do'] in FAULTS else 'people'}:{item['do']}", self._actor(item), at=item["at"])
+            schedule.spawn(
+                f"{'fault' if item['do'] in FAULTS else 'people'}:{item['do']}", self._actor(item), at=item["at"]
+            )
 
     def _set_up_by_hand(self) -> None:
         """Once for all tenants: the app's URL at Slack, and a push subscription of Gmail's topic."""

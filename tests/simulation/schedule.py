@@ -26,7 +26,7 @@ class Killed(BaseException):
     """The process has died. Raised at a switch point, and again by whatever the dead actor still asks of a port."""
 
 
-class Stuck(Exception):
+class StuckError(Exception):
     """The run takes more steps than any sane one."""
 
 
@@ -80,7 +80,7 @@ class Schedule:
         seed: of the order of steps and the stalls.
         stalls: the share of switch points at which an actor is held up.
         keep_trace: whether to keep the lines besides their hash.
-        max_steps: a run that takes more is `Stuck`.
+        max_steps: a run that takes more is `StuckError`.
     """
 
     def __init__(self, seed: int, *, stalls: float = 0.0, keep_trace: bool = False, max_steps: int = 400_000) -> None:
@@ -208,7 +208,7 @@ class Schedule:
         """Let everybody act until that virtual second.
 
         Raises:
-            Stuck: that takes too many steps.
+            StuckError: that takes too many steps.
         """
         while True:
             self._wake_sleepers()
@@ -223,7 +223,7 @@ class Schedule:
                 continue
             self.steps += 1
             if self.steps > self._max_steps:
-                raise Stuck(f"more than {self._max_steps} steps")
+                raise StuckError(f"more than {self._max_steps} steps")
             index = self._random.randrange(len(self._ready)) if len(self._ready) > 1 else 0
             actor = self._ready.pop(index)
             self.current = actor
@@ -253,7 +253,7 @@ class Schedule:
                 work()
         except Killed:
             self.note("killed")
-        except Exception as error:  # an actor's own code lets nothing out
+        except Exception as error:  # noqa: BLE001 - an actor's own code lets nothing out
             self.report("actor-crashed", f"{actor.name}: {type(error).__name__}: {error}")
         finally:
             actor.is_done = True

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import cache
 
 import attrs
+
 from connectors.adapters.memory.provider_api import MemoryTokenEndpoint
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
@@ -78,7 +79,9 @@ class Changes:
         return changed
 
 
-def build(around: Surroundings, *, changes: Changes | None = None, offset: float = 0.0, database: Database | None = None) -> Connectors:
+def build(
+    around: Surroundings, *, changes: Changes | None = None, offset: float = 0.0, database: Database | None = None
+) -> Connectors:
     """A process's own system.
 
     Args:

@@ -1,7 +1,7 @@
 """What has happened at the vendors, and when we could first have known."""
 
-from typing import TYPE_CHECKING
 import random
+from typing import TYPE_CHECKING
 
 import attrs
 

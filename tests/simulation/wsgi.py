@@ -53,7 +53,7 @@ def call_wsgi(
         for name, value in sent:
             known = merged.get(name.lower())
             merged[name.lower()] = value if known is None else f"{known}, {value}"
-        answered.update(status=int(status.split()[0]), headers=merged)
+        answered.update(status=int(status.split(maxsplit=1)[0]), headers=merged)
 
     chunks = app(environ, start_response)
     try:

@@ -40,7 +40,9 @@ def tell_their_health(run: "Run") -> None:
                 continue
             details = api.queries.inspect_connection(connection.tenant_id, connection.id)
             if _is_withdrawn(run, name):
-                run.schedule.report("death-unseen", "the consent is gone, and the connection says it works", account.slug)
+                run.schedule.report(
+                    "death-unseen", "the consent is gone, and the connection says it works", account.slug
+                )
             elif details.health is Health.DEGRADED and not details.open_gaps and not _refuses(run, account.mount):
                 text = f"{connection.last_error or 'a subscription does not work'}"
                 run.schedule.report("degraded-for-ever", text, account.slug)

@@ -9,7 +9,6 @@ from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.signal import Signal
 from tests.simulation.oracle.looks import Shown, working
-from tests.simulation.people import start_authorization
 from tests.simulation.ports.database import Database
 from tests.simulation.ports.queue import TaskQueue
 from tests.simulation.system import Changes, build
@@ -64,7 +63,9 @@ def is_complete_or_says_so(run: "Run") -> None:
             claim = next((one for one in (shown.claim(fact, grace=0.0) for fact in unsaid) if one is not None), None)
             what = "silently-missing" if claim is None else "false-claim"
             by = "" if claim is None else f", claimed by {claim.path}"
-            run.schedule.report(what, f"{fact.event.kind} is not there at the end{by}{_why(shown)}", connection.provider)
+            run.schedule.report(
+                what, f"{fact.event.kind} is not there at the end{by}{_why(shown)}", connection.provider
+            )
 
 
 def _is_promised(run: "Run", shown: Shown, fact: Fact) -> bool:
@@ -97,9 +98,7 @@ def _read_undisturbed(run: "Run", name: str) -> list[Signal]:
     database = Database(schedule)
     system = build(run.around, changes=Changes(public_url=None), database=database)
     tenant = TenantId(UUID(int=77))
-    started = system.connect.start_authorization(
-        tenant, account.slug, scopes=account.scopes, options=account.options
-    )
+    started = system.connect.start_authorization(tenant, account.slug, scopes=account.scopes, options=account.options)
     answer = run.wire.exchange("GET", f"{started.authorize_url}&sandbox_user={account.user}", {})
     system.connect.complete_authorization(account.slug, dict(parse_qsl(urlsplit(answer.headers["location"]).query)))
     queue = TaskQueue(schedule, database)
@@ -117,4 +116,3 @@ def _read_undisturbed(run: "Run", name: str) -> list[Signal]:
         if job.status != "succeeded":
             schedule.report("reader-failed", f"{job.type} {job.status}: {job.error}", account.slug)
     return database.memory.signals.values()
-

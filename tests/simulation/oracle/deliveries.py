@@ -20,7 +20,9 @@ def are_accounted_for(run: "Run") -> None:
         for attempt in outgoing.attempts:
             is_kept = not attempt.sent_body or attempt.sent_body in bodies or outgoing.event in HANDSHAKES
             if attempt.is_success and not is_kept and not is_erased:
-                run.schedule.report("delivery-lost", f"{outgoing.event} was accepted and is not in the inbox", outgoing.provider)
+                run.schedule.report(
+                    "delivery-lost", f"{outgoing.event} was accepted and is not in the inbox", outgoing.provider
+                )
     for row in rows:
         if row.status is DeliveryStatus.FAILED:
             run.schedule.report("delivery-failed", f"{row.event}: {row.error}", row.provider)

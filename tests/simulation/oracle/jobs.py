@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 LONG = timedelta(hours=1)
 MOST_ATTEMPTS = 30
 
-MOST_ROWS = {"tasks": 60, "jobs": 300, "gaps": 80, "subscriptions": 60, "schedules": 30, "authorization_requests": 60, "grants": 12}
+MOST_ROWS = {
+    "tasks": 60,
+    "jobs": 300,
+    "gaps": 80,
+    "subscriptions": 60,
+    "schedules": 30,
+    "authorization_requests": 60,
+    "grants": 12,
+}
 """Rows that so few accounts may have, by table."""
 
 

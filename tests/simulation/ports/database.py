@@ -18,7 +18,9 @@ from tests.simulation.ports.locks import HeldLocks, LockOrder
 from tests.simulation.schedule import Schedule
 
 STORES: dict[str, type] = {
-    name: get_type_hints(member.fget)["return"] for name, member in vars(UnitOfWork).items() if isinstance(member, property)
+    name: get_type_hints(member.fget)["return"]
+    for name, member in vars(UnitOfWork).items()
+    if isinstance(member, property)
 }
 """The stores of a unit of work, by name, and their protocols."""
 
@@ -47,6 +49,8 @@ class Database:
         self.failing_writes: list[Outage] = []
         self.holder: SimulatedUnitOfWork | None = None
         self.lock_order = LockOrder(partial(schedule.report, "lock-order"))
+        self.tasks_version = 0
+        """Grows when the queue may have changed."""
         self.stores = MemoryUnitOfWork(self.memory)
         for name, table in vars(self.memory).items():
             if hasattr(table, "put") and hasattr(table, "remove_tenant"):
@@ -70,7 +74,13 @@ class Database:
         self.down_until = -1.0
         self.failing_writes.clear()
 
+    def tasks_changed(self) -> None:
+        """The queue was changed from outside of a transaction."""
+        self.tasks_version += 1
+
     def _put(self, table: str, put: Callable[..., None], get: Callable[..., Any], key: Hashable, row: Any) -> None:
+        if table == "tasks":
+            self.tasks_version += 1
         # A row that is new is nobody else's yet: there is nothing to wait for.
         if self.holder is not None and get(key) is not None:
             self.holder.locks.take(table, key)
@@ -134,7 +144,9 @@ class SimulatedUnitOfWork:
         fails = None
         if actor is not None:
             fails, actor.next_commit = actor.next_commit, None
-        if fails == "before" or any(one.write in self._writes and schedule.now < one.until for one in database.failing_writes):
+        if fails == "before" or any(
+            one.write in self._writes and schedule.now < one.until for one in database.failing_writes
+        ):
             raise InfrastructureError("The commit failed. (simulated)")
         self._release(is_kept=True)
         if fails == "after":
@@ -147,6 +159,7 @@ class SimulatedUnitOfWork:
             return
         if not is_kept:
             database.memory.roll_back(self._mark)
+            database.tasks_changed()
         del database.memory.undo[self._mark :]
         database.holder = None
         database.lock_order.end(self.locks)

@@ -30,26 +30,40 @@ class LockOrder:
     """All pairs of locks that transactions have taken one after the other."""
 
     report: Callable[[str], None]
-    _pairs: dict[tuple[Lock, Lock], list[tuple[frozenset[Lock], str]]] = attrs.field(factory=dict)
+    _numbers: dict[Lock, int] = attrs.field(factory=dict)
+    """Locks as numbers, which compare faster."""
+    _tables: list[str] = attrs.field(factory=list)
+    _pairs: dict[tuple[int, int], list[tuple[frozenset[int], str]]] = attrs.field(factory=dict)
+    _known: set[tuple[str, tuple[int, ...]]] = attrs.field(factory=set)
     _reported: set[tuple[str, str, str, str]] = attrs.field(factory=set)
 
     def end(self, held: HeldLocks) -> None:
         """Compare a transaction that has ended with all earlier ones."""
-        locks = list(held.order)[:MOST_LOCKS]
-        for later, second in enumerate(locks):
-            for earlier, first in enumerate(locks[:later]):
-                self._compare(first, second, frozenset(locks[:earlier]), held)
+        taken = [(self._number(lock), waits) for lock, waits in list(held.order.items())[:MOST_LOCKS]]
+        order = tuple(number for number, _ in taken)
+        if len(order) < 2 or (held.by, order) in self._known:
+            return
+        self._known.add((held.by, order))
+        before = [frozenset(order[:index]) for index in range(len(order))]
+        for later, (second, waits) in enumerate(taken):
+            if waits:  # others are skipped if somebody holds them
+                for earlier, first in enumerate(order[:later]):
+                    self._compare(first, second, before[earlier], held.by)
 
-    def _compare(self, first: Lock, second: Lock, before: frozenset[Lock], held: HeldLocks) -> None:
-        if not held.order[second]:
-            return  # it would have been skipped, not waited for
+    def _number(self, lock: Lock) -> int:
+        number = self._numbers.setdefault(lock, len(self._numbers))
+        if number == len(self._tables):
+            self._tables.append(lock[0])
+        return number
+
+    def _compare(self, first: int, second: int, before: frozenset[int], by: str) -> None:
         # A lock that both take first keeps the two apart.
-        for others, by in self._pairs.get((second, first), ()):
-            if not (before & others):
-                self._tell(first[0], second[0], held.by, by)
+        for others, other in self._pairs.get((second, first), ()):
+            if before.isdisjoint(others):
+                self._tell(self._tables[first], self._tables[second], by, other)
         seen = self._pairs.setdefault((first, second), [])
         if not any(known <= before for known, _ in seen):
-            seen.append((before, held.by))
+            seen.append((before, by))
 
     def _tell(self, first: str, second: str, by: str, other: str) -> None:
         what = (first, second, by, other)

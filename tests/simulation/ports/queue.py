@@ -18,9 +18,9 @@ class TaskQueue:
 
     def next_due(self) -> float | None:
         """The virtual second at which the next task can be taken; None if none can."""
-        if self._looked_at != self._schedule.steps:
+        if self._looked_at != self._database.tasks_version:
             due_at = self._queue.next_due_at()
-            self._looked_at = self._schedule.steps
+            self._looked_at = self._database.tasks_version
             self._due_at = None if due_at is None else self._schedule.second_of(due_at)
         return self._due_at
 
@@ -39,17 +39,15 @@ class TaskQueue:
         self._schedule.point("queue.take")
         self._database.check()
         self._database.wait_for_writer()
-        self._looked_at = -1
+        self._database.tasks_changed()
         return self._queue.take(owner)
 
     def finish(self, task: TaskRow) -> None:
         """The task is done."""
         self._database.wait_for_writer()
-        self._looked_at = -1
+        self._database.tasks_changed()
         self._queue.finish(task)
 
     def left_behind(self, owner: str) -> list[TaskRow]:
         """What a dead owner has not finished."""
         return self._queue.taken_by(owner)
-
-

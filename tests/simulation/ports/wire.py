@@ -144,4 +144,6 @@ def _refused(refusal: Refusal, url: str) -> HttpResponse:
     headers = {"content-type": "application/json"}
     if refusal.retry_after is not None:
         headers["retry-after"] = refusal.retry_after
-    return HttpResponse(status=refusal.status, headers=headers, body=b'{"error":"refused","message":"refused"}', url=url)
+    return HttpResponse(
+        status=refusal.status, headers=headers, body=b'{"error":"refused","message":"refused"}', url=url
+    )
