@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
 
-from connectors_sandbox.jira.authorization import IDLE_LIFETIME
 from connectors_sandbox.jira.records import STATUSES, Comment, History, Issue, Project, Site, Status
 from connectors_sandbox.jira.webhooks import live_hooks
 from tests.simulation.world.account import Account, Deed, Event
@@ -18,7 +17,7 @@ from tests.simulation.world.account import Account, Deed, Event
 TIME_ZONES = ("Etc/UTC", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Kiritimati", "Europe/Kyiv")
 INDEX_LAGS = tuple(timedelta(seconds=seconds) for seconds in (5, 60, 300, 540))
 """Atlassian says "from a few seconds to minutes" (Search After Write with Search And Reconcile)."""
-SHORT_PAGES = (3, 8, 25, 60)
+SHORT_PAGES = (8, 25, 60)
 LONG_THREAD = 23
 """Comments: an issue in a search brings twenty."""
 TOP = 20
@@ -34,9 +33,9 @@ class JiraAccount(Account):
     mount = "jira"
     lists = ("/search/jql", "/changelog/bulkfetch", "/comment", "/status", "/project/search")
     has_own_tokens = False
-    """One token family for all sites of a consent, and no call that revokes it."""
-    page_items: ClassVar[int] = 100
-    """Issues of a full page."""
+    """One consent has one token family, for all of its sites."""
+    page_items = 100
+    deadly = frozenset({"end_refresh_tokens"})
 
     # --- before ------------------------------------------------------------------------------------------------------
 
@@ -381,12 +380,8 @@ class JiraAccount(Account):
         return sum(len({hook.account_id for hook in live_hooks(site, self.now)}) for site in self._open_sites())
 
     def tokens(self) -> int:
-        """Token families of the team that can still be refreshed."""
-        families = dict.fromkeys(self.sandbox.jira.auth.families.values())
-        return sum(
-            family.account_id in self._team and not family.is_dead and self.now - family.last_used_at <= IDLE_LIFETIME
-            for family in families
-        )
+        """None that we could end: Atlassian has no call that revokes a token."""
+        return 0
 
     def events(self) -> list[Event]:
         """Of every issue that the user sees: its creation, each entry of its history, its comments and their last edit,
