@@ -96,13 +96,19 @@ class Issue:
     assignee: User | None = None
     histories: list[History] = attrs.field(factory=list)
     comments: list[Comment] = attrs.field(factory=list)
-    touches: list[tuple[datetime, datetime]] = attrs.field(factory=list)
-    """When it changed, and its `updated` since then: a search index that lags has an earlier entry than the last."""
+    versions: list[tuple[datetime, "Issue"]] = attrs.field(factory=list, repr=False)
+    """When it changed, and a copy of it as it was then: a search index that lags has an earlier one than the last."""
 
     @property
     def key(self) -> str:
         """`OPS-12`."""
         return f"{self.project.key}-{self.number}"
+
+    def keep_version(self, now: datetime) -> None:
+        """Remember how it is from now on."""
+        comments = [attrs.evolve(comment) for comment in self.comments]
+        copy = attrs.evolve(self, histories=list(self.histories), comments=comments, versions=[])
+        self.versions.append((now, copy))
 
 
 @attrs.define(eq=False)

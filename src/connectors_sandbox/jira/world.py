@@ -49,6 +49,9 @@ class JiraWorld:
         self.sites: dict[str, Site] = {}
         self.repeats_tokens = False
         """Whether search returns the token it was called with again, forever."""
+        self.during_search: Callable[[], None] | None = None
+        """Called once, by the next search, when its issues are found and not yet shown: what changes by it is shown
+        at its former position."""
         self.page_token_generation = 0
         """Search accepts only page tokens that were made in this generation."""
 
@@ -206,7 +209,8 @@ class JiraWorld:
             home.last_number += 1
             created = self._instant(at)
             issue = Issue(jira_site.next_id(), home.last_number, home, summary, user, created, created)
-            self._touch(issue, created if updated_at is None else self._instant(updated_at))
+            self._touch(issue, updated_at or at)
+            issue.keep_version(self.core.clock.now())
             jira_site.issues[issue.id] = issue
             if at is None:
                 self._emit(jira_site, "jira:issue_created", user, issue, issue_event_type_name="issue_created")
@@ -278,10 +282,10 @@ class JiraWorld:
         """Write a comment. With `at`, it was written then and nobody is notified."""
         with self.lock:
             jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
-            user, now = self._actor(jira_site, by), self._instant(at)
+            user, now = self._actor(jira_site, by), self._touch(found, at)
             comment = Comment(jira_site.next_id(), user, text, now, now, user)
             found.comments.append(comment)
-            self._touch(found, now)
+            found.keep_version(self.core.clock.now())
             if at is None:
                 self._notify_comment(jira_site, found, comment, user, "created", "issue_commented")
             return comment
@@ -291,8 +295,8 @@ class JiraWorld:
         with self.lock:
             jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
-            mine.editor, mine.text, mine.updated = self._actor(jira_site, by), text, self._now()
-            self._touch(found, mine.updated)
+            mine.editor, mine.text, mine.updated = self._actor(jira_site, by), text, self._touch(found, None)
+            found.keep_version(self.core.clock.now())
             self._notify_comment(jira_site, found, mine, mine.editor, "updated", "issue_comment_edited")
             return mine
 
@@ -302,7 +306,8 @@ class JiraWorld:
             jira_site, found = self.sites[site], self.find_issue(self.sites[site], issue)
             mine = next(one for one in found.comments if one.id == comment)
             found.comments.remove(mine)
-            self._touch(found, self._now())
+            self._touch(found, None)
+            found.keep_version(self.core.clock.now())
             self._notify_comment(jira_site, found, mine, self._actor(jira_site, by), "deleted", "issue_comment_deleted")
 
     def log_work(self, site: str, issue: str, by: str | None = None) -> None:
@@ -373,9 +378,11 @@ class JiraWorld:
     def _project(self, site: str, key: str) -> Project:
         return next(one for one in self.sites[site].projects.values() if one.key == key)
 
-    def _touch(self, issue: Issue, at: datetime) -> None:
-        issue.updated = at
-        issue.touches.append((self.core.clock.now(), at))
+    def _touch(self, issue: Issue, at: str | None) -> datetime:
+        """The instant of a change, now or in the past; `updated` never goes back to the past for an import."""
+        instant = self._instant(at)
+        issue.updated = instant if at is None else max(instant, issue.updated)
+        return instant
 
     def _actor(self, site: Site, by: str | None) -> User:
         if by is not None:
@@ -386,9 +393,10 @@ class JiraWorld:
         self, site: str, issue: Issue, by: str | None, *items: dict[str, Any], at: str | None = None
     ) -> History:
         jira_site = self.sites[site]
-        self._touch(issue, self._instant(at))
-        history = History(jira_site.next_id(), self._actor(jira_site, by), issue.updated, list(items))
+        changed_at = self._touch(issue, at)
+        history = History(jira_site.next_id(), self._actor(jira_site, by), changed_at, list(items))
         issue.histories.append(history)
+        issue.keep_version(self.core.clock.now())
         if at is None:
             changelog = {"id": history.id, "items": history.items}
             name = EVENT_TYPES.get(items[0]["field"], "issue_generic")

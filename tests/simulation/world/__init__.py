@@ -1,9 +1,9 @@
 """What happens at the vendors: one module each, all on the sandbox's worlds."""
 
-from tests.simulation.world import github, gmail, google_calendar, google_drive, slack, zoho_cliq, zoho_mail
+from tests.simulation.world import github, gmail, google_calendar, google_drive, jira, slack, zoho_cliq, zoho_mail
 from tests.simulation.world.account import Account
 
-MODULES = (github, gmail, google_calendar, google_drive, slack, zoho_cliq, zoho_mail)
+MODULES = (github, gmail, google_calendar, google_drive, jira, slack, zoho_cliq, zoho_mail)
 
 ACCOUNTS: dict[str, type[Account]] = {one.__name__: one for module in MODULES for one in module.ACCOUNTS}
 """Every kind of account, by its name."""

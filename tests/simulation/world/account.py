@@ -24,6 +24,8 @@ class Event:
     """A text that the signal's title contains, and no other signal's of this kind."""
     at: datetime
     """When it happened, as the vendor dates it."""
+    external_id: str | None = None
+    """The vendor's id of the account that shows it, where one consent gives several connections (a Jira site)."""
 
 
 class Account(ABC):
