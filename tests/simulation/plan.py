@@ -197,7 +197,7 @@ class _Draft:
                 self.act(account, what, self.any_time())
         if self.profile in {"vendors", "mixed"} and dice.random() < 0.5:
             # While one of its lists is being read: after the answer, before the next page is asked for.
-            when = {"label": "done:GET", "part": dice.choice(kind.lists), "n": dice.randint(1, 4)}
+            when = {"label": "done:", "part": dice.choice(kind.lists), "n": dice.randint(1, 4)}
             self.act(account, dice.choices(usual, weights)[0], self.any_time(), when=when)
 
     def people(self, account: PlannedAccount) -> None:

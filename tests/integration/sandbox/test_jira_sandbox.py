@@ -511,6 +511,147 @@ def test_search_answers_like_jira(journey):
     assert search(jql=f'updated >= "{utc_text}"').json()["issues"] == []
 
 
+def ask(journey, path, method="GET", **more):
+    """The answer of the site's REST API to the connected user."""
+    headers = {"Authorization": f"Bearer {journey.tokens.access_token.reveal()}"}
+    return requests.request(
+        method, f"{journey.base}/ex/jira/{journey.site.id}/rest/api/3/{path}", headers=headers, timeout=5, **more
+    )
+
+
+def search(journey, jql="project = OPS ORDER BY updated ASC, id ASC", **more):
+    return ask(journey, "search/jql", params={"jql": jql, "fields": "summary,updated", **more})
+
+
+def summaries(journey):
+    return [one["fields"]["summary"] for one in search(journey).json()["issues"]]
+
+
+def test_a_lagging_index_shows_what_it_knows(journey):
+    """A changed issue stays where it was and as it was, a new one is not found, until the index catches up."""
+    world, site = journey.world, journey.site.id
+    journey.connect()
+    first, _ = world.create_issue(site, "OPS", "first"), world.create_issue(site, "OPS", "second")
+    journey.sandbox.clock.advance(timedelta(minutes=5))
+    journey.sandbox.core.index_lags["jira"] = timedelta(minutes=1)
+    world.rename_issue(site, first.id, "changed")
+    world.create_issue(site, "OPS", "third")
+    assert summaries(journey) == ["first", "second"]
+    journey.sandbox.clock.advance(timedelta(minutes=1))
+    assert summaries(journey) == ["second", "changed", "third"]
+
+
+def test_an_edit_during_a_search_shows_at_the_old_position(journey):
+    """What changes while one answer is made has its new fields where it was found."""
+    world, site = journey.world, journey.site.id
+    journey.connect()
+    first, _ = world.create_issue(site, "OPS", "first"), world.create_issue(site, "OPS", "second")
+    journey.sandbox.clock.advance(timedelta(minutes=5))
+    world.during_search = lambda: world.rename_issue(site, first.id, "changed")
+    assert summaries(journey) == ["changed", "second"]
+    assert summaries(journey) == ["second", "changed"]
+
+
+def test_short_pages(journey):
+    """Lists hold fewer items than asked for, and say how to go on."""
+    journey.connect()
+    for _ in range(3):
+        issue = journey.world.create_issue(journey.site.id, "OPS")
+        for status in ("In Progress", "Done"):
+            journey.world.move_issue(journey.site.id, issue.id, status)
+    journey.world.add_project(journey.site.id, "WEB")
+    journey.sandbox.core.page_caps["jira"] = 1
+    page = search(journey, maxResults=50).json()
+    assert (len(page["issues"]), page["isLast"]) == (1, False)
+    projects = ask(journey, "project/search").json()
+    assert (projects["maxResults"], len(projects["values"]), projects["isLast"]) == (1, 1, False)
+    drafts, _, _ = journey.sync_run()
+    assert len({draft.dedupe_key for draft in drafts}) == 9
+
+
+def test_page_tokens_can_expire_early(journey):
+    """A search refuses the tokens from before, and gives new ones."""
+    journey.connect()
+    for _ in range(2):
+        journey.world.create_issue(journey.site.id, "OPS")
+    token = search(journey, maxResults=1).json()["nextPageToken"]
+    assert search(journey, maxResults=1, nextPageToken=token).status_code == 200
+    journey.world.expire_page_tokens()
+    assert search(journey, maxResults=1, nextPageToken=token).status_code == 400
+
+
+def test_archived_and_hidden_projects(journey, inbox):
+    """An archived project leaves lists, a hidden one also hides its issues and sends nothing; both come back as they were."""
+    world, site, user = journey.world, journey.site.id, journey.user.account_id
+    journey.connect()
+    journey.subscribe(inbox.url)
+    issue = world.create_issue(site, "OPS", "here")
+    journey.sandbox.deliver_pending()
+    world.archive_project(site, "OPS")
+    assert (summaries(journey), ask(journey, "project/search").json()["values"]) == ([], [])
+    assert ask(journey, f"issue/{issue.id}").status_code == 200
+    world.restore_project(site, "OPS")
+    world.hide_project(site, "OPS", user)
+    assert (summaries(journey), ask(journey, "project/search").json()["values"]) == ([], [])
+    assert ask(journey, f"issue/{issue.id}").status_code == 404
+    assert (
+        ask(journey, "changelog/bulkfetch", "POST", json={"issueIdsOrKeys": [issue.id]}).json()["issueChangeLogs"] == []
+    )
+    world.move_issue(site, issue.id, "Done")
+    assert journey.sandbox.deliver_pending() == []
+    world.unhide_project(site, "OPS", user)
+    assert summaries(journey) == ["here"]
+
+
+def test_a_transferred_issue_has_another_key(journey):
+    """Its id and history stay, its former number is not given again."""
+    world, site = journey.world, journey.site.id
+    world.add_project(site, "WEB")
+    issue = world.create_issue(site, "OPS")
+    world.transfer_issue(site, issue.key, "WEB")
+    assert issue.key == "WEB-1"
+    assert [item["field"] for item in issue.histories[-1].items] == ["project", "Key"]
+    assert world.create_issue(site, "OPS").key == "OPS-2"
+
+
+def test_an_import_keeps_its_dates_and_tells_nobody(journey, inbox):
+    """Created and updated are the old ones, whatever is imported into the issue."""
+    journey.connect()
+    journey.subscribe(inbox.url)
+    issue = journey.world.create_issue(
+        journey.site.id, "OPS", at="1970-01-01T00:00:00Z", updated_at="2020-01-01T00:00:00Z"
+    )
+    journey.world.comment(journey.site.id, issue.id, at="1971-01-01T00:00:00Z")
+    journey.world.move_issue(journey.site.id, issue.id, "Done", at="1972-01-01T00:00:00Z")
+    assert (issue.created.year, issue.updated.year) == (1970, 2020)
+    assert journey.sandbox.deliver_pending() == []
+
+
+def test_tokens_that_end_early(journey):
+    """Access tokens can end while the refresh token lives, and the other way round."""
+    journey.connect()
+    account_id = journey.user.account_id
+    journey.world.end_access_tokens(account_id)
+    assert ask(journey, "myself").status_code == 401
+    journey.tokens = journey.refresh(journey.tokens)
+    journey.world.end_refresh_tokens(account_id)
+    assert ask(journey, "myself").status_code == 200
+    with pytest.raises(ReauthorizationRequiredError):
+        journey.refresh(journey.tokens)
+
+
+def test_a_closed_site_comes_back_with_its_webhooks(journey, inbox):
+    """While it is closed it is in no list and answers nothing."""
+    journey.connect()
+    journey.subscribe(inbox.url)
+    journey.world.close_site(journey.site.id)
+    assert ask(journey, "myself").status_code == 404
+    journey.world.reopen_site(journey.site.id)
+    assert ask(journey, "webhook").json()["total"] == 1
+    journey.world.drop_hooks(journey.site.id)
+    assert ask(journey, "webhook").json()["total"] == 0
+
+
 @pytest.mark.parametrize("reason", ["jira-quota-global-based", "jira-quota-tenant-based", "jira-burst-based", None])
 def test_rate_limits(journey, reason):
     """Each reason, and a 429 without any header, becomes a pause that ends in the future."""

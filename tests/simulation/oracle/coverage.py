@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+from connectors.adapters.memory import MemoryDatabase
 from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.model.errors import AccessLostError
 from connectors.domain.model.ids import TenantId
@@ -49,13 +50,19 @@ def is_complete_or_says_so(run: "Run") -> None:
         if not connections:
             continue
         facts = run.truth.facts(name)
-        seen = _read_undisturbed(run, name)
+        memory = _read_undisturbed(run, name)
+        seen = list(memory.signals.values())
         _is_all_read(run, name, facts, seen)
-        shown_once = [Fact(Event(kind=one.kind, title=one.title, at=one.occurred_at), 0.0) for one in seen]
+        accounts = {one.id: one.account.id for one in memory.connections.values()}
+        shown_once = [
+            Fact(Event(kind=one.kind, title=one.title, at=one.occurred_at, external_id=account), 0.0)
+            for one, account in zip(seen, (accounts[one.connection_id] for one in seen), strict=True)
+        ]
         for connection in connections:
             shown = Shown(run, connection)
             keys = {one.dedupe_key for one in shown.signals}
-            unread = [fact for fact, one in zip(shown_once, seen, strict=True) if one.dedupe_key not in keys]
+            missed = [fact for fact, one in zip(shown_once, seen, strict=True) if one.dedupe_key not in keys]
+            unread = [fact for fact in missed if shown.concerns(fact)]
             missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, shown, fact)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             if not unsaid:
@@ -93,8 +100,8 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
             return
 
 
-def _read_undisturbed(run: "Run", name: str) -> list[Signal]:
-    """The signals of a first read and a backfill by a service that knows nothing and that nothing disturbs."""
+def _read_undisturbed(run: "Run", name: str) -> MemoryDatabase:
+    """What is stored after a first read and a backfill by a service that knows nothing and that nothing disturbs."""
     account, schedule = run.accounts[name], run.schedule
     database = Database(schedule)
     system = build(run.around, changes=Changes(public_url=None), database=database)
@@ -104,7 +111,7 @@ def _read_undisturbed(run: "Run", name: str) -> list[Signal]:
     try:
         system.connect.complete_authorization(account.slug, dict(parse_qsl(urlsplit(answer.headers["location"]).query)))
     except AccessLostError:
-        return []  # the vendor shows this user nothing any more
+        return database.memory  # the vendor shows this user nothing any more
     queue = TaskQueue(schedule, database)
     for _ in range(MOST_TASKS):
         task = queue.take("reader")
@@ -119,4 +126,4 @@ def _read_undisturbed(run: "Run", name: str) -> list[Signal]:
     for job in database.memory.jobs.values():
         if job.status != "succeeded":
             schedule.report("reader-failed", f"{job.type} {job.status}: {job.error}", account.slug)
-    return database.memory.signals.values()
+    return database.memory

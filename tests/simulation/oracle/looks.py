@@ -48,13 +48,17 @@ class Shown:
         self.open_gaps = [one for one in memory.gaps.values() if one.connection_id == wanted and one.closed_at is None]
 
     def missing(self, facts: list[Fact]) -> Iterator[Fact]:
-        """The facts of which there is no signal."""
+        """The facts of this connection of which there is no signal."""
         titles: dict[str, list[str]] = {}
         for signal in self.signals:
             titles.setdefault(signal.kind, []).append(signal.title)
-        for fact in facts:
+        for fact in filter(self.concerns, facts):
             if not any(fact.event.title in title for title in titles.get(fact.event.kind, ())):
                 yield fact
+
+    def concerns(self, fact: Fact) -> bool:
+        """Whether it happened in the connection's account: one consent may give a connection to each of several."""
+        return fact.event.external_id in {None, self.connection.account.id}
 
     def families(self, kind: str) -> list[str]:
         """The families to which the kind belongs."""

@@ -49,6 +49,8 @@ def _most(counts: Counter) -> dict[tuple, int]:
 def leaves_nothing_behind(run: "Run") -> None:
     """What lives at the vendor belongs to a connection that lives here, or the connection's error says that it stays."""
     for name, account in run.accounts.items():
+        if account.is_out_of_reach:
+            continue
         every = run.connections(name)
         living = [one for one in every if one.status is not ConnectionStatus.REVOKED]
         is_told = any(one.end_error for one in every)

@@ -102,6 +102,11 @@ class Account(ABC):
         """How many standing arrangements that send to us the vendor has for this account; 0 where only people make
         them."""
 
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether the vendor refuses everybody's calls for it, so that nobody can see, make or remove a hook."""
+        return False
+
     @abstractmethod
     def tokens(self) -> int:
         """How many living token sets the vendor has of this account's users."""

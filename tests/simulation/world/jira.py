@@ -373,11 +373,13 @@ class JiraAccount(Account):
     # --- for the oracle ----------------------------------------------------------------------------------------------
 
     def hooks(self) -> int:
-        """Pairs of a user and a site that have a webhook: one that was replaced is left to lapse beside its successor.
+        """Pairs of a user and a site that have a webhook: one that was replaced is left to lapse beside its successor."""
+        return sum(len({hook.account_id for hook in live_hooks(site, self.now)}) for site in self._sites)
 
-        A closed site sends nothing, so what it had does not count.
-        """
-        return sum(len({hook.account_id for hook in live_hooks(site, self.now)}) for site in self._open_sites())
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether a site is closed."""
+        return any(site.is_gone for site in self._sites)
 
     def tokens(self) -> int:
         """None that we could end: Atlassian has no call that revokes a token."""
