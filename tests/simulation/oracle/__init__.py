@@ -17,6 +17,7 @@ AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "hooks and tokens at the vendors are those of living connections": vendors.leaves_nothing_behind,
     "no working connection is ended by us": connections.end_only_when_told,
     "status and health agree with what can be read": connections.tell_their_health,
+    "what was begun at a vendor is finished": connections.finish_what_they_began,
     "what an answer said stays": connections.keep_what_was_answered,
     "every accepted delivery is accounted for": deliveries.are_accounted_for,
     "jobs end": jobs.end,

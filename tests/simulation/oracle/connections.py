@@ -1,11 +1,12 @@
 """Connections: who ended them, and whether they tell the truth about themselves."""
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from connectors.domain.flows.reading.schedule import INTERVAL_SETTING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health
-from tests.simulation.people import Entry
+from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
 
 if TYPE_CHECKING:
@@ -63,6 +64,30 @@ def _is_withdrawn(run: "Run", name: str) -> bool:
     if not withdrawals:
         return False
     return max(one.ended for one in withdrawals) > max((one.ended for one in consents), default=0.0)
+
+
+def finish_what_they_began(run: "Run") -> None:
+    """A disconnection that has taken something away at the vendor is finished, even if its process has died."""
+    for name, account in run.accounts.items():
+        for connection in run.connections(name):
+            if connection.status is ConnectionStatus.REVOKED:
+                continue
+            for entry in _of(run, name, connection, "disconnect"):
+                later = [one for one in _of(run, name, connection, "connect") if one.ended > entry.began]
+                if entry.outcome == LOST and not later and _took_something_away(run, account.mount, entry):
+                    text = "a disconnection that had begun at the vendor is forgotten"
+                    run.schedule.report("half-ended", text, account.slug)
+
+
+def _took_something_away(run: "Run", mount: str, entry: Entry) -> bool:
+    return any(
+        one.by == "api:disconnect"
+        and one.mount == mount
+        and one.method != "GET"
+        and HTTPStatus.OK <= one.status < HTTPStatus.MULTIPLE_CHOICES
+        and entry.began <= one.at <= entry.ended
+        for one in run.wire.log
+    )
 
 
 def keep_what_was_answered(run: "Run") -> None:
