@@ -12,6 +12,9 @@ from tests.simulation.system import build
 if TYPE_CHECKING:
     from tests.simulation.run import Run
 
+ENDINGS = ("revoke", "stop", "uninstall")
+"""Words in the paths of calls that take something away at a vendor without being a DELETE."""
+
 
 def end_only_when_told(run: "Run") -> None:
     """A connection that does not work any more was disconnected or withdrawn after its last consent."""
@@ -83,7 +86,7 @@ def _took_something_away(run: "Run", mount: str, entry: Entry) -> bool:
     return any(
         one.by == "api:disconnect"
         and one.mount == mount
-        and one.method != "GET"
+        and (one.method == "DELETE" or any(word in one.path for word in ENDINGS))
         and HTTPStatus.OK <= one.status < HTTPStatus.MULTIPLE_CHOICES
         and entry.began <= one.at <= entry.ended
         for one in run.wire.log
