@@ -33,7 +33,7 @@ def working(run: "Run", name: str) -> list[Connection]:
 
 @attrs.define(eq=False)
 class Shown:
-    """What the service shows of one connection."""
+    """What the service shows of one connection's account."""
 
     run: "Run"
     connection: Connection
@@ -43,7 +43,11 @@ class Shown:
 
     def __attrs_post_init__(self) -> None:
         memory, wanted = self.run.database.memory, self.connection.id
-        self.signals = [one for one in memory.signals.values() if one.connection_id == wanted]
+        tenant_id, provider = self.connection.tenant_id, self.connection.provider
+        # Whichever of the tenant's connections found it: the same event is stored once for all of them.
+        self.signals = [
+            one for one in memory.signals.values() if one.tenant_id == tenant_id and one.provider == provider
+        ]
         self.intervals = [one for rows in memory.intervals.values() for one in rows if one.connection_id == wanted]
         self.open_gaps = [one for one in memory.gaps.values() if one.connection_id == wanted and one.closed_at is None]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
 
-from connectors_sandbox.github.records import Issue, Repository
+from connectors_sandbox.github.records import Comment, Issue, Permission, Repository
 from tests.simulation.world.account import Account, Deed, Event
 from tests.support.stage import GITHUB_APP
 
@@ -30,6 +30,7 @@ class GitHubAccount(Account):
 
     slug = "github"
     mount = "github"
+    is_read_by_date = True
     page_items = PAGE
     deadly = frozenset({"end_refresh_tokens_early"})
     lists = (
@@ -46,6 +47,8 @@ class GitHubAccount(Account):
         self._closed: list[Callable[[], None]] = []
         self._free_names: list[str] = []
         self._made: Counter[str] = Counter()
+        self._appeared: dict[int, datetime] = {}
+        """When something came that has dates of its own, by its id."""
         self.repositories: list[Repository] = []
         """In the order in which they appeared, deleted ones too."""
         self.main = self._add(f"{self.user}/lamp")
@@ -96,15 +99,12 @@ class GitHubAccount(Account):
 
     # --- for the oracle ----------------------------------------------------------------------------------------------
 
-    @property
-    def hooks_each(self) -> int:
-        """One on each repository at most."""
-        return len(self.repositories)
-
     def hooks(self) -> int:
-        """Those on this account's repositories."""
-        hooks = self.github.hooks
-        return sum(len(hooks.of("repository", repo.id)) for repo in self.repositories)
+        """Those on repositories that the user administers: on others they stay, and no call of ours can see them."""
+        github = self.github
+        user_id = github.account(self.user).id
+        ours = [repo for repo in self._living() if github.permission_of(user_id, repo) is Permission.ADMIN]
+        return sum(len(github.hooks.of("repository", repo.id)) for repo in ours)
 
     def tokens(self) -> int:
         """Pairs of which one half still works, or both."""
@@ -131,7 +131,7 @@ class GitHubAccount(Account):
     def _events_in(self, repo: Repository) -> Iterator[Event]:
         for issue in repo.issues.values():
             if repo.has_issues or issue.pull is not None:
-                yield from _events_of(issue)
+                yield from _events_of(issue, is_traceless=self._is_traceless(issue))
             for review in issue.pull.reviews if issue.pull is not None else ():
                 # One without a text only wraps a comment on a line, which is an event of its own.
                 if review.submitted_at is not None and review.body:
@@ -139,7 +139,9 @@ class GitHubAccount(Account):
         for comment in (*repo.comments.values(), *repo.review_comments.values()):
             on_issue = comment.path is None and repo.issues[comment.number].pull is None
             kind = "issue_commented" if on_issue else "pull_request_commented"
-            yield Event(kind=kind, title=_word(comment.body), at=comment.created_at)
+            # With the number: one that moves with its issue is there again, under another number.
+            title = f"#{comment.number}: {_word(comment.body)}"
+            yield Event(kind=kind, title=title, at=comment.created_at, is_traceless=self._is_traceless(comment))
         for release in repo.releases:
             if release.published_at is not None:
                 yield Event(kind="release_published", title=release.name or "", at=release.published_at)
@@ -147,6 +149,11 @@ class GitHubAccount(Account):
             if one.activity_type in PUSHES and one.ref.startswith("refs/heads/"):
                 # Several pushes to one branch differ in nothing but their time.
                 yield Event(kind="code_pushed", title=one.ref.removeprefix("refs/heads/"), at=one.timestamp)
+
+    def _is_traceless(self, item: Issue | Comment) -> bool:
+        """Whether it looks as if nothing has happened to it since before it appeared."""
+        appeared_at = self._appeared.get(item.id)
+        return appeared_at is not None and item.updated_at < appeared_at
 
     # --- usual deeds -------------------------------------------------------------------------------------------------
 
@@ -201,16 +208,6 @@ class GitHubAccount(Account):
             self.github.delete_comment(repo.full_name, comment.id, by=self._somebody(dice))
         elif issues:
             self.github.delete_issue(repo.full_name, _lately(issues, dice).number, by=self._somebody(dice))
-
-    def move(self, dice: Random) -> None:
-        """An issue from one repository to another, under a new name so that the two can be told apart."""
-        found = self._issue(dice, lambda issue: issue.pull is None)
-        target = self._somewhere(dice)
-        if found and found[0] is not target:
-            repo, issue = found
-            title = f"{self.text()} was {_word(issue.title)}"
-            self.github.edit_issue(repo.full_name, issue.number, title=title, by=self._somebody(dice))
-            self.github.transfer_issue(repo.full_name, issue.number, target.full_name, by=self._somebody(dice))
 
     def open_pull(self, dice: Random) -> None:
         repo, is_draft = self._somewhere(dice), dice.random() < 0.3
@@ -287,15 +284,29 @@ class GitHubAccount(Account):
         repo, days = self._somewhere(dice), dice.choice((0.01, 0.2, 3.0, 400.0))
         match dice.randrange(3):
             case 0:
-                self._import(repo, self._seconds(self.days_ago(days)), dice, is_touched=dice.random() < 0.5)
+                self._import_late(repo, self._seconds(self.days_ago(days)), dice)
             case 1:
                 elsewhere = f"{self._guest}/{self.text()}archive"
                 self.github.add_repository(elsewhere)
                 created_at = self._seconds(self.days_ago(days))
                 issue = self.github.import_issue(elsewhere, self.text(), by=self._guest, created_at=created_at)
-                self.github.transfer_issue(elsewhere, issue.number, repo.full_name, by=self._somebody(dice))
+                self._transfer(self.github.repository(elsewhere), issue, repo, dice)
             case _:
                 self._release_of(repo, self._seconds(self.days_ago(days)), dice)
+
+    def move(self, dice: Random) -> None:
+        """An issue from one repository to another, under a new name so that the two can be told apart.
+
+        No part of a calm life: the issue keeps its first date, and today's reader emits nothing that is older than the
+        connection, although the first backfill has read further back.
+        """
+        found = self._issue(dice, lambda issue: issue.pull is None)
+        target = self._somewhere(dice)
+        if found and found[0] is not target:
+            repo, issue = found
+            title = f"{self.text()} was {_word(issue.title)}"
+            self.github.edit_issue(repo.full_name, issue.number, title=title, by=self._somebody(dice))
+            self._transfer(repo, issue, target, dice)
 
     def date_1970(self, dice: Random) -> None:
         """The beginning of the epoch, as tools give it that know no date."""
@@ -482,10 +493,21 @@ class GitHubAccount(Account):
                 at = self._seconds(self.days_ago(OLD_DAYS - step * (number + dice.random())))
             self._import(repo, at, dice)
 
-    def _import(self, repo: Repository, at: datetime, dice: Random, *, is_touched: bool = False) -> None:
+    def _transfer(self, repo: Repository, issue: Issue, target: Repository, dice: Random) -> None:
+        """The comments go with it, and keep their dates."""
+        moved = self.github.transfer_issue(repo.full_name, issue.number, target.full_name, by=self._somebody(dice))
+        for comment_id in target.comments_by_number.get(moved.number, []):
+            self._appeared[comment_id] = self.now
+
+    def _import_late(self, repo: Repository, at: datetime, dice: Random) -> None:
+        """One that appears with these dates in a repository that may have been read."""
+        issue = self._import(repo, at, dice, is_touched=dice.random() < 0.5)
+        self._appeared[issue.id] = self._seconds(self.now)
+
+    def _import(self, repo: Repository, at: datetime, dice: Random, *, is_touched: bool = False) -> Issue:
         closed_at = at if dice.random() < 0.3 else None
         is_pull = dice.random() < 0.2
-        self.github.import_issue(
+        return self.github.import_issue(
             repo.full_name, self.text(), by=self._somebody(dice), created_at=at,
             updated_at=self._seconds(self.now) if is_touched else None, closed_at=closed_at, is_pull=is_pull,
         )  # fmt: skip
@@ -493,7 +515,7 @@ class GitHubAccount(Account):
     def _date(self, at: datetime, dice: Random) -> None:
         repo = self._somewhere(dice)
         if dice.random() < 0.7:
-            self._import(repo, at, dice, is_touched=dice.random() < 0.5)
+            self._import_late(repo, at, dice)
         else:
             self._release_of(repo, at, dice)
 
@@ -512,7 +534,6 @@ class GitHubAccount(Account):
         "reopen": (1, reopen),
         "assign": (1, assign),
         "delete": (1, delete),
-        "move": (1, move),
         "open_pull": (2, open_pull),
         "review": (3, review),
         "merge": (1, merge),
@@ -524,7 +545,7 @@ class GitHubAccount(Account):
     odd: ClassVar[Mapping[str, Deed]] = {
         deed.__name__: deed
         for deed in (
-            backdate, date_1970, date_2099, burst,
+            backdate, move, date_1970, date_2099, burst,
             close_container, reopen_container, new_container, invite_late, leave_container, rename_container,
             end_tokens_early, end_refresh_tokens_early, answer_without_refresh_token,
             hooks_vanish, hooks_are_disabled, expire_history,
@@ -533,14 +554,15 @@ class GitHubAccount(Account):
     }  # fmt: skip
 
 
-def _events_of(issue: Issue) -> Iterator[Event]:
-    text, pull = _word(issue.title), issue.pull
-    yield Event(kind="issue_created" if pull is None else "pull_request_opened", title=text, at=issue.created_at)
-    if pull is not None and pull.merged_at is not None:
-        yield Event(kind="pull_request_merged", title=text, at=pull.merged_at)
+def _events_of(issue: Issue, *, is_traceless: bool) -> Iterator[Event]:
+    found = [("issue_created" if issue.pull is None else "pull_request_opened", issue.created_at)]
+    if _is_merged(issue):
+        found.append(("pull_request_merged", issue.pull.merged_at))
     elif issue.closed_at is not None:
         # Closed, reopened and closed again: only the last one is shown, and only its time tells it from the first.
-        yield Event(kind="issue_closed" if pull is None else "pull_request_closed", title=text, at=issue.closed_at)
+        found.append(("issue_closed" if issue.pull is None else "pull_request_closed", issue.closed_at))
+    for kind, at in found:
+        yield Event(kind=kind, title=_word(issue.title), at=at, is_traceless=is_traceless)
 
 
 def _is_merged(issue: Issue) -> bool:
