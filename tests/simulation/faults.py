@@ -42,7 +42,7 @@ def _commit(run: "Run", item: Mapping[str, Any]) -> None:
 
 
 def _database_down(run: "Run", item: Mapping[str, Any]) -> None:
-    run.database.down_until = run.schedule.now + item["seconds"]
+    run.database.go_down(item["seconds"])
 
 
 def _failing_write(run: "Run", item: Mapping[str, Any]) -> None:
@@ -52,21 +52,32 @@ def _failing_write(run: "Run", item: Mapping[str, Any]) -> None:
 def _kill(run: "Run", item: Mapping[str, Any]) -> None:
     def act(actor: Actor, label: str) -> None:
         run.schedule.note("KILL", label)
-        run.processes.kill(actor)
+        name = actor.process.partition(".")[0]
+        run.processes.kill(name)
+        if "also" in item:
+            run.processes.kill(item["also"])
+        if "again" in item:
+            at = run.schedule.now + item["again"]
+            run.schedule.spawn("fault:kill again", lambda: run.processes.kill(name), at=at)
 
-    run.schedule.arm(Trap(_at(item["label"], item["part"], in_process=True), item["n"], act))
+    matches = _at(item["label"], item["part"], in_process=item.get("process", ""))
+    run.schedule.arm(Trap(matches, item["n"], act))
 
 
 def _mail(run: "Run", item: Mapping[str, Any]) -> None:
-    run.mail.late = item["late"]
+    run.mail.late, run.mail.deaf = item["late"], item.get("deaf", 0.0)
     run.sandbox.deliveries.disorder = Disorder(drop=item["drop"], duplicate=item["duplicate"], shuffle=True)
     run.schedule.sleep(item["seconds"], "disorder")
     run.mail.heal()
 
 
-def _at(begin: str, part: str, *, in_process: bool = False) -> Callable[[Actor, str], bool]:
+def _at(begin: str, part: str, *, in_process: str | None = None) -> Callable[[Actor, str], bool]:
+    """Whether a step has such a label and, unless None, is one of that process; empty: of any."""
+
     def matches(actor: Actor, label: str) -> bool:
-        return label.startswith(begin) and part in label and (bool(actor.process) or not in_process)
+        if not label.startswith(begin) or part not in label:
+            return False
+        return in_process is None or (bool(actor.process) and in_process in ("", actor.process.partition(".")[0]))
 
     return matches
 

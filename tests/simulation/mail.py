@@ -11,6 +11,7 @@ from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.webhook_endpoint import WebhookAnswer, answer_webhook
 from connectors_sandbox.delivery import Attempt, Disorder, Outgoing
 from tests.simulation.processes import ConnectionLostError
+from tests.simulation.system import PUBLIC_URL
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -27,6 +28,8 @@ class Mail:
     seed: int
     late: float = 0.0
     """For the time being, deliveries may take up to so many seconds more."""
+    deaf: float = 0.0
+    """For the time being, this share of the service's answers is lost."""
     _random: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -34,7 +37,7 @@ class Mail:
 
     def heal(self) -> None:
         """From now on, everything is delivered once and soon."""
-        self.late = 0.0
+        self.late = self.deaf = 0.0
         self.run.sandbox.deliveries.disorder = Disorder()
 
     def work(self) -> None:
@@ -70,10 +73,12 @@ class Mail:
             )
             return attrs.evolve(prepared, status=500)
         run.schedule.note("delivered", outgoing.provider, answer.status)
+        if self.deaf and self._random.random() < self.deaf:
+            return attrs.evolve(prepared, error="Timeout")
         return attrs.evolve(prepared, status=answer.status, body=answer.body)
 
     @staticmethod
     def _receive(api: Connectors, path: str, prepared: Attempt) -> WebhookAnswer:
-        # A service that has moved still answers at its old address.
-        url = f"{api.public_url}{path}"
+        # A service that has moved, or believes that it has no address, still answers at its old one.
+        url = f"{api.public_url or PUBLIC_URL}{path}"
         return answer_webhook(api, method="POST", url=url, headers=prepared.sent_headers, body=prepared.sent_body)

@@ -1,6 +1,7 @@
 """What users, Core and operators do, and what they were told."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -10,7 +11,7 @@ import attrs
 from connectors.domain.flows.connections.connect import AuthorizationStart
 from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.errors import ConnectorsError
+from connectors.domain.model.errors import ConnectorsError, RequestRejectedError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.sync import JobType
@@ -50,6 +51,9 @@ CHANGES: Mapping[str, Changes] = {
     "short_slices": Changes(time_slice=timedelta(milliseconds=200)),
     "moved_url": Changes(public_url=MOVED_URL),
     "rare_reads": Changes(sync_interval=timedelta(hours=1)),
+    "no_url": Changes(public_url=None),
+    "one_slot": Changes(slots=1),
+    "no_app": Changes(),
 }
 """What an operator may change, by name."""
 
@@ -98,8 +102,8 @@ def _finish(run: "Run", item: Mapping[str, Any]) -> None:
     account = run.accounts[item["account"]]
     found = run.connections(account.name, item["tenant"])
     url = None
-    if found:
-        api = run.processes.api
+    api = run.processes.api
+    if found and api.public_url is not None:
         scope = api.providers.get(account.slug).webhooks.url_scope
         url = webhook_url(api.public_url, scope, account.slug, str(found[0].tenant_id), str(found[0].id))
     account.finish(url)
@@ -128,7 +132,12 @@ def _connect(run: "Run", item: Mapping[str, Any]) -> tuple[Connection, ...] | No
     if location is None:
         return None  # the browser shows an error, and the user gives up
     query = dict(parse_qsl(urlsplit(location).query))
-    return run.processes.call("api:callback", lambda api: api.connect.complete_authorization(account.slug, query))
+    run.schedule.sleep(item.get("thinks", 0.0), "thinks")
+    told = run.processes.call("api:callback", lambda api: api.connect.complete_authorization(account.slug, query))
+    if item.get("reloads"):
+        with suppress(RequestRejectedError):  # the code is used up; the connections that it gave stay
+            run.processes.call("api:callback", lambda api: api.connect.complete_authorization(account.slug, query))
+    return told
 
 
 def _each(name: str, work: Callable[[Connectors, Connection, Mapping[str, Any]], Any]) -> Callable[..., Any]:
@@ -171,7 +180,10 @@ def _erase(run: "Run", item: Mapping[str, Any]) -> None:
 
 
 def _restart(run: "Run", item: Mapping[str, Any]) -> None:
-    run.processes.restart(CHANGES[item["change"]])
+    changes = CHANGES[item["change"]]
+    if item["change"] == "no_app":
+        changes = attrs.evolve(changes, without=frozenset({run.accounts[item["account"]].slug}))
+    run.processes.restart(changes)
 
 
 DEEDS: Mapping[str, Callable[..., Any]] = {

@@ -6,10 +6,12 @@ Chance of the plan and chance of the schedule are two: an item less leaves all o
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from email.utils import format_datetime
 from typing import Any
 
 import attrs
 
+from tests.simulation.schedule import Schedule
 from tests.simulation.world import ACCOUNTS, SLUGS, kinds_of
 
 Item = Mapping[str, Any]
@@ -27,47 +29,60 @@ PROFILES: Mapping[str, str] = {
 }
 
 WRITES = (
-    "grants.record_refreshed",
-    "grants.release",
-    "grants.record_attempt",
-    "grants.claim_refresh",
-    "grants.save",
-    "grants.delete",
-    "subscriptions.save",
+    "authorization_requests.consume",
+    "authorization_requests.issue",
+    "authorization_requests.sweep",
     "connections.save",
-    "jobs.save",
-    "jobs.enqueue",
+    "coverage.open_gap",
+    "coverage.prune",
+    "coverage.replace_intervals",
+    "coverage.save_gap",
+    "deliveries.prune",
     "deliveries.record",
     "deliveries.settle",
-    "signals.record_all",
-    "sync_states.save",
-    "schedules.plan",
-    "queue.put",
+    "grants.claim_refresh",
+    "grants.delete",
+    "grants.record_attempt",
+    "grants.record_refreshed",
+    "grants.release",
+    "grants.save",
+    "idempotency.sweep",
+    "jobs.enqueue",
+    "jobs.prune",
+    "jobs.save",
+    "limits.pause",
     "limits.reserve_all",
-    "coverage.replace_intervals",
-    "authorization_requests.consume",
+    "limits.sweep",
+    "queue.put",
+    "schedules.cancel",
+    "schedules.ensure",
+    "schedules.plan",
+    "signals.record_all",
+    "snapshots.save",
+    "subscriptions.delete",
+    "subscriptions.save",
+    "sync_states.save",
+    "tenants.delete",
+    "tenants.record",
 )
-"""Parts of the labels of commits."""
+"""Parts of the labels of commits. `test_levers.py` proves that each occurs, and that none is left out."""
 
-ASKS = (
-    "token",
-    "oauth",
-    "hook",
-    "revoke",
-    "channels",
-    "stop",
-    "watch",
-    "messages",
-    "issues",
-    "search",
-    "changes",
-    "events",
-    "history",
-)
-"""Parts of the labels of requests."""
+CALLS: Mapping[str, tuple[str, ...]] = {
+    "github": ("oauth/authorize", "oauth/access_token", "applications", "/hooks", "v3/user"),
+    "google": ("oauth2/v2/auth", "google/token", "google/revoke", "/userinfo", "/certs", "/watch", "/stop"),
+    "jira": ("jira/authorize", "oauth/token", "accessible-resources", "/webhook", "/myself"),
+    "slack": ("oauth/v2/authorize", "oauth.v2.access", "auth.test", "apps.uninstall"),
+    "zoho": ("oauth/v2/auth", "oauth/v2/token", "token/revoke", "oauth/user/info"),
+}
+"""Parts of the labels of requests that read no list, by mount: consents, tokens, hooks, the browser's too."""
 
-STATUSES = (None, 400, 403, 404, 409, 429, 500, 502, 503)
+PROCESSES = ("api", "worker-1", "worker-2", "ticker")
+
+STATUSES = (None, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
 """How a vendor may refuse for a while; None: no connection."""
+
+WAITS = ("0", "30", "-5", "1.5", "soon", "", "86400", "99999999999")
+"""What a vendor may write into `Retry-After`, besides dates."""
 
 CONSENT_AGAIN = frozenset({"disconnect", "withdraw"})
 
@@ -105,6 +120,8 @@ class Plan:
     stalls: float = 0.0
     offsets: Mapping[str, float] = attrs.field(factory=dict)
     """Process → by how many seconds its clock is ahead."""
+    slow: Mapping[str, float] = attrs.field(factory=dict)
+    """Process → how many seconds each of its steps takes at most, because its machine is slow."""
 
 
 def make_plan(seed: int, *, profile: str | None = None, slugs: Iterable[str] = ()) -> Plan:
@@ -143,7 +160,7 @@ class _Draft:
         if self.profile in {"database", "mixed"}:
             self.database_trouble()
         if self.profile in {"deaths", "mixed"}:
-            self.deaths()
+            self.deaths([one.kind for one in accounts])
         if self.profile in {"vendors", "mixed"}:
             self.late_mail()
         dice = self.dice
@@ -156,10 +173,16 @@ class _Draft:
             ends_at=self.ends_at,
             settles_for=1.25 * HOUR,
             stalls=dice.choice((0.0, 0.0, 0.002)) if is_slow else 0.0,
-            offsets={"worker-1": dice.choice((0.0, 1.5)), "worker-2": dice.choice((0.0, -2.0))}
-            if self.profile in {"deaths", "mixed"}
-            else {},
+            offsets=self.clocks() if self.profile in {"deaths", "mixed"} else {},
+            slow={dice.choice(PROCESSES): dice.choice((0.05, 0.5))} if is_slow and dice.random() < 0.2 else {},
         )
+
+    def clocks(self) -> dict[str, float]:
+        """Clocks differ by seconds; now and then one is wrong by minutes."""
+        offsets = {name: self.dice.choice((0.0, 0.0, 1.5, -2.0)) for name in PROCESSES}
+        if self.dice.random() < 0.2:
+            offsets[self.dice.choice(PROCESSES)] = self.dice.choice((-400.0, -90.0, 90.0, 400.0))
+        return offsets
 
     def add(self, at: float, do: str, **more: Any) -> None:
         self.items.append({"at": round(at, 1), "do": do, **more})
@@ -237,44 +260,58 @@ class _Draft:
         elif what == "interval":
             more["minutes"] = dice.choice((2, 5, 60))
         elif what == "restart":
-            self.add(at, what, change=dice.choice(("nothing", "short_slices", "moved_url", "rare_reads")))
+            change = dice.choice(("nothing", "short_slices", "moved_url", "rare_reads", "no_url", "one_slot", "no_app"))
+            if change != "no_app":
+                self.add(at, what, change=change)
+                return
+            self.add(at, what, change=change, account=account.name)
+            self.add(at + dice.choice((5, 600, 2400)), what, change="nothing")
             return
         if what == "connect_other":
             what, more["user"] = "connect", "other"
+        if what == "connect":
+            more.update(dice.choice(({}, {}, {}, {}, {"thinks": dice.choice((30, 550, 700))}, {"reloads": True})))
         self.add(at, what, account=account.name, tenant=tenant, **more)
 
     def vendor_trouble(self, account: PlannedAccount) -> None:
         dice, kind = self.dice, ACCOUNTS[account.kind]
+        calls = CALLS[kind.mount]
         for _ in range(dice.randint(1, 3)):
-            status = dice.choice(STATUSES)
+            at, status = self.any_time(), dice.choice(STATUSES)
             self.add(
-                self.any_time(),
+                at,
                 "refuse",
                 mount=kind.mount,
-                part=dice.choice(["", "", *kind.lists]),
+                part=dice.choice(["", "", *kind.lists, *kind.lists, dice.choice(calls)]),
                 status=status,
                 seconds=round(dice.choice((20, 200, 1000, 4000, 9000)) * dice.uniform(0.5, 1.5)),
-                **(
-                    {"retry_after": dice.choice(("0", "30", "-5", "soon", "86400"))}
-                    if status in {429, 503} and dice.random() < 0.6
-                    else {}
-                ),
+                **({"retry_after": self.wait(at)} if status in {429, 503} and dice.random() < 0.7 else {}),
             )
-        if dice.random() < 0.3:
-            seconds = dice.choice((30, 600))
-            damage = dice.choice(("cut", "circle"))
+        if dice.random() < 0.4:
             self.add(
                 self.any_time(),
                 "refuse",
                 mount=kind.mount,
-                part=dice.choice(kind.lists),
+                part=dice.choice([*kind.lists, *kind.lists, dice.choice(calls)]),
                 status=200,
-                damage=damage,
-                seconds=seconds,
+                damage=dice.choice(("cut", "circle", "circle", "slow")),
+                seconds=dice.choice((30, 600, 3000)),
             )
-        for _ in range(dice.randint(0, 3)):
+        for _ in range(dice.randint(0, 4)):
             how = dice.choice(("before", "after", "after", "cut"))
-            self.add(self.any_time(), "lose", part=dice.choice(ASKS), n=dice.randint(1, 3), how=how)
+            part = dice.choice((dice.choice(calls), dice.choice(calls), dice.choice(kind.lists)))
+            self.add(self.trap_time(), "lose", part=part, n=dice.randint(1, 3), how=how)
+
+    def wait(self, at: float) -> str:
+        """A value of `Retry-After`: seconds, a date soon, long past or far ahead, or nonsense."""
+        if self.dice.random() < 0.6:
+            return self.dice.choice(WAITS)
+        ahead = self.dice.choice((-86400, 60, 1200, 10**9))
+        return format_datetime(Schedule.instant_of(at + ahead).replace(microsecond=0), usegmt=True)
+
+    def trap_time(self) -> float:
+        """When a trap is set: before the first consent, or at any time."""
+        return self.dice.choice((0.0, self.any_time(0.0)))
 
     def late_mail(self) -> None:
         dice = self.dice
@@ -285,30 +322,41 @@ class _Draft:
                 drop=dice.choice((0, 0, 0.3, 1)),
                 duplicate=dice.choice((0, 0.3)),
                 late=dice.choice((0, 90, 900)),
+                deaf=dice.choice((0, 0, 0.5)),
                 seconds=dice.choice((300, 3000)),
             )
 
     def database_trouble(self) -> None:
         dice = self.dice
         for _ in range(dice.randint(1, 5)):
-            self.add(
-                self.any_time(),
-                "commit",
-                write=dice.choice(WRITES),
-                n=dice.randint(1, 3),
-                how=dice.choice(("before", "after")),
-            )
+            how = dice.choice(("before", "after"))
+            self.add(self.trap_time(), "commit", write=dice.choice(WRITES), n=dice.choice((1, 1, 2, 3, 10)), how=how)
         if dice.random() < 0.3:
             self.add(self.any_time(), "database_down", seconds=dice.choice((1, 20, 400)))
         if dice.random() < 0.3:
+            # In the middle of a transaction: after its first steps, before its last.
+            when = {"label": dice.choice(WRITES), "part": "", "n": dice.randint(1, 5)}
+            self.add(self.trap_time(), "database_down", seconds=dice.choice((0.5, 20)), when=when)
+        if dice.random() < 0.3:
             self.add(self.any_time(), "failing_write", write=dice.choice(WRITES), seconds=dice.choice((5, 300, 3000)))
 
-    def deaths(self) -> None:
+    def deaths(self, kinds: Sequence[str]) -> None:
         dice = self.dice
         for _ in range(dice.randint(1, 5)):
-            kind = dice.choice(("ask:", "done:", "commit:", "committed:"))
-            part = dice.choice(ASKS if kind in {"ask:", "done:"} else WRITES)
-            self.add(self.any_time(), "kill", label=kind, part=part, n=dice.randint(1, 3))
+            label = dice.choice(("ask:", "done:", "commit:", "committed:", ""))
+            more: dict[str, Any] = {}
+            if label in {"ask:", "done:"}:
+                kind = ACCOUNTS[dice.choice(kinds)]
+                part, n = dice.choice((dice.choice(CALLS[kind.mount]), dice.choice(kind.lists))), dice.randint(1, 3)
+            elif label:
+                part, n = dice.choice(WRITES), dice.choice((1, 1, 2, 3, 10))
+            else:
+                part, n, more["process"] = "", dice.randint(1, 400), dice.choice(PROCESSES)
+            if dice.random() < 0.15:
+                more["also"] = dice.choice(PROCESSES)
+            if dice.random() < 0.15:
+                more["again"] = dice.choice((3.0, 3.2, 5.0, 30.0))
+            self.add(self.trap_time(), "kill", label=label, part=part, n=n, **more)
 
 
 def write_script(plan: Plan) -> str:

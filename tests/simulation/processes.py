@@ -1,6 +1,7 @@
 """The service's processes: the API, two workers, the ticker. Each can die between any two steps, and comes back."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -8,7 +9,7 @@ import attrs
 from connectors.domain.model.errors import InfrastructureError
 from connectors.entrypoints.library import Connectors
 from tests.simulation.ports.queue import TaskQueue
-from tests.simulation.schedule import Actor, Killed
+from tests.simulation.schedule import Killed
 from tests.simulation.system import Changes, Surroundings, build
 
 RESTARTS_AFTER = 3.0
@@ -16,6 +17,9 @@ RESTARTS_AFTER = 3.0
 
 RESCUED_AFTER = (20.0, 25.0, 60.0)
 """Seconds after a worker's death until the queue gives its tasks to others."""
+
+RESCUES_EVERY = 10.0
+"""Seconds between two looks for what a dead worker has left behind."""
 
 THREADS = 2
 """Of each worker."""
@@ -63,11 +67,15 @@ class Processes:
         except KeyError:
             raise ConnectionLostError from None
 
-    def kill(self, actor: Actor) -> None:
-        """End the actor's process; a person or a vendor's sender has none and cannot die."""
-        name = actor.process.partition(".")[0]
+    def kill(self, name: str) -> None:
+        """End the process, if it is there."""
         if name in self._systems:
             self._end(name)
+
+    def heal(self) -> None:
+        """Give back the apps that an operator has taken away."""
+        if self.changes.without:
+            self.restart(attrs.evolve(self.changes, without=frozenset()))
 
     def call(self, name: str, work: Callable[[Connectors], Any]) -> Any:
         """The result of a call to the API, from outside of it.
@@ -118,7 +126,7 @@ class Processes:
             return
         schedule.spawn(f"start {name}", lambda: self._start(name), at=schedule.now + RESTARTS_AFTER)
         wait = RESCUED_AFTER[self._lives[name] % len(RESCUED_AFTER)]
-        schedule.spawn("rescuer", lambda: self._rescue(process), at=schedule.now + wait)
+        schedule.spawn("death", lambda: self._take_over(process), at=schedule.now + wait)
 
     # --- what they do ---------------------------------------------------------------------------------------------
 
@@ -144,14 +152,25 @@ class Processes:
             schedule.sleep(min(max(wait, 1.0), LONGEST_NAP), "until due")
             system.tasks.tick()
 
-    def _rescue(self, process: str) -> None:
+    def _take_over(self, dead: str) -> None:
+        """Have a worker rescue what the dead one has left behind; another one, if that worker dies, too."""
+        schedule = self.around.schedule
+        while self.queue.left_behind(dead):
+            rescuer = next((name for name in ("worker-1", "worker-2") if name in self._systems), None)
+            if rescuer is not None:
+                system, process = self._systems[rescuer], self._process(rescuer)
+                work = partial(self._rescue, system, dead)
+                actor = schedule.spawn(f"{rescuer}/rescuer", work, process=process)
+                schedule.wait(lambda actor=actor: actor.is_done, "rescue")
+            schedule.sleep(RESCUES_EVERY, "rescues again")
+
+    def _rescue(self, system: Connectors, dead: str) -> None:
         """What the queue does for the tasks of a dead worker: puts each in again, and ends the old one."""
-        system = build(self.around, changes=self.changes)
-        for row in self.queue.left_behind(process):
-            while True:
-                try:
-                    system.tasks.requeue(row.task.kind, row.task.tenant_id, row.task.subject_id)
-                    break
-                except InfrastructureError:
-                    self.around.schedule.sleep(5.0, "queue away")
+        schedule = self.around.schedule
+        for row in self.queue.left_behind(dead):
+            try:
+                system.tasks.requeue(row.task.kind, row.task.tenant_id, row.task.subject_id)
+            except InfrastructureError:
+                return  # it comes again
+            schedule.point("taken over")
             self.queue.finish(row)

@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, plan: Plan, *, keep_trace: bool = False) -> None:
         self.plan = plan
-        self.schedule = schedule = Schedule(plan.seed, stalls=plan.stalls, keep_trace=keep_trace)
+        self.schedule = schedule = Schedule(plan.seed, stalls=plan.stalls, slow=plan.slow, keep_trace=keep_trace)
         self.mail = Mail(self, plan.seed)
         self.sandbox = create_sandbox(
             VendorClock(schedule),
@@ -102,18 +102,19 @@ class Run:
     def _set_up_by_hand(self) -> None:
         """Once for all tenants: the app's URL at Slack, and a push subscription of Gmail's topic."""
         if "slack" in self.sandbox.worlds:
-            assert self.sandbox.slack.save_request_url(stage.SLACK_APP[0], f"{PUBLIC_URL}/webhooks/slack")
+            while not self.sandbox.slack.save_request_url(stage.SLACK_APP[0], f"{PUBLIC_URL}/webhooks/slack"):
+                self.schedule.sleep(5.0, "tries again")
         if "google" in self.sandbox.worlds:
             account = stage.PUSH_ACCOUNT
             self.sandbox.google.add_push_subscription(f"{PUBLIC_URL}/webhooks/gmail", service_account=account)
 
     def _actor(self, item: Item) -> partial[None]:
         if item["do"] in FAULTS:
-            return partial(FAULTS[item["do"]], self, item)
-        assert item["do"] in DEEDS, item
-        if "when" in item:
-            return partial(arm_item, self, item, partial(self.people.do, item))
-        return partial(self.people.do, item)
+            act = partial(FAULTS[item["do"]], self, item)
+        else:
+            assert item["do"] in DEEDS, item
+            act = partial(self.people.do, item)
+        return partial(arm_item, self, item, act) if "when" in item else act
 
     def _heal(self) -> None:
         """From now on nothing goes wrong."""
@@ -121,6 +122,7 @@ class Run:
         self.database.heal()
         self.wire.heal()
         self.mail.heal()
+        self.processes.heal()
 
 
 class _Crashes(logging.Handler):

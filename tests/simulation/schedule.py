@@ -7,7 +7,7 @@ is drawn from the seed, so one seed is one run, and its trace has one hash.
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -79,11 +79,21 @@ class Schedule:
     Args:
         seed: of the order of steps and the stalls.
         stalls: the share of switch points at which an actor is held up.
+        slow: process → the seconds that each of its switch points takes at most. Lives of a process are told apart by
+            what stands after a point in its name.
         keep_trace: whether to keep the lines besides their hash.
         max_steps: a run that takes more is `StuckError`.
     """
 
-    def __init__(self, seed: int, *, stalls: float = 0.0, keep_trace: bool = False, max_steps: int = 400_000) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        stalls: float = 0.0,
+        slow: Mapping[str, float] | None = None,
+        keep_trace: bool = False,
+        max_steps: int = 400_000,
+    ) -> None:
         self.now = 0.0
         self.steps = 0
         self.current: Actor | None = None
@@ -91,6 +101,7 @@ class Schedule:
         self.trace: list[str] | None = [] if keep_trace else None
         self.traps: list[Trap] = []
         self.stalls = stalls
+        self.slow = dict(slow or {})
         self._max_steps = max_steps
         self._random = random.Random(f"schedule {seed}")
         self._hash = hashlib.blake2b(digest_size=12)
@@ -173,8 +184,7 @@ class Schedule:
                     break
         if me.is_dead:
             raise Killed
-        held_up = self.stalls > 0 and self._random.random() < self.stalls
-        self._wake(me, self.now + self._random.choice(STALLS) if held_up else None)
+        self._wake(me, self._delay(me))
         self._switch(me)
 
     def sleep(self, seconds: float, label: str = "sleep") -> None:
@@ -258,6 +268,13 @@ class Schedule:
         finally:
             actor.is_done = True
             self._actors.pop(actor.number, None)
+
+    def _delay(self, me: Actor) -> float | None:
+        """Until when the actor is held up at a switch point."""
+        if self.stalls > 0 and self._random.random() < self.stalls:
+            return self.now + self._random.choice(STALLS)
+        slow = self.slow.get(me.process.partition(".")[0], 0.0)
+        return self.now + slow * self._random.random() if slow else None
 
     def _acting(self) -> Actor | None:
         me = self.current

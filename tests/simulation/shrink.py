@@ -31,6 +31,7 @@ def shrink(plan: Plan, invariant: str, slug: str | None = None, *, seconds: floa
     for changes in (
         {"stalls": 0.0},
         {"offsets": {}},
+        {"slow": {}},
         {"accounts": [attrs.evolve(one, items=0) for one in plan.accounts]},
     ):
         smaller = attrs.evolve(plan, **changes)

@@ -7,6 +7,7 @@ from functools import cache
 import attrs
 
 from connectors.adapters.memory.provider_api import MemoryTokenEndpoint
+from connectors.domain.flows.reading.concurrency import ConcurrencySettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.registry import ProviderRegistry, installed_providers
@@ -67,6 +68,10 @@ class Changes:
     public_url: str | None = PUBLIC_URL
     time_slice: timedelta | None = None
     sync_interval: timedelta | None = None
+    slots: int | None = None
+    """Jobs of a tenant, and of a provider, that run at once."""
+    without: frozenset[str] = frozenset()
+    """The providers whose apps have been taken away."""
 
     def apply(self, settings: FlowSettings) -> FlowSettings:
         """The settings with the changes."""
@@ -76,6 +81,10 @@ class Changes:
         if self.sync_interval is not None:
             schedule = attrs.evolve(settings.schedule, interval=self.sync_interval)
             changed = attrs.evolve(changed, schedule=schedule)
+        if self.slots is not None:
+            changed = attrs.evolve(
+                changed, concurrency=ConcurrencySettings(per_tenant=self.slots, per_provider=self.slots)
+            )
         return changed
 
 
@@ -90,10 +99,10 @@ def build(
         offset: seconds by which this machine's clock is ahead.
         database: another one than the run's.
     """
-    used = database or around.database
+    used, changed = database or around.database, changes or Changes()
     return Connectors.in_memory(
         registry=registry(),
-        apps=apps(),
+        apps={slug: app for slug, app in apps().items() if slug not in changed.without},
         redirect_uri=CORE_CALLBACK,
         clock=ProcessClock(around.schedule, timedelta(seconds=offset)),
         entropy=around.entropy,
@@ -103,5 +112,5 @@ def build(
         single_flight=SimulatedFlights(around.schedule),
         database=used.memory,
         unit_of_work=used.unit_of_work,
-        settings=(changes or Changes()).apply,
+        settings=changed.apply,
     )

@@ -6,7 +6,7 @@ An exemption names its cause (this callback died, that user withdrew), never a k
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from tests.simulation.oracle import connections, coverage, deliveries, jobs, signals, vendors
+from tests.simulation.oracle import answers, connections, coverage, deliveries, jobs, signals, vendors
 from tests.simulation.oracle.auditor import Auditor
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "no working connection is ended by us": connections.end_only_when_told,
     "status and health agree with what can be read": connections.tell_their_health,
     "what was begun at a vendor is finished": connections.finish_what_they_began,
-    "what an answer said stays": connections.keep_what_was_answered,
+    "what an answer said stays": answers.keep_what_was_answered,
+    "erased is erased": answers.erase_everything,
+    "the API answers while vendors are slow": answers.are_given_soon,
     "every accepted delivery is accounted for": deliveries.are_accounted_for,
     "jobs end": jobs.end,
     "nothing is twice": signals.are_there_once,

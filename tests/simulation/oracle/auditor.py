@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from connectors.domain.model.ids import SignalId, TenantId
-from tests.simulation.oracle import coverage, vendors
+from tests.simulation.oracle import connections, coverage, vendors
+from tests.simulation.oracle.looks import erasures
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -19,6 +20,7 @@ class Auditor:
     """Core's auditor: remembers what it has seen."""
 
     run: "Run"
+    _looked_at: float = 0.0
     _seen: dict[SignalId, TenantId] = attrs.field(factory=dict)
 
     def work(self) -> None:
@@ -32,13 +34,18 @@ class Auditor:
         """One look."""
         self._keeps_signals()
         coverage.claims_nothing_false(self.run)
+        connections.tell_what_fails(self.run)
         vendors.leaves_neighbours_unharmed(self.run)
 
     def _keeps_signals(self) -> None:
-        """A signal that was seen stays, unless its tenant was erased."""
+        """A signal that was seen stays, unless its tenant was erased since then."""
+        schedule = self.run.schedule
         present = {row.id: row.tenant_id for row in self.run.database.memory.signals.values()}
-        erased = {self.run.tenants[one.item["tenant"]] for one in self.run.people.diary if one.item["do"] == "erase"}
-        for signal_id, tenant_id in self._seen.items():
-            if signal_id not in present and tenant_id not in erased:
-                self.run.schedule.report("signal-gone", "a signal that was seen is gone")
-        self._seen = present
+        gone = {tenant_id for signal_id, tenant_id in self._seen.items() if signal_id not in present}
+        for tenant_id in sorted(gone):
+            tenant = self.run.tenants.index(tenant_id)
+            begun = [one for one in self.run.plan.items if one["do"] == "erase" and one["tenant"] == tenant]
+            answered = [one.ended for one in erasures(self.run, tenant)]
+            if sum(one["at"] <= schedule.now for one in begun) <= sum(one < self._looked_at for one in answered):
+                schedule.report("signal-gone", "a signal that was seen is gone")
+        self._seen, self._looked_at = present, schedule.now

@@ -1,16 +1,21 @@
 """Connections: who ended them, and whether they tell the truth about themselves."""
 
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from connectors.domain.flows.reading.schedule import INTERVAL_SETTING
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.health import Health
+from connectors.domain.model.health import Health, health_of
+from connectors.domain.model.sync import JobStatus, JobType
+from tests.simulation.oracle.looks import deaths, erasures
 from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
+
+LONGEST_UNREAD = timedelta(hours=2)
+"""Twice the longest interval that a run sets."""
 
 ENDINGS = ("revoke", "stop", "uninstall")
 """Words in the paths of calls that take something away at a vendor without being a DELETE."""
@@ -26,8 +31,8 @@ def end_only_when_told(run: "Run") -> None:
             if not consents:
                 continue  # the consent was never answered: nobody knows that it is connected
             last = max(one.began for one in consents)
-            ends = [*_of(run, name, connection, "disconnect"), *run.people.deeds(name, "withdraw", *account.deadly)]
-            ends += [one for one in run.people.diary if one.item["do"] == "act" and one.item["what"] in account.deadly]
+            ends = [*_of(run, name, connection, "disconnect"), *deaths(run, name)]
+            ends += erasures(run, run.tenants.index(connection.tenant_id))
             if account.slug == "slack":  # one install for all tenants
                 ends += run.people.deeds(name, "disconnect")
             if not any(one.ended >= last for one in ends):
@@ -43,7 +48,7 @@ def tell_their_health(run: "Run") -> None:
             if connection.status is not ConnectionStatus.ACTIVE:
                 continue
             details = api.queries.inspect_connection(connection.tenant_id, connection.id)
-            if _is_withdrawn(run, name):
+            if _is_withdrawn(run, name) or (account.has_own_tokens and not account.tokens()):
                 run.schedule.report(
                     "death-unseen", "the consent is gone, and the connection says it works", account.slug
                 )
@@ -52,12 +57,41 @@ def tell_their_health(run: "Run") -> None:
                 run.schedule.report("degraded-for-ever", text, account.slug)
 
 
+def tell_what_fails(run: "Run") -> None:
+    """A connection that says it is healthy was read lately, and its last read has not failed."""
+    now = run.schedule.instant()
+    for name, account in run.accounts.items():
+        for connection in run.connections(name):
+            if health_of(connection) is not Health.HEALTHY:
+                continue
+            read_at = connection.last_synced_at or connection.created_at
+            reads = [
+                job
+                for job in run.database.memory.jobs.find("connection", (connection.tenant_id, connection.id))
+                if job.type is JobType.INCREMENTAL and job.updated_at > read_at
+            ]
+            if any(job.failures and job.error and job.status is not JobStatus.CANCELLED for job in reads):
+                run.schedule.report("failure-unsaid", "a read failed, and the connection is healthy", account.slug)
+            elif now - max(read_at, _last_consent(run, name)) > LONGEST_UNREAD:
+                hours = LONGEST_UNREAD.total_seconds() / 3600
+                text = f"nothing was read for {hours:.0f} hours, and the connection is healthy"
+                waits = sorted({f"{job.status}: {job.error}" for job in reads if job.error})
+                run.schedule.report("failure-unsaid", f"{text} ({'; '.join(waits)})", account.slug)
+
+
+def _last_consent(run: "Run", name: str) -> datetime:
+    consents = run.people.deeds(name, "connect")
+    return run.schedule.instant_of(max((one.ended for one in consents), default=0.0))
+
+
 def _refuses(run: "Run", mount: str) -> bool:
-    """Whether the vendor itself has refused something since everything works: the error may be its last word."""
-    return any(
-        one.mount == mount and one.status >= 400 and not one.was_refused and one.at > run.plan.ends_at
+    """Whether the vendor itself, now that everything works, refuses something that it did not grant later."""
+    last_word = {
+        (one.method, one.path): one.status
         for one in run.wire.log
-    )
+        if one.mount == mount and not one.was_refused and one.at > run.plan.ends_at
+    }
+    return any(status >= HTTPStatus.BAD_REQUEST for status in last_word.values())
 
 
 def _is_withdrawn(run: "Run", name: str) -> bool:
@@ -91,22 +125,6 @@ def _took_something_away(run: "Run", mount: str, entry: Entry) -> bool:
         and entry.began <= one.at <= entry.ended
         for one in run.wire.log
     )
-
-
-def keep_what_was_answered(run: "Run") -> None:
-    """What a change was answered with is there afterwards, unless it was changed again."""
-    for name, account in run.accounts.items():
-        for connection in run.connections(name):
-            changes = [one for one in _of(run, name, connection, "interval", "erase") if one.told is not None]
-            if not changes or not changes[-1].is_ok or changes[-1].item["do"] == "erase":
-                continue
-            last = changes[-1]
-            unanswered = [one for one in _of(run, name, connection, "interval") if not one.is_ok]
-            if last.told.id != connection.id or any(one.ended >= last.began for one in unanswered):
-                continue
-            wanted = last.item["minutes"] * 60
-            if connection.metadata.get(INTERVAL_SETTING) != wanted:
-                run.schedule.report("answer-undone", "the interval that was answered is not there", account.slug)
 
 
 def _of(run: "Run", name: str, connection: Connection, *what: str) -> list[Entry]:

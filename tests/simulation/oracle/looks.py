@@ -12,22 +12,53 @@ from tests.simulation.system import registry
 from tests.simulation.truth import Fact
 
 if TYPE_CHECKING:
+    from tests.simulation.people import Entry
     from tests.simulation.run import Run
 
 
 def working(run: "Run", name: str) -> list[Connection]:
     """The account's active connections to its own user: another user sees other things."""
-    others = {
-        connection.id
-        for entry in run.people.deeds(name, "connect")
-        if entry.item.get("user") == "other"
-        for connection in entry.told or ()
-    }
-    is_unclear = any(not entry.told for entry in run.people.deeds(name, "connect") if entry.item.get("user") == "other")
     return [
         one
         for one in run.connections(name)
-        if one.status is ConnectionStatus.ACTIVE and one.id not in others and not is_unclear
+        if one.status is ConnectionStatus.ACTIVE and not _may_be_anothers(run, name, one)
+    ]
+
+
+def _may_be_anothers(run: "Run", name: str, connection: Connection) -> bool:
+    """Whether another user's consent for this tenant may be the one that the connection has now."""
+    tenant = run.tenants.index(connection.tenant_id)
+    consents = [one for one in run.people.deeds(name, "connect") if one.item["tenant"] == tenant]
+    own = [one.began for one in consents if _is_told(one, connection) and one.item.get("user") != "other"]
+    return any(
+        one.item.get("user") == "other"
+        and one.ended >= max(own, default=0.0)
+        and (not one.told or _is_told(one, connection))  # what was not answered may have happened
+        for one in consents
+    )
+
+
+def _is_told(entry: "Entry", connection: Connection) -> bool:
+    return any(one.id == connection.id for one in entry.told or ())
+
+
+def deeds_of(run: "Run", entry: "Entry", *what: str) -> "list[Entry]":
+    """Such deeds to the same account for the same tenant."""
+    tenant = entry.item["tenant"]
+    return [one for one in run.people.deeds(entry.item["account"], *what) if one.item["tenant"] == tenant]
+
+
+def erasures(run: "Run", tenant: int) -> "list[Entry]":
+    """Every time that somebody erased the tenant, or tried to."""
+    return [one for one in run.people.diary if one.item["do"] == "erase" and one.item["tenant"] == tenant]
+
+
+def deaths(run: "Run", name: str) -> "list[Entry]":
+    """What happened to the account at the vendor after which the consent does not work any more."""
+    deadly = run.accounts[name].deadly
+    return [
+        *run.people.deeds(name, "withdraw"),
+        *(one for one in run.people.deeds(name, "act") if one.item["what"] in deadly),
     ]
 
 

@@ -46,6 +46,8 @@ class Database:
         self.schedule = schedule
         self.memory = MemoryDatabase(schedule.instant)
         self.down_until = -1.0
+        self.outages = 0
+        """How often it went down: each time, all transactions that are open are lost."""
         self.failing_writes: list[Outage] = []
         self.holder: SimulatedUnitOfWork | None = None
         self.lock_order = LockOrder(partial(schedule.report, "lock-order"))
@@ -59,6 +61,11 @@ class Database:
     def unit_of_work(self) -> "SimulatedUnitOfWork":
         """Begins a transaction."""
         return SimulatedUnitOfWork(self)
+
+    def go_down(self, seconds: float) -> None:
+        """Nothing reaches the database for so long."""
+        self.down_until = self.schedule.now + seconds
+        self.outages += 1
 
     def check(self) -> None:
         """Refuse while the database is down."""
@@ -95,6 +102,7 @@ class SimulatedUnitOfWork:
         self._schedule = database.schedule
         self._writes: dict[str, None] = {}
         self._mark = 0
+        self._began_after = 0
         self._actor = database.schedule.current
         self.locks = HeldLocks("nobody" if self._actor is None else self._actor.name)
 
@@ -102,6 +110,7 @@ class SimulatedUnitOfWork:
         """Begin."""
         self._schedule.point("begin")
         self._database.check()
+        self._began_after = self._database.outages
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
@@ -122,7 +131,7 @@ class SimulatedUnitOfWork:
         """What comes before each call of a store."""
         self._schedule.point(f"{store}.{method}")
         database = self._database
-        database.check()
+        self._check()
         if database.holder is not self:
             if database.holder is not None:
                 if self._actor is not None and database.holder._actor is self._actor:
@@ -133,13 +142,18 @@ class SimulatedUnitOfWork:
         if writes:
             self._writes[f"{store}.{method}"] = None
 
+    def _check(self) -> None:
+        self._database.check()
+        if self._began_after != self._database.outages:
+            raise InfrastructureError("The connection broke within the transaction. (simulated)")
+
     def _commit(self) -> None:
         schedule, database = self._schedule, self._database
         if not self._writes:
             return
         writes = ",".join(self._writes)
         schedule.point(f"commit:{writes}")
-        database.check()
+        self._check()
         actor = schedule.current
         fails = None
         if actor is not None:

@@ -1,7 +1,10 @@
 """The network between the service and the vendors: latency, lost requests and answers, refusals, damaged answers."""
 
+import json
 import random
+import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
@@ -15,10 +18,14 @@ from tests.simulation.wsgi import call_wsgi
 SLOWNESS_OUT, SLOWNESS_BACK = (0.02, 0.05, 0.1, 0.4), (0.01, 0.05, 0.2)
 """Seconds that a request and its answer may take."""
 
-SECRET_PARTS = 18
+VERY_SLOW = (3.0, 12.0, 28.0)
+"""Seconds that an answer takes of a vendor that is slow, and that we still wait for."""
+
+LONGEST_WORD = 24
 """Parts of a path that are longer are ids, and left out of labels."""
 
-VERSIONS = frozenset({"v1", "v2", "v3", "v2.0", "2", "3", "oauth2"})
+NAME = re.compile(r"(v?\d|v2\.0|oauth2|[A-Za-z]+([-_][a-z]+)*|[a-z]+(\.\w+)+)")
+"""What a part looks like that is no id: a version, a word, the name of a method of Slack's."""
 
 PAGE_PARAMETERS = frozenset({"page", "pageToken", "nextPageToken", "next_token", "cursor", "startAt", "start"})
 """Parameters by which the vendors' lists are continued."""
@@ -35,7 +42,7 @@ class Refusal:
     """None: no connection. 200: the answer is damaged as `damage` says."""
     retry_after: str | None = None
     damage: str | None = None
-    """`cut`: half of the JSON. `circle`: each further page is the first one again."""
+    """`cut`: half of the JSON. `circle`: each further page is the first one again. `slow`: it comes late."""
 
     def concerns(self, mount: str, path: str, now: float) -> bool:
         """Whether a request now is one of them."""
@@ -102,17 +109,16 @@ class Wire:
             raise ProviderUnavailableError("Cut off. (simulated)") from None
         self._note(method, mount, path, answer.status)
         schedule.point(f"done:{label}:{answer.status}")
-        schedule.sleep(self._random.choice(SLOWNESS_BACK), "wire")
+        is_slow = refusal is not None and refusal.damage == "slow"
+        schedule.sleep(self._random.choice(VERY_SLOW if is_slow else SLOWNESS_BACK), "wire")
         if lost == "after":
             raise ProviderUnavailableError("The answer was lost. (simulated)")
         response = HttpResponse(status=answer.status, headers=answer.headers, body=answer.body, url=url)
         if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
             return attrs.evolve(response, body=response.body[: len(response.body) // 2])
-        if method == "GET":
-            first = self._first_pages.setdefault(_without_page(url), response)
-            if refusal is not None and refusal.damage == "circle" and response.status < 300:
-                return first
-        return response
+        first = self._first_pages.setdefault(_without_page(method, url, body), response)
+        is_circle = refusal is not None and refusal.damage == "circle" and response.status < 300
+        return first if is_circle else response
 
     def heal(self) -> None:
         """No more faults."""
@@ -126,17 +132,25 @@ class Wire:
 
 def shape(path: str) -> str:
     """The path without ids, for labels."""
-    parts = []
-    for part in path.split("/")[1:]:
-        is_id = len(part) > SECRET_PARTS or any(char.isdigit() for char in part) or "@" in part
-        parts.append("*" if is_id and part not in VERSIONS else part)
-    return "/".join(parts)
+    parts = path.split("/")[1:]
+    return "/".join(part if len(part) <= LONGEST_WORD and NAME.fullmatch(part) else "*" for part in parts)
 
 
-def _without_page(url: str) -> str:
+def _without_page(method: str, url: str, body: bytes | None) -> tuple[str, str, str]:
+    """What all pages of a list have in common."""
     parts = urlsplit(url)
     kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in PAGE_PARAMETERS]
-    return urlunsplit(parts._replace(query=urlencode(kept)))
+    document = _read_json(body)
+    asked = sorted((name, repr(value)) for name, value in document.items() if name not in PAGE_PARAMETERS)
+    return method, urlunsplit(parts._replace(query=urlencode(kept))), repr(asked or body)
+
+
+def _read_json(body: bytes | None) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _refused(refusal: Refusal, url: str) -> HttpResponse:

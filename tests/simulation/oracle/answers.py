@@ -1,0 +1,98 @@
+"""What an answer said stays, until somebody changes it."""
+
+from typing import TYPE_CHECKING, Any
+
+from connectors.domain.flows.reading.schedule import INTERVAL_SETTING
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.sync import JobStatus
+from tests.simulation.oracle.looks import deeds_of, erasures
+from tests.simulation.people import Entry
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+ANSWERED_WITHIN = 5.0
+"""Seconds within which the API answers what it need not ask a vendor for."""
+
+OWN_DEEDS = frozenset({"interval", "cancel", "sync", "backfill", "list", "feed"})
+"""What the API answers by itself."""
+
+
+def keep_what_was_answered(run: "Run") -> None:
+    """What a deed was answered with is there afterwards, unless it was changed again."""
+    for entry in run.people.diary:
+        if entry.is_ok and entry.told is not None and entry.item["do"] in KEPT and not _is_erased(run, entry):
+            undone = KEPT[entry.item["do"]](run, entry)
+            if undone is not None:
+                run.schedule.report("answer-undone", undone, run.accounts[entry.item["account"]].slug)
+
+
+def _is_erased(run: "Run", entry: Entry) -> bool:
+    return any(one.ended >= entry.began for one in erasures(run, entry.item["tenant"]))
+
+
+def _connect(run: "Run", entry: Entry) -> str | None:
+    rows = run.database.memory.connections
+    is_there = all(rows.get((one.tenant_id, one.id)) is not None for one in entry.told)
+    return None if is_there else "the connection that was answered is not there"
+
+
+def _disconnect(run: "Run", entry: Entry) -> str | None:
+    again = [one for one in deeds_of(run, entry, "connect") if one.ended >= entry.began]
+    present = run.database.memory.connections.get((entry.told.tenant_id, entry.told.id))
+    if again or (present is not None and present.status is ConnectionStatus.REVOKED):
+        return None
+    return "the connection that was ended is not ended"
+
+
+def _job(run: "Run", entry: Entry) -> str | None:
+    is_there = run.database.memory.jobs.get((entry.told.tenant_id, entry.told.id)) is not None
+    return None if is_there else "the job that was answered is not there"
+
+
+def _cancel(run: "Run", entry: Entry) -> str | None:
+    jobs = [run.database.memory.jobs.get((one.tenant_id, one.id)) for one in entry.told]
+    is_kept = all(one is not None and one.status is JobStatus.CANCELLED for one in jobs)
+    return None if is_kept else "the job that was cancelled is not cancelled"
+
+
+def _interval(run: "Run", entry: Entry) -> str | None:
+    # Whoever sets it at the same time, or later and is not answered, may have had the last word.
+    others = [one for one in deeds_of(run, entry, "interval") if one is not entry and one.ended >= entry.began]
+    present = run.database.memory.connections.get((entry.told.tenant_id, entry.told.id))
+    if others or (present is not None and present.metadata.get(INTERVAL_SETTING) == entry.item["minutes"] * 60):
+        return None
+    return "the interval that was answered is not there"
+
+
+KEPT: dict[str, Any] = {
+    "connect": _connect,
+    "disconnect": _disconnect,
+    "sync": _job,
+    "backfill": _job,
+    "cancel": _cancel,
+    "interval": _interval,
+}
+"""By deed: what is undone of its answer, in words."""
+
+
+def erase_everything(run: "Run") -> None:
+    """A tenant whose erasure was answered has no row in any table, unless somebody connected for it again."""
+    for number, tenant_id in enumerate(run.tenants):
+        done = [one for one in erasures(run, number) if one.is_ok]
+        again = [one for one in run.people.diary if one.item["do"] == "connect" and one.item["tenant"] == number]
+        if not done or any(one.ended >= min(entry.began for entry in done) for one in again):
+            continue
+        for name, table in vars(run.database.memory).items():
+            if hasattr(table, "remove_tenant") and any(key[0] == tenant_id for key, _ in table.items()):
+                run.schedule.report("not-erased", f"the tenant was erased, and {name} has rows of it")
+
+
+def are_given_soon(run: "Run") -> None:
+    """However slow a vendor is, the API answers soon what it can answer by itself."""
+    if run.plan.profile not in {"calm", "vendors"}:
+        return  # in others, the database and the machines may be slow
+    for entry in run.people.diary:
+        if entry.item["do"] in OWN_DEEDS and entry.ended - entry.began > ANSWERED_WITHIN:
+            slug = run.accounts[entry.item["account"]].slug
+            run.schedule.report("answered-late", f"{entry.item['do']}: after more than {ANSWERED_WITHIN:.0f} s", slug)
