@@ -213,7 +213,7 @@ GOOGLE_DRIVE = Act(
     slug="google-drive",
     prepare=_drive_prepare,
     play=_drive_play,
-    kinds=Counter(["file_created", "file_renamed"]),
+    kinds=Counter(["file_created", "file_updated", "file_renamed"]),  # a new name is a new modifiedTime, too
     subscriptions=_google_channels,
     tokens=google_tokens,
 )

@@ -31,6 +31,9 @@ class GoogleAccount(Account):
     mount = "google"
     resource: ClassVar[str] = ""
     """What its push channels are about, as the sandbox names it; empty if it has none."""
+    has_own_tokens = False
+    """Each consent adds a refresh token, and revoking any one of them ends all of the user's in the whole project: one that
+    was replaced can only end with the last. The vendor ends the oldest of more than a hundred."""
     deadly = frozenset({"end_refresh_tokens", "answer_without_refresh_token"})
     page_items: ClassVar[int]
     """What the reader asks for, or the cap that `prepare` sets."""

@@ -49,7 +49,7 @@ def test_nothing_new_is_an_answer_without_history():
     assert (page.done, page.cursor["history_id"]) == (True, "1250")
     query = query_of(asked[0])
     assert query["startHistoryId"] == "1230"
-    assert query["historyTypes"] == ["messageAdded", "labelAdded", "messageDeleted"]
+    assert query["historyTypes"] == ["messageAdded", "labelAdded", "labelRemoved", "messageDeleted"]
 
 
 @pytest.mark.parametrize("history_id", ["1200", None, "x", -5])

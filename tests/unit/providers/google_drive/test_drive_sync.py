@@ -47,6 +47,17 @@ def test_a_backfill_takes_its_token_before_it_lists():
     assert len(driver.snapshots) == 2
 
 
+def test_a_backfill_shows_what_was_uploaded_with_an_older_time():
+    """A file from a disk keeps the time of its last edit there, which may lie before the window."""
+    google = Google.new()
+    google.world.drive.create(
+        by=DANA, name="Scan", created_at=NOW - timedelta(days=3), modified_at=NOW - timedelta(900)
+    )
+    driver = google.connect(GOOGLE_DRIVE)
+    driver.backfill(since=NOW - timedelta(days=30))
+    assert driver.kinds() == [("file_created", "Scan")]
+
+
 def test_the_first_read_is_silent_and_remembers():
     """Without a stored token nothing old is reported, and a later edit of an old file is an edit."""
     google = Google.new()

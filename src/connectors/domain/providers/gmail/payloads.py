@@ -22,6 +22,9 @@ from connectors.domain.providers.toolbox.foreign import (
 HEADERS = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To")
 """The headers to request with `format=metadata`. Contents are never fetched."""
 
+HIDDEN_LABELS = frozenset({"SPAM", "TRASH"})
+"""The message list leaves these out."""
+
 ADDRESS_LIMIT = 2000
 """Characters of a From header that are parsed: the first address is within them."""
 
@@ -99,6 +102,11 @@ class MessageHistory:
     was_added: bool = False
     deletion: Mapping[str, Any] | None = None
     label_events: list[LabelEvent] = attrs.field(factory=list)
+
+    @property
+    def was_uncovered(self) -> bool:
+        """Whether it came out of the spam or the trash."""
+        return any(not one.was_added and not HIDDEN_LABELS.isdisjoint(one.labels) for one in self.label_events)
 
 
 def read_history(records: list[Mapping[str, Any]]) -> dict[str, MessageHistory]:

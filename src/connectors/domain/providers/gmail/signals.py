@@ -4,6 +4,7 @@
     it arrived with SENT                     email_sent; with INBOX too, `also_received`
     it arrived with SPAM or TRASH            none
     it arrived otherwise                     email_received
+    it came out of the spam or the trash     as if it had arrived so
     TRASH added                              email_trashed
     SPAM added                               email_marked_spam
     deleted for good, and known here         email_deleted
@@ -26,7 +27,7 @@ from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
 from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_of
-from connectors.domain.providers.gmail.payloads import Message, read_message
+from connectors.domain.providers.gmail.payloads import HIDDEN_LABELS, Message, read_message
 from connectors.domain.providers.toolbox.foreign import read_each, read_object, read_objects, read_text
 from connectors.domain.providers.toolbox.rules import derive_families_by_kind
 
@@ -84,7 +85,7 @@ def arrival_kind(labels: frozenset[str]) -> SignalKind | None:
         return None
     if "SENT" in labels:
         return SignalKind.EMAIL_SENT
-    if labels & {"SPAM", "TRASH"}:
+    if labels & HIDDEN_LABELS:
         return None
     return SignalKind.EMAIL_RECEIVED
 

@@ -31,7 +31,13 @@ from connectors.domain.providers.gmail.payloads import (
     read_history,
     read_message,
 )
-from connectors.domain.providers.gmail.signals import interpret, label_kind, observe_message, wants_label_events
+from connectors.domain.providers.gmail.signals import (
+    arrival_kind,
+    interpret,
+    label_kind,
+    observe_message,
+    wants_label_events,
+)
 from connectors.domain.providers.toolbox.foreign import read_count, read_objects, read_text
 
 HISTORY_SIZE = 100
@@ -39,8 +45,7 @@ HISTORY_SIZE = 100
 are read `PAGE_SIZE` to a page."""
 POSITION = frozenset({"begin_at", "end_at", "done"})
 """The cursor's position within one answer: its records, and how many of their messages are read."""
-ALWAYS_TYPES = ("messageAdded", "labelAdded", "messageDeleted")
-OPTIONAL_TYPES = ("labelRemoved",)
+HISTORY_TYPES = ("messageAdded", "labelAdded", "labelRemoved", "messageDeleted")
 LABEL_RUN = ("INBOX", "SENT")
 """Without the right to search, what is listed label by label."""
 
@@ -85,13 +90,12 @@ def _at_rest(cursor: Cursor, history_id: int, **found: Any) -> SyncPage:
 def _read_history(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
     begin = read_count(cursor.get("history_id"))
     page = read_text(cursor.get("page"))
-    types = (*ALWAYS_TYPES, *(OPTIONAL_TYPES if wants_label_events(ctx.app) else ()))
     url = with_pairs(
         mailbox_url(ctx.app) + "/history",
         [
             # Pages of one list all keep the id that it began with.
             ("startHistoryId", str(begin or 0)),
-            *(("historyTypes", each) for each in types),
+            *(("historyTypes", each) for each in HISTORY_TYPES),
             ("maxResults", str(HISTORY_SIZE)),
             ("pageToken", page),
         ],
@@ -161,10 +165,10 @@ def _observe_history(
             for event in history.label_events
             if any(label_kind(label, was_added=event.was_added, wants_all=wants_all) for label in event.labels)
         )
-        if not (history.was_added or events or history.deletion):
+        if not (history.was_added or history.was_uncovered or events or history.deletion):
             continue
         document = None
-        if history.was_added or events:
+        if history.was_added or history.was_uncovered or events:
             document = yield from get_message(ctx, history.id)
         message = None if document is None else read_message(document)
         if isinstance(message, str):
@@ -174,6 +178,9 @@ def _observe_history(
         if isinstance(message, Message) and history.was_added:
             arrival = labels_at_arrival(message, history)
             seen_at = max(seen_at or message.received_at, message.received_at)
+        was_reported = arrival is not None and arrival_kind(arrival) is not None
+        if isinstance(message, Message) and history.was_uncovered and not was_reported:
+            arrival = message.labels  # a repeated arrival has the key of the first
         observations.append(
             observe_message(
                 history.id,

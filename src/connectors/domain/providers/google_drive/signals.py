@@ -1,21 +1,29 @@
-"""What a file's present state means, compared with the last known one. The first matching row counts.
+"""What a file's present state means, compared with the last known one.
+
+Its contents, as a listing reports them, too:
 
     change                                          signal          identity
+    never seen                                      file_created    created
+    never seen, modified after its creation         file_updated    updated:{modifiedTime}
+    was in the trash, is not                        both again: a listing leaves out what is in the trash
+    another modifiedTime                            file_updated    updated:{modifiedTime}
+
+And what only the change log shows. The first matching row counts:
+
     removed                                         file_deleted    deleted:{change.time}
     in the trash, was not                           file_trashed    trashed:{occurred_at}
     was in the trash, is not                        file_restored   restored:{change.time}
-    never seen, created since the baseline          file_created    created
+    never seen, created since the baseline          none            -
     never seen, older: newly visible                file_shared     visible:{occurred_at}
     other parents                                   file_moved      moved:{parents}:{change.time}
     another name                                    file_renamed    renamed:{sha(name)}:{change.time}
-    another modifiedTime                            file_updated    updated:{modifiedTime}
     anything else: views, permissions, stars        none            -
 
 Keys contain only Drive's data, so that a read after a push, a scheduled read and a backfill agree.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -147,8 +155,11 @@ def interpret(
     if change.file is None:
         return Interpretation(signals=(_removal(account, change, known),))
     baseline = read_instant(observation.state.get("baseline"))
-    draft = _judge(account, change, change.file, known, baseline)
-    return Interpretation(signals=() if draft is None else (draft,), snapshot=snapshot_of(change.file).to_state())
+    is_restored = known is not None and known.trashed and not change.file.trashed
+    document = read_object(change.document.get("file"))
+    drafts = [*_edits(account, change.file, None if is_restored else known, document)]
+    drafts += _moves(account, change, change.file, known, baseline)
+    return Interpretation(signals=tuple(drafts), snapshot=snapshot_of(change.file).to_state())
 
 
 def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[str, Any] | None) -> Interpretation:
@@ -164,41 +175,51 @@ def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[
     if not isinstance(window, list) or file.trashed:
         return Interpretation(snapshot=snapshot)
     since, until = (read_instant(bound) for bound in (*window, None, None)[:2])
-    drafts = []
-    if file.created_at is not None and _is_within(file.created_at, since, until):
-        drafts.append(_draft(account, file, SignalKind.FILE_CREATED, file.created_at, "created", state["file"]))
-    is_edited = file.modified_at is not None and (file.created_at is None or file.modified_at > file.created_at)
-    if is_edited and file.modified_at is not None and _is_within(file.modified_at, since, until):
-        suffix = f"updated:{file.modified_time}"
-        drafts.append(_draft(account, file, SignalKind.FILE_UPDATED, file.modified_at, suffix, state["file"]))
-    return Interpretation(signals=tuple(drafts), snapshot=snapshot)
+    drafts = _edits(account, file, None, state["file"])
+    return Interpretation(
+        signals=tuple(draft for draft in drafts if _is_within(draft.occurred_at, since, until)), snapshot=snapshot
+    )
 
 
 def _is_within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
     return (since is None or at >= since) and (until is None or at <= until)
 
 
-def _judge(
+def _edits(account: str, file: File, known: Snapshot | None, document: Mapping[str, Any]) -> Iterator[SignalDraft]:
+    """The file's creation and its last edit, as far as they are not known."""
+    if known is None and file.created_at is not None:
+        yield _draft(account, file, SignalKind.FILE_CREATED, file.created_at, "created", document)
+    if known is not None:
+        is_edited = file.modified_time != known.modified_time
+    else:
+        is_edited = file.created_at is None or (file.modified_at is not None and file.modified_at > file.created_at)
+    if is_edited and file.modified_at is not None:
+        suffix = f"updated:{file.modified_time}"
+        yield _draft(account, file, SignalKind.FILE_UPDATED, file.modified_at, suffix, document)
+
+
+def _moves(
     account: str, change: Change, file: File, known: Snapshot | None, baseline: datetime | None
-) -> SignalDraft | None:
+) -> Iterator[SignalDraft]:
+    """What the change says besides: where the file is now, and what it is called."""
     kind, at, suffix = _verdict(change, file, known, baseline)
     if kind is None:
-        return None
+        return
     actor = (file.trasher or file.last_editor) if kind is SignalKind.FILE_TRASHED else file.last_editor
-    return _draft(account, file, kind, at, suffix, read_object(change.document.get("file")), actor=actor)
+    yield _draft(account, file, kind, at, suffix, read_object(change.document.get("file")), actor=actor)
 
 
 def _verdict(
     change: Change, file: File, known: Snapshot | None, baseline: datetime | None
 ) -> tuple[SignalKind | None, datetime, str]:
-    """Kind, instant and key, row by row of the table above."""
+    """Kind, instant and key, row by row of the second table above."""
     if file.trashed and (known is None or not known.trashed):
         at = file.trashed_at or change.at
         return SignalKind.FILE_TRASHED, at, f"trashed:{rfc3339(at)}"
     if known is not None and known.trashed and not file.trashed:
         return SignalKind.FILE_RESTORED, change.at, f"restored:{change.time}"
     if known is None and file.created_at is not None and (baseline is None or file.created_at >= baseline):
-        return SignalKind.FILE_CREATED, file.created_at, "created"
+        return None, change.at, ""
     if known is None:
         at = file.shared_at or change.at
         return SignalKind.FILE_SHARED, at, f"visible:{rfc3339(at)}"
@@ -207,8 +228,6 @@ def _verdict(
     if file.name != known.name:
         digest = hashlib.sha256(file.name.encode()).hexdigest()[:16]
         return SignalKind.FILE_RENAMED, change.at, f"renamed:{digest}:{change.time}"
-    if file.modified_at is not None and file.modified_time != known.modified_time:
-        return SignalKind.FILE_UPDATED, file.modified_at, f"updated:{file.modified_time}"
     return None, change.at, ""
 
 

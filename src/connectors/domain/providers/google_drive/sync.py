@@ -82,13 +82,19 @@ def _backfill_work(log: str, plan: SyncPlan) -> list[Work]:
     window = "trashed = false"
     older = "trashed = true"
     if plan.since is not None:
-        window += f" and modifiedTime > '{rfc3339(plan.since)}'"
-        older += f" or modifiedTime <= '{rfc3339(plan.since)}'"
+        at = rfc3339(plan.since)
+        window += f" and ({_changed_since(plan.since)})"
+        older += f" or (modifiedTime <= '{at}' and createdTime <= '{at}')"
     return [
         {"pass": "files", "log": log, "filter": window},
         {"pass": "older", "log": log, "filter": older},
         {"pass": "changes", "log": log},
     ]
+
+
+def _changed_since(at: datetime) -> str:
+    """The query for files that were made or edited since: one that is uploaded keeps the time of its last edit."""
+    return f"modifiedTime > '{rfc3339(at)}' or createdTime > '{rfc3339(at)}'"
 
 
 def read_page(ctx: SyncContext, plan: SyncPlan, cursor: Cursor) -> Conversation[SyncPage]:
@@ -175,7 +181,7 @@ def _lose_token(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence
     token = yield from get_start_token(ctx.app, log)
     since = (read_instant(cursor.get("read_at")) or plan.started_at) - RESYNC_OVERLAP
     tokens = {**read_object(cursor.get("tokens")), log: token}
-    listing = {"pass": "resync", "log": log, "filter": f"modifiedTime > '{rfc3339(since)}'"}
+    listing = {"pass": "resync", "log": log, "filter": _changed_since(since)}
     return page_of(
         plan,
         {**cursor, "tokens": tokens},
