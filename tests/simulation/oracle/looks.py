@@ -52,8 +52,9 @@ class Shown:
         titles: dict[str, list[str]] = {}
         for signal in self.signals:
             titles.setdefault(signal.kind, []).append(signal.title)
+        texts = {kind: "\n".join(those) for kind, those in titles.items()}
         for fact in filter(self.concerns, facts):
-            if not any(fact.event.title in title for title in titles.get(fact.event.kind, ())):
+            if fact.event.title not in texts.get(fact.event.kind, ""):
                 yield fact
 
     def concerns(self, fact: Fact) -> bool:
