@@ -38,12 +38,14 @@ class Shown:
     run: "Run"
     connection: Connection
     signals: list[Signal] = attrs.field(init=False)
+    """All of its tenant and provider: what two connections see is one signal, of the one that saw it first."""
     intervals: list[Interval] = attrs.field(init=False)
     open_gaps: list[Gap] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         memory, wanted = self.run.database.memory, self.connection.id
-        self.signals = [one for one in memory.signals.values() if one.connection_id == wanted]
+        owner = self.connection.tenant_id, self.connection.provider
+        self.signals = [one for one in memory.signals.values() if (one.tenant_id, one.provider) == owner]
         self.intervals = [one for rows in memory.intervals.values() for one in rows if one.connection_id == wanted]
         self.open_gaps = [one for one in memory.gaps.values() if one.connection_id == wanted and one.closed_at is None]
 
