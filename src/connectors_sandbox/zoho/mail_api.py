@@ -66,13 +66,11 @@ def view(world: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, Any
     folder = request.args.get("folderId")
     if folder is not None and folder not in mailbox.folders:
         raise MailRefusedError(404, "FOLDER_NOT_EXISTS", "no such folder")
-    rows = [
-        mail
-        for mail in mailbox.mails.values()
-        if folder in (None, mail.folder_id) and world.core.is_indexed("zoho", mail.added_at)
-    ]
+    rows = [mail for mail in mailbox.mails.values() if folder in (None, mail.folder_id)]
+    if "zoho" in world.core.index_lags:
+        rows = [mail for mail in rows if world.core.is_indexed("zoho", mail.added_at)]
     is_ascending = request.args.get("sortorder", "false") == "true"
-    rows.sort(key=lambda mail: (mail.received_at, mail.id), reverse=not is_ascending)
+    rows.sort(key=lambda mail: (mail.received_ms, mail.id), reverse=not is_ascending)
     page = [mail.to_row() for mail in _slice(rows)]
     if mailbox.between_pages > 0:
         mailbox.between_pages -= 1
@@ -88,7 +86,7 @@ def search(world: ZohoWorld, mailbox: Mailbox, account: str) -> list[dict[str, A
     hidden = {mailbox.folder_id("Spam"), mailbox.folder_id("Trash"), *mailbox.deleted_folders}
     after = int(request.args.get("receivedTime", "0"))
     rows = [one for one in mailbox.mails.values() if one.received_ms > after and one.folder_id not in hidden]
-    rows.sort(key=lambda mail: (mail.received_at, mail.id), reverse=True)
+    rows.sort(key=lambda mail: (mail.received_ms, mail.id), reverse=True)
     base = f"{world.mail_url(mailbox.user.location)}/api/accounts/{account}"
     return [mail.to_found(base) for mail in _slice(rows)]
 

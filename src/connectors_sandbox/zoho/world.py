@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from connectors_sandbox.core import SandboxCore
@@ -284,9 +284,8 @@ class ZohoWorld:
     ) -> Mail:
         folder_id = mailbox.folder_id(folder)
         number = FIRST_MESSAGE_ID + self._next()
-        now = self.core.clock.now()
-        received_at = now if time is None else datetime.fromtimestamp(time / 1000, UTC)
-        mail = Mail(number, folder_id, subject, sender, from_address, text, received_at, now)
+        received_ms = self._now_ms() if time is None else time
+        mail = Mail(number, folder_id, subject, sender, from_address, text, received_ms, self.core.clock.now())
         mailbox.mails[mail.id] = mail
         return mail
 

@@ -120,9 +120,9 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
     """The undisturbed reader shows everything that happened: else it is as blind as the reader that is judged by it."""
     slug = run.accounts[name].slug
     oldest = run.schedule.instant() - LOOKBACK
+    titles = {kind: "\n".join(one.title for one in seen if one.kind == kind) for kind in {one.kind for one in seen}}
     for fact in facts:
-        is_seen = any(one.kind == fact.event.kind and fact.event.title in one.title for one in seen)
-        if fact.event.at >= oldest and not is_seen:
+        if fact.event.at >= oldest and fact.event.title not in titles.get(fact.event.kind, ""):
             text = f"{fact.event.kind} is shown by the vendor and read by nobody{_odd_date(run, fact)}"
             run.schedule.report("reader-blind", text, slug)
             return

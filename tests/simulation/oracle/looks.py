@@ -69,6 +69,7 @@ class Shown:
     run: "Run"
     connection: Connection
     signals: list[Signal] = attrs.field(init=False)
+    """All of its tenant and provider: what two connections see is one signal, of the one that saw it first."""
     intervals: list[Interval] = attrs.field(init=False)
     open_gaps: list[Gap] = attrs.field(init=False)
 
@@ -87,8 +88,9 @@ class Shown:
         titles: dict[str, list[str]] = {}
         for signal in self.signals:
             titles.setdefault(signal.kind, []).append(signal.title)
+        texts = {kind: "\n".join(those) for kind, those in titles.items()}
         for fact in filter(self.concerns, facts):
-            if not any(fact.event.title in title for title in titles.get(fact.event.kind, ())):
+            if fact.event.title not in texts.get(fact.event.kind, ""):
                 yield fact
 
     def concerns(self, fact: Fact) -> bool:

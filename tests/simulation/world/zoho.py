@@ -23,8 +23,6 @@ class ZohoAccount(Account):
     is_set_up_by_hand = True
     deadly = frozenset({"consent_elsewhere"})
     """Grants that are older than such a deed may end by any later consent; younger ones stay."""
-    page_items: ClassVar[int]
-    """The rows that the reader asks for: Zoho gives fewer only at a list's end, so no cap can stand in for them."""
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
         super().__init__(sandbox, name)

@@ -25,6 +25,7 @@ class ZohoCliq(ZohoAccount):
     slug = "zoho-cliq"
     lists = ("/channels", "/chats", "/messages")
     page_items = 100
+    """The rows that the reader asks for: Cliq gives fewer only at a window's end, so no cap can stand in for them."""
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
         super().__init__(sandbox, name)

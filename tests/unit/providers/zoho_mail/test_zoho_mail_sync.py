@@ -262,6 +262,21 @@ def test_a_bad_row_steps_aside():
     assert len(page.skipped) == 3
 
 
+def test_a_bad_row_outside_of_the_window_is_nothing_that_was_skipped():
+    """A row without an exact id counts as skipped in the window of the sync run only: each page shows older rows."""
+    context = SyncContext(app=make_app(), connection=make_connection())
+    first = sync.first_step(context, backfill(since=NOW - timedelta(days=1)))
+    first = attrs.evolve(first, phase="messages", queue=(Folder(id="10", name="Inbox", kind=FolderKind.RECEIVED),))
+    rows = [{"receivedTime": str(zoho.ms(NOW - timedelta(days=days)))} for days in (2, 3)]
+    page = hold(
+        ZOHO_MAIL,
+        sync.read_page(context, backfill(since=NOW - timedelta(days=1)), first.to_cursor()),
+        lambda _: reply({"data": rows}),
+    )
+    assert page.skipped == ()
+    assert page.items == len(rows)
+
+
 def test_a_throttle_stops_the_sync_run_until_the_lock_is_over():
     """The job gets the instant at which it can continue, and its cursor stays the same."""
     refusal = reply({"data": {"moreInfo": "You have exceeded the URL throttle limits"}}, 400)

@@ -122,7 +122,7 @@ def _read_message(data: Mapping[str, Any], *, is_escaped: bool) -> Message | str
     identifier = read_message_id(data)
     if identifier is None:
         return "has no exact id"
-    received_ms = read_millis(data.get("receivedTime", data.get("receivedtime")))
+    received_ms = read_received(data)
     if received_ms is None:
         return "does not say when it was received"
     name, address = read_sender(data, is_escaped=is_escaped)
@@ -137,6 +137,11 @@ def _read_message(data: Mapping[str, Any], *, is_escaped: bool) -> Message | str
         sender_address=address,
         is_read=read_status(data.get("status")),
     )
+
+
+def read_received(data: Mapping[str, Any]) -> int | None:
+    """Milliseconds at which the message was received; None if the row does not say."""
+    return read_millis(data.get("receivedTime", data.get("receivedtime")))
 
 
 def read_message_id(data: Mapping[str, Any]) -> str | None:

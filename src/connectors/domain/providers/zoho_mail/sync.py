@@ -31,7 +31,14 @@ from connectors.domain.providers._zoho.limits import read_answer
 from connectors.domain.providers.contract import Sync, SyncContext
 from connectors.domain.providers.toolbox.foreign import instant_millis, read_list, read_object, read_objects
 from connectors.domain.providers.zoho_mail.oauth import NAME, mailbox_url
-from connectors.domain.providers.zoho_mail.payloads import Folder, FolderKind, Message, read_folder, read_row
+from connectors.domain.providers.zoho_mail.payloads import (
+    Folder,
+    FolderKind,
+    Message,
+    read_folder,
+    read_received,
+    read_row,
+)
 from connectors.domain.providers.zoho_mail.signals import arrival, interpret, observe, tracks_changes
 from connectors.domain.providers.zoho_mail.sync_run import SyncRun, read_sync_run
 
@@ -193,12 +200,14 @@ def read_rows(
     skipped: list[SkippedItem] = []
     times: list[int] = []
     for row in rows:
+        received_ms = read_received(row)
+        if received_ms is not None:
+            times.append(received_ms)
+            if not lowest <= received_ms <= sync_run.ceiling:
+                continue  # most rows of a page that is read for the latest one
         message = read_row(row)
         if not isinstance(message, Message):
             skipped.append(SkippedItem(reference=f"folder {folder.id}/{row_id(row) or '?'}", reason=message))
-            continue
-        times.append(message.received_ms)
-        if not lowest <= message.received_ms <= sync_run.ceiling:
             continue
         draft = arrival(context.connection, message, folder, row)
         if draft is not None:
