@@ -7,6 +7,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, ClassVar, Final
 
+from connectors_sandbox import Sandbox
 from connectors_sandbox.slack.records import Channel, Install, Team
 from connectors_sandbox.slack.world import SlackWorld
 from tests.simulation.world.account import Account, Deed, Event
@@ -32,6 +33,16 @@ USER_SCOPES: Final = (
     "user:users:read",
 )
 
+ARCHIVED: Final = "in an archived channel"
+NOT_MEMBERS: Final = "in a channel that the user is not in"
+EARLIER: Final = "from before we came into its channel"
+IMPORTED: Final = "imported"
+OLD_THREAD: Final = "in a thread of long ago"
+OLD_MESSAGE: Final = "of a message of long ago"
+"""What may be unusual about an event."""
+LONG_AGO: Final = timedelta(days=7)
+"""What is older when something happens to it than this has a note: readers look back so far, or not much farther."""
+
 Message = dict[str, Any]
 
 
@@ -49,6 +60,13 @@ class SlackAccount(Account):
     page_items = 15
     """What Slack gives apps outside its Marketplace, whatever they ask for."""
 
+    def __init__(self, sandbox: Sandbox, name: str) -> None:
+        super().__init__(sandbox, name)
+        self._came_at: dict[str, datetime] = {}
+        """Channels that we came into after others had written there → when."""
+        self._imported: set[str] = set()
+        """The `ts` of what was imported meanwhile."""
+
     # --- before ------------------------------------------------------------------------------------------------------
 
     def prepare(self, items: int, dice: Random) -> None:
@@ -65,6 +83,8 @@ class SlackAccount(Account):
             ts = self._import(channel, at, dice)
             if dice.random() < 1 / 5:
                 self._import(channel, at + timedelta(hours=dice.uniform(0, 20)), dice, thread=ts)
+        self._came_at.clear()
+        self._imported.clear()
 
     @property
     def user(self) -> str:
@@ -93,11 +113,25 @@ class SlackAccount(Account):
         for channel in self.team.channels.values():
             if not channel.is_private:
                 created = EPOCH + timedelta(seconds=channel.created)
-                found.append(Event(kind="channel_created", title=_first_name(channel), at=created))
+                note = ARCHIVED if channel.is_archived else ""
+                found.append(Event(kind="channel_created", title=_first_name(channel), at=created, note=note))
             if self._can_read(channel):
                 for message in self._written(channel):
-                    found.extend(_events_of(message))
+                    notes = self._notes(channel, message)
+                    found.extend(_events_of(message, notes))
         return found
+
+    def _notes(self, channel: Channel, message: Message) -> list[str]:
+        """What is unusual about this message."""
+        came_at, at = self._came_at.get(channel.id), _instant(message["ts"])
+        notes = {
+            ARCHIVED: channel.is_archived,
+            NOT_MEMBERS: not channel.members.issuperset(self._readers()),
+            EARLIER: came_at is not None and at < came_at,
+            IMPORTED: message["ts"] in self._imported,
+            OLD_THREAD: at - _instant(message.get("thread_ts", message["ts"])) > LONG_AGO,
+        }
+        return [note for note, is_so in notes.items() if is_so]
 
     # --- what bots and users differ in -------------------------------------------------------------------------------
 
@@ -382,6 +416,7 @@ class SlackAccount(Account):
     def _invite(self, channel: Channel) -> None:
         for reader in self._readers():
             if reader not in channel.members:
+                self._came_at[channel.id] = self.now
                 self.slack.join_channel(self.name, channel.id, reader, inviter=OWNER)
 
     def _fill(self, channel: Channel, dice: Random) -> None:
@@ -401,7 +436,9 @@ class SlackAccount(Account):
 
     def _import(self, channel: Channel, at: datetime, dice: Random, thread: str | None = None) -> str:
         by = dice.choice(PEOPLE)
-        return self.slack.import_message(self.name, channel.id, self.text(), by=by, at=at, thread=thread)
+        ts = self.slack.import_message(self.name, channel.id, self.text(), by=by, at=at, thread=thread)
+        self._imported.add(ts)
+        return ts
 
 
 class SlackBot(SlackAccount):
@@ -472,12 +509,16 @@ class SlackBotAndUser(SlackBot):
     odd: ClassVar[Mapping[str, Deed]] = {**SlackBot.odd, "end_user_token": end_user_token}
 
 
-def _events_of(message: Message) -> Iterator[Event]:
+def _events_of(message: Message, notes: list[str]) -> Iterator[Event]:
     is_reply = message.get("thread_ts") not in {None, message["ts"]}
     kind = "message_replied" if is_reply else "message_posted"
-    yield Event(kind=kind, title=_first_text(message), at=_instant(message["ts"]))
+    at = _instant(message["ts"])
+    yield Event(kind=kind, title=_first_text(message), at=at, note=", ".join(notes))
     if "edited" in message:
-        yield Event(kind="message_edited", title=message["text"].split()[-1], at=_instant(message["edited"]["ts"]))
+        edited_at = _instant(message["edited"]["ts"])
+        late = [OLD_MESSAGE] if edited_at - at > LONG_AGO else []
+        note = ", ".join([*notes, *late])
+        yield Event(kind="message_edited", title=message["text"].split()[-1], at=edited_at, note=note)
 
 
 def _first_text(message: Message) -> str:
