@@ -33,6 +33,9 @@ USER_SCOPES: Final = (
     "user:users:read",
 )
 
+LIFETIMES: Final = (timedelta(hours=12), timedelta(minutes=45))
+"""Of access tokens: Slack's own, and one that ends within a run."""
+
 ARCHIVED: Final = "in an archived channel"
 NOT_MEMBERS: Final = "in a channel that the user is not in"
 EARLIER: Final = "from before we came into its channel"
@@ -70,7 +73,13 @@ class SlackAccount(Account):
     # --- before ------------------------------------------------------------------------------------------------------
 
     def prepare(self, items: int, dice: Random) -> None:
-        """The workspace with three people and one channel; one old message in five has a reply."""
+        """The workspace with three people and one channel; one old message in five has a reply.
+
+        The app's tokens rotate or not. Those that do may live so short that a run sees refreshes.
+        """
+        for app in self.slack.auth.apps.values():
+            app.is_rotating = dice.random() < 2 / 3
+        self.slack.auth.access_lifetime = dice.choice(LIFETIMES)
         self.sandbox.core.page_caps["slack"] = self.page_items
         self.slack.add_team(self.name)
         for person in PEOPLE:
