@@ -39,10 +39,11 @@ LIFETIMES: Final = (timedelta(hours=12), timedelta(minutes=45))
 ARCHIVED: Final = "in an archived channel"
 NOT_MEMBERS: Final = "in a channel that the user is not in"
 EARLIER: Final = "from before we came into its channel"
-IMPORTED: Final = "imported"
 OLD_THREAD: Final = "in a thread of long ago"
 OLD_MESSAGE: Final = "of a message of long ago"
 """What may be unusual about an event."""
+SAME_MOMENT: Final = timedelta(seconds=1)
+"""Messages of one moment get times that are all different, the last ones after it."""
 LONG_AGO: Final = timedelta(days=7)
 """What is older when something happens to it than this has a note: readers look back so far, or not much farther."""
 
@@ -60,6 +61,7 @@ class SlackAccount(Account):
     mount = "slack"
     lists = ("conversations.list", "conversations.history", "conversations.replies", "users.list")
     has_own_tokens = False
+    is_read_by_date = True
     page_items = 15
     """What Slack gives apps outside its Marketplace, whatever they ask for."""
 
@@ -126,8 +128,8 @@ class SlackAccount(Account):
                 found.append(Event(kind="channel_created", title=_first_name(channel), at=created, note=note))
             if self._can_read(channel):
                 for message in self._written(channel):
-                    notes = self._notes(channel, message)
-                    found.extend(_events_of(message, notes))
+                    is_import = message["ts"] in self._imported
+                    found.extend(_events_of(message, self._notes(channel, message), is_traceless=is_import))
         return found
 
     def _notes(self, channel: Channel, message: Message) -> list[str]:
@@ -137,7 +139,6 @@ class SlackAccount(Account):
             ARCHIVED: channel.is_archived,
             NOT_MEMBERS: not channel.members.issuperset(self._readers()),
             EARLIER: came_at is not None and at < came_at,
-            IMPORTED: message["ts"] in self._imported,
             OLD_THREAD: at - _instant(message.get("thread_ts", message["ts"])) > LONG_AGO,
         }
         return [note for note, is_so in notes.items() if is_so]
@@ -412,7 +413,7 @@ class SlackAccount(Account):
         return (
             message
             for message in channel.messages.values()
-            if message.get("subtype") != TOMBSTONE and _instant(message["ts"]) <= self.now
+            if message.get("subtype") != TOMBSTONE and _instant(message["ts"]) <= self.now + SAME_MOMENT
         )
 
     def _new_channel(self, *, is_private: bool = False, is_inside: bool = False) -> Channel:
@@ -518,11 +519,11 @@ class SlackBotAndUser(SlackBot):
     odd: ClassVar[Mapping[str, Deed]] = {**SlackBot.odd, "end_user_token": end_user_token}
 
 
-def _events_of(message: Message, notes: list[str]) -> Iterator[Event]:
+def _events_of(message: Message, notes: list[str], *, is_traceless: bool) -> Iterator[Event]:
     is_reply = message.get("thread_ts") not in {None, message["ts"]}
     kind = "message_replied" if is_reply else "message_posted"
     at = _instant(message["ts"])
-    yield Event(kind=kind, title=_first_text(message), at=at, note=", ".join(notes))
+    yield Event(kind=kind, title=_first_text(message), at=at, note=", ".join(notes), is_traceless=is_traceless)
     if "edited" in message:
         edited_at = _instant(message["edited"]["ts"])
         late = [OLD_MESSAGE] if edited_at - at > LONG_AGO else []
