@@ -36,6 +36,8 @@ class Authorization:
         self.used_codes: set[str] = set()
         self.tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, RefreshToken] = {}
+        self.access_lifetime = ACCESS_LIFETIME
+        """Of tokens that rotate. Clients are told in each answer: `expires_in`."""
         self.refresh_grace = REFRESH_GRACE
         self.reused_refresh_tokens: list[str] = []
         """Refresh tokens that were used again: a client that does not refresh single-flight."""
@@ -198,7 +200,7 @@ class Authorization:
             return {"access_token": token.access, "scope": ",".join(scopes)}
         for oldest in own[: max(0, len(own) + 1 - MOST_LIVE_TOKENS)]:
             oldest.is_revoked = True
-        expires_at = self._core.clock.now() + ACCESS_LIFETIME
+        expires_at = self._core.clock.now() + self.access_lifetime
         access = f"xoxe.xox{letter}-1-{self._core.random_string(160)}"
         self.tokens[access] = Token(access, kind, install, user_id, scopes, expires_at)
         refresh = f"xoxe-1-{self._core.random_string(140)}"
@@ -207,7 +209,7 @@ class Authorization:
             "access_token": access,
             "scope": ",".join(scopes),
             "refresh_token": refresh,
-            "expires_in": int(ACCESS_LIFETIME.total_seconds()),
+            "expires_in": int(self.access_lifetime.total_seconds()),
         }
 
     def _digits(self, length: int) -> str:

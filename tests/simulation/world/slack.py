@@ -7,6 +7,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, ClassVar, Final
 
+from connectors_sandbox import Sandbox
 from connectors_sandbox.slack.records import Channel, Install, Team
 from connectors_sandbox.slack.world import SlackWorld
 from tests.simulation.world.account import Account, Deed, Event
@@ -32,6 +33,20 @@ USER_SCOPES: Final = (
     "user:users:read",
 )
 
+LIFETIMES: Final = (timedelta(hours=12), timedelta(minutes=45))
+"""Of access tokens: Slack's own, and one that ends within a run."""
+
+ARCHIVED: Final = "in an archived channel"
+NOT_MEMBERS: Final = "in a channel that the user is not in"
+EARLIER: Final = "from before we came into its channel"
+OLD_THREAD: Final = "in a thread of long ago"
+OLD_MESSAGE: Final = "of a message of long ago"
+"""What may be unusual about an event."""
+SAME_MOMENT: Final = timedelta(seconds=1)
+"""Messages of one moment get times that are all different, the last ones after it."""
+LONG_AGO: Final = timedelta(days=7)
+"""What is older when something happens to it than this has a note: readers look back so far, or not much farther."""
+
 Message = dict[str, Any]
 
 
@@ -46,13 +61,27 @@ class SlackAccount(Account):
     mount = "slack"
     lists = ("conversations.list", "conversations.history", "conversations.replies", "users.list")
     has_own_tokens = False
+    is_read_by_date = True
     page_items = 15
     """What Slack gives apps outside its Marketplace, whatever they ask for."""
+
+    def __init__(self, sandbox: Sandbox, name: str) -> None:
+        super().__init__(sandbox, name)
+        self._came_at: dict[str, datetime] = {}
+        """Channels that we came into after others had written there → when."""
+        self._imported: set[str] = set()
+        """The `ts` of what was imported meanwhile."""
 
     # --- before ------------------------------------------------------------------------------------------------------
 
     def prepare(self, items: int, dice: Random) -> None:
-        """The workspace with three people and one channel; one old message in five has a reply."""
+        """The workspace with three people and one channel; one old message in five has a reply.
+
+        The app's tokens rotate or not. Those that do may live so short that a run sees refreshes.
+        """
+        for app in self.slack.auth.apps.values():
+            app.is_rotating = dice.random() < 2 / 3
+        self.slack.auth.access_lifetime = dice.choice(LIFETIMES)
         self.sandbox.core.page_caps["slack"] = self.page_items
         self.slack.add_team(self.name)
         for person in PEOPLE:
@@ -65,6 +94,8 @@ class SlackAccount(Account):
             ts = self._import(channel, at, dice)
             if dice.random() < 1 / 5:
                 self._import(channel, at + timedelta(hours=dice.uniform(0, 20)), dice, thread=ts)
+        self._came_at.clear()
+        self._imported.clear()
 
     @property
     def user(self) -> str:
@@ -93,11 +124,24 @@ class SlackAccount(Account):
         for channel in self.team.channels.values():
             if not channel.is_private:
                 created = EPOCH + timedelta(seconds=channel.created)
-                found.append(Event(kind="channel_created", title=_first_name(channel), at=created))
+                note = ARCHIVED if channel.is_archived else ""
+                found.append(Event(kind="channel_created", title=_first_name(channel), at=created, note=note))
             if self._can_read(channel):
                 for message in self._written(channel):
-                    found.extend(_events_of(message))
+                    is_import = message["ts"] in self._imported
+                    found.extend(_events_of(message, self._notes(channel, message), is_traceless=is_import))
         return found
+
+    def _notes(self, channel: Channel, message: Message) -> list[str]:
+        """What is unusual about this message."""
+        came_at, at = self._came_at.get(channel.id), _instant(message["ts"])
+        notes = {
+            ARCHIVED: channel.is_archived,
+            NOT_MEMBERS: not channel.members.issuperset(self._readers()),
+            EARLIER: came_at is not None and at < came_at,
+            OLD_THREAD: at - _instant(message.get("thread_ts", message["ts"])) > LONG_AGO,
+        }
+        return [note for note, is_so in notes.items() if is_so]
 
     # --- what bots and users differ in -------------------------------------------------------------------------------
 
@@ -369,7 +413,7 @@ class SlackAccount(Account):
         return (
             message
             for message in channel.messages.values()
-            if message.get("subtype") != TOMBSTONE and _instant(message["ts"]) <= self.now
+            if message.get("subtype") != TOMBSTONE and _instant(message["ts"]) <= self.now + SAME_MOMENT
         )
 
     def _new_channel(self, *, is_private: bool = False, is_inside: bool = False) -> Channel:
@@ -382,6 +426,7 @@ class SlackAccount(Account):
     def _invite(self, channel: Channel) -> None:
         for reader in self._readers():
             if reader not in channel.members:
+                self._came_at[channel.id] = self.now
                 self.slack.join_channel(self.name, channel.id, reader, inviter=OWNER)
 
     def _fill(self, channel: Channel, dice: Random) -> None:
@@ -401,7 +446,9 @@ class SlackAccount(Account):
 
     def _import(self, channel: Channel, at: datetime, dice: Random, thread: str | None = None) -> str:
         by = dice.choice(PEOPLE)
-        return self.slack.import_message(self.name, channel.id, self.text(), by=by, at=at, thread=thread)
+        ts = self.slack.import_message(self.name, channel.id, self.text(), by=by, at=at, thread=thread)
+        self._imported.add(ts)
+        return ts
 
 
 class SlackBot(SlackAccount):
@@ -472,12 +519,16 @@ class SlackBotAndUser(SlackBot):
     odd: ClassVar[Mapping[str, Deed]] = {**SlackBot.odd, "end_user_token": end_user_token}
 
 
-def _events_of(message: Message) -> Iterator[Event]:
+def _events_of(message: Message, notes: list[str], *, is_traceless: bool) -> Iterator[Event]:
     is_reply = message.get("thread_ts") not in {None, message["ts"]}
     kind = "message_replied" if is_reply else "message_posted"
-    yield Event(kind=kind, title=_first_text(message), at=_instant(message["ts"]))
+    at = _instant(message["ts"])
+    yield Event(kind=kind, title=_first_text(message), at=at, note=", ".join(notes), is_traceless=is_traceless)
     if "edited" in message:
-        yield Event(kind="message_edited", title=message["text"].split()[-1], at=_instant(message["edited"]["ts"]))
+        edited_at = _instant(message["edited"]["ts"])
+        late = [OLD_MESSAGE] if edited_at - at > LONG_AGO else []
+        note = ", ".join([*notes, *late])
+        yield Event(kind="message_edited", title=message["text"].split()[-1], at=edited_at, note=note)
 
 
 def _first_text(message: Message) -> str:

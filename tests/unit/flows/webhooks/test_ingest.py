@@ -6,6 +6,7 @@ from uuid import uuid4
 import attrs
 import pytest
 
+from connectors.adapters.memory.connections import MemoryConnectionStore
 from connectors.domain.flows.webhooks.routing import NO_CONNECTION
 from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.connection import ConnectionStatus
@@ -302,6 +303,23 @@ def test_an_app_level_event_reaches_every_tenant(world):
     assert [len(world.signals(tenant)) for tenant in owners] == [1, 1, 0]
     assert only(world, OTHER_TENANT).connection_id == connections[1].id
     assert world.unrouted() == ()
+
+
+def test_an_app_level_event_is_nobodys_if_its_connection_ends_meanwhile(world, monkeypatch):
+    """Where another delivery ends the connection between two looks, the tenant gets nothing that a replay could do."""
+    world.connect()
+    look = MemoryConnectionStore.list_by_accounts
+
+    def look_and_end(store, *args):
+        found = look(store, *args)
+        for one in found:
+            store.save(attrs.evolve(one, status=ConnectionStatus.REVOKED))
+        return found
+
+    monkeypatch.setattr(MemoryConnectionStore, "list_by_accounts", look_and_end)
+    world.deliver(created(accounts=["a-1"]), tenant=None)
+    (row,) = world.unrouted()
+    assert (row.status, world.deliveries()) == (DeliveryStatus.IGNORED, ())
 
 
 @pytest.mark.parametrize("strangers", [{OTHER_TENANT}, {TENANT, OTHER_TENANT}])

@@ -308,6 +308,7 @@ def revoke(tokens, replies):
 
     def reply(request):
         asked.append((request.url.rpartition("/")[2], request.token_name))
+        assert 200 in request.expects  # a token that is gone already is not refreshed
         if "uninstall" in request.url:
             assert fields_of(request) == {"client_id": "1.2", "client_secret": "cs-1"}
         return answer(replies[len(asked) - 1])

@@ -54,7 +54,7 @@ class Outcome:
     row: WebhookDelivery
     connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
     is_foreign: bool = False
-    """It names the tenant's account but concerns none of the tenant's connections."""
+    """It names the tenant's account but concerns none of the tenant's connections, or none any more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +118,10 @@ class DeliveryRouter:
             return Outcome(row=attrs.evolve(row, status=DeliveryStatus.IGNORED, error=says.reason))
         connections = self._connections(uow, reading, says, tenant_id)
         if not connections:
-            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION))
+            # On an app's URL the tenant had a connection a moment ago. It has ended: the delivery is nobody's now.
+            is_foreign = reading.sender.delivery.request.tenant_id is None
+            failed = attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION)
+            return Outcome(row=failed, is_foreign=is_foreign)
         return self._finished(uow, reading, says, row, connections)
 
     def _finished(

@@ -45,6 +45,9 @@ ERROR_LIMIT = 80
 
 RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
 TOKEN_EXPIRED = "token_expired"  # noqa: S105 - an error's name
+TOKEN_IS_SPENT = frozenset({TOKEN_EXPIRED, "token_revoked"})
+"""Errors after which the refresh token may still work. Slack keeps two access tokens of an installation alive: a third
+one, of another tenant's consent, revokes the oldest and leaves its refresh token alone."""
 GRANT_IS_DEAD = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "account_inactive", "org_login_required", "user_removed_from_team"}
 )
@@ -176,11 +179,11 @@ def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | N
 
 
 def is_unauthorized(response: HttpResponse) -> bool:
-    """Whether to try a refresh: for a rotating token past its 12 hours Slack answers 200 with `token_expired`."""
+    """Whether to try a refresh: Slack answers 200 for a token that is past its 12 hours or revoked."""
     if response.status == HTTPStatus.UNAUTHORIZED:
         return True
     refused = read_refusal(response)
-    return refused is not None and error_code(refused) == TOKEN_EXPIRED
+    return refused is not None and error_code(refused) in TOKEN_IS_SPENT
 
 
 def read_refusal(response: HttpResponse) -> dict[str, Any] | None:

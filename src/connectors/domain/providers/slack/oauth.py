@@ -263,12 +263,13 @@ def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
     caller revokes only with the last connection of the workspace (`RevocationScope.ACCOUNT`).
     """
     fields = {"client_id": app.client_id, "client_secret": app.client_secret.reveal()}
-    response = yield form_request("POST", method_url(app, "apps.uninstall"), fields)
+    answers = frozenset({HTTPStatus.OK})  # also one that refuses the token: it is then revoked, and not refreshed
+    response = yield form_request("POST", method_url(app, "apps.uninstall"), fields, expects=answers)
     refusal = revocation_refusal(response)
     if refusal is None:
         return
     for name in (None, *tokens.companions):
-        response = yield form_request("POST", method_url(app, "auth.revoke"), {}, token_name=name)
+        response = yield form_request("POST", method_url(app, "auth.revoke"), {}, token_name=name, expects=answers)
         refusal = revocation_refusal(response)
         if refusal is not None:
             raise refusal
