@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LATE = 3600.0
 """Seconds that a stream of deliveries may lag behind while it counts as unbroken: vendors send again."""
 
+DATED_EARLIER = 60.0
+"""Seconds by which the date of what has just appeared may lie back without being odd."""
+
 LOOKBACK = ConnectSettings().backfill or timedelta()
 
 MOST_TASKS = 2_000
@@ -36,10 +39,13 @@ def claims_nothing_false(run: "Run") -> None:
         for connection in working(run, name):
             shown = Shown(run, connection)
             for fact in shown.missing(facts):
+                if not _is_promised(run, name, shown, fact):
+                    continue
                 claim = shown.claim(fact, grace=LATE)
                 if claim is not None and shown.gap(fact) is None:
                     text = f"{fact.event.kind} is claimed by {claim.path} and not there"
-                    run.schedule.report("false-claim", f"{text}{_why(shown)}", connection.provider)
+                    text = f"{text}{_odd_date(run, fact)}{_why(shown)}"
+                    run.schedule.report("false-claim", text, connection.provider)
                     break
 
 
@@ -54,32 +60,53 @@ def is_complete_or_says_so(run: "Run") -> None:
         seen = list(memory.signals.values())
         _is_all_read(run, name, facts, seen)
         accounts = {one.id: one.account.id for one in memory.connections.values()}
-        shown_once = [
-            Fact(Event(kind=one.kind, title=one.title, at=one.occurred_at, external_id=account), 0.0)
-            for one, account in zip(seen, (accounts[one.connection_id] for one in seen), strict=True)
-        ]
+        shown_once = [_as_fact(one, accounts[one.connection_id], facts) for one in seen]
         for connection in connections:
             shown = Shown(run, connection)
             keys = {one.dedupe_key for one in shown.signals}
             missed = [fact for fact, one in zip(shown_once, seen, strict=True) if one.dedupe_key not in keys]
             unread = [fact for fact in missed if shown.concerns(fact)]
-            missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, shown, fact)]
+            missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, name, shown, fact)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             if not unsaid:
                 continue
-            fact = unsaid[0]
-            claim = next((one for one in (shown.claim(fact, grace=0.0) for fact in unsaid) if one is not None), None)
+            claims = [(fact, shown.claim(fact, grace=0.0)) for fact in unsaid]
+            fact, claim = next((pair for pair in claims if pair[1] is not None), claims[0])
             what = "silently-missing" if claim is None else "false-claim"
             by = "" if claim is None else f", claimed by {claim.path}"
-            run.schedule.report(
-                what, f"{fact.event.kind} is not there at the end{by}{_why(shown)}", connection.provider
-            )
+            text = f"{fact.event.kind} is not there at the end{by}{_odd_date(run, fact)}{_why(shown)}"
+            run.schedule.report(what, text, connection.provider)
 
 
-def _is_promised(run: "Run", shown: Shown, fact: Fact) -> bool:
+def _as_fact(signal: Signal, account: str, facts: list[Fact]) -> Fact:
+    """What the undisturbed reader saw, and since when the vendor has shown it, as far as the world says so."""
+    known = (one for one in facts if one.event.kind == signal.kind and one.event.title in signal.title)
+    fact = next(known, None)
+    event = Event(
+        kind=signal.kind,
+        title=signal.title,
+        at=signal.occurred_at,
+        external_id=account,
+        is_traceless=fact is not None and fact.event.is_traceless,
+    )
+    return Fact(event, 0.0 if fact is None else fact.since)
+
+
+def _odd_date(run: "Run", fact: Fact) -> str:
+    """What is odd about its date, for those who read the finding."""
+    late = fact.since - run.schedule.second_of(fact.event.at)
+    if fact.since > 0 and late > DATED_EARLIER:
+        return ", it appeared later than its date"
+    return ", its date is to come" if run.schedule.second_of(fact.event.at) > run.schedule.now else ""
+
+
+def _is_promised(run: "Run", name: str, shown: Shown, fact: Fact) -> bool:
     """What happened since the connection, or within the first backfill's reach before it."""
     created_at = shown.connection.created_at
-    return fact.event.at >= created_at - LOOKBACK or fact.since >= run.schedule.second_of(created_at)
+    is_new = fact.since >= run.schedule.second_of(created_at)
+    if is_new and fact.event.is_traceless:
+        return False
+    return fact.event.at >= created_at - LOOKBACK or (is_new and not run.accounts[name].is_read_by_date)
 
 
 def _why(shown: Shown) -> str:
@@ -96,7 +123,8 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
     for fact in facts:
         is_seen = any(one.kind == fact.event.kind and fact.event.title in one.title for one in seen)
         if fact.event.at >= oldest and not is_seen:
-            run.schedule.report("reader-blind", f"{fact.event.kind} is shown by the vendor and read by nobody", slug)
+            text = f"{fact.event.kind} is shown by the vendor and read by nobody{_odd_date(run, fact)}"
+            run.schedule.report("reader-blind", text, slug)
             return
 
 

@@ -26,6 +26,9 @@ class Event:
     """When it happened, as the vendor dates it."""
     external_id: str | None = None
     """The vendor's id of the account that shows it, where one consent gives several connections (a Jira site)."""
+    is_traceless: bool = False
+    """Whether it appeared without a mark in any order by which the vendor lists changes, as an import that keeps its
+    dates does: only a whole read finds it."""
 
 
 class Account(ABC):
@@ -44,6 +47,8 @@ class Account(ABC):
     """Whether a person has to do something at the vendor (`finish`) after the consent, so that events arrive."""
     has_own_tokens: ClassVar[bool] = True
     """Whether the vendor can tell how many token sets live (`tokens`), one for each connection."""
+    is_read_by_date: ClassVar[bool] = False
+    """Whether only its date tells that something is new: what is dated before all that was asked for is then old."""
     page_items: ClassVar[int] = 20
     """How many items fill a page of the main list."""
     deadly: ClassVar[frozenset[str]] = frozenset()
