@@ -54,20 +54,29 @@ def leaves_nothing_behind(run: "Run") -> None:
         every = run.connections(name)
         living = [one for one in every if one.status is not ConnectionStatus.REVOKED]
         is_told = any(one.end_error for one in every)
-        hooks, tokens = account.hooks(), account.tokens()
+        hooks, tokens, why = account.hooks(), account.tokens(), _consents(run, name)
         if not living:
             if hooks and not is_told:
-                run.schedule.report("hook-left", "a hook lives without a connection", account.slug)
+                run.schedule.report("hook-left", f"a hook lives without a connection{why}", account.slug)
             if tokens and not is_told and not _was_refused_by_browser(run, name):
-                run.schedule.report("token-left", "a token lives without a connection", account.slug)
+                run.schedule.report("token-left", f"a token lives without a connection{why}", account.slug)
             continue
         active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
         if active and hooks == 0 and _believes_in_hooks(run, {one.id for one in active}):
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
         if account.has_own_tokens and tokens > len(living) and not is_told:
-            run.schedule.report("token-extra", "more tokens live than connections", account.slug)
+            run.schedule.report("token-extra", f"more tokens live than connections{why}", account.slug)
         if hooks > len(_subscriptions(run, {one.id for one in living})) and not is_told:
-            run.schedule.report("hook-extra", "more hooks live than subscriptions here", account.slug)
+            run.schedule.report("hook-extra", f"more hooks live than subscriptions here{why}", account.slug)
+
+
+def _consents(run: "Run", name: str) -> str:
+    """What is odd about the account's consents, for those who read the finding."""
+    consents = run.people.deeds(name, "connect")
+    given = Counter((one.item["tenant"], one.item.get("user")) for one in consents)
+    words = ["given again"] * any(number > 1 for number in given.values())
+    words += ["not answered"] * any(not one.is_ok for one in consents)
+    return f" (a consent was {' and one '.join(words)})" if words else ""
 
 
 def _subscriptions(run: "Run", ids: set[ConnectionId]) -> list[Subscription]:
