@@ -38,15 +38,12 @@ def claims_nothing_false(run: "Run") -> None:
         facts = run.truth.facts(name)
         for connection in working(run, name):
             shown = Shown(run, connection)
-            for fact in shown.missing(facts):
-                if not _is_promised(run, name, shown, fact):
-                    continue
-                claim = shown.claim(fact, grace=LATE)
-                if claim is not None and shown.gap(fact) is None:
-                    text = f"{fact.event.kind} is claimed by {claim.path} and not there"
-                    text = f"{text}{_odd_date(run, fact)}{_why(shown)}"
-                    run.schedule.report("false-claim", text, connection.provider)
-                    break
+            missing = [fact for fact in shown.missing(facts) if _is_promised(run, name, shown, fact)]
+            unsaid = [fact for fact in missing if shown.gap(fact) is None]
+            claimed = [(fact, claim) for fact in unsaid if (claim := shown.claim(fact, grace=LATE)) is not None]
+            for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claimed)}.items():
+                text = f"{fact.event.kind} is claimed by {claim.path} and not there{odd}{_why(shown)}"
+                run.schedule.report("false-claim", text, connection.provider)
 
 
 def is_complete_or_says_so(run: "Run") -> None:
@@ -68,14 +65,13 @@ def is_complete_or_says_so(run: "Run") -> None:
             unread = [fact for fact in missed if shown.concerns(fact)]
             missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, name, shown, fact)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
-            if not unsaid:
-                continue
             claims = [(fact, shown.claim(fact, grace=0.0)) for fact in unsaid]
-            fact, claim = next((pair for pair in claims if pair[1] is not None), claims[0])
-            what = "silently-missing" if claim is None else "false-claim"
-            by = "" if claim is None else f", claimed by {claim.path}"
-            text = f"{fact.event.kind} is not there at the end{by}{_odd_date(run, fact)}{_why(shown)}"
-            run.schedule.report(what, text, connection.provider)
+            claims.sort(key=lambda one: one[1] is None)
+            for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claims)}.items():
+                what = "silently-missing" if claim is None else "false-claim"
+                by = "" if claim is None else f", claimed by {claim.path}"
+                text = f"{fact.event.kind} is not there at the end{by}{odd}{_why(shown)}"
+                run.schedule.report(what, text, connection.provider)
 
 
 def _as_fact(signal: Signal, account: str, facts: list[Fact]) -> Fact:
@@ -88,16 +84,18 @@ def _as_fact(signal: Signal, account: str, facts: list[Fact]) -> Fact:
         at=signal.occurred_at,
         external_id=account,
         is_traceless=fact is not None and fact.event.is_traceless,
+        note="" if fact is None else fact.event.note,
     )
     return Fact(event, 0.0 if fact is None else fact.since)
 
 
-def _odd_date(run: "Run", fact: Fact) -> str:
-    """What is odd about its date, for those who read the finding."""
+def _odd(run: "Run", fact: Fact) -> str:
+    """What is odd about it and its date, for those who read the finding."""
+    note = f", {fact.event.note}" if fact.event.note else ""
     late = fact.since - run.schedule.second_of(fact.event.at)
     if fact.since > 0 and late > DATED_EARLIER:
-        return ", it appeared later than its date"
-    return ", its date is to come" if run.schedule.second_of(fact.event.at) > run.schedule.now else ""
+        return f"{note}, it appeared later than its date"
+    return f"{note}, its date is to come" if run.schedule.second_of(fact.event.at) > run.schedule.now else note
 
 
 def _is_promised(run: "Run", name: str, shown: Shown, fact: Fact) -> bool:
@@ -120,12 +118,13 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
     """The undisturbed reader shows everything that happened: else it is as blind as the reader that is judged by it."""
     slug = run.accounts[name].slug
     oldest = run.schedule.instant() - LOOKBACK
+    texts = []
     for fact in facts:
         is_seen = any(one.kind == fact.event.kind and fact.event.title in one.title for one in seen)
         if fact.event.at >= oldest and not is_seen:
-            text = f"{fact.event.kind} is shown by the vendor and read by nobody{_odd_date(run, fact)}"
-            run.schedule.report("reader-blind", text, slug)
-            return
+            texts.append(f"{fact.event.kind} is shown by the vendor and read by nobody{_odd(run, fact)}")
+    for text in dict.fromkeys(texts):
+        run.schedule.report("reader-blind", text, slug)
 
 
 def _read_undisturbed(run: "Run", name: str) -> MemoryDatabase:

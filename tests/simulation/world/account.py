@@ -29,6 +29,8 @@ class Event:
     is_traceless: bool = False
     """Whether it appeared without a mark in any order by which the vendor lists changes, as an import that keeps its
     dates does: only a whole read finds it."""
+    note: str = ""
+    """What is unusual about it. A finding says so, and each such note has a finding of its own."""
 
 
 class Account(ABC):
