@@ -64,6 +64,16 @@ def _kill(run: "Run", item: Mapping[str, Any]) -> None:
     run.schedule.arm(Trap(matches, item["n"], act))
 
 
+def _hold_up(run: "Run", item: Mapping[str, Any]) -> None:
+    """A thread that is not scheduled for minutes: its machine was suspended, or swaps."""
+
+    def act(actor: Actor, label: str) -> None:
+        run.schedule.note("HOLD UP", label)
+        actor.held_up = item["seconds"]
+
+    run.schedule.arm(Trap(_at(item["label"], item["part"], in_process=""), item["n"], act))
+
+
 def _mail(run: "Run", item: Mapping[str, Any]) -> None:
     run.mail.late, run.mail.deaf = item["late"], item.get("deaf", 0.0)
     run.sandbox.deliveries.disorder = Disorder(drop=item["drop"], duplicate=item["duplicate"], shuffle=True)
@@ -95,6 +105,7 @@ FAULTS: Mapping[str, Callable[["Run", Mapping[str, Any]], None]] = {
     "database_down": _database_down,
     "failing_write": _failing_write,
     "kill": _kill,
+    "hold_up": _hold_up,
     "mail": _mail,
 }
 """What may go wrong, by an item's `do`."""

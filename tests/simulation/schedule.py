@@ -58,6 +58,8 @@ class Actor:
     """Tells a wake-up that was overtaken by another from the one that counts."""
     is_dead: bool = False
     is_done: bool = False
+    held_up: float = 0.0
+    """For how many seconds more it stays at its present switch point; set by a trap."""
     next_commit: str | None = None
     """How its next commit fails, `before` or `after` it happened; set by a trap."""
     next_request: str | None = None
@@ -271,6 +273,9 @@ class Schedule:
 
     def _delay(self, me: Actor) -> float | None:
         """Until when the actor is held up at a switch point."""
+        if me.held_up:
+            seconds, me.held_up = me.held_up, 0.0
+            return self.now + seconds
         if self.stalls > 0 and self._random.random() < self.stalls:
             return self.now + self._random.choice(STALLS)
         slow = self.slow.get(me.process.partition(".")[0], 0.0)

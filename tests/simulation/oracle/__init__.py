@@ -24,6 +24,7 @@ AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "every accepted delivery is accounted for": deliveries.are_accounted_for,
     "jobs end": jobs.end,
     "nothing is twice": signals.are_there_once,
+    "no delivery is twice": deliveries.are_there_once,
     "tables do not grow without reason": jobs.leave_little_behind,
     "what was promised arrives or is said to be missing": coverage.is_complete_or_says_so,
 }

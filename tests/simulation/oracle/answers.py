@@ -1,5 +1,6 @@
 """What an answer said stays, until somebody changes it."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from connectors.domain.flows.reading.schedule import INTERVAL_SETTING
@@ -50,6 +51,15 @@ def _job(run: "Run", entry: Entry) -> str | None:
     return None if is_there else "the job that was answered is not there"
 
 
+def _backfill(run: "Run", entry: Entry) -> str | None:
+    job = run.database.memory.jobs.get((entry.told.tenant_id, entry.told.id))
+    wanted = run.schedule.instant_of(entry.ended) - timedelta(days=entry.item["days"])
+    # Clocks differ by minutes.
+    if job is not None and job.since is not None and job.since > wanted + timedelta(minutes=10):
+        return "the backfill that was answered reads less than was asked for"
+    return _job(run, entry)
+
+
 def _cancel(run: "Run", entry: Entry) -> str | None:
     jobs = [run.database.memory.jobs.get((one.tenant_id, one.id)) for one in entry.told]
     is_kept = all(one is not None and one.status is JobStatus.CANCELLED for one in jobs)
@@ -69,7 +79,7 @@ KEPT: dict[str, Any] = {
     "connect": _connect,
     "disconnect": _disconnect,
     "sync": _job,
-    "backfill": _job,
+    "backfill": _backfill,
     "cancel": _cancel,
     "interval": _interval,
 }

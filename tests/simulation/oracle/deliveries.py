@@ -1,5 +1,6 @@
 """Webhooks that were accepted."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,15 @@ def are_accounted_for(run: "Run") -> None:
     for row in rows:
         if row.status is DeliveryStatus.FAILED:
             run.schedule.report("delivery-failed", f"{row.event}: {row.error}", row.provider)
+
+
+def are_there_once(run: "Run") -> None:
+    """A delivery that the vendor sent twice is one row."""
+    rows = run.database.memory.deliveries.values()
+    for (_, provider, _id), number in Counter((one.tenant_id, one.provider, one.delivery_id) for one in rows).items():
+        if number > 1:
+            run.schedule.report("twice", f"a delivery is there {number} times", provider)
+            return
 
 
 def _identity(headers: Mapping[str, str], body: bytes) -> tuple[str | None, ...] | bytes:

@@ -8,6 +8,7 @@ from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from tests.simulation.oracle.looks import Shown, working
 from tests.simulation.ports.wire import shape
+from tests.simulation.system import registry
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -96,6 +97,22 @@ def _believes_in_hooks(run: "Run", ids: set[ConnectionId]) -> bool:
 def _was_refused_by_browser(run: "Run", name: str) -> bool:
     """Whether a consent was given whose code never came to us: its grant is the user's to take back."""
     return any(entry.is_ok and not entry.told for entry in run.people.deeds(name, "connect"))
+
+
+def reuses_no_token(run: "Run") -> None:
+    """A refresh token that the vendor has replaced is not sent again later than the vendor tolerates: it looks stolen."""
+    windows = {one.slug: registry().get(one.slug).oauth.reuse_window for one in run.accounts.values()}
+    used_at: dict[str, float] = {}
+    for one in run.wire.log:
+        window = windows.get(one.mount)
+        if one.refresh_token is None or window is None:
+            continue
+        first = used_at.get(one.refresh_token)
+        if first is not None and one.at > first + window.total_seconds():
+            run.schedule.report("token-reused", "a refresh token was sent again that was replaced long ago", one.mount)
+            return
+        if one.status == 200:
+            used_at.setdefault(one.refresh_token, one.at)
 
 
 def leaves_neighbours_unharmed(run: "Run") -> None:

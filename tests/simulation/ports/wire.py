@@ -62,6 +62,8 @@ class Exchange:
     """0 without an answer."""
     was_refused: bool = False
     """Whether the simulation refused it, not the vendor."""
+    refresh_token: str | None = None
+    """The refresh token that it brought to the vendor."""
 
 
 class Wire:
@@ -107,7 +109,7 @@ class Wire:
         except ConnectionResetError:
             self._note(method, mount, path, 0)
             raise ProviderUnavailableError("Cut off. (simulated)") from None
-        self._note(method, mount, path, answer.status)
+        self._note(method, mount, path, answer.status, refresh_token=_refresh_token(body))
         schedule.point(f"done:{label}:{answer.status}")
         is_slow = refusal is not None and refusal.damage == "slow"
         schedule.sleep(self._random.choice(VERY_SLOW if is_slow else SLOWNESS_BACK), "wire")
@@ -124,10 +126,19 @@ class Wire:
         """No more faults."""
         self.refusals.clear()
 
-    def _note(self, method: str, mount: str, path: str, status: int, *, was_refused: bool = False) -> None:
+    def _note(
+        self,
+        method: str,
+        mount: str,
+        path: str,
+        status: int,
+        *,
+        was_refused: bool = False,
+        refresh_token: str | None = None,
+    ) -> None:
         actor = self._schedule.current
         by = "nobody" if actor is None else actor.name
-        self.log.append(Exchange(self._schedule.now, by, method, mount, path, status, was_refused))
+        self.log.append(Exchange(self._schedule.now, by, method, mount, path, status, was_refused, refresh_token))
 
 
 def shape(path: str) -> str:
@@ -143,6 +154,14 @@ def _without_page(method: str, url: str, body: bytes | None) -> tuple[str, str, 
     document = _read_json(body)
     asked = sorted((name, repr(value)) for name, value in document.items() if name not in PAGE_PARAMETERS)
     return method, urlunsplit(parts._replace(query=urlencode(kept))), repr(asked or body)
+
+
+def _refresh_token(body: bytes | None) -> str | None:
+    """The refresh token of a refresh, whose parameters are a form or a JSON object."""
+    if body is None or b"refresh_token" not in body:
+        return None
+    fields = _read_json(body) or dict(parse_qsl(body.decode()))
+    return fields.get("refresh_token") if fields.get("grant_type") == "refresh_token" else None
 
 
 def _read_json(body: bytes | None) -> dict[str, Any]:
