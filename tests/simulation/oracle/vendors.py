@@ -13,9 +13,6 @@ from tests.simulation.system import registry
 if TYPE_CHECKING:
     from tests.simulation.run import Run
 
-MOST_A_MINUTE = 60
-"""Requests of one kind within a minute."""
-
 MOST_REFUSED_AN_HOUR = 120
 """Requests to one vendor within an hour of which each was refused."""
 
@@ -33,8 +30,9 @@ def is_polite(run: "Run") -> None:
         a_minute[one.mount, one.method, shape(one.path), int(one.at // 60)] += 1
         refused[one.mount, int(one.at // 3600)] += one.was_refused
     for (mount, method, path), number in sorted(_most(a_minute).items()):
-        if number > MOST_A_MINUTE:
-            run.schedule.report("busy", f"{method} {path}: more than {MOST_A_MINUTE} within a minute", mount)
+        most = max(one.requests_a_minute for one in run.accounts.values() if one.mount == mount)
+        if number > most:
+            run.schedule.report("busy", f"{method} {path}: more than {most} within a minute", mount)
     for (mount,), number in sorted(_most(refused).items()):
         if number > MOST_REFUSED_AN_HOUR:
             run.schedule.report("busy", f"more than {MOST_REFUSED_AN_HOUR} refused requests within an hour", mount)
@@ -63,7 +61,8 @@ def leaves_nothing_behind(run: "Run") -> None:
                 run.schedule.report("token-left", f"a token lives without a connection{why}", account.slug)
             continue
         active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
-        if active and hooks == 0 and _believes_in_hooks(run, {one.id for one in active}):
+        is_hidden = not account.lists_hooks and _have_vanished(run, name)
+        if active and hooks == 0 and not is_hidden and _believes_in_hooks(run, {one.id for one in active}):
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
         if account.has_own_tokens and tokens > len(living) and not is_told:
             run.schedule.report("token-extra", f"more tokens live than connections{why}", account.slug)
@@ -92,6 +91,11 @@ def _subscriptions(run: "Run", ids: set[ConnectionId]) -> list[Subscription]:
 def _believes_in_hooks(run: "Run", ids: set[ConnectionId]) -> bool:
     now = run.schedule.instant()
     return any(one.works_at(now) and one.external_id is not None for one in _subscriptions(run, ids))
+
+
+def _have_vanished(run: "Run", name: str) -> bool:
+    """Whether the vendor has dropped hooks of the account."""
+    return any(entry.item["what"] == "hooks_vanish" for entry in run.people.deeds(name, "act"))
 
 
 def _was_refused_by_browser(run: "Run", name: str) -> bool:

@@ -27,6 +27,10 @@ LONGEST_WORD = 24
 NAME = re.compile(r"(v?\d|v2\.0|oauth2|[A-Za-z]+([-_][a-z]+)*|[a-z]+(\.\w+)+)")
 """What a part looks like that is no id: a version, a word, the name of a method of Slack's."""
 
+LISTING_LASTS = 120.0
+"""Seconds for which a first page is given out again: an older one would be a stale answer, which nobody can tell from a
+true one."""
+
 PAGE_PARAMETERS = frozenset({"page", "pageToken", "nextPageToken", "next_token", "cursor", "startAt", "start"})
 """Parameters by which the vendors' lists are continued."""
 
@@ -75,7 +79,7 @@ class Wire:
         self._schedule = schedule
         self._app = sandbox.app
         self._random = random.Random(f"wire {seed}")
-        self._first_pages: dict[str, HttpResponse] = {}
+        self._first_pages: dict[tuple[str, str, str], tuple[float, HttpResponse]] = {}
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """The vendor's answer to a request of the product."""
@@ -118,9 +122,17 @@ class Wire:
         response = HttpResponse(status=answer.status, headers=answer.headers, body=answer.body, url=url)
         if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
             return attrs.evolve(response, body=response.body[: len(response.body) // 2])
-        first = self._first_pages.setdefault(_without_page(method, url, body), response)
+        first = self._first_page(method, url, body, response)
         is_circle = refusal is not None and refusal.damage == "circle" and response.status < 300
         return first if is_circle else response
+
+    def _first_page(self, method: str, url: str, body: bytes | None, response: HttpResponse) -> HttpResponse:
+        """The first page of the list that this is a page of."""
+        key, now = _without_page(method, url, body), self._schedule.now
+        began, first = self._first_pages.get(key, (0.0, response))
+        if began + LISTING_LASTS < now or not _has_page(url, body):
+            began, first = self._first_pages[key] = now, response
+        return first
 
     def heal(self) -> None:
         """No more faults."""
@@ -145,6 +157,11 @@ def shape(path: str) -> str:
     """The path without ids, for labels."""
     parts = path.split("/")[1:]
     return "/".join(part if len(part) <= LONGEST_WORD and NAME.fullmatch(part) else "*" for part in parts)
+
+
+def _has_page(url: str, body: bytes | None) -> bool:
+    names = [*(name for name, _ in parse_qsl(urlsplit(url).query)), *_read_json(body)]
+    return not PAGE_PARAMETERS.isdisjoint(names)
 
 
 def _without_page(method: str, url: str, body: bytes | None) -> tuple[str, str, str]:

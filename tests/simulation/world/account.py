@@ -53,6 +53,10 @@ class Account(ABC):
     """Whether only its date tells that something is new: what is dated before all that was asked for is then old."""
     page_items: ClassVar[int] = 20
     """How many items fill a page of the main list."""
+    lists_hooks: ClassVar[bool] = True
+    """Whether the vendor tells which hooks it has. Else nobody can see that it has dropped one (`hooks_vanish`)."""
+    requests_a_minute: ClassVar[int] = 60
+    """Requests of one kind that are no flood: what reading a burst takes, within what the vendor allows."""
     deadly: ClassVar[frozenset[str]] = frozenset()
     """Those of the odd deeds after which the consent does not work any more."""
     scopes: ClassVar[tuple[str, ...]] = ()

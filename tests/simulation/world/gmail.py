@@ -21,6 +21,8 @@ class GmailAccount(GoogleAccount):
     page_items = 25
     is_capped = False
     is_set_up_by_hand = True
+    requests_a_minute = 300
+    """One for each message of a page. Google allows 6,000 units a minute, of which a message costs 20."""
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
         super().__init__(sandbox, name)

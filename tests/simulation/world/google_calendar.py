@@ -188,7 +188,7 @@ class CalendarAccount(GoogleAccount):
         self.google.add_calendar(identifier, "Another", owner=self.other_user, is_generated=is_generated)
         calendar = self.google.calendars.all[identifier]
         for _ in range(3):
-            self._add(calendar, age_days=dice.uniform(1, 400))
+            self._add(calendar, age_days=dice.uniform(1, 28))
         self.known.append(identifier)
         self.google.share_calendar(identifier, self.user, "reader" if is_generated else "writer")
 
