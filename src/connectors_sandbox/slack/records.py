@@ -69,6 +69,9 @@ class Channel:
     is_private: bool
     is_ext_shared: bool = False
     is_archived: bool = False
+    refusal: str | None = None
+    """The error that reading its messages gives: `no_permission` where an administrator keeps the app out,
+    `ekm_access_denied` while the customer withholds the key to its text."""
     members: set[str] = attrs.field(factory=set)
     messages: dict[str, dict[str, Any]] = attrs.field(factory=dict, repr=False)
 

@@ -314,9 +314,11 @@ def member_channel(call: Call) -> Channel:
     """The channel, of which the caller must be a member.
 
     Raises:
-        SlackError: it is not a member.
+        SlackError: it is not a member, or the channel's messages are withheld.
     """
     channel = call.readable("history")
+    if channel.refusal is not None:
+        raise SlackError(channel.refusal)
     if call.token.kind == "bot" and call.token.user_id not in channel.members:
         raise SlackError("not_in_channel")
     return channel

@@ -221,6 +221,8 @@ def test_rotation(sandbox, server):
     third = refresh(server, second["refresh_token"]).data
     assert error_of(sdk(server, first["access_token"]).auth_test) == "token_revoked"
     assert sdk(server, second["access_token"]).auth_test()["expires_in"] == 43200
+    sandbox.slack.auth.access_lifetime = timedelta(minutes=5)
+    assert refresh(server, user["refresh_token"])["expires_in"] == 300
     refresh(server, second["refresh_token"])
     assert sandbox.slack.auth.reused_refresh_tokens == [second["refresh_token"]]
     sandbox.clock.advance(timedelta(seconds=61))
@@ -321,6 +323,18 @@ def test_archiving_puts_the_bot_out_until_it_is_invited_again(sandbox, bot):
     (channel,) = bot.conversations_list(exclude_archived=True)["channels"]
     assert (channel["is_archived"], channel["is_member"], channel["num_members"]) == (False, False, 2)
     world.invite_bots("acme", "general", by="bob")
+    assert [one["ts"] for one in bot.conversations_history(channel="C1")["messages"]] == [ts]
+
+
+def test_a_channel_may_be_withheld_from_who_is_in_it(sandbox, bot):
+    """Neither its history nor its threads are shown meanwhile; the list of channels is."""
+    (channel,) = sandbox.slack.team("acme").channels.values()
+    ts = sandbox.slack.post("acme", "general", "hi", by="ada")
+    channel.refusal = "ekm_access_denied"
+    assert error_of(bot.conversations_history, channel="C1") == "ekm_access_denied"
+    assert error_of(bot.conversations_replies, channel="C1", ts=ts) == "ekm_access_denied"
+    assert bot.conversations_list()["channels"][0]["is_member"] is True
+    channel.refusal = None
     assert [one["ts"] for one in bot.conversations_history(channel="C1")["messages"]] == [ts]
 
 

@@ -36,9 +36,13 @@ USER_SCOPES: Final = (
 LIFETIMES: Final = (timedelta(hours=12), timedelta(minutes=45))
 """Of access tokens: Slack's own, and one that ends within a run."""
 
+REFUSALS: Final = ("no_permission", "ekm_access_denied")
+"""Errors of single channels."""
+
 ARCHIVED: Final = "in an archived channel"
 NOT_MEMBERS: Final = "in a channel that the user is not in"
 EARLIER: Final = "from before we came into its channel"
+REFUSED: Final = "from before its channel was shown to us again"
 OLD_THREAD: Final = "in a thread of long ago"
 OLD_MESSAGE: Final = "of a message of long ago"
 """What may be unusual about an event."""
@@ -67,8 +71,8 @@ class SlackAccount(Account):
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
         super().__init__(sandbox, name)
-        self._came_at: dict[str, datetime] = {}
-        """Channels that we came into after others had written there → when."""
+        self._readable_since: dict[str, tuple[datetime, str]] = {}
+        """Channels that we may read although others have written there before → since when, and the note for that."""
         self._imported: set[str] = set()
         """The `ts` of what was imported meanwhile."""
 
@@ -77,10 +81,12 @@ class SlackAccount(Account):
     def prepare(self, items: int, dice: Random) -> None:
         """The workspace with three people and one channel; one old message in five has a reply.
 
-        The app's tokens rotate or not. Those that do may live so short that a run sees refreshes.
+        The app's tokens rotate or not; those that do may live so short that a run sees refreshes. The app is in Slack's
+        Marketplace or not: then each history may be asked for once a minute.
         """
         for app in self.slack.auth.apps.values():
             app.is_rotating = dice.random() < 2 / 3
+            app.is_strict = dice.random() < 1 / 5
         self.slack.auth.access_lifetime = dice.choice(LIFETIMES)
         self.sandbox.core.page_caps["slack"] = self.page_items
         self.slack.add_team(self.name)
@@ -94,7 +100,7 @@ class SlackAccount(Account):
             ts = self._import(channel, at, dice)
             if dice.random() < 1 / 5:
                 self._import(channel, at + timedelta(hours=dice.uniform(0, 20)), dice, thread=ts)
-        self._came_at.clear()
+        self._readable_since.clear()
         self._imported.clear()
 
     @property
@@ -126,7 +132,7 @@ class SlackAccount(Account):
                 created = EPOCH + timedelta(seconds=channel.created)
                 note = ARCHIVED if channel.is_archived else ""
                 found.append(Event(kind="channel_created", title=_first_name(channel), at=created, note=note))
-            if self._can_read(channel):
+            if channel.refusal is None and self._can_read(channel):
                 for message in self._written(channel):
                     is_import = message["ts"] in self._imported
                     found.extend(_events_of(message, self._notes(channel, message), is_traceless=is_import))
@@ -134,11 +140,12 @@ class SlackAccount(Account):
 
     def _notes(self, channel: Channel, message: Message) -> list[str]:
         """What is unusual about this message."""
-        came_at, at = self._came_at.get(channel.id), _instant(message["ts"])
+        since, note = self._readable_since.get(channel.id, (EPOCH, EARLIER))
+        at = _instant(message["ts"])
         notes = {
             ARCHIVED: channel.is_archived,
             NOT_MEMBERS: not channel.members.issuperset(self._readers()),
-            EARLIER: came_at is not None and at < came_at,
+            note: at < since,
             OLD_THREAD: at - _instant(message.get("thread_ts", message["ts"])) > LONG_AGO,
         }
         return [note for note, is_so in notes.items() if is_so]
@@ -285,6 +292,17 @@ class SlackAccount(Account):
             for reader in self._readers():
                 self.slack.leave_channel(self.name, channel.id, reader)
 
+    def refuse_channel(self, dice: Random) -> None:
+        """Slack does not show a channel's messages to us for now, although we are in it."""
+        for channel in self._pick(dice, lambda one: one.refusal is None):
+            channel.refusal = dice.choice(REFUSALS)
+
+    def allow_channel(self, dice: Random) -> None:
+        """It shows them again, all of them."""
+        for channel in self._pick(dice, lambda one: one.refusal is not None):
+            channel.refusal = None
+            self._readable_since[channel.id] = self.now, REFUSED
+
     # --- levers: tokens, events, pages -------------------------------------------------------------------------------
 
     def end_tokens_early(self, dice: Random) -> None:
@@ -358,6 +376,8 @@ class SlackAccount(Account):
         "reopen_container": reopen_container,
         "invite_late": invite_late,
         "leave_container": leave_container,
+        "refuse_channel": refuse_channel,
+        "allow_channel": allow_channel,
         "end_tokens_early": end_tokens_early,
         "hooks_vanish": hooks_vanish,
         "hooks_return": hooks_return,
@@ -426,7 +446,7 @@ class SlackAccount(Account):
     def _invite(self, channel: Channel) -> None:
         for reader in self._readers():
             if reader not in channel.members:
-                self._came_at[channel.id] = self.now
+                self._readable_since[channel.id] = self.now, EARLIER
                 self.slack.join_channel(self.name, channel.id, reader, inviter=OWNER)
 
     def _fill(self, channel: Channel, dice: Random) -> None:
