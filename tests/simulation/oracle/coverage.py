@@ -119,10 +119,11 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
     slug = run.accounts[name].slug
     oldest = run.schedule.instant() - LOOKBACK
     titles = {kind: "\n".join(one.title for one in seen if one.kind == kind) for kind in {one.kind for one in seen}}
-    texts = []
-    for fact in facts:
-        if fact.event.at >= oldest and fact.event.title not in titles.get(fact.event.kind, ""):
-            texts.append(f"{fact.event.kind} is shown by the vendor and read by nobody{_odd(run, fact)}")
+    texts = [
+        f"{fact.event.kind} is shown by the vendor and read by nobody{_odd(run, fact)}"
+        for fact in facts
+        if fact.event.at >= oldest and fact.event.title not in titles.get(fact.event.kind, "")
+    ]
     for text in dict.fromkeys(texts):
         run.schedule.report("reader-blind", text, slug)
 
