@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.sync import JobStatus, JobType
-from tests.simulation.oracle.looks import deaths, erasures
+from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens
 from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
 
@@ -35,7 +35,8 @@ def end_only_when_told(run: "Run") -> None:
             ends += erasures(run, run.tenants.index(connection.tenant_id))
             if account.slug == "slack":  # one install for all tenants
                 ends += run.people.deeds(name, "disconnect")
-            if not any(one.ended >= last for one in ends):
+            is_lost = account.refreshes_once and any(one.at >= last for one in forgotten_tokens(run, account.mount))
+            if not is_lost and not any(one.ended >= last for one in ends):
                 text = f"{connection.status}: {connection.status_reason}"
                 run.schedule.report("ended-by-us", text, account.slug)
 

@@ -13,7 +13,11 @@ from tests.simulation.truth import Fact
 
 if TYPE_CHECKING:
     from tests.simulation.people import Entry
+    from tests.simulation.ports.wire import Exchange
     from tests.simulation.run import Run
+
+TOKEN_ENDPOINTS = ("token", "oauth.v2.access")
+"""How the paths of the vendors' token endpoints end."""
 
 
 def working(run: "Run", name: str) -> list[Connection]:
@@ -60,6 +64,12 @@ def deaths(run: "Run", name: str) -> "list[Entry]":
         *run.people.deeds(name, "withdraw"),
         *(one for one in run.people.deeds(name, "act") if one.item["what"] in deadly),
     ]
+
+
+def forgotten_tokens(run: "Run", mount: str) -> "list[Exchange]":
+    """The requests for tokens whose answer nobody can know: whatever the vendor made then, nobody can use or revoke."""
+    asked = [one for one in run.wire.log if one.mount == mount and one.method == "POST"]
+    return [one for one in asked if one.path.endswith(TOKEN_ENDPOINTS) and one.is_forgotten]
 
 
 @attrs.define(eq=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
-from tests.simulation.oracle.looks import Shown, working
+from tests.simulation.oracle.looks import Shown, forgotten_tokens, working
 from tests.simulation.ports.wire import shape
 from tests.simulation.system import registry
 
@@ -53,18 +53,19 @@ def leaves_nothing_behind(run: "Run") -> None:
         every = run.connections(name)
         living = [one for one in every if one.status is not ConnectionStatus.REVOKED]
         is_told = any(one.end_error for one in every)
+        unheard = len(forgotten_tokens(run, account.mount))
         hooks, tokens, why = account.hooks(), account.tokens(), _consents(run, name)
         if not living:
             if hooks and not is_told:
                 run.schedule.report("hook-left", f"a hook lives without a connection{why}", account.slug)
-            if tokens and not is_told and not _was_refused_by_browser(run, name):
+            if tokens > unheard and not is_told and not _was_refused_by_browser(run, name):
                 run.schedule.report("token-left", f"a token lives without a connection{why}", account.slug)
             continue
         active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
         is_hidden = not account.lists_hooks and _have_vanished(run, name)
         if active and hooks == 0 and not is_hidden and _believes_in_hooks(run, {one.id for one in active}):
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
-        if account.has_own_tokens and tokens > len(living) and not is_told:
+        if account.has_own_tokens and tokens > len(living) + unheard and not is_told:
             run.schedule.report("token-extra", f"more tokens live than connections{why}", account.slug)
         if hooks > len(_subscriptions(run, {one.id for one in living})) and not is_told:
             run.schedule.report("hook-extra", f"more hooks live than subscriptions here{why}", account.slug)

@@ -163,6 +163,8 @@ class SimulatedUnitOfWork:
         ):
             raise InfrastructureError("The commit failed. (simulated)")
         self._release(is_kept=True)
+        if actor is not None:
+            actor.commits += 1
         if fails == "after":
             raise InfrastructureError("The connection broke during the commit. (simulated)")
         schedule.point(f"committed:{writes}")

@@ -12,7 +12,7 @@ import attrs
 from connectors.domain.model.errors import ProviderUnavailableError
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors_sandbox import Sandbox
-from tests.simulation.schedule import Schedule
+from tests.simulation.schedule import Actor, Schedule
 from tests.simulation.wsgi import call_wsgi
 
 SLOWNESS_OUT, SLOWNESS_BACK = (0.02, 0.05, 0.1, 0.4), (0.01, 0.05, 0.2)
@@ -53,7 +53,7 @@ class Refusal:
         return self.mount == mount and self.part in path and now < self.until
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Exchange:
     """One request that was sent, and what came of it."""
 
@@ -68,6 +68,19 @@ class Exchange:
     """Whether the simulation refused it, not the vendor."""
     refresh_token: str | None = None
     """The refresh token that it brought to the vendor."""
+    actor: Actor | None = None
+    commits: int = 0
+    """How many transactions the actor had committed by then."""
+    was_heard: bool = False
+    """Whether the vendor's answer arrived, and whole."""
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether nobody can know what the vendor answered: it never arrived, or who heard it died before a commit."""
+        actor = self.actor
+        if self.was_refused or not self.status or actor is None:
+            return False
+        return not self.was_heard or (actor.was_killed and actor.commits == self.commits)
 
 
 class Wire:
@@ -113,7 +126,7 @@ class Wire:
         except ConnectionResetError:
             self._note(method, mount, path, 0)
             raise ProviderUnavailableError("Cut off. (simulated)") from None
-        self._note(method, mount, path, answer.status, refresh_token=_refresh_token(body))
+        exchange = self._note(method, mount, path, answer.status, refresh_token=_refresh_token(body))
         schedule.point(f"done:{label}:{answer.status}")
         is_slow = refusal is not None and refusal.damage == "slow"
         schedule.sleep(self._random.choice(VERY_SLOW if is_slow else SLOWNESS_BACK), "wire")
@@ -122,6 +135,7 @@ class Wire:
         response = HttpResponse(status=answer.status, headers=answer.headers, body=answer.body, url=url)
         if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
             return attrs.evolve(response, body=response.body[: len(response.body) // 2])
+        exchange.was_heard = True
         first = self._first_page(method, url, body, response)
         is_circle = refusal is not None and refusal.damage == "circle" and response.status < 300
         return first if is_circle else response
@@ -147,10 +161,14 @@ class Wire:
         *,
         was_refused: bool = False,
         refresh_token: str | None = None,
-    ) -> None:
+    ) -> Exchange:
         actor = self._schedule.current
-        by = "nobody" if actor is None else actor.name
-        self.log.append(Exchange(self._schedule.now, by, method, mount, path, status, was_refused, refresh_token))
+        by, commits = ("nobody", 0) if actor is None else (actor.name, actor.commits)
+        exchange = Exchange(
+            self._schedule.now, by, method, mount, path, status, was_refused, refresh_token, actor, commits
+        )
+        self.log.append(exchange)
+        return exchange
 
 
 def shape(path: str) -> str:

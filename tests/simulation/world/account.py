@@ -49,6 +49,8 @@ class Account(ABC):
     """Whether a person has to do something at the vendor (`finish`) after the consent, so that events arrive."""
     has_own_tokens: ClassVar[bool] = True
     """Whether the vendor can tell how many token sets live (`tokens`), one for each connection."""
+    refreshes_once: ClassVar[bool] = False
+    """Whether a used refresh token is worthless at once: where nobody knows the answer, the consent is lost."""
     is_read_by_date: ClassVar[bool] = False
     """Whether only its date tells that something is new: what is dated before all that was asked for is then old."""
     page_items: ClassVar[int] = 20

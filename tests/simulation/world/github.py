@@ -30,6 +30,7 @@ class GitHubAccount(Account):
 
     slug = "github"
     mount = "github"
+    refreshes_once = True
     is_read_by_date = True
     page_items = PAGE
     deadly = frozenset({"end_refresh_tokens_early"})
