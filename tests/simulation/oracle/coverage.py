@@ -35,12 +35,13 @@ def claims_nothing_false(run: "Run") -> None:
         facts = run.truth.facts(name)
         for connection in working(run, name):
             shown = Shown(run, connection)
+            told: set[str] = set()
             for fact in shown.missing(facts):
                 claim = shown.claim(fact, grace=LATE)
-                if claim is not None and shown.gap(fact) is None:
-                    text = f"{fact.event.kind} is claimed by {claim.path} and not there"
+                if claim is not None and shown.gap(fact) is None and fact.event.note not in told:
+                    text = f"{_name(fact)} is claimed by {claim.path} and not there"
                     run.schedule.report("false-claim", f"{text}{_why(shown)}", connection.provider)
-                    break
+                    told.add(fact.event.note)
 
 
 def is_complete_or_says_so(run: "Run") -> None:
@@ -62,18 +63,31 @@ def is_complete_or_says_so(run: "Run") -> None:
             shown = Shown(run, connection)
             keys = {one.dedupe_key for one in shown.signals}
             missed = [fact for fact, one in zip(shown_once, seen, strict=True) if one.dedupe_key not in keys]
-            unread = [fact for fact in missed if shown.concerns(fact)]
+            unread = [fact for fact in missed if shown.concerns(fact) and not _is_one_of(facts, fact)]
             missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, shown, fact)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
-            if not unsaid:
-                continue
-            fact = unsaid[0]
-            claim = next((one for one in (shown.claim(fact, grace=0.0) for fact in unsaid) if one is not None), None)
-            what = "silently-missing" if claim is None else "false-claim"
-            by = "" if claim is None else f", claimed by {claim.path}"
-            run.schedule.report(
-                what, f"{fact.event.kind} is not there at the end{by}{_why(shown)}", connection.provider
-            )
+            for note in dict.fromkeys(fact.event.note for fact in unsaid):
+                _tell_missing(run, shown, [fact for fact in unsaid if fact.event.note == note])
+
+
+def _tell_missing(run: "Run", shown: Shown, unsaid: list[Fact]) -> None:
+    """Report facts that miss for the same reason, as one."""
+    fact = unsaid[0]
+    claim = next((one for one in (shown.claim(fact, grace=0.0) for fact in unsaid) if one is not None), None)
+    what = "silently-missing" if claim is None else "false-claim"
+    by = "" if claim is None else f", claimed by {claim.path}"
+    run.schedule.report(what, f"{_name(fact)} is not there at the end{by}{_why(shown)}", shown.connection.provider)
+
+
+def _is_one_of(facts: list[Fact], shown_once: Fact) -> bool:
+    """Whether the truth has what the undisturbed reader has found."""
+    kind, title = shown_once.event.kind, shown_once.event.title
+    return any(fact.event.kind == kind and fact.event.title in title for fact in facts)
+
+
+def _name(fact: Fact) -> str:
+    """The kind of event, and what is odd about it."""
+    return fact.event.kind + (f" ({fact.event.note})" if fact.event.note else "")
 
 
 def _is_promised(run: "Run", shown: Shown, fact: Fact) -> bool:
@@ -96,7 +110,7 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
     titles = {kind: "\n".join(one.title for one in seen if one.kind == kind) for kind in {one.kind for one in seen}}
     for fact in facts:
         if fact.event.at >= oldest and fact.event.title not in titles.get(fact.event.kind, ""):
-            run.schedule.report("reader-blind", f"{fact.event.kind} is shown by the vendor and read by nobody", slug)
+            run.schedule.report("reader-blind", f"{_name(fact)} is shown by the vendor and read by nobody", slug)
             return
 
 

@@ -26,6 +26,8 @@ class Event:
     """When it happened, as the vendor dates it."""
     external_id: str | None = None
     """The vendor's id of the account that shows it, where one consent gives several connections (a Jira site)."""
+    note: str = ""
+    """What is odd about it (its date, where it lies), for those who read a finding; empty for most."""
 
 
 class Account(ABC):
