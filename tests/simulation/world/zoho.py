@@ -13,6 +13,7 @@ from tests.simulation.world.account import Account, Deed
 from tests.support.acts import zoho_address
 from tests.support.stage import ZOHO_APP
 
+MOST_LAG = timedelta(minutes=4)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,6 +31,8 @@ class ZohoAccount(Account):
         """The latest webhook URL that a person was given."""
         self._elsewhere: list[Grant] = []
         """Grants of another environment with our client."""
+        self._lag_began_at: datetime | None = None
+        self._lag_ended_at: datetime | None = None
 
     @property
     def zoho(self) -> ZohoWorld:
@@ -75,6 +78,14 @@ class ZohoAccount(Account):
         """Whether lists show by now what was added then."""
         return self.sandbox.core.is_indexed(self.mount, added_at)
 
+    def was_shown_late(self, added_at: datetime) -> bool:
+        """Whether lists lagged when they should have shown for the first time what was added then."""
+        if self._lag_began_at is None:
+            return False
+        return self._lag_began_at - MOST_LAG <= added_at and (
+            self._lag_ended_at is None or added_at < self._lag_ended_at
+        )
+
     # --- levers ------------------------------------------------------------------------------------------------------
 
     def end_tokens_early(self, dice: Random) -> None:
@@ -105,11 +116,13 @@ class ZohoAccount(Account):
 
     def lag_index(self, dice: Random) -> None:
         """Lists show messages and mail some minutes late: less than the five that Cliq's reader reads again."""
-        self.sandbox.core.index_lags[self.mount] = timedelta(seconds=dice.randrange(30, 240))
+        self.sandbox.core.index_lags[self.mount] = timedelta(seconds=dice.randrange(30, MOST_LAG.seconds))
+        self._lag_began_at, self._lag_ended_at = self._lag_began_at or self.now, None
 
     def index_catches_up(self, dice: Random) -> None:
         """Lists show everything at once."""
         self.sandbox.core.index_lags.pop(self.mount, None)
+        self._lag_ended_at = self.now
 
     odd: ClassVar[Mapping[str, Deed]] = {
         "end_tokens_early": end_tokens_early,

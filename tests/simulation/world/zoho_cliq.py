@@ -33,6 +33,10 @@ class ZohoCliq(ZohoAccount):
         self.bots: dict[str, Bot] = {}
         """Our bot of each webhook URL."""
         self._is_invited_late = False
+        self._joined: dict[str, int] = {}
+        """Milliseconds at which the user joined a channel that was there before, by chat."""
+        self._notes: dict[str, str] = {}
+        """What is odd about a message, by its id."""
 
     @property
     def colleagues_location(self) -> str:
@@ -63,7 +67,12 @@ class ZohoCliq(ZohoAccount):
     def events(self) -> list[Event]:
         """What people and other bots have posted in the channels of which the user is a member, archived or not."""
         return [
-            Event(kind=SignalKind.MESSAGE_POSTED, title=title_of(message), at=instant(message.time))
+            Event(
+                kind=SignalKind.MESSAGE_POSTED,
+                title=title_of(message),
+                at=instant(message.time),
+                note=self._note(chat, message),
+            )
             for chat in self.chats
             if self.user in chat.members
             for message in chat.messages
@@ -138,7 +147,8 @@ class ZohoCliq(ZohoAccount):
         channel = self._channel(dice)
         for _ in range(dice.randint(1, 3)):
             at = millis(self.days_ago(dice.uniform(0.01, 40)))
-            self.zoho.post_message(channel.id, f"{self.text()} imported", by=BOT, time=at)
+            message = self.zoho.post_message(channel.id, f"{self.text()} imported", by=BOT, time=at)
+            self._notes[message.id] = "of an import"
 
     def new_container(self, dice: Random) -> None:
         """A new channel of both, with some messages; no bot is in it."""
@@ -167,6 +177,7 @@ class ZohoCliq(ZohoAccount):
             return
         channel = dice.choice(others)
         self.zoho.join_channel(channel.id, self.user)
+        self._joined[channel.id] = millis(self.now)
         if dice.random() < 0.5:
             self.zoho.post_message(channel.id, "joined", by=self.user, type=SERVICE)
 
@@ -214,7 +225,8 @@ class ZohoCliq(ZohoAccount):
         """More messages within seconds than a page holds; no bot hears them."""
         channel, at = self._channel(dice), millis(self.now)
         for number in range(self.page_items + dice.randint(1, 30), 0, -1):
-            self.zoho.post_message(channel.id, f"{self.text()} Row", by=BOT, time=at - number * 20)
+            message = self.zoho.post_message(channel.id, f"{self.text()} Row", by=BOT, time=at - number * 20)
+            self._notes[message.id] = "of a burst"
 
     def same_millisecond(self, dice: Random) -> None:
         """Several messages of one instant, which a page may cut in two."""
@@ -239,6 +251,13 @@ class ZohoCliq(ZohoAccount):
         channel = self._channel(dice)
         texts = [one for one in channel.messages[-RECENT:] if one.type == "text" and not one.sender_id.startswith("b-")]
         return channel, dice.choice(texts) if texts else None
+
+    def _note(self, chat: Chat, message: Message) -> str:
+        if chat.is_archived:
+            return "in an archived channel"
+        if message.time < self._joined.get(chat.id, 0):
+            return "of a channel that was joined later"
+        return self._notes.get(message.id) or ("listed late" if self.was_shown_late(message.added_at) else "")
 
     def _person(self, dice: Random) -> str:
         return dice.choice((self.user, self.other_user))

@@ -34,6 +34,8 @@ class ZohoMail(ZohoAccount):
         self.folders: list[str] = []
         """Names of the user's own folders."""
         self._is_saved_late = False
+        self._notes: dict[int, str] = {}
+        """What is odd about a message, by its id."""
 
     def prepare(self, items: int, dice: Random) -> None:
         """The mailbox with a folder of the user's, and old mail in the inbox; the webhook may be saved late."""
@@ -58,7 +60,7 @@ class ZohoMail(ZohoAccount):
             if name not in NOT_LISTED and key not in mailbox.deleted_folders
         }
         return [
-            Event(kind=kinds[mail.folder_id], title=mail.subject, at=instant(mail.received_ms))
+            Event(kind=kinds[mail.folder_id], title=mail.subject, at=instant(mail.received_ms), note=self._note(mail))
             for mail in mailbox.mails.values()
             if mail.folder_id in kinds and self.is_shown(mail.added_at)
         ]
@@ -102,7 +104,10 @@ class ZohoMail(ZohoAccount):
 
     def restore(self, dice: Random) -> None:
         """Mail comes back from the trash."""
-        self._move_from(dice, "Inbox", "Trash")
+        mail = self._mail(dice, "Trash")
+        if mail is not None:
+            self.zoho.move_mail(self.user, mail.id, "Sent" if mail.from_address == self.user else "Inbox")
+            self._come_back(mail)
 
     def mark_spam(self, dice: Random) -> None:
         """Mail goes to Spam."""
@@ -110,7 +115,10 @@ class ZohoMail(ZohoAccount):
 
     def unmark_spam(self, dice: Random) -> None:
         """Mail comes back from Spam."""
-        self._move_from(dice, "Inbox", "Spam")
+        mail = self._mail(dice, "Spam")
+        if mail is not None:
+            self.zoho.move_mail(self.user, mail.id, "Inbox")
+            self._come_back(mail)
 
     def delete(self, dice: Random) -> None:
         """Mail is deleted for good."""
@@ -130,21 +138,21 @@ class ZohoMail(ZohoAccount):
         """An IMAP client or a migration adds mail with old dates."""
         for _ in range(dice.randint(1, 3)):
             folder = dice.choice(("Inbox", "Sent", self._folder(dice)))
-            at = millis(self.days_ago(dice.uniform(0.01, 40)))
-            self.zoho.import_mail(self.user, self._subject(dice), time=at, folder=folder)
+            self._import(dice, millis(self.days_ago(dice.uniform(0.01, 40))), folder=folder)
 
     def date_1970(self, dice: Random) -> None:
         """An IMAP client adds mail without a date."""
-        self.zoho.import_mail(self.user, self._subject(dice), time=0)
+        self._import(dice, 0, note="dated 1970")
 
     def date_2099(self, dice: Random) -> None:
         """An IMAP client adds mail with a date of the future."""
-        self.zoho.import_mail(self.user, self._subject(dice), time=YEAR_2099 + dice.randrange(1000))
+        self._import(dice, YEAR_2099 + dice.randrange(1000), note="dated 2099")
 
     def deliver_late(self, dice: Random) -> None:
         """Mail is listed and reported minutes after its `receivedTime`."""
         at = millis(self.now) - dice.randrange(1000, 14 * 60_000)
-        self.zoho.receive_mail(self.user, self._subject(dice), time=at)
+        mail = self.zoho.receive_mail(self.user, self._subject(dice), time=at)
+        self._notes[mail.id] = "listed late"
 
     def new_container(self, dice: Random) -> None:
         """A new folder, into which the latest mail of the inbox moves and a migration puts some."""
@@ -153,8 +161,7 @@ class ZohoMail(ZohoAccount):
         for mail in latest[: dice.randint(0, 3)]:
             self.zoho.move_mail(self.user, mail.id, name)
         for _ in range(dice.randint(0, 3)):
-            at = millis(self.days_ago(dice.uniform(0, 10)))
-            self.zoho.import_mail(self.user, self._subject(dice), time=at, folder=name)
+            self._import(dice, millis(self.days_ago(dice.uniform(0, 10))), folder=name)
 
     def close_container(self, dice: Random) -> None:
         """A folder goes to the trash, with its mail."""
@@ -167,7 +174,10 @@ class ZohoMail(ZohoAccount):
         kept = self._kept_folders()
         closed = [name for name in self.folders if name not in kept]
         if closed:
-            self.zoho.restore_folder(self.user, dice.choice(closed))
+            name = dice.choice(closed)
+            self.zoho.restore_folder(self.user, name)
+            for mail in self._in(name):
+                self._come_back(mail)
 
     def tidy_up(self, dice: Random) -> None:
         """Many messages leave the inbox at once, so that a list that is being read moves up."""
@@ -183,7 +193,7 @@ class ZohoMail(ZohoAccount):
         """More mail within minutes than a page holds, by a migration that no webhook reports."""
         at = millis(self.now)
         for number in range(PAGE_ROWS + dice.randint(1, 30), 0, -1):
-            self.zoho.import_mail(self.user, self._subject(dice), time=at - number * 500)
+            self._import(dice, at - number * 500, note="of a burst")
 
     def save_hook(self, dice: Random) -> None:
         """The owner saves the webhook, for the first time or again."""
@@ -239,6 +249,16 @@ class ZohoMail(ZohoAccount):
         if mail is not None:
             self.zoho.move_mail(self.user, mail.id, target)
 
+    def _come_back(self, mail: Mail) -> None:
+        self._notes.setdefault(mail.id, "back from the trash or spam")
+
+    def _import(self, dice: Random, time: int, *, folder: str = "Inbox", note: str = "of an import") -> None:
+        mail = self.zoho.import_mail(self.user, self._subject(dice), time=time, folder=folder)
+        self._notes[mail.id] = note
+
+    def _note(self, mail: Mail) -> str:
+        return self._notes.get(mail.id) or ("listed late" if self.was_shown_late(mail.added_at) else "")
+
     def _save_hook(self) -> None:
         if self.url is None:
             return
@@ -255,14 +275,16 @@ class ZohoMail(ZohoAccount):
         "read": (1, read),
         "move": (2, move),
         "throw_away": (2, throw_away),
-        "restore": (1, restore),
         "mark_spam": (1, mark_spam),
-        "unmark_spam": (1, unmark_spam),
         "delete": (1, delete),
         "make_task": (1, make_task),
     }
     odd: ClassVar[Mapping[str, Deed]] = {
         **ZohoAccount.odd,
+        # Not of every day while the reader cannot find mail that comes back after its time was read: Zoho has no list by
+        # date of change, and lists of what lies in Trash and Spam would have to be remembered.
+        "restore": restore,
+        "unmark_spam": unmark_spam,
         "backdate": backdate,
         "date_1970": date_1970,
         "date_2099": date_2099,
