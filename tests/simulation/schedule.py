@@ -58,15 +58,12 @@ class Actor:
     """Tells a wake-up that was overtaken by another from the one that counts."""
     is_dead: bool = False
     is_done: bool = False
-<<<<<<< HEAD
     held_up: float = 0.0
     """For how many seconds more it stays at its present switch point; set by a trap."""
-=======
     was_killed: bool = False
     """Whether its process died before the run was over."""
     commits: int = 0
     """How many transactions it has committed."""
->>>>>>> refs/heads/w-github
     next_commit: str | None = None
     """How its next commit fails, `before` or `after` it happened; set by a trap."""
     next_request: str | None = None
