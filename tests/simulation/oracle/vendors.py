@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from tests.simulation.oracle.looks import Shown, forgotten_tokens, working
@@ -59,7 +59,9 @@ def leaves_nothing_behind(run: "Run") -> None:
             if hooks and not is_told:
                 run.schedule.report("hook-left", f"a hook lives without a connection{why}", account.slug)
             if tokens > unheard and not is_told and not _was_refused_by_browser(run, name):
-                run.schedule.report("token-left", f"a token lives without a connection{why}", account.slug)
+                run.schedule.report(
+                    "token-left", f"a token lives without a connection{why}{_ending(every)}", account.slug
+                )
             continue
         active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
         is_hidden = not account.lists_hooks and _have_vanished(run, name)
@@ -78,6 +80,12 @@ def _consents(run: "Run", name: str) -> str:
     words = ["given again"] * any(number > 1 for number in given.values())
     words += ["not answered"] * any(not one.is_ok for one in consents)
     return f" (a consent was {' and one '.join(words)})" if words else ""
+
+
+def _ending(connections: list[Connection]) -> str:
+    """How the last of these connections ended, for those who read the finding."""
+    last = max(connections, key=lambda one: one.updated_at, default=None)
+    return "" if last is None else f", the last connection: {last.status_reason}"
 
 
 def _subscriptions(run: "Run", ids: set[ConnectionId]) -> list[Subscription]:
