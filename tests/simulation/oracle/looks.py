@@ -79,16 +79,18 @@ class Shown:
     run: "Run"
     connection: Connection
     signals: list[Signal] = attrs.field(init=False)
-    """All of its tenant and provider: what two connections see is one signal, of the one that saw it first."""
+    """Those of its tenant and provider, or its own where each connection has its own."""
     intervals: list[Interval] = attrs.field(init=False)
     open_gaps: list[Gap] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         memory, wanted = self.run.database.memory, self.connection.id
         tenant_id, provider = self.connection.tenant_id, self.connection.provider
-        # Whichever of the tenant's connections found it: the same event is stored once for all of them.
+        is_shared = next(one for one in self.run.accounts.values() if one.slug == provider).signals_are_shared
         self.signals = [
-            one for one in memory.signals.values() if one.tenant_id == tenant_id and one.provider == provider
+            one
+            for one in memory.signals.values()
+            if one.tenant_id == tenant_id and one.provider == provider and (is_shared or one.connection_id == wanted)
         ]
         self.intervals = [one for rows in memory.intervals.values() for one in rows if one.connection_id == wanted]
         self.open_gaps = [one for one in memory.gaps.values() if one.connection_id == wanted and one.closed_at is None]

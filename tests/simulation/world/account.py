@@ -53,6 +53,8 @@ class Account(ABC):
     """Whether a used refresh token is worthless at once: where nobody knows the answer, the consent is lost."""
     is_read_by_date: ClassVar[bool] = False
     """Whether only its date tells that something is new: what is dated before all that was asked for is then old."""
+    signals_are_shared: ClassVar[bool] = True
+    """Whether what two connections of a tenant see is one signal, of the one that saw it first. Else each has its own."""
     page_items: ClassVar[int] = 20
     """How many items fill a page of the main list."""
     lists_hooks: ClassVar[bool] = True

@@ -19,6 +19,7 @@ class DriveAccount(GoogleAccount):
     resource = "changes:"
     hooks_each = 2
     page_items = 40
+    signals_are_shared = False
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
         super().__init__(sandbox, name)

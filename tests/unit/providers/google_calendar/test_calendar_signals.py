@@ -60,6 +60,18 @@ def test_kind_and_key_do_not_depend_on_what_was_known(name):
     assert (with_memory.kind, with_memory.dedupe_key) == (without.kind, without.dedupe_key)
 
 
+def test_an_event_that_is_edited_at_once_is_created_once():
+    """Seconds after its creation, an edit that we see apart from it is an edit; a repeated reading is the creation."""
+    item = FIXTURES["event__created"]["item"]
+    meaning = interpret(item, None)
+    assert [draft.kind for draft in meaning.signals] == ["calendar_event_created"]
+    again = interpret(item, meaning.snapshot)
+    assert again == meaning
+    edited = {**item, "updated": "2026-11-19T09:00:03.500Z", "summary": "Another title"}
+    assert [draft.kind for draft in interpret(edited, None).signals] == ["calendar_event_created"]
+    assert [draft.kind for draft in interpret(edited, meaning.snapshot).signals] == ["calendar_event_updated"]
+
+
 def test_a_stub_that_is_not_reported_is_not_remembered():
     """A full pass does not report an undated cancellation: the token's own pass still has to."""
     stub = FIXTURES["event__cancelled_stub"]["item"]

@@ -1,11 +1,11 @@
-"""What an event's present state means. The kind depends only on the item, not on whether we have seen it before.
+"""What an event's present state means. The kind depends only on the item, except that nothing is created twice.
 
     status is `cancelled`                         calendar_event_cancelled
-    `updated` within 5 s of `created`             calendar_event_created
+    `updated` within 5 s of `created`             calendar_event_created, if not reported with another `updated`
     otherwise                                     calendar_event_updated
 
 The key contains calendar, event and `updated`, so a read after a push, a scheduled read, a full pass after a lost token
-and a backfill all make the same key. What we remember of an event only completes a bare cancellation, and adds
+and a backfill all make the same key. What we remember of an event besides only completes a bare cancellation, and adds
 attributes.
 """
 
@@ -116,7 +116,8 @@ def interpret(
         return Interpretation(snapshot=previous if is_bare else _snapshot(event, known))
     calendar = Calendar(id=str(names[0]), name=str(names[1]))
     draft = _draft(calendar, event, read_object(observation.state.get("item")), previous, plan.started_at)
-    return Interpretation(signals=(draft,), snapshot=_snapshot(event, known))
+    is_told = draft.kind is SignalKind.CALENDAR_EVENT_CREATED
+    return Interpretation(signals=(draft,), snapshot=_snapshot(event, known, is_creation_told=is_told))
 
 
 def _is_reported(event: Event, window: Window, known: Mapping[str, Any] | None) -> bool:
@@ -133,8 +134,9 @@ def _is_reported(event: Event, window: Window, known: Mapping[str, Any] | None) 
     return known is not None or not window.is_full
 
 
-def _snapshot(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
+def _snapshot(event: Event, known: Mapping[str, Any], *, is_creation_told: bool = False) -> dict[str, Any]:
     """What to remember; for a bare cancellation, what was known before."""
+    told = {"is_creation_told": True} if is_creation_told or _is_creation_told(known) else {}
     return {
         "title": event.title or known.get("title"),
         "url": event.url or known.get("url"),
@@ -145,6 +147,7 @@ def _snapshot(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
         "responses": _digest(event) if not event.is_cancelled else known.get("responses"),
         "is_cancelled": event.is_cancelled,
         "updated": event.updated,
+        **told,
     }
 
 
@@ -152,12 +155,16 @@ def _digest(event: Event) -> str:
     return hashlib.sha256(json.dumps(event.responses).encode()).hexdigest()[:16]
 
 
-def _kind(event: Event) -> SignalKind:
+def _is_creation_told(known: Mapping[str, Any]) -> bool:
+    return known.get("is_creation_told") is True
+
+
+def _kind(event: Event, known: Mapping[str, Any]) -> SignalKind:
     if event.is_cancelled:
         return SignalKind.CALENDAR_EVENT_CANCELLED
-    if event.created_at and event.updated_at and abs(event.updated_at - event.created_at) < CREATION_SPREAD:
-        return SignalKind.CALENDAR_EVENT_CREATED
-    return SignalKind.CALENDAR_EVENT_UPDATED
+    is_edited = _is_creation_told(known) and event.updated != known.get("updated")
+    is_fresh = event.created_at and event.updated_at and abs(event.updated_at - event.created_at) < CREATION_SPREAD
+    return SignalKind.CALENDAR_EVENT_CREATED if is_fresh and not is_edited else SignalKind.CALENDAR_EVENT_UPDATED
 
 
 def _draft(
@@ -168,7 +175,7 @@ def _draft(
     read_at: datetime,
 ) -> SignalDraft:
     known = read_object(previous)
-    kind = _kind(event)
+    kind = _kind(event, known)
     title = one_line(event.title or read_text(known.get("title")) or NO_TITLE) or NO_TITLE
     url = event.url or read_url(known.get("url"))
     is_created = kind is SignalKind.CALENDAR_EVENT_CREATED
