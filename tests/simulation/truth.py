@@ -17,7 +17,7 @@ class Fact:
 
     event: Event
     since: float
-    """The virtual second at which the vendor began to show it."""
+    """The virtual second since which the vendor has shown it; if it was hidden meanwhile, since when it is back."""
 
 
 @attrs.define(eq=False)
@@ -25,7 +25,7 @@ class Truth:
     """The facts of all accounts."""
 
     run: "Run"
-    _since: dict[tuple[str, str, str], float] = attrs.field(factory=dict)
+    _since: dict[str, dict[tuple[str, str], float]] = attrs.field(factory=dict)
 
     def begin(self) -> None:
         """Note what is there before anybody acts."""
@@ -42,6 +42,8 @@ class Truth:
         return [Fact(event, since) for event, since in self._look(name)]
 
     def _look(self, name: str) -> list[tuple[Event, float]]:
-        now = self.run.schedule.now
+        now, before = self.run.schedule.now, self._since.get(name, {})
         events = self.run.accounts[name].events()
-        return [(one, self._since.setdefault((name, one.kind, one.title), now)) for one in events]
+        found = [(one, before.get((one.kind, one.title), now)) for one in events]
+        self._since[name] = {(one.kind, one.title): since for one, since in found}
+        return found

@@ -17,6 +17,8 @@ RECENT = 30
 """Messages of a channel that people still edit and delete."""
 BOT = "Status bot"
 """Another bot, which posts and is heard by no bot."""
+IMPORTED = "of an import"
+"""The note of messages with old times: a chat that gets some is not listed as modified."""
 
 
 class ZohoCliq(ZohoAccount):
@@ -72,6 +74,7 @@ class ZohoCliq(ZohoAccount):
                 title=title_of(message),
                 at=instant(message.time),
                 note=self._note(chat, message),
+                is_traceless=self._notes.get(message.id) == IMPORTED,
             )
             for chat in self.chats
             if self.user in chat.members
@@ -148,7 +151,7 @@ class ZohoCliq(ZohoAccount):
         for _ in range(dice.randint(1, 3)):
             at = millis(self.days_ago(dice.uniform(0.01, 40)))
             message = self.zoho.post_message(channel.id, f"{self.text()} imported", by=BOT, time=at)
-            self._notes[message.id] = "of an import"
+            self._notes[message.id] = IMPORTED
 
     def new_container(self, dice: Random) -> None:
         """A new channel of both, with some messages; no bot is in it."""

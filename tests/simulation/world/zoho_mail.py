@@ -19,6 +19,10 @@ PAGE_ROWS = 200
 YEAR_2099 = 4_070_908_800_000
 """Milliseconds."""
 
+IMPORTED, DATED_1970, BACK = "of an import", "dated 1970", "back from the trash or spam"
+TRACELESS = frozenset({IMPORTED, DATED_1970, BACK})
+"""Notes of mail that no list shows as new: Zoho's lists are by `receivedTime` alone, which is an old one."""
+
 
 class ZohoMail(ZohoAccount):
     """A user's mailbox."""
@@ -60,7 +64,13 @@ class ZohoMail(ZohoAccount):
             if name not in NOT_LISTED and key not in mailbox.deleted_folders
         }
         return [
-            Event(kind=kinds[mail.folder_id], title=mail.subject, at=instant(mail.received_ms), note=self._note(mail))
+            Event(
+                kind=kinds[mail.folder_id],
+                title=mail.subject,
+                at=instant(mail.received_ms),
+                note=self._note(mail),
+                is_traceless=self._note(mail) in TRACELESS,
+            )
             for mail in mailbox.mails.values()
             if mail.folder_id in kinds and self.is_shown(mail.added_at)
         ]
@@ -142,7 +152,7 @@ class ZohoMail(ZohoAccount):
 
     def date_1970(self, dice: Random) -> None:
         """An IMAP client adds mail without a date."""
-        self._import(dice, 0, note="dated 1970")
+        self._import(dice, 0, note=DATED_1970)
 
     def date_2099(self, dice: Random) -> None:
         """An IMAP client adds mail with a date of the future."""
@@ -250,9 +260,9 @@ class ZohoMail(ZohoAccount):
             self.zoho.move_mail(self.user, mail.id, target)
 
     def _come_back(self, mail: Mail) -> None:
-        self._notes.setdefault(mail.id, "back from the trash or spam")
+        self._notes.setdefault(mail.id, BACK)
 
-    def _import(self, dice: Random, time: int, *, folder: str = "Inbox", note: str = "of an import") -> None:
+    def _import(self, dice: Random, time: int, *, folder: str = "Inbox", note: str = IMPORTED) -> None:
         mail = self.zoho.import_mail(self.user, self._subject(dice), time=time, folder=folder)
         self._notes[mail.id] = note
 
@@ -275,16 +285,14 @@ class ZohoMail(ZohoAccount):
         "read": (1, read),
         "move": (2, move),
         "throw_away": (2, throw_away),
+        "restore": (1, restore),
         "mark_spam": (1, mark_spam),
+        "unmark_spam": (1, unmark_spam),
         "delete": (1, delete),
         "make_task": (1, make_task),
     }
     odd: ClassVar[Mapping[str, Deed]] = {
         **ZohoAccount.odd,
-        # Not of every day while the reader cannot find mail that comes back after its time was read: Zoho has no list by
-        # date of change, and lists of what lies in Trash and Spam would have to be remembered.
-        "restore": restore,
-        "unmark_spam": unmark_spam,
         "backdate": backdate,
         "date_1970": date_1970,
         "date_2099": date_2099,
