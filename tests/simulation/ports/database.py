@@ -53,6 +53,8 @@ class Database:
         self.lock_order = LockOrder(partial(schedule.report, "lock-order"))
         self.tasks_version = 0
         """Grows when the queue may have changed."""
+        self.arrivals: dict[Hashable, float] = {}
+        """Signal → the virtual second at which it was committed."""
         self.stores = MemoryUnitOfWork(self.memory)
         for name, table in vars(self.memory).items():
             if hasattr(table, "put") and hasattr(table, "remove_tenant"):
@@ -88,6 +90,8 @@ class Database:
     def _put(self, table: str, put: Callable[..., None], get: Callable[..., Any], key: Hashable, row: Any) -> None:
         if table == "tasks":
             self.tasks_version += 1
+        if table == "signals" and self.holder is not None:
+            self.holder.arriving.append(row.id)
         # A row that is new is nobody else's yet: there is nothing to wait for.
         if self.holder is not None and get(key) is not None:
             self.holder.locks.take(table, key)
@@ -101,6 +105,7 @@ class SimulatedUnitOfWork:
         self._database = database
         self._schedule = database.schedule
         self._writes: dict[str, None] = {}
+        self.arriving: list[Hashable] = []
         self._mark = 0
         self._began_after = 0
         self._actor = database.schedule.current
@@ -176,6 +181,8 @@ class SimulatedUnitOfWork:
         if not is_kept:
             database.memory.roll_back(self._mark)
             database.tasks_changed()
+        else:
+            database.arrivals.update(dict.fromkeys(self.arriving, self._schedule.now))
         del database.memory.undo[self._mark :]
         database.holder = None
         database.lock_order.end(self.locks)
