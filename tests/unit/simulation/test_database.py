@@ -8,9 +8,9 @@ import pytest
 from connectors.domain.model.errors import InfrastructureError, TenantNotFoundError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.tenant import Tenant
-from tests.support.builders import TENANT, make_connection
 from tests.simulation.ports.database import Database, Outage
 from tests.simulation.schedule import EPOCH, Schedule, Trap
+from tests.support.builders import TENANT, make_connection
 
 pytestmark = pytest.mark.usefixtures("_tenant")
 
