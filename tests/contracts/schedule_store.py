@@ -60,6 +60,16 @@ class ScheduleStoreContract(StoreContract):
                 assert work.schedules.find(TENANT, mine.subject_id, kind) is None
             assert work.schedules.find(TENANT, other.subject_id, TaskKind.SYNC) == other
 
+    def test_cancelling_one_kind(self, unit_of_work):
+        """Only the entry of that kind is forgotten."""
+        mine = make_schedule_entry()
+        with unit_of_work() as work:
+            work.schedules.plan(mine)
+            work.schedules.plan(attrs.evolve(mine, kind=TaskKind.MAINTAIN))
+            work.schedules.cancel(TENANT, mine.subject_id, TaskKind.SYNC)
+            assert work.schedules.find(TENANT, mine.subject_id, TaskKind.SYNC) is None
+            assert work.schedules.find(TENANT, mine.subject_id, TaskKind.MAINTAIN) is not None
+
     def test_what_is_due_comes_earliest_first(self, unit_of_work):
         """Schedule entries of one task, of all tenants, whose time has come, at most so many."""
         first, second, third = (

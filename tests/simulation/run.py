@@ -9,6 +9,7 @@ from uuid import UUID
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.ids import TenantId
 from connectors_sandbox import create_sandbox
+from tests.simulation.core import Core
 from tests.simulation.faults import FAULTS, arm_item
 from tests.simulation.mail import Mail
 from tests.simulation.oracle import Auditor, judge
@@ -54,6 +55,7 @@ class Run:
         self.people = People(self)
         self.truth = Truth(self)
         self.auditor = Auditor(self)
+        self.cores = [Core(self, tenant_id) for tenant_id in self.tenants]
         self.cpu_seconds = 0.0
 
     def connections(self, account: str, tenant: int | None = None) -> list[Connection]:
@@ -93,6 +95,8 @@ class Run:
         schedule = self.schedule
         schedule.spawn("mail", self.mail.work)
         schedule.spawn("auditor", self.auditor.work)
+        for number, core in enumerate(self.cores):
+            schedule.spawn(f"core-{number}", core.work)
         schedule.spawn("hands", self._set_up_by_hand)
         for item in self.plan.items:
             schedule.spawn(

@@ -109,8 +109,8 @@ class ScheduleStore(Protocol):
         """Create the schedule entry unless there is one."""
         ...
 
-    def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
-        """Delete all of the subject's schedule entries."""
+    def cancel(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind | None = None) -> None:
+        """Delete the subject's schedule entry of this kind, or all of them. Deleting what is not there is harmless."""
         ...
 
     def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:

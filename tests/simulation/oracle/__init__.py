@@ -25,6 +25,7 @@ AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "jobs end": jobs.end,
     "nothing is twice": signals.are_there_once,
     "no delivery is twice": deliveries.are_there_once,
+    "the feed gives every signal once": signals.are_given_by_the_feed,
     "tables do not grow without reason": jobs.leave_little_behind,
     "what was promised arrives or is said to be missing": coverage.is_complete_or_says_so,
 }

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 ANSWERED_WITHIN = 5.0
 """Seconds within which the API answers what it need not ask a vendor for."""
 
-OWN_DEEDS = frozenset({"interval", "cancel", "sync", "backfill", "list", "feed"})
+UNHINDERED = frozenset({"calm", "vendors"})
+"""Profiles in which neither the database nor a machine is slow, and no process dies."""
+
+OWN_DEEDS = frozenset({"interval", "cancel", "sync", "backfill"})
 """What the API answers by itself."""
 
 
@@ -100,8 +103,8 @@ def erase_everything(run: "Run") -> None:
 
 def are_given_soon(run: "Run") -> None:
     """However slow a vendor is, the API answers soon what it can answer by itself."""
-    if run.plan.profile not in {"calm", "vendors"}:
-        return  # in others, the database and the machines may be slow
+    if run.plan.profile not in UNHINDERED:
+        return
     for entry in run.people.diary:
         if entry.item["do"] in OWN_DEEDS and entry.ended - entry.began > ANSWERED_WITHIN:
             slug = run.accounts[entry.item["account"]].slug

@@ -13,15 +13,24 @@ LONG = timedelta(hours=1)
 MOST_ATTEMPTS = 30
 
 MOST_ROWS = {
-    "tasks": 60,
-    "jobs": 300,
-    "gaps": 80,
-    "subscriptions": 60,
-    "schedules": 30,
     "authorization_requests": 60,
+    "connections": 12,
+    "deliveries": 500,
+    "gaps": 80,
     "grants": 12,
+    "intervals": 120,
+    "jobs": 300,
+    "limits": 20,
+    "schedules": 30,
+    "snapshots": 1000,
+    "subscriptions": 60,
+    "sync_states": 60,
+    "tasks": 10,
 }
-"""Rows that so few accounts may have, by table."""
+"""Rows that so few accounts may have, by table: about twice the most that is seen."""
+
+LONGEST_WAIT = timedelta(days=2)
+"""For which a vendor may send a job away."""
 
 
 def end(run: "Run") -> None:
@@ -31,6 +40,8 @@ def end(run: "Run") -> None:
         is_due = job.retry_after is None or job.retry_after < now
         if not job.is_finished and now - job.scheduled_at > LONG and is_due:
             run.schedule.report("job-stuck", f"{job.type} {job.status}: {job.error}", job.provider)
+        if not job.is_finished and not is_due and job.retry_after - now > LONGEST_WAIT:
+            run.schedule.report("job-postponed", f"{job.type} waits for days: {job.error}", job.provider)
         if job.attempts > MOST_ATTEMPTS:
             run.schedule.report("job-spins", f"{job.type} {job.status}: {job.error}", job.provider)
         if job.type is JobType.BACKFILL and job.status is JobStatus.FAILED and _is_nobodys(run, job):
@@ -61,3 +72,16 @@ def leave_little_behind(run: "Run") -> None:
         number = len(getattr(run.database.memory, name).values())
         if number > most:
             run.schedule.report("growth", f"more than {most} rows in {name}")
+    _leave_nothing_without_owner(run)
+
+
+def _leave_nothing_without_owner(run: "Run") -> None:
+    """A grant belongs to a connection that has it, and what is scheduled is done."""
+    memory = run.database.memory
+    needed = {one.grant_id for one in memory.connections.values()}
+    for row in memory.grants.values():
+        if row.grant.id not in needed:
+            run.schedule.report("left-over", "a grant that no connection has", row.grant.provider)
+    for entry in memory.schedules.values():
+        if entry.next_at < run.schedule.instant() - LONG:
+            run.schedule.report("left-over", f"a schedule entry that nobody looks at: {entry.kind}")

@@ -35,3 +35,9 @@ def are_there_once(run: "Run") -> None:
                 if number > 1:
                     run.schedule.report("twice", f"one {kind} gave {number} signals", account.slug)
                     return
+
+
+def are_given_by_the_feed(run: "Run") -> None:
+    """Core was given every signal once."""
+    for core in run.cores:
+        core.look()

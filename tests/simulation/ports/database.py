@@ -31,6 +31,21 @@ LOCKING_READS = frozenset({("jobs", "count_running"), ("idempotency", "find"), (
 """Reads that hold others off until their transaction ends, besides those that are asked to with `lock`."""
 
 
+NAMED_BY_WHAT_THEY_ARE = frozenset({"tenants", "schedules", "sync_states", "intervals", "limits", "snapshots"})
+"""Tables in which two transactions may insert the same key: the second waits for the first."""
+
+UNIQUE: dict[str, Callable[[Any], Hashable]] = {
+    "connections": lambda row: ("account", row.tenant_id, row.provider, row.account.id),
+    "grants": lambda row: ("key", row.grant.tenant_id, row.grant.provider, row.grant.grant_key),
+    "deliveries": lambda row: ("delivery", row.tenant_id, row.provider, row.delivery_id),
+    "signals": lambda row: ("happening", row.tenant_id, row.provider, row.dedupe_key),
+    "jobs": lambda row: ("queued", row.tenant_id, row.connection_id, row.type, row.target),
+    "gaps": lambda row: ("gap", row.tenant_id, row.connection_id, row.family, row.cause, row.reference),
+    "tasks": lambda row: ("waiting", row.task.queueing_lock),
+}
+"""Unique indexes besides the primary key, by table: the same."""
+
+
 @attrs.frozen
 class Outage:
     """Commits of transactions with this write fail until then: the disk is full, a constraint is wrong."""
@@ -53,10 +68,13 @@ class Database:
         self.lock_order = LockOrder(partial(schedule.report, "lock-order"))
         self.tasks_version = 0
         """Grows when the queue may have changed."""
+        self.arrivals: dict[Hashable, float] = {}
+        """Signal → the virtual second at which it was committed."""
         self.stores = MemoryUnitOfWork(self.memory)
         for name, table in vars(self.memory).items():
             if hasattr(table, "put") and hasattr(table, "remove_tenant"):
                 table.put = partial(self._put, name, table.put, table.get)
+                table.remove = partial(self._remove, name, table.remove)
 
     def unit_of_work(self) -> "SimulatedUnitOfWork":
         """Begins a transaction."""
@@ -88,10 +106,24 @@ class Database:
     def _put(self, table: str, put: Callable[..., None], get: Callable[..., Any], key: Hashable, row: Any) -> None:
         if table == "tasks":
             self.tasks_version += 1
-        # A row that is new is nobody else's yet: there is nothing to wait for.
-        if self.holder is not None and get(key) is not None:
-            self.holder.locks.take(table, key)
+        if table == "signals" and self.holder is not None:
+            self.holder.arriving.append(row.id)
+        if self.holder is not None:
+            is_new = get(key) is None
+            # A new row under an id that nobody else can know is nobody else's: there is nothing to wait for.
+            if not is_new or table in NAMED_BY_WHAT_THEY_ARE:
+                self.holder.locks.take_in_call(table, key)
+            if is_new and table in UNIQUE:
+                self.holder.locks.take_in_call(table, UNIQUE[table](row))
         put(key, row)
+
+    def _remove(self, table: str, remove: Callable[..., Any], key: Hashable) -> Any:
+        if table == "tasks":
+            self.tasks_version += 1
+        row = remove(key)
+        if self.holder is not None and row is not None:
+            self.holder.locks.take_in_call(table, key)
+        return row
 
 
 class SimulatedUnitOfWork:
@@ -101,6 +133,7 @@ class SimulatedUnitOfWork:
         self._database = database
         self._schedule = database.schedule
         self._writes: dict[str, None] = {}
+        self.arriving: list[Hashable] = []
         self._mark = 0
         self._began_after = 0
         self._actor = database.schedule.current
@@ -176,6 +209,8 @@ class SimulatedUnitOfWork:
         if not is_kept:
             database.memory.roll_back(self._mark)
             database.tasks_changed()
+        else:
+            database.arrivals.update(dict.fromkeys(self.arriving, self._schedule.now))
         del database.memory.undo[self._mark :]
         database.holder = None
         database.lock_order.end(self.locks)
@@ -194,6 +229,7 @@ class _Store:
         locks = locks or bool(options.get("lock"))
         transaction.enter_call(self._name, method, locks=locks or not reads, writes=not reads)
         result = getattr(self._store, method)(*args, **options)
+        transaction.locks.end_call()
         if locks and reads:
             _note_locks(transaction.locks, self._name, method, result)
         return result

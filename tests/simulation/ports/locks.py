@@ -19,10 +19,22 @@ class HeldLocks:
     """Who, for the report."""
     order: dict[Lock, bool] = attrs.field(factory=dict)
     """Lock → whether the transaction would have waited for it."""
+    _call: list[Lock] = attrs.field(factory=list)
 
     def take(self, table: str, key: Hashable, *, waits: bool = True) -> None:
         """Note that the row is locked from now on."""
         self.order.setdefault((table, key), waits)
+
+    def take_in_call(self, table: str, key: Hashable) -> None:
+        """Note that the row is locked by the call of a store that is under way."""
+        self._call.append((table, key))
+
+    def end_call(self) -> None:
+        """One call locks its rows in the order of their keys, as `adapters/postgres` does: none of two waits for the
+        other."""
+        for table, key in sorted(self._call, key=repr):
+            self.take(table, key)
+        self._call.clear()
 
 
 @attrs.define(eq=False)

@@ -27,10 +27,10 @@ class MemoryScheduleStore:
         if self.find(entry.tenant_id, entry.subject_id, entry.kind) is None:
             self.plan(entry)
 
-    def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
+    def cancel(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind | None = None) -> None:
         """See `ScheduleStore.cancel`."""
-        for kind in TaskKind:
-            self._rows.remove((tenant_id, subject_id, kind))
+        for each in TaskKind if kind is None else (kind,):
+            self._rows.remove((tenant_id, subject_id, each))
 
     def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:
         """See `ScheduleStore.find`."""

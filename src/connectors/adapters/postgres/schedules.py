@@ -35,9 +35,10 @@ class PostgresScheduleStore:
         """See `ScheduleStore.ensure`."""
         self._transaction.run(_ENSURE, _values(entry))
 
-    def cancel(self, tenant_id: TenantId, subject_id: UUID) -> None:
+    def cancel(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind | None = None) -> None:
         """See `ScheduleStore.cancel`."""
-        self._transaction.run(delete(schedules).where(_T.tenant_id == tenant_id, _T.subject_id == subject_id))
+        statement = delete(schedules).where(_T.tenant_id == tenant_id, _T.subject_id == subject_id)
+        self._transaction.run(statement if kind is None else statement.where(_T.kind == kind))
 
     def find(self, tenant_id: TenantId, subject_id: UUID, kind: TaskKind) -> ScheduleEntry | None:
         """See `ScheduleStore.find`."""

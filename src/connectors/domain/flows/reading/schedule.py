@@ -130,7 +130,9 @@ class ScheduleFlow:
         except ConnectionNotFoundError:
             connection = None
         if connection is None or connection.status is ConnectionStatus.REVOKED:
-            uow.schedules.cancel(entry.tenant_id, entry.subject_id)
+            # Only the entry that is locked already: whoever connects again plans the others at the same time, in an
+            # order of its own, and each would wait for the other.
+            uow.schedules.cancel(entry.tenant_id, entry.subject_id, entry.kind)
             return None
         return connection
 
