@@ -47,7 +47,7 @@ def disturbances(plan: Plan) -> set[str]:
     return {
         str(item[key])
         for item in plan.items
-        for key in ("do", "what", "write", "status", "damage", "how", "user")
+        for key in ("do", "what", "write", "status", "damage", "how", "user", "change")
         if key in item
     }
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
 
+import attrs
+
 from connectors_sandbox.github.records import Comment, Issue, Permission, Repository
 from tests.simulation.world.account import Account, Deed, Event
 from tests.support.stage import GITHUB_APP
@@ -15,6 +17,8 @@ PUSHES = frozenset({"push", "force_push", "pr_merge", "branch_creation"})
 
 OLD_DAYS = 40
 """Old items are spread over that many days."""
+
+LATE = "its repository could not be read then"
 
 PAGE = 100
 """Items that a reader can ask for at once at most."""
@@ -48,6 +52,8 @@ class GitHubAccount(Account):
         self._closed: list[Callable[[], None]] = []
         self._free_names: list[str] = []
         self._made: Counter[str] = Counter()
+        self._opened: dict[int, datetime] = {}
+        """Since when the user has access to a repository that was not theirs from the beginning, by its id."""
         self._appeared: dict[int, datetime] = {}
         """When something came that has dates of its own, by its id."""
         self.repositories: list[Repository] = []
@@ -114,7 +120,13 @@ class GitHubAccount(Account):
 
     def events(self) -> list[Event]:
         """What the lists of the repositories in question show by now, whatever a lagging one leaves out."""
-        return [event for repo in self.reached() for event in self._events_in(repo)]
+        return [
+            attrs.evolve(event, note=LATE if event.at < self._opened[repo.id] else "")
+            if repo.id in self._opened
+            else event
+            for repo in self.reached()
+            for event in self._events_in(repo)
+        ]
 
     def reached(self) -> list[Repository]:
         """The repositories that the connection may read now."""
@@ -361,6 +373,7 @@ class GitHubAccount(Account):
         """A collaborator's rights on a private repository that is full of old things."""
         repo = self._add(f"{self.other_user}/late-{self._count('late')}", private=True)
         self._fill(repo, 1 + dice.randrange(5), dice)
+        self._opened[repo.id] = self.now
         self.github.add_collaborator(repo.full_name, self.user, dice.choice(("admin", "write", "read")))
 
     def leave_container(self, dice: Random) -> None:

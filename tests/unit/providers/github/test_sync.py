@@ -14,6 +14,7 @@ from connectors.domain.model.errors import (
     ForbiddenHostError,
     ProviderUnavailableError,
     RateLimitedError,
+    UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpResponse
 from connectors.domain.model.signal import SignalKind
@@ -407,17 +408,31 @@ def test_a_limit_stops_the_sync_run_at_its_page():
         sync_run(github, backfill(github))
 
 
-@pytest.mark.parametrize("status", [304, 409])
-def test_an_empty_answer(status):
+@pytest.mark.parametrize(("status", "body"), [(304, b""), (409, b'{"message": "Git Repository is empty."}')])
+def test_an_empty_answer(status, body):
     """Nothing new, or a repository without a commit, is an empty page."""
     github = FakeGitHub()
     answer = github.answer
 
     def sometimes(request):
-        return answer(request) if "/user/repos" in request.url else HttpResponse(status=status)
+        return answer(request) if "/user/repos" in request.url else HttpResponse(status=status, body=body)
 
     github.answer = sometimes
     assert keys(sync_run(github, backfill(github))) == set()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"message": 1}', b'{"message": "Conflict"}'])
+def test_a_conflict(body):
+    """A 409 that does not call the repository empty is an error: what the list holds was not read."""
+    github = FakeGitHub()
+    answer = github.answer
+
+    def sometimes(request):
+        return answer(request) if "/user/repos" in request.url else HttpResponse(status=409, body=body)
+
+    github.answer = sometimes
+    with pytest.raises(UnexpectedResponseError):
+        sync_run(github, backfill(github))
 
 
 @pytest.mark.parametrize(

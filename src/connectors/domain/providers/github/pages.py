@@ -118,8 +118,8 @@ def read_items(
     read_item: Callable[[ListContext, Any], tuple[Any, list[SignalDraft]]],
 ) -> Iterable[tuple[Any, list[SignalDraft]]]:
     """Each item that can be read with its signals inside the window; the others are noted in the part."""
-    if response.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_MODIFIED}:
-        return  # an empty repository; nothing new
+    if response.status == HTTPStatus.NOT_MODIFIED or _is_empty_repository(response):
+        return
     for index, item in enumerate(read_list(response)):
         part.items += 1
         identity = item.get("id") if isinstance(item, dict) else None
@@ -132,6 +132,21 @@ def read_items(
             part.skipped.append(SkippedItem(reference=reference, reason=error.message))
         else:
             yield read, [draft for draft in drafts if list_context.window.has(draft.occurred_at)]
+
+
+def _is_empty_repository(response: HttpResponse) -> bool:
+    """Whether the answer is that there is nothing yet. Any other conflict must not pass for an empty list.
+
+    Raises:
+        UnexpectedResponseError: it is a conflict of another kind.
+    """
+    if response.status != HTTPStatus.CONFLICT:
+        return False
+    message = response.json_object().get("message")
+    # The wording is not documented.
+    if isinstance(message, str) and "empty" in message.lower():
+        return True
+    raise UnexpectedResponseError("GitHub answered a GET with 409.")
 
 
 def reference_of(list_context: ListContext, name: str, identity: int | str) -> str:
