@@ -246,8 +246,9 @@ class Schedule:
         """Unwind whoever still hangs, so that nothing of this run lives on."""
         for actor in list(self._actors.values()):
             actor.is_dead = True
-            with self.acting_as(actor):
-                actor.let.throw(Killed)
+            if actor.let:  # one that has not begun would throw it at us
+                with self.acting_as(actor):
+                    actor.let.throw(Killed)
         self._actors.clear()
 
     @contextmanager
