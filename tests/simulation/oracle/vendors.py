@@ -1,6 +1,7 @@
 """How the service treats the vendors, and what it leaves there."""
 
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import ConnectionStatus
@@ -19,6 +20,9 @@ MOST_A_MINUTE = 60
 MOST_REFUSED_AN_HOUR = 120
 """Requests to one vendor within an hour of which each was refused."""
 
+MOST_LIMITED_AN_HOUR = 6
+"""Requests within an hour that a vendor answers with 429 of its own: whoever knows its limits rarely meets them."""
+
 ARRIVES_WITHIN = 5400.0
 """Seconds within which an event is here as long as nothing is wrong with its provider."""
 
@@ -27,17 +31,23 @@ def is_polite(run: "Run") -> None:
     """No vendor is flooded, and a vendor that refuses is asked less, not more."""
     a_minute: Counter[tuple[str, str, str, int]] = Counter()
     refused: Counter[tuple[str, int]] = Counter()
+    limited: Counter[tuple[str, int]] = Counter()
     for one in run.wire.log:
         if not one.by.startswith(("api", "worker", "ticker")):
             continue
         a_minute[one.mount, one.method, shape(one.path), int(one.at // 60)] += 1
         refused[one.mount, int(one.at // 3600)] += one.was_refused
+        limited[one.mount, int(one.at // 3600)] += one.status == HTTPStatus.TOO_MANY_REQUESTS and not one.was_refused
     for (mount, method, path), number in sorted(_most(a_minute).items()):
         if number > MOST_A_MINUTE:
             run.schedule.report("busy", f"{method} {path}: more than {MOST_A_MINUTE} within a minute", mount)
     for (mount,), number in sorted(_most(refused).items()):
         if number > MOST_REFUSED_AN_HOUR:
             run.schedule.report("busy", f"more than {MOST_REFUSED_AN_HOUR} refused requests within an hour", mount)
+
+    for (mount,), number in sorted(_most(limited).items()):
+        if number > MOST_LIMITED_AN_HOUR:
+            run.schedule.report("busy", f"limited more than {MOST_LIMITED_AN_HOUR} times within an hour", mount)
 
 
 def _most(counts: Counter) -> dict[tuple, int]:
@@ -111,13 +121,13 @@ def reuses_no_token(run: "Run") -> None:
         if first is not None and one.at > first + window.total_seconds():
             run.schedule.report("token-reused", "a refresh token was sent again that was replaced long ago", one.mount)
             return
-        if one.status == 200:
+        if one.status == HTTPStatus.OK:
             used_at.setdefault(one.refresh_token, one.at)
 
 
 def leaves_neighbours_unharmed(run: "Run") -> None:
     """While another provider is in trouble, events of a provider without any arrive in time."""
-    if run.plan.profile != "vendors":
+    if run.plan.profile not in {"calm", "vendors"}:
         return
     troubled = {item["mount"] for item in run.plan.items if item["do"] == "refuse"}
     is_lost = any(item["do"] in {"lose", "mail"} for item in run.plan.items)
