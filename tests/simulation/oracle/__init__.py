@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "bounded requests to every vendor": vendors.is_polite,
     "hooks and tokens at the vendors are those of living connections": vendors.leaves_nothing_behind,
+    "no replaced refresh token is sent again": vendors.reuses_no_token,
     "no working connection is ended by us": connections.end_only_when_told,
     "status and health agree with what can be read": connections.tell_their_health,
     "what was begun at a vendor is finished": connections.finish_what_they_began,

@@ -1,6 +1,7 @@
 """How the service treats the vendors, and what it leaves there."""
 
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import Connection, ConnectionStatus
@@ -18,6 +19,9 @@ MOST_AN_HOUR = 200
 
 MOST_REFUSED_AN_HOUR = 60
 """The same that were refused: a vendor that refuses is asked less, not more."""
+
+MOST_LIMITED_AN_HOUR = 6
+"""Requests within an hour that a vendor answers with 429 of its own: whoever knows its limits rarely meets them."""
 
 ARRIVES_WITHIN = 5400.0
 """Seconds within which an event is here as long as nothing is wrong with its provider."""
@@ -41,6 +45,17 @@ def is_polite(run: "Run") -> None:
             )
             for method, path in sorted({(method, path) for (method, path, _), n in counts.items() if n > most}):
                 run.schedule.report("busy", f"{method} {path}: {words}", mount)
+        _meets_limits_rarely(run, mount)
+
+
+def _meets_limits_rarely(run: "Run", mount: str) -> None:
+    limited = Counter(
+        int(one.at // 3600)
+        for one in run.wire.log
+        if one.mount == mount and one.status == HTTPStatus.TOO_MANY_REQUESTS and not one.was_refused
+    )
+    if max(limited.values(), default=0) > MOST_LIMITED_AN_HOUR:
+        run.schedule.report("busy", f"limited more than {MOST_LIMITED_AN_HOUR} times within an hour", mount)
 
 
 def leaves_nothing_behind(run: "Run") -> None:
@@ -122,13 +137,13 @@ def reuses_no_token(run: "Run") -> None:
         if first is not None and one.at > first + window.total_seconds():
             run.schedule.report("token-reused", "a refresh token was sent again that was replaced long ago", one.mount)
             return
-        if one.status == 200:
+        if one.status == HTTPStatus.OK:
             used_at.setdefault(one.refresh_token, one.at)
 
 
 def leaves_neighbours_unharmed(run: "Run") -> None:
     """While another provider is in trouble, events of a provider without any arrive in time."""
-    if run.plan.profile != "vendors":
+    if run.plan.profile not in {"calm", "vendors"}:
         return
     troubled = {item["mount"] for item in run.plan.items if item["do"] == "refuse"}
     is_lost = any(item["do"] in {"lose", "mail"} for item in run.plan.items)

@@ -1,0 +1,249 @@
+"""Rules of the token keeper and of the vendors' limits."""
+
+from typing import Any
+
+import attrs
+
+from connectors.adapters.memory.database import GrantRow
+from connectors.adapters.memory.grants import MemoryGrantStore
+from connectors.domain.flows.provider_access import tokens
+from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.flows.provider_access.rate_limits import RateLimiter
+from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
+from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.oauth import RefreshLease
+from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
+
+_refresh_with_lease = TokenKeeper._refresh_with_lease
+_run = Converser.run
+
+
+def _lease_for_everybody(self: Any, tenant_id: Any, grant_id: Any, *, now: Any, until: Any) -> RefreshLease | None:
+    row = self._rows.get((tenant_id, grant_id))
+    if row is None:
+        return None
+    lease = RefreshLease(grant_id=grant_id, fencing_token=row.fencing_token + 1, expires_at=until)
+    self._put(GrantRow(row.grant, lease.fencing_token, until))
+    return lease
+
+
+def _held_by_anybody(self: Any, tenant_id: Any, lease: RefreshLease) -> GrantRow | None:
+    return self._rows.get((tenant_id, lease.grant_id))
+
+
+def _without_own_transaction(self: Any, tenant_id: Any, lease: Any, provider: Any, renewed: Any) -> Any:
+    with self.unit_of_work() as uow:
+        stored = uow.grants.record_refreshed(
+            tenant_id,
+            lease,
+            self.seal(tenant_id, lease.grant_id, renewed),
+            expires_at=tokens.earliest_expiry(renewed),
+            refresh_expires_at=renewed.refresh_expires_at,
+            at=self.clock.now(),
+        )
+        if stored is None:
+            raise tokens._lease_lost()
+        self.plan_refresh(uow, provider, tenant_id, lease.grant_id, renewed)
+        for connection in self._lock_connections(uow, stored):
+            uow.connections.save(attrs.evolve(connection, expires_at=stored.expires_at))
+    return stored
+
+
+def _without_newer_grant(self: Any, grant: Any, reason: str) -> None:
+    now = self.clock.now()
+    with self.unit_of_work() as uow:
+        for connection in self._lock_connections(uow, grant):
+            if connection.status is ConnectionStatus.ACTIVE:
+                status = ConnectionStatus.REAUTHORIZATION_REQUIRED
+                uow.connections.save(connection.moved_to(status, at=now, reason=reason))
+
+
+def _without_second_look(self: Any, lease: Any, tenant_id: Any, _seen_version: int) -> Any:
+    return _refresh_with_lease(self, lease, tenant_id, 10**9)
+
+
+def _stale_as_it_is(_self: Any, stale: Any) -> Any:
+    return stale
+
+
+def _call_alone(_self: Any, _key: Any, work: Any) -> Any:
+    return work()
+
+
+def _sealed_for_another(self: Any, tenant_id: Any, _grant_id: Any, token_set: Any) -> Any:
+    return self.vault.seal(tokens.dump_token_set(token_set), tokens._secret_context(tenant_id, tenant_id))
+
+
+_DIES_WITH_THE_ANSWER = (
+    fault(3999, "kill", label="done:", part="access_token", n=1),
+    deed(4000, "refresh"),
+    deed(4200, "refresh"),
+)
+
+_MANY_READS = tuple(deed(4000 + 2 * number, "sync") for number in range(60))
+
+
+def _one_budget(_self: Any, _scope: Any, _name: str) -> str:
+    return "all"
+
+
+def _run_unlimited(
+    self: Any, provider: Any, app: Any, conversation: Any, tokens: Any = None, *, limiter: Any = None
+) -> Any:
+    return _run(self, provider, app, conversation, tokens)
+
+
+MUTANTS = (
+    Mutant(
+        name="lease-for-everybody",
+        rule="One process at a time holds a grant's lease and refreshes.",
+        changes=(Change(MemoryGrantStore, "claim_refresh", _lease_for_everybody),),
+        breaks={"ended-by-us", "token-reused"},
+        profile="calm",
+        slugs=("github",),
+        aimed=(
+            fault(3999, "hold_up", label="done:", part="access_token", n=1, seconds=5),
+            deed(4000, "refresh"),
+            act(4000.1, "end_tokens_early"),
+            deed(4000.2, "sync"),
+        ),
+        why="two processes want to refresh within seconds",
+    ),
+    Mutant(
+        name="no-fencing",
+        rule="Only the present holder of a grant's lease stores what it got.",
+        changes=(Change(MemoryGrantStore, "_held", _held_by_anybody),),
+        breaks={"ended-by-us", "token-reused"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(
+            fault(4999, "hold_up", label="done:", part="oauth/token", n=1, seconds=150),
+            deed(5000, "refresh"),
+            act(5101, "end_tokens_early"),
+            deed(5102, "sync"),
+        ),
+        why="a refresh whose process stands still for longer than its lease",
+    ),
+    Mutant(
+        name="no-attempt",
+        rule="Before a refresh token is sent, that it will be is recorded.",
+        changes=(Change(MemoryGrantStore, "record_attempt", always(True)),),
+        breaks={"token-reused"},
+        profile="calm",
+        slugs=("github",),
+        aimed=_DIES_WITH_THE_ANSWER,
+        why="a process that dies with the vendor's answer to a refresh",
+    ),
+    Mutant(
+        name="no-reuse-window",
+        rule="A refresh token whose use has an unknown outcome is not sent again when the vendor tolerates it no more.",
+        changes=(Change(TokenKeeper, "_refuse_unknown_outcome", nothing),),
+        breaks={"token-reused"},
+        profile="calm",
+        slugs=("github",),
+        aimed=_DIES_WITH_THE_ANSWER,
+        why="a process that dies with the vendor's answer to a refresh",
+    ),
+    Mutant(
+        name="renewed-with-the-rest",
+        rule="A renewed pair is stored in a transaction of its own.",
+        changes=(
+            Change(TokenKeeper, "_store_renewed", _without_own_transaction),
+            Change(TokenKeeper, "record_working", nothing),
+        ),
+        breaks={"ended-by-us", "token-reused"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(fault(3600, "failing_write", write="connections.save", seconds=4000),),
+        why="connections that cannot be written for an hour",
+    ),
+    Mutant(
+        name="no-recovery",
+        rule="A refresh that works again makes its connections active again.",
+        changes=(Change(TokenKeeper, "record_working", nothing),),
+        breaks={"ended-by-us"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(
+            fault(3600, "refuse", mount="jira", part="oauth/token", status=403, seconds=2400),
+            deed(9000, "refresh"),
+        ),
+        why="a vendor that calls a good token dead for a while",
+    ),
+    Mutant(
+        name="newer-grant-marked-dead",
+        rule="The vendor's refusal of an old pair says nothing about a pair that was stored since.",
+        changes=(Change(TokenKeeper, "_mark_dead", _without_newer_grant),),
+        breaks={"ended-by-us"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(
+            deed(5000, "withdraw"),
+            fault(5000.5, "hold_up", label="done:", part="oauth/token", n=1, seconds=30),
+            deed(5001, "refresh"),
+            deed(5004, "connect"),
+        ),
+        why="a new consent while the old one's refresh is refused",
+    ),
+    Mutant(
+        name="dead-unmarked",
+        rule="A refusal of the refresh token marks the connections as needing their user.",
+        changes=(Change(TokenKeeper, "_mark_dead", nothing),),
+        breaks={"death-unseen"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(deed(4000, "withdraw"),),
+        why="a consent that is withdrawn",
+    ),
+    Mutant(
+        name="no-refresh-on-401",
+        rule="A token that the vendor refuses is refreshed, whatever we believe of its age.",
+        changes=(Change(GrantTokens, "refreshed", _stale_as_it_is),),
+        breaks={"degraded-for-ever", "silently-missing", "backfill-given-up", "death-unseen", "failure-unsaid"},
+        profile="calm",
+        slugs=("slack",),
+        aimed=(act(3000, "end_tokens_early"),),
+        why="access tokens that end early",
+    ),
+    Mutant(
+        name="no-limiter",
+        rule="Background work keeps within the vendor's limits.",
+        changes=(Change(Converser, "run", _run_unlimited),),
+        breaks={"busy"},
+        profile="calm",
+        slugs=("zoho-cliq",),
+        aimed=_MANY_READS,
+        why="reads that are asked for in quick succession",
+    ),
+    Mutant(
+        name="refusals-forgotten",
+        rule="A vendor's refusal holds back all work that counts against the same limit.",
+        changes=(Change(RateLimiter, "record_refusal", nothing), Change(RateLimiter, "admit", nothing)),
+        breaks={"busy"},
+        profile="calm",
+        slugs=("slack",),
+        aimed=(
+            fault(2500, "refuse", mount="slack", part="", status=429, retry_after="3000", seconds=3000),
+            *(deed(2500 + 15 * number, "sync") for number in range(200)),
+        ),
+        why="a vendor that limits us for an hour while reads are asked for",
+    ),
+    Mutant(
+        name="one-limit-for-all",
+        rule="A vendor's refusal holds back no work at other vendors.",
+        changes=(Change(RateLimiter, "_key", _one_budget),),
+        breaks={"neighbour-harmed"},
+        profile="calm",
+        slugs=("slack", "google-calendar"),
+        aimed=(fault(2000, "refuse", mount="slack", part="", status=429, retry_after="86400", seconds=9000),),
+        why="a vendor that limits us for a day",
+    ),
+    Mutant(
+        name="secret-of-another",
+        rule="Tokens are opened for the grant that they were sealed for.",
+        changes=(Change(TokenKeeper, "seal", _sealed_for_another),),
+        breaks={"api-crash", "crash"},
+        profile="calm",
+        slugs=("slack",),
+    ),
+)
