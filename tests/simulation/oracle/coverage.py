@@ -1,16 +1,14 @@
 """What the coverage claims, and whether what was promised arrived."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from connectors.adapters.memory import MemoryDatabase
-from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.model.errors import AccessLostError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.signal import Signal
-from tests.simulation.oracle.looks import Shown, working
+from tests.simulation.oracle.looks import LOOKBACK, Shown, working
 from tests.simulation.ports.database import Database
 from tests.simulation.ports.queue import TaskQueue
 from tests.simulation.system import Changes, build
@@ -26,8 +24,6 @@ LATE = 3600.0
 DATED_EARLIER = 60.0
 """Seconds by which the date of what has just appeared may lie back without being odd."""
 
-LOOKBACK = ConnectSettings().backfill or timedelta()
-
 MOST_TASKS = 2_000
 """Of the undisturbed reader."""
 
@@ -38,7 +34,7 @@ def claims_nothing_false(run: "Run") -> None:
         facts = run.truth.facts(name)
         for connection in working(run, name):
             shown = Shown(run, connection)
-            missing = [fact for fact in shown.missing(facts) if _is_promised(run, name, shown, fact)]
+            missing = [fact for fact in shown.missing(facts) if shown.is_promised(fact, name)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claimed = [(fact, claim) for fact in unsaid if (claim := shown.claim(fact, grace=LATE)) is not None]
             for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claimed)}.items():
@@ -63,7 +59,7 @@ def is_complete_or_says_so(run: "Run") -> None:
             keys = {one.dedupe_key for one in shown.signals}
             missed = [fact for fact, one in zip(shown_once, seen, strict=True) if one.dedupe_key not in keys]
             unread = [fact for fact in missed if shown.concerns(fact)]
-            missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, name, shown, fact)]
+            missing = [fact for fact in [*shown.missing(facts), *unread] if shown.is_promised(fact, name)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claims = [(fact, shown.claim(fact, grace=0.0)) for fact in unsaid]
             claims.sort(key=lambda one: one[1] is None)
@@ -96,15 +92,6 @@ def _odd(run: "Run", fact: Fact) -> str:
     if fact.since > 0 and late > DATED_EARLIER:
         return f"{note}, it appeared later than its date"
     return f"{note}, its date is to come" if run.schedule.second_of(fact.event.at) > run.schedule.now else note
-
-
-def _is_promised(run: "Run", name: str, shown: Shown, fact: Fact) -> bool:
-    """What happened since the connection, or within the first backfill's reach before it."""
-    created_at = shown.connection.created_at
-    is_new = fact.since >= run.schedule.second_of(created_at)
-    if is_new and fact.event.is_traceless:
-        return False
-    return fact.event.at >= created_at - LOOKBACK or (is_new and not run.accounts[name].is_read_by_date)
 
 
 def _why(shown: Shown) -> str:

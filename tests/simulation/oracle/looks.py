@@ -1,10 +1,12 @@
 """How the invariants look at a run."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import attrs
 
+from connectors.domain.flows.connections.connect import ConnectSettings
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import ALL_FAMILIES, Gap, Interval
 from connectors.domain.model.signal import Signal
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from tests.simulation.people import Entry
     from tests.simulation.ports.wire import Exchange
     from tests.simulation.run import Run
+
+LOOKBACK = ConnectSettings().backfill or timedelta()
+"""How far before its connection an account is read."""
 
 TOKEN_ENDPOINTS = ("token", "oauth.v2.access")
 """How the paths of the vendors' token endpoints end."""
@@ -113,6 +118,14 @@ class Shown:
         """The families to which the kind belongs."""
         provider = registry().get(self.connection.provider)
         return [family.name for family in provider.event_families if kind in family.kinds]
+
+    def is_promised(self, fact: Fact, name: str) -> bool:
+        """Whether it happened since the connection, or within the first backfill's reach before it."""
+        created_at = self.connection.created_at
+        is_new = fact.since >= self.run.schedule.second_of(created_at)
+        if is_new and fact.event.is_traceless:
+            return False
+        return fact.event.at >= created_at - LOOKBACK or (is_new and not self.run.accounts[name].is_read_by_date)
 
     def claim(self, fact: Fact, *, grace: float) -> Interval | None:
         """An interval that says nothing is missing at the fact's time; a stream that still grows says so `grace` seconds

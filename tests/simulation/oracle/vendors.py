@@ -155,7 +155,7 @@ def leaves_neighbours_unharmed(run: "Run") -> None:
             shown = Shown(run, connection)
             began = run.schedule.second_of(connection.created_at)
             for fact in shown.missing(run.truth.facts(name)):
-                if max(fact.since, began) + ARRIVES_WITHIN < run.schedule.now:
+                if shown.is_promised(fact, name) and max(fact.since, began) + ARRIVES_WITHIN < run.schedule.now:
                     note = f", {fact.event.note}" if fact.event.note else ""
                     text = f"{fact.event.kind} is not there after {ARRIVES_WITHIN:.0f} seconds{note}"
                     run.schedule.report("neighbour-harmed", text, account.slug)
