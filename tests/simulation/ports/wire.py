@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -26,6 +27,9 @@ LONGEST_WORD = 24
 
 NAME = re.compile(r"(v?\d|v2\.0|oauth2|[A-Za-z]+([-_][a-z]+)*|[a-z]+(\.\w+)+)")
 """What a part looks like that is no id: a version, a word, the name of a method of Slack's."""
+
+LONGEST_PAUSE = 86400.0
+"""Seconds that a vendor may ask us to wait."""
 
 GONE = frozenset({404, 410})
 
@@ -124,7 +128,7 @@ class Wire:
             raise ProviderUnavailableError("No connection. (simulated)")
         if refusal is not None and refusal.damage is None:
             assert refusal.status is not None
-            self._hear(mount, refusal)
+            self._hear(mount, refusal.retry_after)
             self._note(method, mount, path, refusal.status, was_refused=True)
             return _refused(refusal, url)
         try:
@@ -158,10 +162,15 @@ class Wire:
         """Whether the vendor has asked for a pause (`Retry-After`) that is not over."""
         return self._schedule.now < self._waits.get(mount, 0.0)
 
-    def _hear(self, mount: str, refusal: Refusal) -> None:
-        if refusal.retry_after is not None and refusal.retry_after.isdecimal():
-            until = self._schedule.now + int(refusal.retry_after)
-            self._waits[mount] = max(until, self._waits.get(mount, 0.0))
+    def _hear(self, mount: str, retry_after: str | None) -> None:
+        """Note how long the vendor asks us to wait; no more than a day, after which all limits begin again."""
+        seconds = 0.0
+        if retry_after is not None and retry_after.isdecimal():
+            seconds = float(retry_after)
+        elif retry_after is not None and retry_after.endswith("GMT"):
+            seconds = (parsedate_to_datetime(retry_after) - self._schedule.instant()).total_seconds()
+        until = self._schedule.now + min(seconds, LONGEST_PAUSE)
+        self._waits[mount] = max(until, self._waits.get(mount, 0.0))
 
     def heal(self) -> None:
         """No more faults."""
