@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.sync import JobStatus, JobType
-from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens
+from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens, is_told, mortal_consents
 from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
 
@@ -27,7 +27,7 @@ def end_only_when_told(run: "Run") -> None:
         for connection in run.connections(name):
             if connection.status is ConnectionStatus.ACTIVE:
                 continue
-            consents = [one for one in _of(run, name, connection, "connect") if one.is_ok and one.told]
+            consents = [one for one in _of(run, name, connection, "connect") if one.is_ok and is_told(one, connection)]
             if not consents:
                 continue  # the consent was never answered: nobody knows that it is connected
             last = max(one.began for one in consents)
@@ -36,9 +36,17 @@ def end_only_when_told(run: "Run") -> None:
             if account.slug == "slack":  # one install for all tenants
                 ends += run.people.deeds(name, "disconnect")
             is_lost = account.refreshes_once and any(one.at >= last for one in forgotten_tokens(run, account.mount))
+            is_lost = is_lost or _has_no_refresh_token(run, name, consents, ends)
             if not is_lost and not any(one.ended >= last for one in ends):
                 text = f"{connection.status}: {connection.status_reason}"
                 run.schedule.report("ended-by-us", text, account.slug)
+
+
+def _has_no_refresh_token(run: "Run", name: str, consents: list[Entry], ends: list[Entry]) -> bool:
+    """Whether the vendor gave none with the last of these consents, and none of an earlier one could be kept."""
+    *earlier, last = sorted(consents, key=lambda one: one.began)
+    since = max((one.ended for one in ends if one.ended < last.began), default=0.0)
+    return last in mortal_consents(run, name) and all(one.began < since for one in earlier)
 
 
 def tell_their_health(run: "Run") -> None:
@@ -53,7 +61,7 @@ def tell_their_health(run: "Run") -> None:
                 run.schedule.report(
                     "death-unseen", "the consent is gone, and the connection says it works", account.slug
                 )
-            elif details.health is Health.DEGRADED and not details.open_gaps and not _refuses(run, account.mount):
+            elif details.health is Health.DEGRADED and not details.open_gaps and not _has_reason(run, account.mount):
                 text = f"{connection.last_error or 'a subscription does not work'}"
                 run.schedule.report("degraded-for-ever", text, account.slug)
 
@@ -83,6 +91,10 @@ def tell_what_fails(run: "Run") -> None:
 def _last_consent(run: "Run", name: str) -> datetime:
     consents = run.people.deeds(name, "connect")
     return run.schedule.instant_of(max((one.ended for one in consents), default=0.0))
+
+
+def _has_reason(run: "Run", mount: str) -> bool:
+    return run.wire.is_told_to_wait(mount) or _refuses(run, mount)
 
 
 def _refuses(run: "Run", mount: str) -> bool:

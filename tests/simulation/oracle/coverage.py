@@ -62,6 +62,8 @@ def is_complete_or_says_so(run: "Run") -> None:
             missing = [fact for fact in [*shown.missing(facts), *unread] if shown.is_promised(fact, name)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claims = [(fact, shown.claim(fact, grace=0.0)) for fact in unsaid]
+            if run.wire.is_told_to_wait(run.accounts[name].mount):
+                claims = [(fact, claim) for fact, claim in claims if claim is not None]  # the rest arrives later
             claims.sort(key=lambda one: one[1] is None)
             for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claims)}.items():
                 what = "silently-missing" if claim is None else "false-claim"

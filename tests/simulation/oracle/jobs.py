@@ -36,8 +36,9 @@ LONGEST_WAIT = timedelta(days=2)
 def end(run: "Run") -> None:
     """No job hangs, spins, or gives up what nobody asks for again."""
     now = run.schedule.instant()
+    told_to_wait = {one.slug for one in run.accounts.values() if run.wire.is_told_to_wait(one.mount)}
     for job in run.database.memory.jobs.values():
-        is_due = job.retry_after is None or job.retry_after < now
+        is_due = (job.retry_after is None or job.retry_after < now) and job.provider not in told_to_wait
         if not job.is_finished and now - job.scheduled_at > LONG and is_due:
             run.schedule.report("job-stuck", f"{job.type} {job.status}: {job.error}", job.provider)
         if not job.is_finished and not is_due and job.retry_after - now > LONGEST_WAIT:

@@ -38,16 +38,17 @@ def _may_be_anothers(run: "Run", name: str, connection: Connection) -> bool:
     """Whether another user's consent for this tenant may be the one that the connection has now."""
     tenant = run.tenants.index(connection.tenant_id)
     consents = [one for one in run.people.deeds(name, "connect") if one.item["tenant"] == tenant]
-    own = [one.began for one in consents if _is_told(one, connection) and one.item.get("user") != "other"]
+    own = [one.began for one in consents if is_told(one, connection) and one.item.get("user") != "other"]
     return any(
         one.item.get("user") == "other"
         and one.ended >= max(own, default=0.0)
-        and (not one.told or _is_told(one, connection))  # what was not answered may have happened
+        and (not one.told or is_told(one, connection))  # what was not answered may have happened
         for one in consents
     )
 
 
-def _is_told(entry: "Entry", connection: Connection) -> bool:
+def is_told(entry: "Entry", connection: Connection) -> bool:
+    """Whether the consent was answered with that connection."""
     return any(one.id == connection.id for one in entry.told or ())
 
 
@@ -69,6 +70,19 @@ def deaths(run: "Run", name: str) -> "list[Entry]":
         *run.people.deeds(name, "withdraw"),
         *(one for one in run.people.deeds(name, "act") if one.item["what"] in deadly),
     ]
+
+
+def mortal_consents(run: "Run", name: str) -> "list[Entry]":
+    """The consents that the vendor may have answered without a refresh token."""
+    account = run.accounts[name]
+    own = [one for one in run.people.deeds(name, "connect") if one.item.get("user") != "other"]
+    found = []
+    for deed in run.people.deeds(name, "act"):
+        if deed.item["what"] in account.withholding:
+            later = [one for one in own if one.ended >= deed.began]
+            first = min((one.ended for one in later if one.is_ok), default=None)
+            found += [one for one in later if first is None or one.began <= first]
+    return found
 
 
 def forgotten_tokens(run: "Run", mount: str) -> "list[Exchange]":

@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -27,6 +28,11 @@ LONGEST_WORD = 24
 NAME = re.compile(r"(v?\d|v2\.0|oauth2|[A-Za-z]+([-_][a-z]+)*|[a-z]+(\.\w+)+)")
 """What a part looks like that is no id: a version, a word, the name of a method of Slack's."""
 
+LONGEST_PAUSE = 86400.0
+"""Seconds that a vendor may ask us to wait."""
+
+GONE = frozenset({404, 410})
+
 LISTING_LASTS = 120.0
 """Seconds for which a first page is given out again: an older one would be a stale answer, which nobody can tell from a
 true one."""
@@ -49,8 +55,10 @@ class Refusal:
     """`cut`: half of the JSON. `circle`: each further page is the first one again. `slow`: it comes late."""
 
     def concerns(self, mount: str, path: str, now: float) -> bool:
-        """Whether a request now is one of them."""
-        return self.mount == mount and self.part in path and now < self.until
+        """Whether a request now is one of them. A single thing that is not found is gone: nobody can tell that from a
+        refusal, so no vendor lies about it."""
+        is_lie = self.status in GONE and shape(path).endswith("*")
+        return self.mount == mount and self.part in path and now < self.until and not is_lie
 
 
 @attrs.define(eq=False)
@@ -92,6 +100,7 @@ class Wire:
         self._schedule = schedule
         self._app = sandbox.app
         self._random = random.Random(f"wire {seed}")
+        self._waits: dict[str, float] = {}
         self._first_pages: dict[tuple[str, str, str], tuple[float, HttpResponse]] = {}
 
     def send(self, request: HttpRequest) -> HttpResponse:
@@ -119,6 +128,7 @@ class Wire:
             raise ProviderUnavailableError("No connection. (simulated)")
         if refusal is not None and refusal.damage is None:
             assert refusal.status is not None
+            self._hear(mount, refusal.retry_after)
             self._note(method, mount, path, refusal.status, was_refused=True)
             return _refused(refusal, url)
         try:
@@ -147,6 +157,20 @@ class Wire:
         if began + LISTING_LASTS < now or not _has_page(url, body):
             began, first = self._first_pages[key] = now, response
         return first
+
+    def is_told_to_wait(self, mount: str) -> bool:
+        """Whether the vendor has asked for a pause (`Retry-After`) that is not over."""
+        return self._schedule.now < self._waits.get(mount, 0.0)
+
+    def _hear(self, mount: str, retry_after: str | None) -> None:
+        """Note how long the vendor asks us to wait; no more than a day, after which all limits begin again."""
+        seconds = 0.0
+        if retry_after is not None and retry_after.isdecimal():
+            seconds = float(retry_after)
+        elif retry_after is not None and retry_after.endswith("GMT"):
+            seconds = (parsedate_to_datetime(retry_after) - self._schedule.instant()).total_seconds()
+        until = self._schedule.now + min(seconds, LONGEST_PAUSE)
+        self._waits[mount] = max(until, self._waits.get(mount, 0.0))
 
     def heal(self) -> None:
         """No more faults."""

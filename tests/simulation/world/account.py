@@ -63,6 +63,8 @@ class Account(ABC):
     """Requests of one kind that are no flood: what reading a burst takes, within what the vendor allows."""
     deadly: ClassVar[frozenset[str]] = frozenset()
     """Those of the odd deeds after which the consent does not work any more."""
+    withholding: ClassVar[frozenset[str]] = frozenset()
+    """Those of the odd deeds after which the user's next consent is answered without a refresh token."""
     scopes: ClassVar[tuple[str, ...]] = ()
     """The scopes of `start_authorization`; empty for the app's own."""
     usual: ClassVar[Mapping[str, tuple[int, Deed]]]

@@ -35,7 +35,8 @@ class GoogleAccount(Account):
     """Each consent adds a refresh token, and revoking any one of them ends all of the user's in the whole project: one that
     was replaced can only end with the last. The vendor ends the oldest of more than a hundred."""
     lists_hooks = False
-    deadly = frozenset({"end_refresh_tokens", "answer_without_refresh_token"})
+    deadly = frozenset({"end_refresh_tokens"})
+    withholding = frozenset({"answer_without_refresh_token"})
     page_items: ClassVar[int]
     """What the reader asks for, or the cap that `prepare` sets."""
     is_capped: ClassVar[bool] = True

@@ -83,6 +83,15 @@ def test_slots(settings, running, job, is_admitted):
     assert (slots.wait(**job) == NOTHING) is is_admitted
 
 
+def test_a_lost_run_keeps_no_slot_from_its_connection():
+    """Its other job comes first in the queue: waiting for the slot of the lost one, it would wait for ever."""
+    slots = Slots(per_tenant=1, per_provider=1)
+    connection_id = ConnectionId(make_id())
+    slots.store_running_jobs(connection_id=connection_id)
+    assert slots.wait(connection_id=connection_id, type=JobType.WEBHOOK) == NOTHING
+    assert slots.wait(type=JobType.WEBHOOK) > NOTHING
+
+
 @pytest.mark.parametrize(("fraction", "wait"), [(0, SHORTEST_WAIT), (0.999_999, LONGEST_WAIT)])
 def test_waiting_for_a_slot_is_short_and_jittered(fraction, wait):
     """A job that finds no slot tries again within fifteen seconds, at a random time."""

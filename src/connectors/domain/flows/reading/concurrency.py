@@ -44,8 +44,14 @@ class Concurrency:
         if job.retry_after is not None and job.retry_after > now:
             return job.retry_after - now
         of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
-        if self._is_full(uow.jobs.count_running(tenant_id=job.tenant_id), self.settings.per_tenant, job) or (
-            of_provider is not None and self._is_full(uow.jobs.count_running(provider=job.provider), of_provider, job)
+        # The jobs of one connection run one after the other: where another one is RUNNING, its run is over. It may need
+        # this job to end first, so it must not keep the slot from it.
+        unfinished = uow.jobs.list_unfinished(job.tenant_id, job.connection_id)
+        lost = sum(one.id != job.id and one.status is JobStatus.RUNNING for one in unfinished)
+        of_tenant = uow.jobs.count_running(tenant_id=job.tenant_id) - lost
+        if self._is_full(of_tenant, self.settings.per_tenant, job) or (
+            of_provider is not None
+            and self._is_full(uow.jobs.count_running(provider=job.provider) - lost, of_provider, job)
         ):
             return SHORTEST_WAIT + (LONGEST_WAIT - SHORTEST_WAIT) * self.entropy.fraction()
         return timedelta(0)
