@@ -222,6 +222,11 @@ class _Draft:
             # While one of its lists is being read: after the answer, before the next page is asked for.
             when = {"label": "done:", "part": dice.choice(kind.lists), "n": dice.randint(1, 4)}
             self.act(account, dice.choices(usual, weights)[0], self.any_time(), when=when)
+        if self.profile in {"vendors", "mixed"}:
+            for what, part in sorted(kind.aimed.items()):
+                if dice.random() < 0.5:
+                    when = {"label": "ask:", "part": part, "n": dice.randint(1, 4)}
+                    self.act(account, what, self.trap_time(), when=when)
 
     def people(self, account: PlannedAccount) -> None:
         """What people do, partly at the same time."""

@@ -1,6 +1,7 @@
 """What has happened at the vendors, and when we could first have known."""
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,7 +30,8 @@ class Truth:
 
     def begin(self) -> None:
         """Note what is there before anybody acts."""
-        for name in self.run.accounts:
+        for name, account in self.run.accounts.items():
+            account.changed = partial(self._look, name)
             self._look(name)
 
     def act(self, name: str, what: str, dice: int) -> None:

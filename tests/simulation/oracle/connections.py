@@ -29,7 +29,7 @@ def end_only_when_told(run: "Run") -> None:
                 continue
             consents = [one for one in _of(run, name, connection, "connect") if one.is_ok and is_told(one, connection)]
             if not consents:
-                continue  # the consent was never answered: nobody knows that it is connected
+                continue  # no answer ever named it: nobody knows that it is connected
             last = max(one.began for one in consents)
             ends = [*_of(run, name, connection, "disconnect"), *deaths(run, name)]
             ends += erasures(run, run.tenants.index(connection.tenant_id))

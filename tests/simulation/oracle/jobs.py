@@ -36,12 +36,16 @@ LONGEST_WAIT = timedelta(days=2)
 def end(run: "Run") -> None:
     """No job hangs, spins, or gives up what nobody asks for again."""
     now = run.schedule.instant()
+    jobs = list(run.database.memory.jobs.values())
     told_to_wait = {one.slug for one in run.accounts.values() if run.wire.is_told_to_wait(one.mount)}
-    for job in run.database.memory.jobs.values():
-        is_due = (job.retry_after is None or job.retry_after < now) and job.provider not in told_to_wait
+    # One reader reads a connection: what is queued behind a job that waits for the vendor waits, too.
+    waits = (one for one in jobs if not one.is_finished and one.retry_after is not None and one.retry_after > now)
+    waiting = {one.connection_id for one in waits}
+    for job in jobs:
+        is_due = job.connection_id not in waiting and job.provider not in told_to_wait
         if not job.is_finished and now - job.scheduled_at > LONG and is_due:
             run.schedule.report("job-stuck", f"{job.type} {job.status}: {job.error}", job.provider)
-        if not job.is_finished and not is_due and job.retry_after - now > LONGEST_WAIT:
+        if not job.is_finished and job.retry_after is not None and job.retry_after - now > LONGEST_WAIT:
             run.schedule.report("job-postponed", f"{job.type} waits for days: {job.error}", job.provider)
         if job.attempts > MOST_ATTEMPTS:
             run.schedule.report("job-spins", f"{job.type} {job.status}: {job.error}", job.provider)

@@ -65,6 +65,8 @@ class Account(ABC):
     """Those of the odd deeds after which the consent does not work any more."""
     withholding: ClassVar[frozenset[str]] = frozenset()
     """Those of the odd deeds after which the user's next consent is answered without a refresh token."""
+    aimed: ClassVar[Mapping[str, str]] = {}
+    """Those of the odd deeds that change how one request is answered: a part of its path. They come just before it."""
     scopes: ClassVar[tuple[str, ...]] = ()
     """The scopes of `start_authorization`; empty for the app's own."""
     usual: ClassVar[Mapping[str, tuple[int, Deed]]]
@@ -76,6 +78,8 @@ class Account(ABC):
         self.sandbox = sandbox
         self.name = name
         self._texts = 0
+        self.changed: Callable[[], object] = lambda: None
+        """To be called after a change that comes later than the deed that asked for it."""
 
     # --- before ------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
 
+import attrs
+
 from connectors_sandbox.jira.records import STATUSES, Comment, History, Issue, Project, Site, Status
 from connectors_sandbox.jira.webhooks import live_hooks
 from tests.simulation.world.account import Account, Deed, Event
@@ -18,10 +20,15 @@ TIME_ZONES = ("Etc/UTC", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Kiritim
 INDEX_LAGS = tuple(timedelta(seconds=seconds) for seconds in (5, 60, 300, 540))
 """Atlassian says "from a few seconds to minutes" (Search After Write with Search And Reconcile)."""
 SHORT_PAGES = (8, 25, 60)
+SHORT_PAGES_SHARE = 0.25
+"""Of the accounts: the server may always return fewer items than it is asked for."""
 LONG_THREAD = 23
 """Comments: an issue in a search brings twenty."""
 TOP = 20
 """The issues that change most: the newest ones."""
+
+LONG = timedelta(days=7)
+"""Longer than any run."""
 
 Found = tuple[Site, Issue]
 
@@ -35,7 +42,12 @@ class JiraAccount(Account):
     has_own_tokens = False
     """One consent has one token family, for all of its sites."""
     page_items = 100
+    is_read_by_date = True
+    """Of an issue that an import brings, only the dates tell when it was made."""
+    requests_a_minute = 200
+    """Short pages, each with its histories, by several backfills at once. Jira allows ten a second."""
     deadly = frozenset({"end_refresh_tokens"})
+    aimed: ClassVar[Mapping[str, str]] = {"edit_in_answer": "/search/jql"}
 
     # --- before ------------------------------------------------------------------------------------------------------
 
@@ -44,12 +56,18 @@ class JiraAccount(Account):
         self._said: set[tuple[str, str, str]] = set()
         self._sprints: list[tuple[str, int, str]] = []
         self._sites: list[Site] = []
+        self._imported: dict[tuple[str, str], None] = {}
+        """The issues (by site and id) that came with odd dates."""
+        self._late_projects: dict[tuple[str, str], None] = {}
+        """The projects (by site and id) that the users could not always see."""
         jira, zone = self.sandbox.jira, dice.choice(TIME_ZONES)
         names = (self.name, f"{self.name}-kim", f"{self.name}-lee")
         self._team = [jira.add_user(name, zone).account_id for name in names]
         numbers = [items, items // 3] if dice.random() < 0.25 else [items]
         for number in numbers:
             self._add_old_items(self._add_site(dice), number, dice)
+        if dice.random() < SHORT_PAGES_SHARE:
+            self.short_pages(dice)
 
     @property
     def user(self) -> str:
@@ -216,6 +234,7 @@ class JiraAccount(Account):
         closable = [one for one in shown if sum(site is one[0] for site, _ in shown) > 1]
         if closable:
             site, project = dice.choice(closable)
+            self._late_projects[site.id, project.id] = None
             self.sandbox.jira.archive_project(site.id, project.key)
 
     def reopen_container(self, dice: Random) -> None:
@@ -290,7 +309,9 @@ class JiraAccount(Account):
 
         def edit() -> None:
             for _ in range(later.randrange(1, 4) if self.now < until else 0):
-                self.comment(later)
+                if issues := self._issues():
+                    self._write(*later.choice(issues), later)
+            self.changed()
 
         self.sandbox.jira.during_search = edit
 
@@ -393,12 +414,21 @@ class JiraAccount(Account):
         """
         seen = _is_shown_to(self.user)
         return [
-            event
+            self._noted(site, issue, event)
             for site in self._open_sites()
             for issue in site.issues.values()
             if seen(site, issue.project)
             for event in self._known_events(site, issue)
         ]
+
+    def _noted(self, site: Site, issue: Issue, event: Event) -> Event:
+        """The event with what is unusual about it. An import that has not changed since is in no search for changes."""
+        appeared_at = issue.versions[0][0]
+        if (site.id, issue.project.id) in self._late_projects:
+            return attrs.evolve(event, note="in a project that was not always shown")
+        if (site.id, issue.id) in self._imported and not appeared_at <= event.at < appeared_at + LONG:
+            return attrs.evolve(event, note="imported", is_traceless=issue.updated < appeared_at)
+        return event
 
     def _known_events(self, site: Site, issue: Issue) -> list[Event]:
         """What the issue shows and its newest version in the index shows too."""
@@ -498,11 +528,13 @@ class JiraAccount(Account):
         site, project = dice.choice(projects)
         updated_at = dice.choice((None, self.now))
         issue = self._import(site, project, dice, at, updated_at)
+        self._imported[site.id, issue.id] = None
         for _ in range(comments):
             self._write(site, issue, dice, at=_stamp(at))
 
     def _fill(self, site: Site, dice: Random, *, is_hidden: bool = False) -> Project:
         project = self._add_project(site, dice)
+        self._late_projects[site.id, project.id] = None
         if is_hidden:
             self._hide(site, project)
         for _ in range(dice.randrange(1, 4)):
@@ -511,6 +543,7 @@ class JiraAccount(Account):
         return project
 
     def _hide(self, site: Site, project: Project) -> None:
+        self._late_projects[site.id, project.id] = None
         for account_id in (self.user, self.other_user):
             self.sandbox.jira.hide_project(site.id, project.key, account_id)
 
