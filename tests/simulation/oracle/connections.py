@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.sync import JobStatus, JobType
-from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens
+from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens, is_told
 from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
 
@@ -27,7 +27,7 @@ def end_only_when_told(run: "Run") -> None:
         for connection in run.connections(name):
             if connection.status is ConnectionStatus.ACTIVE:
                 continue
-            consents = [one for one in _of(run, name, connection, "connect") if one.is_ok and one.told]
+            consents = [one for one in _of(run, name, connection, "connect") if is_told(one, connection)]
             if not consents:
                 continue  # the consent was never answered: nobody knows that it is connected
             last = max(one.began for one in consents)

@@ -33,16 +33,17 @@ def _may_be_anothers(run: "Run", name: str, connection: Connection) -> bool:
     """Whether another user's consent for this tenant may be the one that the connection has now."""
     tenant = run.tenants.index(connection.tenant_id)
     consents = [one for one in run.people.deeds(name, "connect") if one.item["tenant"] == tenant]
-    own = [one.began for one in consents if _is_told(one, connection) and one.item.get("user") != "other"]
+    own = [one.began for one in consents if is_told(one, connection) and one.item.get("user") != "other"]
     return any(
         one.item.get("user") == "other"
         and one.ended >= max(own, default=0.0)
-        and (not one.told or _is_told(one, connection))  # what was not answered may have happened
+        and (not one.told or is_told(one, connection))  # what was not answered may have happened
         for one in consents
     )
 
 
-def _is_told(entry: "Entry", connection: Connection) -> bool:
+def is_told(entry: "Entry", connection: Connection) -> bool:
+    """Whether the deed was answered with this connection."""
     return any(one.id == connection.id for one in entry.told or ())
 
 
