@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from connectors.domain.model.webhook import DeliveryStatus
+from connectors.domain.flows.webhooks.routing import NO_CONNECTION
+from connectors.domain.model.webhook import DeliveryStatus, WebhookDelivery
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
 
 HANDSHAKES = frozenset({("zoho", "announcement"), ("slack", "url_verification")})
 """Of these nothing is kept: they prove that the URL is ours, and tell of no event."""
+
+CLOCKS_DIFFER = timedelta(minutes=10)
 
 IDENTITY = ("x-goog-channel-id", "x-goog-message-number")
 """Headers that tell deliveries without a body apart."""
@@ -31,8 +35,22 @@ def are_accounted_for(run: "Run") -> None:
                 text = f"{outgoing.event} was accepted and is not in the inbox"
                 run.schedule.report("delivery-lost", text, outgoing.provider)
     for row in rows:
-        if row.status is DeliveryStatus.FAILED:
+        if row.status is DeliveryStatus.FAILED and not _is_for_an_ended_connection(run, row):
             run.schedule.report("delivery-failed", f"{row.event}: {row.error}", row.provider)
+
+
+def _is_for_an_ended_connection(run: "Run", row: WebhookDelivery) -> bool:
+    """Whether it waits for a new consent: who set a hook up by hand may leave it after a disconnection."""
+    ended = [one for one in run.people.diary if one.item["do"] == "disconnect" and one.is_ok]
+    until = row.received_at + CLOCKS_DIFFER
+    return (
+        row.error == NO_CONNECTION
+        and row.connection_id is not None
+        and any(
+            run.tenants[one.item["tenant"]] == row.tenant_id and run.schedule.instant_of(one.began) <= until
+            for one in ended
+        )
+    )
 
 
 def are_there_once(run: "Run") -> None:
