@@ -38,7 +38,7 @@ def claims_nothing_false(run: "Run") -> None:
         facts = run.truth.facts(name)
         for connection in working(run, name):
             shown = Shown(run, connection)
-            missing = [fact for fact in shown.missing(facts) if _is_promised(run, name, shown, fact)]
+            missing = [fact for fact in shown.missing(facts) if is_promised(run, name, shown, fact)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claimed = [(fact, claim) for fact in unsaid if (claim := shown.claim(fact, grace=LATE)) is not None]
             for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claimed)}.items():
@@ -63,7 +63,7 @@ def is_complete_or_says_so(run: "Run") -> None:
             keys = {one.dedupe_key for one in shown.signals}
             missed = [fact for fact, one in zip(shown_once, seen, strict=True) if one.dedupe_key not in keys]
             unread = [fact for fact in missed if shown.concerns(fact)]
-            missing = [fact for fact in [*shown.missing(facts), *unread] if _is_promised(run, name, shown, fact)]
+            missing = [fact for fact in [*shown.missing(facts), *unread] if is_promised(run, name, shown, fact)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claims = [(fact, shown.claim(fact, grace=0.0)) for fact in unsaid]
             claims.sort(key=lambda one: one[1] is None)
@@ -98,7 +98,7 @@ def _odd(run: "Run", fact: Fact) -> str:
     return f"{note}, its date is to come" if run.schedule.second_of(fact.event.at) > run.schedule.now else note
 
 
-def _is_promised(run: "Run", name: str, shown: Shown, fact: Fact) -> bool:
+def is_promised(run: "Run", name: str, shown: Shown, fact: Fact) -> bool:
     """What happened since the connection, or within the first backfill's reach before it."""
     created_at = shown.connection.created_at
     is_new = fact.since >= run.schedule.second_of(created_at)

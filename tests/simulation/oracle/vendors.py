@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
+from tests.simulation.oracle.coverage import is_promised
 from tests.simulation.oracle.looks import Shown, forgotten_tokens, working
 from tests.simulation.ports.wire import shape
 from tests.simulation.system import registry
@@ -155,7 +156,8 @@ def leaves_neighbours_unharmed(run: "Run") -> None:
             shown = Shown(run, connection)
             began = run.schedule.second_of(connection.created_at)
             for fact in shown.missing(run.truth.facts(name)):
-                if max(fact.since, began) + ARRIVES_WITHIN < run.schedule.now:
+                is_late = max(fact.since, began) + ARRIVES_WITHIN < run.schedule.now
+                if is_late and is_promised(run, name, shown, fact):
                     note = f", {fact.event.note}" if fact.event.note else ""
                     text = f"{fact.event.kind} is not there after {ARRIVES_WITHIN:.0f} seconds{note}"
                     run.schedule.report("neighbour-harmed", text, account.slug)
