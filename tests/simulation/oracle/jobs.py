@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LONG = timedelta(hours=1)
 MOST_ATTEMPTS = 30
 
+MOST_RUNS = 500
+"""How often a job is taken, with its time slices and its waits for a vendor."""
+
 MOST_ROWS = {
     "authorization_requests": 60,
     "connections": 12,
@@ -47,7 +50,7 @@ def end(run: "Run") -> None:
             run.schedule.report("job-stuck", f"{job.type} {job.status}: {job.error}", job.provider)
         if not job.is_finished and job.retry_after is not None and job.retry_after - now > LONGEST_WAIT:
             run.schedule.report("job-postponed", f"{job.type} waits for days: {job.error}", job.provider)
-        if job.attempts > MOST_ATTEMPTS:
+        if job.attempts > MOST_ATTEMPTS or job.run > MOST_RUNS:
             run.schedule.report("job-spins", f"{job.type} {job.status}: {job.error}", job.provider)
         if job.type is JobType.BACKFILL and job.status is JobStatus.FAILED and _is_nobodys(run, job):
             run.schedule.report("backfill-given-up", f"{job.error}", job.provider)
