@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
-from tests.simulation.oracle.coverage import is_promised
 from tests.simulation.oracle.looks import Shown, forgotten_tokens, working
 from tests.simulation.ports.wire import shape
 from tests.simulation.system import registry
