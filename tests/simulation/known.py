@@ -12,6 +12,7 @@ from tests.simulation.schedule import Finding
 FOLDER = Path(__file__).parent
 LIST = FOLDER / "KNOWN.md"
 SCRIPTS = FOLDER / "known"
+A_MINUTE = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -43,13 +44,14 @@ class KnownFault:
 
 
 def disturbances(plan: Plan) -> set[str]:
-    """What a plan has besides everyday life, in words of its items."""
-    return {
+    """What a plan has besides everyday life, in words of its items, and `clock` where a machine's is minutes off."""
+    words = {
         str(item[key])
         for item in plan.items
         for key in ("do", "what", "write", "status", "damage", "how", "user", "change")
         if key in item
     }
+    return words | {"clock"} if any(abs(offset) > A_MINUTE for offset in plan.offsets.values()) else words
 
 
 @cache

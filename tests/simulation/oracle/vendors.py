@@ -20,9 +20,6 @@ MOST_AN_HOUR = 200
 MOST_REFUSED_AN_HOUR = 60
 """The same that were refused: a vendor that refuses is asked less, not more."""
 
-MOST_LIMITED_AN_HOUR = 6
-"""Requests within an hour that a vendor answers with 429 of its own: whoever knows its limits rarely meets them."""
-
 ARRIVES_WITHIN = 5400.0
 """Seconds within which an event is here as long as nothing is wrong with its provider."""
 
@@ -54,8 +51,9 @@ def _meets_limits_rarely(run: "Run", mount: str) -> None:
         for one in run.wire.log
         if one.mount == mount and one.status == HTTPStatus.TOO_MANY_REQUESTS and not one.was_refused
     )
-    if max(limited.values(), default=0) > MOST_LIMITED_AN_HOUR:
-        run.schedule.report("busy", f"limited more than {MOST_LIMITED_AN_HOUR} times within an hour", mount)
+    most = max(one.limited_an_hour for one in run.accounts.values() if one.mount == mount)
+    if max(limited.values(), default=0) > most:
+        run.schedule.report("busy", f"limited more than {most} times within an hour", mount)
 
 
 def leaves_nothing_behind(run: "Run") -> None:

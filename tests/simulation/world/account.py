@@ -61,6 +61,8 @@ class Account(ABC):
     """Whether the vendor tells which hooks it has. Else nobody can see that it has dropped one (`hooks_vanish`)."""
     requests_a_minute: ClassVar[int] = 60
     """Requests of one kind that are no flood: what reading a burst takes, within what the vendor allows."""
+    limited_an_hour: int = 6
+    """Requests within an hour that the vendor may answer with 429: whoever knows its limits rarely meets them."""
     deadly: ClassVar[frozenset[str]] = frozenset()
     """Those of the odd deeds after which the consent does not work any more."""
     withholding: ClassVar[frozenset[str]] = frozenset()

@@ -45,6 +45,7 @@ EARLIER: Final = "from before we came into its channel"
 REFUSED: Final = "from before its channel was shown to us again"
 OLD_THREAD: Final = "in a thread of long ago"
 OLD_MESSAGE: Final = "of a message of long ago"
+OF_REPLY: Final = "of a reply"
 """What may be unusual about an event."""
 SAME_MOMENT: Final = timedelta(seconds=1)
 """Messages of one moment get times that are all different, the last ones after it."""
@@ -87,6 +88,9 @@ class SlackAccount(Account):
         for app in self.slack.auth.apps.values():
             app.is_rotating = dice.random() < 2 / 3
             app.is_strict = dice.random() < 1 / 5
+            if app.is_strict:
+                # No request and no answer says so in advance: one of two histories, and of two threads, is refused.
+                self.limited_an_hour = 120
         self.slack.auth.access_lifetime = dice.choice(LIFETIMES)
         self.sandbox.core.page_caps["slack"] = self.page_items
         self.slack.add_team(self.name)
@@ -546,7 +550,7 @@ def _events_of(message: Message, notes: list[str], *, is_traceless: bool) -> Ite
     yield Event(kind=kind, title=_first_text(message), at=at, note=", ".join(notes), is_traceless=is_traceless)
     if "edited" in message:
         edited_at = _instant(message["edited"]["ts"])
-        late = [OLD_MESSAGE] if edited_at - at > LONG_AGO else []
+        late = [OLD_MESSAGE] if edited_at - at > LONG_AGO else [OF_REPLY] if is_reply else []
         note = ", ".join([*notes, *late])
         yield Event(kind="message_edited", title=message["text"].split()[-1], at=edited_at, note=note)
 
