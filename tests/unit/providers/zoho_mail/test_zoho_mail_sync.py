@@ -1,7 +1,7 @@
 """Sync runs through a mailbox that behaves, also while mail moves in it."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -199,6 +199,19 @@ def test_a_backfill_with_an_end_leaves_the_rest_to_the_next_sync_run():
     first = sync_run(mailbox, backfill(mailbox.now, until=middle))
     assert keys(first) == {key(old)}
     assert key(new) in keys(sync_run(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
+
+
+def test_mail_dated_years_ahead_is_reported():
+    """A backfill and an incremental sync run emit mail of the future, and go on to find what comes later."""
+    mailbox = FakeMailbox()
+    cursor = sync_run(mailbox, plan(mailbox.now))[-1].cursor
+    ahead = mailbox.arrive()
+    mailbox.mails[ahead]["at"] = zoho.ms(datetime(2099, 1, 1, tzinfo=UTC))
+    assert key(ahead) in keys(sync_run(mailbox, backfill(mailbox.now)))
+    first = sync_run(mailbox, plan(mailbox.now, last_cursor=cursor))
+    assert key(ahead) in keys(first)
+    later = mailbox.arrive()
+    assert key(later) in keys(sync_run(mailbox, plan(mailbox.now, last_cursor=first[-1].cursor)))
 
 
 @given(

@@ -29,7 +29,13 @@ from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncM
 from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers._zoho.limits import read_answer
 from connectors.domain.providers.contract import Sync, SyncContext
-from connectors.domain.providers.toolbox.foreign import instant_millis, read_list, read_object, read_objects
+from connectors.domain.providers.toolbox.foreign import (
+    LATEST_MILLIS,
+    instant_millis,
+    read_list,
+    read_object,
+    read_objects,
+)
 from connectors.domain.providers.zoho_mail.oauth import NAME, mailbox_url
 from connectors.domain.providers.zoho_mail.payloads import (
     Folder,
@@ -160,7 +166,9 @@ def read_messages(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Co
             items=0,
         )
     lowest = lower_bound(context, plan, sync_run, folder)
-    signals, observations, skipped_rows, times = read_rows(context, sync_run, folder, rows, lowest)
+    # Mail that an import has dated years ahead is never older than a sync run, so only an end that was asked for counts.
+    highest = LATEST_MILLIS if plan.until is None else sync_run.ceiling
+    signals, observations, skipped_rows, times = read_rows(context, folder, rows, lowest, highest)
     newest = max([*times, *([] if sync_run.newest is None else [sync_run.newest])], default=None)
     found: dict[str, Any] = {
         "signals": signals,
@@ -192,7 +200,7 @@ def lower_bound(context: SyncContext, plan: SyncPlan, sync_run: SyncRun, folder:
 
 
 def read_rows(
-    context: SyncContext, sync_run: SyncRun, folder: Folder, rows: list[Mapping[str, Any]], lowest: int
+    context: SyncContext, folder: Folder, rows: list[Mapping[str, Any]], lowest: int, highest: int
 ) -> tuple[tuple[SignalDraft, ...], tuple[Observation, ...], tuple[SkippedItem, ...], list[int]]:
     """What a page's rows say: signals and states within the window, rows that cannot be read, and all times."""
     signals: list[SignalDraft] = []
@@ -203,7 +211,7 @@ def read_rows(
         received_ms = read_received(row)
         if received_ms is not None:
             times.append(received_ms)
-            if not lowest <= received_ms <= sync_run.ceiling:
+            if not lowest <= received_ms <= highest:
                 continue  # most rows of a page that is read for the latest one
         message = read_row(row)
         if not isinstance(message, Message):
@@ -218,7 +226,7 @@ def read_rows(
 
 
 def next_folder(plan: SyncPlan, sync_run: SyncRun, newest: int | None) -> SyncRun:
-    """The sync run at the next folder, with the mark of this one moved. Newer mail is for the next sync run."""
+    """The sync run at the next folder, with the mark of this one moved. The next sync run reads newer mail again."""
     folder = sync_run.queue[0]
     marks = dict(sync_run.marks)
     if newest is not None:

@@ -24,7 +24,7 @@ class SyncRun:
     floor: int
     """Milliseconds. Nothing older is reported, in folders that were never read."""
     ceiling: int
-    """Milliseconds. Nothing newer is reported: the sync run's upper bound."""
+    """Milliseconds. What is newer is read again by the next sync run."""
     marks: Mapping[str, int] = attrs.field(factory=dict)
     """The latest `receivedTime` that was read, by folder, of folders that were read to their end."""
     starts: Mapping[str, int] = attrs.field(factory=dict)
