@@ -37,7 +37,7 @@ def claims_nothing_false(run: "Run") -> None:
             missing = [fact for fact in shown.missing(facts) if shown.is_promised(fact, name)]
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claimed = [(fact, claim) for fact in unsaid if (claim := shown.claim(fact, grace=LATE)) is not None]
-            for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claimed)}.items():
+            for odd, (fact, claim) in {_seen(shown, one[0]): one for one in reversed(claimed)}.items():
                 text = f"{fact.event.kind} is claimed by {claim.path} and not there{odd}{_why(shown)}"
                 run.schedule.report("false-claim", text, connection.provider)
 
@@ -65,7 +65,7 @@ def is_complete_or_says_so(run: "Run") -> None:
             if run.wire.is_told_to_wait(run.accounts[name].mount):
                 claims = [(fact, claim) for fact, claim in claims if claim is not None]  # the rest arrives later
             claims.sort(key=lambda one: one[1] is None)
-            for odd, (fact, claim) in {_odd(run, one[0]): one for one in reversed(claims)}.items():
+            for odd, (fact, claim) in {_seen(shown, one[0]): one for one in reversed(claims)}.items():
                 what = "silently-missing" if claim is None else "false-claim"
                 by = "" if claim is None else f", claimed by {claim.path}"
                 text = f"{fact.event.kind} is not there at the end{by}{odd}{_why(shown)}"
@@ -85,6 +85,12 @@ def _as_fact(signal: Signal, account: str, facts: list[Fact]) -> Fact:
         note="" if fact is None else fact.event.note,
     )
     return Fact(event, 0.0 if fact is None else fact.since)
+
+
+def _seen(shown: Shown, fact: Fact) -> str:
+    """What is odd about it, and as what else it is there."""
+    other = shown.other_kind(fact)
+    return f"{_odd(shown.run, fact)}, there as {other}" if other is not None else _odd(shown.run, fact)
 
 
 def _odd(run: "Run", fact: Fact) -> str:

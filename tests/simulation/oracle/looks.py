@@ -128,6 +128,14 @@ class Shown:
         """Whether it happened in the connection's account: one consent may give a connection to each of several."""
         return fact.event.external_id in {None, self.connection.account.id}
 
+    def other_kind(self, fact: Fact) -> str | None:
+        """The kind of the signal that tells of the same instant in the same family, if it is another one."""
+        families = self.families(fact.event.kind)
+        for one in self.signals:
+            if one.occurred_at == fact.event.at and one.kind != fact.event.kind and self.families(one.kind) == families:
+                return one.kind
+        return None
+
     def families(self, kind: str) -> list[str]:
         """The families to which the kind belongs."""
         provider = registry().get(self.connection.provider)

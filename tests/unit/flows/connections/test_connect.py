@@ -236,6 +236,27 @@ def test_several_accounts_share_one_grant(world):
     assert len({one.grant_id for one in connections}) == len(world.grants()) == 1
 
 
+def test_connections_are_locked_oldest_first(world, monkeypatch):
+    """A consent locks its connections in the order of their age, in whichever order the vendor lists the accounts."""
+    for listed in (TWO_SITES[1:], TWO_SITES):
+        world.vendor.accounts["lee"] = listed
+        world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
+        world.clock.advance(timedelta(minutes=1))
+    locked = []
+    store = type(world.connectors.connect.unit_of_work().connections)
+    get = store.get
+
+    def noting(self, tenant_id, connection_id, *, lock=False):
+        row = get(self, tenant_id, connection_id, lock=lock)
+        if lock and row.account.id not in locked:
+            locked.append(row.account.id)
+        return row
+
+    monkeypatch.setattr(store, "get", noting)
+    world.finish(world.vendor.consent(world.start().authorize_url, "lee"))
+    assert locked == ["s-2", "s-1"]
+
+
 def test_a_grant_without_connections_is_deleted(world):
     """When another user connects the account, the former user's tokens are deleted."""
     world.connect()

@@ -280,10 +280,14 @@ class ConnectFlow:
                 # Two consents of one user at the same instant: the other grant was stored first, without our tokens.
                 raise ConflictError("The same account is being connected twice at once.", next_step=CONNECT_AGAIN)
             self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
-            former = [uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts]
+            found = (uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts)
+            former = [one for one in found if one is not None]
+            for one in sorted(former, key=lambda one: (one.created_at, one.id)):
+                # The oldest first, as everywhere: the vendor lists its sites in any order, and a refresh could deadlock.
+                uow.connections.get(one.tenant_id, one.id, lock=True)
             stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
             # In one order everywhere, so that two consents at once cannot deadlock.
-            for grant_id in sorted({one.grant_id for one in former if one is not None and one.grant_id is not None}):
+            for grant_id in sorted({one.grant_id for one in former if one.grant_id is not None}):
                 # An account was connected through another user's grant before. A grant without connections is deleted.
                 if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
                     uow.grants.delete(grant.tenant_id, grant_id)
