@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 LOOKBACK = ConnectSettings().backfill or timedelta()
 """How far before its connection an account is read."""
 
-TOKEN_ENDPOINTS = ("token", "oauth.v2.access")
-"""How the paths of the vendors' token endpoints end."""
-
 
 def working(run: "Run", name: str) -> list[Connection]:
     """The account's active connections to its own user: another user sees other things."""
@@ -87,8 +84,7 @@ def mortal_consents(run: "Run", name: str) -> "list[Entry]":
 
 def forgotten_tokens(run: "Run", mount: str) -> "list[Exchange]":
     """The requests for tokens whose answer nobody can know: whatever the vendor made then, nobody can use or revoke."""
-    asked = [one for one in run.wire.log if one.mount == mount and one.method == "POST"]
-    return [one for one in asked if one.path.endswith(TOKEN_ENDPOINTS) and one.is_forgotten]
+    return [one for one in run.wire.log if one.mount == mount and one.gave_tokens and one.is_forgotten]
 
 
 @attrs.define(eq=False)

@@ -28,13 +28,14 @@ def is_polite(run: "Run") -> None:
     """No vendor is flooded, and a vendor that refuses is asked less, not more."""
     sent = [one for one in run.wire.log if one.by.startswith(("api", "worker", "ticker"))]
     refused = [one for one in sent if one.was_refused]
+    answered = [one for one in sent if not one.was_refused]
     for mount in sorted({one.mount for one in run.accounts.values()}):
         names = [name for name, one in run.accounts.items() if one.mount == mount]
         connections = sum(max(len(run.connections(name)), 1) for name in names)
         a_minute = max(run.accounts[name].requests_a_minute for name in names)
         for exchanges, seconds, most, words in (
-            (sent, 60, a_minute, f"more than {a_minute} within a minute"),
-            (sent, 3600, max(MOST_AN_HOUR, a_minute) * connections, "more in an hour than any list has pages"),
+            (answered, 60, a_minute, f"more than {a_minute} within a minute"),
+            (answered, 3600, max(MOST_AN_HOUR, a_minute) * connections, "more in an hour than any list has pages"),
             (refused, 3600, MOST_REFUSED_AN_HOUR * connections, f"more than {MOST_REFUSED_AN_HOUR} refused in an hour"),
         ):
             counts = Counter(
@@ -135,7 +136,7 @@ def reuses_no_token(run: "Run") -> None:
         if first is not None and one.at > first + window.total_seconds():
             run.schedule.report("token-reused", "a refresh token was sent again that was replaced long ago", one.mount)
             return
-        if one.status == HTTPStatus.OK:
+        if one.gave_tokens:
             used_at.setdefault(one.refresh_token, one.at)
 
 

@@ -79,6 +79,8 @@ class Exchange:
     actor: Actor | None = None
     commits: int = 0
     """How many transactions the actor had committed by then."""
+    gave_tokens: bool = False
+    """Whether the vendor's answer had tokens in it: some vendors refuse with a 200, too."""
     was_heard: bool = False
     """Whether the vendor's answer arrived, and whole."""
 
@@ -137,6 +139,7 @@ class Wire:
             self._note(method, mount, path, 0)
             raise ProviderUnavailableError("Cut off. (simulated)") from None
         exchange = self._note(method, mount, path, answer.status, refresh_token=_refresh_token(body))
+        exchange.gave_tokens = b"access_token" in answer.body
         schedule.point(f"done:{label}:{answer.status}")
         is_slow = refusal is not None and refusal.damage == "slow"
         schedule.sleep(self._random.choice(VERY_SLOW if is_slow else SLOWNESS_BACK), "wire")
