@@ -281,6 +281,9 @@ class _Draft:
     def vendor_trouble(self, account: PlannedAccount) -> None:
         dice, kind = self.dice, ACCOUNTS[account.kind]
         calls = CALLS[kind.mount]
+        if self.profile == "vendors" and account.slug != "slack" and dice.random() < 0.25:
+            self.trouble_of_one_tenant(account)
+            return
         for _ in range(dice.randint(1, 3)):
             at, status = self.any_time(), dice.choice(STATUSES)
             self.add(
@@ -306,6 +309,23 @@ class _Draft:
             how = dice.choice(("before", "after", "after", "cut"))
             part = dice.choice((dice.choice(calls), dice.choice(calls), dice.choice(kind.lists)))
             self.add(self.trap_time(), "lose", part=part, n=dice.randint(1, 3), how=how)
+
+    def trouble_of_one_tenant(self, account: PlannedAccount) -> None:
+        """A second tenant, which alone is refused: the first must not feel it."""
+        dice, kind = self.dice, ACCOUNTS[account.kind]
+        at = dice.uniform(600, 1800)
+        self.add(at, "connect", account=account.name, tenant=1)
+        if kind.is_set_up_by_hand:
+            self.add(at + 60, "finish", account=account.name, tenant=1)
+        self.add(
+            dice.choice((0.0, at + 300)),
+            "refuse",
+            mount=kind.mount,
+            part=dice.choice(["", *kind.lists]),
+            status=dice.choice((403, 404, 500, 502)),
+            tenant=1,
+            seconds=9000,
+        )
 
     def wait(self, at: float) -> str:
         """A value of `Retry-After`: seconds, a date soon, long past or far ahead, or nonsense."""

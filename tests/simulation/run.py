@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
@@ -45,6 +46,7 @@ class Run:
         )
         self.sandbox.core.url = VENDORS_URL
         self.wire = Wire(schedule, self.sandbox, plan.seed)
+        self.wire.find_owner = self._find_owner
         self.database = Database(schedule)
         self.around = Surroundings(
             schedule=schedule, database=self.database, wire=self.wire, entropy=SeededEntropy(plan.seed)
@@ -66,6 +68,13 @@ class Run:
             for one in self.database.memory.connections.values()
             if one.provider == slug and (tenant is None or one.tenant_id == self.tenants[tenant])
         ]
+
+    def _find_owner(self, headers: Mapping[str, str]) -> TenantId | None:
+        """The tenant whose access token a request has. The simulation's vault hides nothing."""
+        values = {name.lower(): value for name, value in headers.items()}
+        token = values.get("authorization", "").rpartition(" ")[2].encode()
+        owners = (row.grant for row in self.database.memory.grants.values() if token in row.grant.token_set.ciphertext)
+        return next((one.tenant_id for one in owners), None) if token else None
 
     def play(self) -> list[Finding]:
         """Play it and judge it; what was found."""

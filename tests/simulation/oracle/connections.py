@@ -57,7 +57,7 @@ def tell_their_health(run: "Run") -> None:
             if connection.status is not ConnectionStatus.ACTIVE:
                 continue
             details = api.queries.inspect_connection(connection.tenant_id, connection.id)
-            if _is_withdrawn(run, name) or (account.has_own_tokens and not account.tokens()):
+            if _is_withdrawn(run, name) or (account.shows_tokens and not account.tokens()):
                 run.schedule.report(
                     "death-unseen", "the consent is gone, and the connection says it works", account.slug
                 )

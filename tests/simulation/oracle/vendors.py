@@ -20,6 +20,9 @@ MOST_AN_HOUR = 200
 MOST_REFUSED_AN_HOUR = 60
 """The same that were refused: a vendor that refuses is asked less, not more."""
 
+REVOCATION, NOTHING_DONE = "revocation: ", "Nothing could be unsubscribed or revoked there."
+"""What the error of an ended connection says about its tokens."""
+
 ARRIVES_WITHIN = 5400.0
 """Seconds within which an event is here as long as nothing is wrong with its provider."""
 
@@ -64,13 +67,14 @@ def leaves_nothing_behind(run: "Run") -> None:
             continue
         every = run.connections(name)
         living = [one for one in every if one.status is not ConnectionStatus.REVOKED]
-        is_told = any(one.end_error for one in every)
+        told_hooks = any(_tells_of_hooks(one) for one in every)
+        told_tokens = sum(_tells_of_tokens(one) for one in every)
         unheard = len(forgotten_tokens(run, account.mount))
         hooks, tokens, why = account.hooks(), account.tokens(), _consents(run, name)
         if not living:
-            if hooks and not is_told:
+            if hooks and not told_hooks:
                 run.schedule.report("hook-left", f"a hook lives without a connection{why}", account.slug)
-            if tokens > unheard and not is_told and not _was_refused_by_browser(run, name):
+            if tokens > unheard + told_tokens:
                 run.schedule.report(
                     "token-left", f"a token lives without a connection{why}{_ending(every)}", account.slug
                 )
@@ -79,9 +83,9 @@ def leaves_nothing_behind(run: "Run") -> None:
         is_hidden = not account.lists_hooks and _have_vanished(run, name)
         if active and hooks == 0 and not is_hidden and _believes_in_hooks(run, {one.id for one in active}):
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
-        if account.has_own_tokens and tokens > len(living) + unheard and not is_told:
+        if account.has_own_tokens and tokens > len(living) + unheard + told_tokens:
             run.schedule.report("token-extra", f"more tokens live than connections{why}", account.slug)
-        if hooks > len(_subscriptions(run, {one.id for one in living})) and not is_told:
+        if hooks > len(_subscriptions(run, {one.id for one in living})) and not told_hooks:
             run.schedule.report("hook-extra", f"more hooks live than subscriptions here{why}", account.slug)
 
 
@@ -119,9 +123,15 @@ def _have_vanished(run: "Run", name: str) -> bool:
     return any(entry.item["what"] == "hooks_vanish" for entry in run.people.deeds(name, "act"))
 
 
-def _was_refused_by_browser(run: "Run", name: str) -> bool:
-    """Whether a consent was given whose code never came to us: its grant is the user's to take back."""
-    return any(entry.is_ok and not entry.told for entry in run.people.deeds(name, "connect"))
+def _tells_of_tokens(connection: Connection) -> bool:
+    """Whether its error says that its tokens live on at the vendor."""
+    return any(words in (connection.end_error or "") for words in (REVOCATION, NOTHING_DONE))
+
+
+def _tells_of_hooks(connection: Connection) -> bool:
+    """Whether its error says that a hook lives on at the vendor."""
+    errors = (connection.end_error or "").split("; ")
+    return any(one and not one.startswith(REVOCATION) for one in errors)
 
 
 def reuses_no_token(run: "Run") -> None:
@@ -141,16 +151,19 @@ def reuses_no_token(run: "Run") -> None:
 
 
 def leaves_neighbours_unharmed(run: "Run") -> None:
-    """While another provider is in trouble, events of a provider without any arrive in time."""
+    """While another provider or another tenant is in trouble, events of those without any arrive in time."""
     if run.plan.profile not in {"calm", "vendors"}:
         return
-    troubled = {item["mount"] for item in run.plan.items if item["do"] == "refuse"}
+    refusals = [item for item in run.plan.items if item["do"] == "refuse"]
     is_lost = any(item["do"] in {"lose", "mail"} for item in run.plan.items)
     for name, account in run.accounts.items():
         has_odd = any(item.get("account") == name and item.get("what") in account.odd for item in run.plan.items)
-        if account.mount in troubled or is_lost or has_odd:
+        if is_lost or has_odd:
             continue
+        troubled = {item.get("tenant") for item in refusals if item["mount"] == account.mount}
         for connection in working(run, name):
+            if not troubled.isdisjoint({None, run.tenants.index(connection.tenant_id)}):
+                continue
             shown = Shown(run, connection)
             began = run.schedule.second_of(connection.created_at)
             for fact in shown.missing(run.truth.facts(name)):

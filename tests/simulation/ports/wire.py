@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -12,6 +12,7 @@ import attrs
 
 from connectors.domain.model.errors import ProviderUnavailableError
 from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.ids import TenantId
 from connectors_sandbox import Sandbox
 from tests.simulation.schedule import Actor, Schedule
 from tests.simulation.wsgi import call_wsgi
@@ -51,6 +52,8 @@ class Refusal:
     status: int | None
     """None: no connection. 200: the answer is damaged as `damage` says."""
     retry_after: str | None = None
+    tenant_id: TenantId | None = None
+    """Only with this tenant's tokens; None: with any."""
     damage: str | None = None
     """`cut`: half of the JSON. `circle`: each further page is the first one again. `slow`: it comes late."""
 
@@ -99,6 +102,8 @@ class Wire:
     def __init__(self, schedule: Schedule, sandbox: Sandbox, seed: int) -> None:
         self.refusals: list[Refusal] = []
         self.log: list[Exchange] = []
+        self.find_owner: Callable[[Mapping[str, str]], TenantId | None] = lambda _headers: None
+        """The tenant whose token a request has; None if that is nobody's."""
         self._schedule = schedule
         self._app = sandbox.app
         self._random = random.Random(f"wire {seed}")
@@ -124,7 +129,7 @@ class Wire:
         if actor is not None:
             lost, actor.next_request = actor.next_request, None
         schedule.sleep(self._random.choice(SLOWNESS_OUT), "wire")
-        refusal = next((one for one in self.refusals if one.concerns(mount, path, schedule.now)), None)
+        refusal = next((one for one in self.refusals if self._concerns(one, mount, path, headers)), None)
         if lost == "before" or (refusal is not None and refusal.status is None):
             self._note(method, mount, path, 0, was_refused=refusal is not None)
             raise ProviderUnavailableError("No connection. (simulated)")
@@ -174,6 +179,11 @@ class Wire:
             seconds = (parsedate_to_datetime(retry_after) - self._schedule.instant()).total_seconds()
         until = self._schedule.now + min(seconds, LONGEST_PAUSE)
         self._waits[mount] = max(until, self._waits.get(mount, 0.0))
+
+    def _concerns(self, refusal: Refusal, mount: str, path: str, headers: Mapping[str, str]) -> bool:
+        if not refusal.concerns(mount, path, self._schedule.now):
+            return False
+        return refusal.tenant_id is None or refusal.tenant_id == self.find_owner(headers)
 
     def heal(self) -> None:
         """No more faults."""

@@ -55,6 +55,8 @@ class Account(ABC):
     """Whether only its date tells that something is new: what is dated before all that was asked for is then old."""
     signals_are_shared: ClassVar[bool] = True
     """Whether what two connections of a tenant see is one signal, of the one that saw it first. Else each has its own."""
+    shows_tokens: ClassVar[bool] = True
+    """Whether the vendor can tell whether any token lives."""
     page_items: ClassVar[int] = 20
     """How many items fill a page of the main list."""
     lists_hooks: ClassVar[bool] = True

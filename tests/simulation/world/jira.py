@@ -39,7 +39,7 @@ class JiraAccount(Account):
     slug = "jira"
     mount = "jira"
     lists = ("/search/jql", "/changelog/bulkfetch", "/comment", "/status", "/project/search")
-    has_own_tokens = False
+    has_own_tokens = shows_tokens = False
     """One consent has one token family, for all of its sites."""
     page_items = 100
     is_read_by_date = True
