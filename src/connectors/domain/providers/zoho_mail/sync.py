@@ -166,7 +166,7 @@ def read_messages(context: SyncContext, plan: SyncPlan, sync_run: SyncRun) -> Co
             items=0,
         )
     lowest = lower_bound(context, plan, sync_run, folder)
-    # Mail that an import has dated years ahead is never older than a sync run, so only an end that was asked for counts.
+    # Mail dated years ahead is never older than a sync run, so only an end that was asked for counts.
     highest = LATEST_MILLIS if plan.until is None else sync_run.ceiling
     signals, observations, skipped_rows, times = read_rows(context, folder, rows, lowest, highest)
     newest = max([*times, *([] if sync_run.newest is None else [sync_run.newest])], default=None)
