@@ -135,7 +135,7 @@ _HISTORY_EXPIRES = (
     fault(2400, "mail", drop=1, duplicate=0, late=0, seconds=4700),
     *RARE_READS,
     act(5000, "expire_history"),
-    fault(5000, "refuse", mount="google", part="/messages", status=503, seconds=9000),
+    fault(5000, "refuse", mount="google", part="/events", status=503, seconds=9000),
     deed(5001, "sync"),
 )
 
@@ -195,22 +195,12 @@ MUTANTS = (
         why="a list of old things that is refused, while the list of changes is not",
     ),
     Mutant(
-        name="proven-although-lost",
-        rule="A run that has found lost history proves nothing.",
-        changes=(Change(PageCommitter, "_prove", _proven_although_lost),),
-        breaks={"false-claim"},
-        profile="calm",
-        slugs=("gmail",),
-        aimed=_HISTORY_EXPIRES,
-        why="history that expires before it was read, and that no backfill brings back",
-    ),
-    Mutant(
         name="lost-history-unsaid",
         rule="Lost history leaves a gap and asks for a backfill.",
         changes=(Change(PageCommitter, "_note_lost_history", nothing),),
         breaks={"false-claim", "silently-missing"},
         profile="calm",
-        slugs=("gmail",),
+        slugs=("google-calendar",),
         aimed=_HISTORY_EXPIRES,
         why="history that expires before it was read",
     ),
@@ -242,8 +232,11 @@ MUTANTS = (
         breaks={"job-stuck"},
         profile="calm",
         slugs=("slack",),
-        aimed=(fault(2500, "failing_write", write="queue.put", seconds=1500), deed(2510, "sync")),
-        why="a queue that cannot be written for longer than workers try",
+        aimed=(
+            deed(2500, "sync"),
+            fault(2500, "database_down", seconds=900, when={"label": "done:", "part": "conversations", "n": 1}),
+        ),
+        why="a database that is down for longer than workers try",
     ),
     Mutant(
         name="no-backoff",
@@ -253,7 +246,7 @@ MUTANTS = (
         profile="calm",
         slugs=("slack",),
         aimed=(
-            fault(2500, "refuse", mount="slack", part="conversations", status=503, seconds=60),
+            fault(2500, "refuse", mount="slack", part="conversations", status=503, seconds=240),
             deed(2501, "backfill", days=2),
         ),
         why="a vendor that is away for a minute",
@@ -266,10 +259,10 @@ MUTANTS = (
         profile="calm",
         slugs=("slack",),
         aimed=(
-            fault(2500, "refuse", mount="slack", part="", status=429, retry_after="3000", seconds=3000),
+            fault(2500, "refuse", mount="slack", part="", status=429, retry_after="900", seconds=900),
             deed(2510, "sync"),
         ),
-        why="a vendor that limits us for an hour",
+        why="a vendor that limits us for a quarter of an hour",
     ),
     Mutant(
         name="failures-unbounded",
@@ -332,11 +325,24 @@ MUTANTS = (
         name="jobs-alike",
         rule="Of jobs that ask for the same, one waits.",
         changes=(Change(MemoryJobStore, "_queued_like", nothing),),
+        breaks={"growth", "busy"},
+        profile="calm",
+        slugs=("slack",),
+        aimed=tuple(deed(4000, "sync") for _ in range(80)),
+        why="hundreds of requests at once",
+    ),
+    Mutant(
+        name="no-sweep",
+        rule="What has expired is deleted.",
+        changes=(Change(Housekeeping, "_sweep", nothing),),
         breaks={"growth"},
         profile="calm",
         slugs=("slack",),
-        aimed=tuple(deed(4000, "sync") for _ in range(310)),
-        why="hundreds of requests at once",
+        aimed=(
+            fault(2400, "refuse", mount="slack", part="oauth/v2/authorize", status=503, seconds=1000),
+            *(deed(2500 + 10 * number, "connect") for number in range(70)),
+        ),
+        why="users who never come back from the vendor",
     ),
     Mutant(
         name="gaps-closed-by-any-read",
@@ -360,17 +366,5 @@ MUTANTS = (
             deed(4000, "cancel", when={"label": "done:", "part": "/search/jql", "n": 1}),
         ),
         why="a job that is cancelled while it reads",
-    ),
-    Mutant(
-        name="two-runs-at-once",
-        rule="One job of a connection runs at a time.",
-        changes=(
-            Change(jobs, "sync_task", _without_lock),
-            Change(run, "sync_task", _without_lock),
-            Change(SyncFlow, "_wait_for_others", always(timedelta(0))),
-        ),
-        breaks={"twice", "false-claim", "silently-missing", "lock-order", "crash"},
-        profile="people",
-        slugs=("google-drive",),
     ),
 )

@@ -1,5 +1,6 @@
 """Rules of the token keeper and of the vendors' limits."""
 
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ from connectors.domain.flows.provider_access import tokens
 from connectors.domain.flows.provider_access.conversations import Converser
 from connectors.domain.flows.provider_access.rate_limits import RateLimiter
 from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
+from connectors.domain.flows.reading.run import SyncFlow
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.oauth import RefreshLease
 from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
@@ -80,7 +82,11 @@ _DIES_WITH_THE_ANSWER = (
     deed(4200, "refresh"),
 )
 
-_MANY_READS = tuple(deed(4000 + 2 * number, "sync") for number in range(60))
+_MANY_READS = tuple(deed(3600 + 2 * number, "sync") for number in range(300))
+
+
+def _a_second_later(_self: Any, _limits: Any, _error: Any, _failures: int, now: Any) -> Any:
+    return now + timedelta(seconds=1)
 
 
 def _one_budget(_self: Any, _scope: Any, _name: str) -> str:
@@ -153,9 +159,13 @@ MUTANTS = (
         ),
         breaks={"ended-by-us", "token-reused"},
         profile="calm",
-        slugs=("jira",),
-        aimed=(fault(3600, "failing_write", write="connections.save", seconds=4000),),
-        why="connections that cannot be written for an hour",
+        slugs=("github",),
+        aimed=(
+            fault(3999.9, "commit", write="connections.save", n=1, how="before"),
+            deed(4000, "refresh"),
+            deed(4030, "refresh"),
+        ),
+        why="a commit that fails after a refresh",
     ),
     Mutant(
         name="no-recovery",
@@ -163,12 +173,14 @@ MUTANTS = (
         changes=(Change(TokenKeeper, "record_working", nothing),),
         breaks={"ended-by-us"},
         profile="calm",
-        slugs=("jira",),
+        slugs=("github",),
         aimed=(
-            fault(3600, "refuse", mount="jira", part="oauth/token", status=403, seconds=2400),
+            act(1, "answer_without_refresh_token"),
+            fault(3000, "refuse", mount="github", part="", status=401, seconds=1200),
+            deed(3001, "sync"),
             deed(9000, "refresh"),
         ),
-        why="a vendor that calls a good token dead for a while",
+        why="a vendor that refuses a good token for a while",
     ),
     Mutant(
         name="newer-grant-marked-dead",
@@ -211,22 +223,22 @@ MUTANTS = (
         changes=(Change(Converser, "run", _run_unlimited),),
         breaks={"busy"},
         profile="calm",
-        slugs=("zoho-cliq",),
+        slugs=("slack",),
         aimed=_MANY_READS,
         why="reads that are asked for in quick succession",
     ),
     Mutant(
-        name="refusals-forgotten",
-        rule="A vendor's refusal holds back all work that counts against the same limit.",
-        changes=(Change(RateLimiter, "record_refusal", nothing), Change(RateLimiter, "admit", nothing)),
+        name="retry-after-ignored",
+        rule="After a vendor's refusal nobody asks before the time that it named.",
+        changes=(Change(RateLimiter, "record_refusal", nothing), Change(SyncFlow, "_retry_at", _a_second_later)),
         breaks={"busy"},
         profile="calm",
         slugs=("slack",),
         aimed=(
             fault(2500, "refuse", mount="slack", part="", status=429, retry_after="3000", seconds=3000),
-            *(deed(2500 + 15 * number, "sync") for number in range(200)),
+            deed(2510, "sync"),
         ),
-        why="a vendor that limits us for an hour while reads are asked for",
+        why="a vendor that limits us for an hour",
     ),
     Mutant(
         name="one-limit-for-all",
@@ -242,8 +254,10 @@ MUTANTS = (
         name="secret-of-another",
         rule="Tokens are opened for the grant that they were sealed for.",
         changes=(Change(TokenKeeper, "seal", _sealed_for_another),),
-        breaks={"api-crash", "crash"},
+        breaks={"api-crash", "crash", "reader-failed"},
         profile="calm",
         slugs=("slack",),
+        aimed=(deed(4000, "sync"), deed(4000, "refresh")),
+        why="a refresh that somebody asks for",
     ),
 )

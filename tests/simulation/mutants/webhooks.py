@@ -4,14 +4,14 @@ from typing import Any
 
 from connectors.adapters.memory.deliveries import MemoryDeliveryLog
 from connectors.domain.flows.reading.coverage import Ledger
-from connectors.domain.flows.webhooks import missed_deliveries, subscriptions, verification
+from connectors.domain.flows.webhooks import missed_deliveries, routing, subscriptions, verification
 from connectors.domain.flows.webhooks.inbox import Inbox
 from connectors.domain.flows.webhooks.ingest import Acceptance, IngestFlow
 from connectors.domain.flows.webhooks.missed_deliveries import MissedDeliveries
 from connectors.domain.flows.webhooks.routing import DeliveryRouter
 from connectors.domain.flows.webhooks.subscription_maintenance import SubscriptionMaintenance
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
-from connectors.domain.model.errors import InfrastructureError, ProviderUnavailableError
+from connectors.domain.model.errors import InfrastructureError, UnexpectedResponseError
 from connectors.domain.model.secret import SecretContext, SecretPurpose
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import Recorded
@@ -48,12 +48,12 @@ def _broken_from_now(self: Any, uow: Any, connection: Any, provider: Any, *, sin
 _note_stream_broken = Ledger.note_stream_broken
 
 
-def _refused(self: Any, connection: Any, pending: Any, error: Any) -> Any:
-    return _record_failure(self, connection, pending, ProviderUnavailableError(error.message))
-
-
 def _own_transaction(self: Any, _uow: Any, connection: Any, event: Any) -> None:
     self.jobs.request(connection.tenant_id, connection.id, JobType.WEBHOOK, target=event.sync_target)
+
+
+def _unreadable(_reading: Any, _event: Any, _connection: Any) -> Any:
+    raise UnexpectedResponseError("It cannot be read.")
 
 
 def _of_tenant(tenant_id: Any, _subscription_id: Any) -> SecretContext:
@@ -85,6 +85,16 @@ MUTANTS = (
         name="routed-to-nobody",
         rule="A delivery is for the connection whose subscription it names.",
         changes=(Change(DeliveryRouter, "_connections", always(())),),
+        breaks={"false-claim", "silently-missing"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=RARE_READS,
+        why="no read for long",
+    ),
+    Mutant(
+        name="delivery-unread",
+        rule="A provider package reads what its vendor sends.",
+        changes=(Change(routing, "_finish", _unreadable),),
         breaks={"delivery-failed"},
         profile="calm",
         slugs=("jira",),
@@ -92,12 +102,12 @@ MUTANTS = (
     Mutant(
         name="failed-delivery-unsaid",
         rule="A delivery that cannot be read leaves a gap.",
-        changes=(Change(Inbox, "_open_gap", nothing),),
+        changes=(Change(routing, "_finish", _unreadable), Change(Inbox, "_open_gap", nothing)),
         breaks={"false-claim", "silently-missing"},
         profile="calm",
-        slugs=("zoho-cliq",),
-        aimed=(*RARE_READS, act(2200, "leave_out_ids")),
-        why="deliveries without ids, and no read for long",
+        slugs=("jira",),
+        aimed=RARE_READS,
+        why="no read for long; that deliveries cannot be read is a part of the mutant, for no lever makes such",
     ),
     Mutant(
         name="broken-stream-unsaid",
@@ -146,8 +156,8 @@ MUTANTS = (
         breaks={"degraded-for-ever", "hook-missing"},
         profile="calm",
         slugs=("jira",),
-        aimed=_HOOKS_VANISH,
-        why=_BROKEN,
+        aimed=(act(2200, "hooks_vanish"),),
+        why="hooks that vanish",
     ),
     Mutant(
         name="predecessors-stay",
@@ -159,8 +169,8 @@ MUTANTS = (
         breaks={"degraded-for-ever"},
         profile="calm",
         slugs=("jira",),
-        aimed=_HOOKS_VANISH,
-        why=_BROKEN,
+        aimed=(act(2200, "hooks_vanish"),),
+        why="hooks that vanish",
     ),
     Mutant(
         name="not-unsubscribed",
@@ -205,13 +215,5 @@ MUTANTS = (
         breaks={"webhook-crash"},
         profile="calm",
         slugs=("google-drive",),
-    ),
-    Mutant(
-        name="signals-before-connection",
-        rule="A delivery locks the connection that it changes before it writes signals, as reads do.",
-        changes=(Change(Inbox, "_lock_changed", nothing),),
-        breaks={"lock-order"},
-        profile="people",
-        slugs=("slack",),
     ),
 )

@@ -61,7 +61,11 @@ def tell_their_health(run: "Run") -> None:
                 run.schedule.report(
                     "death-unseen", "the consent is gone, and the connection says it works", account.slug
                 )
-            elif details.health is Health.DEGRADED and not details.open_gaps and not _has_reason(run, account.mount):
+            elif (
+                details.health is Health.DEGRADED
+                and (connection.last_error is not None or not details.open_gaps)
+                and not _has_reason(run, account.mount)
+            ):
                 text = f"{connection.last_error or 'a subscription does not work'}"
                 run.schedule.report("degraded-for-ever", text, account.slug)
 
