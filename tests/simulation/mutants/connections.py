@@ -1,9 +1,14 @@
-"""Rules of consents and their end."""
+"""Rules of consents and their end, and of what Core reads."""
 
+from itertools import islice
 from typing import Any
 
 from connectors.adapters.memory.database import MemoryDatabase
+from connectors.adapters.memory.grants import MemoryGrantStore
+from connectors.adapters.memory.signals import MemorySignalStore
+from connectors.adapters.memory.table import Table
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.flows.signals.feed import SignalFeed, first_id_at
 from tests.simulation.mutants.mutant import Change, Mutant, always, deed, fault, nothing
 
 _erase_tenant = MemoryDatabase.erase_tenant
@@ -16,7 +21,74 @@ def _erase_but_signals(self: Any, tenant_id: Any) -> None:
         self.signals.put(key, row)
 
 
+def _begin_with_the_last(self: Any, tenant_id: Any, after: Any = None) -> Any:
+    """The rows of a page, with the row after which it begins."""
+    if after is not None:
+        yield next(row for row in self.values() if row.id == after.id)
+    yield from _newest_first(self, tenant_id, after)
+
+
+def _begin_later(self: Any, tenant_id: Any, after: Any = None) -> Any:
+    """The rows of a page without its first, unless it is the first page."""
+    yield from islice(_newest_first(self, tenant_id, after), after is not None, None)
+
+
+def _newest_arrivals(self: Any, tenant_id: Any, *, after: Any, limit: int) -> Any:
+    rows = sorted((row for row in self._rows.newest_first(tenant_id) if row.id > after), key=lambda row: row.id)
+    return rows[-1:]
+
+
+def _all_again(self: Any, floor: Any, _now: Any) -> Any:
+    with self.unit_of_work() as uow:
+        page = uow.signals.list_arrived(self.tenant_id, after=first_id_at(floor), limit=500)
+    yield from page
+
+
+_newest_first = Table.newest_first
+
 MUTANTS = (
+    Mutant(
+        name="page-begins-early",
+        rule="A page of a list begins after the last row of the page before it.",
+        changes=(Change(Table, "newest_first", _begin_with_the_last),),
+        breaks={"list-twice"},
+        profile="calm",
+        slugs=("slack",),
+    ),
+    Mutant(
+        name="page-begins-late",
+        rule="A page of a list begins with the first row after the page before it.",
+        changes=(Change(Table, "newest_first", _begin_later),),
+        breaks={"list-misses"},
+        profile="calm",
+        slugs=("slack",),
+    ),
+    Mutant(
+        name="feed-of-the-newest",
+        rule="The feed gives the oldest of what has arrived first.",
+        changes=(Change(MemorySignalStore, "list_arrived", _newest_arrivals),),
+        breaks={"feed-missed"},
+        profile="calm",
+        slugs=("slack",),
+    ),
+    Mutant(
+        name="feed-repeats",
+        rule="The feed gives each signal once, although it looks back.",
+        changes=(Change(SignalFeed, "_unseen", _all_again),),
+        breaks={"feed-twice"},
+        profile="calm",
+        slugs=("slack",),
+    ),
+    Mutant(
+        name="grants-kept",
+        rule="A grant that no connection has any more is deleted.",
+        changes=(Change(MemoryGrantStore, "delete", always(False)),),
+        breaks={"left-over"},
+        profile="calm",
+        slugs=("slack",),
+        aimed=(deed(4000, "disconnect"),),
+        why="a disconnect",
+    ),
     Mutant(
         name="not-revoked",
         rule="A disconnect revokes the tokens at the vendor.",

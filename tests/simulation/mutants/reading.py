@@ -97,6 +97,15 @@ def _deaf(self: Any, limits: Any, error: Any, failures: int, now: Any) -> Any:
     return now + timedelta(seconds=1) if isinstance(error, RateLimitedError) else at
 
 
+def _days_later(self: Any, limits: Any, error: Any, failures: int, now: Any) -> Any:
+    at = _retry_at(self, limits, error, failures, now)
+    return now + timedelta(days=3) if isinstance(error, RateLimitedError) else at
+
+
+def _tick_unguarded(self: Any) -> None:
+    self.schedule.tick()
+
+
 def _last_error(_uow: Any, _run: Any, connection: Any, _job: Any) -> str | None:
     return connection.sync_error
 
@@ -208,7 +217,7 @@ MUTANTS = (
         name="no-next-read",
         rule="Each read plans the next one.",
         changes=(Change(Scheduler, "plan_sync", nothing),),
-        breaks={"silently-missing", "false-claim"},
+        breaks={"silently-missing", "false-claim", "failure-unsaid"},
         profile="calm",
         slugs=("google-drive",),
         aimed=(fault(1900, "mail", drop=1, duplicate=0, late=0, seconds=9900),),
@@ -263,6 +272,27 @@ MUTANTS = (
             deed(2510, "sync"),
         ),
         why="a vendor that limits us for a quarter of an hour",
+    ),
+    Mutant(
+        name="sent-away-for-days",
+        rule="A job that a vendor limits goes on as soon as the vendor allows more.",
+        changes=(Change(SyncFlow, "_retry_at", _days_later),),
+        breaks={"job-postponed"},
+        profile="calm",
+        slugs=("slack",),
+        aimed=(
+            fault(2500, "refuse", mount="slack", part="", status=429, retry_after="900", seconds=900),
+            deed(2510, "sync"),
+        ),
+        why="a vendor that limits us for a quarter of an hour",
+    ),
+    Mutant(
+        name="tick-unguarded",
+        rule="The ticker goes on after an error of our database.",
+        changes=(Change(TaskHandler, "_tick", _tick_unguarded),),
+        breaks={"actor-crashed"},
+        profile="database",
+        slugs=("slack",),
     ),
     Mutant(
         name="failures-unbounded",
