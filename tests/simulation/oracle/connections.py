@@ -14,8 +14,8 @@ from tests.simulation.system import build
 if TYPE_CHECKING:
     from tests.simulation.run import Run
 
-LONGEST_UNREAD = timedelta(hours=2)
-"""Twice the longest interval that a run sets."""
+LONGEST_UNREAD = timedelta(minutes=90)
+"""Half as long again as the longest interval that a run sets."""
 
 ENDINGS = ("revoke", "stop", "uninstall")
 """Words in the paths of calls that take something away at a vendor without being a DELETE."""
@@ -86,8 +86,8 @@ def tell_what_fails(run: "Run") -> None:
             if any(job.failures and job.error and job.status is not JobStatus.CANCELLED for job in reads):
                 run.schedule.report("failure-unsaid", "a read failed, and the connection is healthy", account.slug)
             elif now - max(read_at, _last_consent(run, name)) > LONGEST_UNREAD:
-                hours = LONGEST_UNREAD.total_seconds() / 3600
-                text = f"nothing was read for {hours:.0f} hours, and the connection is healthy"
+                minutes = LONGEST_UNREAD.total_seconds() / 60
+                text = f"nothing was read for {minutes:.0f} minutes, and the connection is healthy"
                 waits = sorted({f"{job.status}: {job.error}" for job in reads if job.error})
                 run.schedule.report("failure-unsaid", f"{text} ({'; '.join(waits)})", account.slug)
 

@@ -15,6 +15,7 @@ from tests.simulation.people import OK, Entry
 from tests.simulation.plan import Plan, PlannedAccount
 from tests.simulation.ports.wire import Exchange
 from tests.simulation.run import Run
+from tests.simulation.schedule import EPOCH
 
 PLAN = Plan(
     seed=1,
@@ -26,8 +27,8 @@ PLAN = Plan(
         {"at": 500.0, "do": "backfill", "account": "n0", "tenant": 0, "days": 2},
         *({"at": at, "do": "act", "account": "n0", "what": "create", "dice": 1} for at in (900.0, 2000.0, 3000.0)),
     ],
-    ends_at=3600.0,
-    settles_for=9000.0,
+    ends_at=3300.0,
+    settles_for=1500.0,
 )
 
 
@@ -67,7 +68,7 @@ def change_job(job_type, **changes):
 
 def flood(number, **changes):
     def sabotage(run):
-        one = Exchange(at=5000.0, by="worker-1/0", method="GET", mount="google", path="/google/items", status=200)
+        one = Exchange(at=4000.0, by="worker-1/0", method="GET", mount="google", path="/google/items", status=200)
         run.wire.log += [attrs.evolve(one, **changes)] * number
 
     return sabotage
@@ -83,7 +84,8 @@ def forget_row(table):
 
 
 def forget_new_signal(run):
-    """The last file's signal."""
+    """The last file's signal, long after it happened."""
+    run.schedule.now += 9000.0
     rows = run.database.memory.signals
     key, _ = max(rows.items(), key=lambda item: item[1].occurred_at)
     rows.remove(key)
@@ -131,6 +133,8 @@ def grow(run):
         run.database.memory.schedules.put((row.tenant_id, row.subject_id, f"kind {number}"), row)
 
 
+FAILING = {"failures": 3, "error": "wrong", "updated_at": EPOCH + timedelta(days=1)}
+
 BROKEN: list[tuple[str, Callable[[Run], None], Callable[[Run], None]]] = [
     ("busy", flood(61), vendors.is_polite),
     ("busy", flood(61, was_refused=True, path="/google/1"), vendors.is_polite),
@@ -150,7 +154,7 @@ BROKEN: list[tuple[str, Callable[[Run], None], Callable[[Run], None]]] = [
     ),
     ("degraded-for-ever", change_connection(sync_error="wrong"), connections.tell_their_health),
     ("death-unseen", withdraw, connections.tell_their_health),
-    ("failure-unsaid", change_connection(last_synced_at=None), connections.tell_what_fails),
+    ("failure-unsaid", change_job(JobType.INCREMENTAL, **FAILING), connections.tell_what_fails),
     ("answer-undone", forget_row("connections"), answers.keep_what_was_answered),
     ("answer-undone", change_connection(metadata={}), answers.keep_what_was_answered),
     ("not-erased", lambda run: enter(run, "erase"), answers.erase_everything),

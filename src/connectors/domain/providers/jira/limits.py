@@ -34,6 +34,7 @@ BACKOFF_CAP = timedelta(seconds=60)
 
 GLOBAL_QUOTA = "jira-quota-global-based"
 TENANT_QUOTA = "jira-quota-tenant-based"
+BURST = "jira-burst-based"
 
 APP_POINTS = Budget(name="app", limit_scope=LimitScope.APP)
 SITE_POINTS = Budget(name="site", limit_scope=LimitScope.ACCOUNT)
@@ -112,10 +113,7 @@ def read_rate_limit(request: HttpRequest, response: HttpResponse, now: datetime)
     not read: Atlassian says that it may change.
     """
     reason = response.headers.get("ratelimit-reason", "")
-    asked = read_retry_at(response.headers, now)
-    if asked is None:
-        asked = _next_hour(now) if reason in {GLOBAL_QUOTA, TENANT_QUOTA} else now + BACKOFF_BASE
-    retry_at = bounded(asked, now)
+    retry_at = bounded(read_retry_at(response.headers, now) or _guess(reason, now), now)
     scope, limit_scope = _limited(request, reason)
     return RateLimitedError("Jira asks us to wait.", retry_at=retry_at, scope=scope, limit_scope=limit_scope)
 
@@ -189,6 +187,14 @@ def _endpoint(method: str, url: str) -> str | None:
     """`GET rest/api/3/issue/*/comment`: the endpoint, as the burst limit counts it on a site."""
     found = CLOUD_PATH.search(url.partition("?")[0])
     return None if found is None else f"{method} {NUMBER.sub('/*', found.group(2))}"
+
+
+def _guess(reason: str, now: datetime) -> datetime:
+    """When to try again if Jira names no time. Nobody counts such refusals, so the pause cannot grow: it is a long one
+    unless Jira says that only a burst was too fast."""
+    if reason in {GLOBAL_QUOTA, TENANT_QUOTA}:
+        return _next_hour(now)
+    return now + (BACKOFF_BASE if reason == BURST else BACKOFF_CAP)
 
 
 def _next_hour(now: datetime) -> datetime:
