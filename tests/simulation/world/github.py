@@ -19,6 +19,8 @@ OLD_DAYS = 40
 """Old items are spread over that many days."""
 
 LATE = "its repository could not be read then"
+HOOKLESS = "in a repository that can have no hook of ours"
+"""What may be unusual about an event."""
 
 PAGE = 100
 """Items that a reader can ask for at once at most."""
@@ -121,12 +123,17 @@ class GitHubAccount(Account):
     def events(self) -> list[Event]:
         """What the lists of the repositories in question show by now, whatever a lagging one leaves out."""
         return [
-            attrs.evolve(event, note=LATE if event.at < self._opened[repo.id] else "")
-            if repo.id in self._opened
-            else event
+            attrs.evolve(event, note=self._note(repo, event))
             for repo in self.reached()
             for event in self._events_in(repo)
         ]
+
+    def _note(self, repo: Repository, event: Event) -> str:
+        opened_at = self._opened.get(repo.id)
+        if opened_at is not None and event.at < opened_at:
+            return LATE
+        is_ours = self.github.permission_of(self.github.account(self.user).id, repo) is Permission.ADMIN
+        return "" if is_ours else HOOKLESS
 
     def reached(self) -> list[Repository]:
         """The repositories that the connection may read now."""
