@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.sync import JobStatus, JobType
-from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens, is_told, mortal_consents
+from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens, is_told, mortal_consents, working
 from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
 
@@ -57,7 +57,8 @@ def tell_their_health(run: "Run") -> None:
             if connection.status is not ConnectionStatus.ACTIVE:
                 continue
             details = api.queries.inspect_connection(connection.tenant_id, connection.id)
-            if _is_withdrawn(run, name) or (account.shows_tokens and not account.tokens()):
+            is_own = connection in working(run, name)
+            if is_own and (_is_withdrawn(run, name) or (account.shows_tokens and not account.tokens())):
                 run.schedule.report(
                     "death-unseen", "the consent is gone, and the connection says it works", account.slug
                 )

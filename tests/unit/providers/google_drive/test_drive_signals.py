@@ -1,5 +1,6 @@
 """What Drive's changes mean."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.google import NOW, converse, make_app, make_connection, reply, script
 from tests.support.google_fixtures import assert_expected, load_fixtures
 
-from connectors.domain.model.instant import read_instant
+from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.sync import Interpretation, SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
@@ -73,6 +74,19 @@ def test_a_listing_leaves_what_was_known():
         "gdrive:1098:1AbC:updated:2026-11-20T10:15:30.900Z",
     ]
     assert meaning.snapshot == known
+
+
+@pytest.mark.parametrize("name", ["modifiedTime", "sharedWithMeTime"])
+@pytest.mark.parametrize(("minutes", "kinds"), [(1, ["file_created", "file_updated"]), (-60, [])])
+def test_a_listing_hides_nothing_from_the_change_log(name, minutes, kinds):
+    """What happened since the log was last read may be listed before the log is read again: the log reports it then."""
+    change = read_change(FIXTURES["file__updated"]["change"])
+    old = {"modifiedTime": "2026-11-02T10:00:00.000Z"}
+    document = {**change.document["file"], **old, name: rfc3339(NOW + timedelta(minutes=minutes))}
+    observation = observe_file(read_file(document), document, None, None, is_in_window=False)
+    known = GOOGLE_DRIVE.sync.interpret(CONTEXT, PLAN, observation, None).snapshot
+    change = read_change({**change.document, "file": document})
+    assert [draft.kind for draft in interpret(change, NOW, known).signals] == kinds
 
 
 @given(st.sampled_from(["", *WHOLE, *(f"file.{name}" for name in WHOLE["file"])]), ANY)

@@ -21,7 +21,7 @@ from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.google_drive.logs import USER_LOG, log_parameters
 from connectors.domain.providers.google_drive.payloads import LIST_FIELDS, read_change, read_file
-from connectors.domain.providers.google_drive.signals import observe_change, observe_file
+from connectors.domain.providers.google_drive.signals import CLOCK_DOUBT, observe_change, observe_file
 from connectors.domain.providers.google_drive.sync_run import Work, is_bad_token, page_of
 from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text
 
@@ -120,6 +120,7 @@ def _observe_files(
                 continue
             observation = observe_change(change, baseline)
         else:
-            observation = observe_file(file, document, plan.since, plan.until, is_in_window=kind == "files")
+            since = plan.started_at - CLOCK_DOUBT if kind == "first" else plan.since
+            observation = observe_file(file, document, since, plan.until, is_in_window=kind != "older")
         observations[observation.key] = observation
     return tuple(observations.values()), tuple(skipped), seen

@@ -24,7 +24,7 @@ Keys contain only Drive's data, so that a read after a push, a scheduled read an
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -67,6 +67,9 @@ FAMILIES = derive_families_by_kind(
 )
 """A notification only says "something changed" and names no family, so it concerns both."""
 
+CLOCK_DOUBT = timedelta(minutes=2)
+"""How far our clock and Drive's may be apart."""
+
 DELETED_OR_LOST = "deleted_or_access_lost"
 """Drive does not say which of the two a removal is."""
 
@@ -79,6 +82,7 @@ class Snapshot:
     parents: tuple[str, ...]
     trashed: bool
     modified_time: str
+    """Empty: its last edit is not reported yet."""
     version: str
     mime_type: str
     url: str | None
@@ -140,7 +144,7 @@ def observe_file(
 
 def interpret(
     ctx: SyncContext,
-    plan: SyncPlan,  # noqa: ARG001 - the form's signature
+    plan: SyncPlan,
     observation: Observation,
     previous: Mapping[str, Any] | None,
 ) -> Interpretation:
@@ -148,7 +152,7 @@ def interpret(
     known = read_snapshot(previous)
     account = ctx.connection.account.id
     if "change" not in observation.state:
-        return _interpret_listed(account, observation.state, previous)
+        return _interpret_listed(account, plan, observation.state, previous)
     change = read_change(read_object(observation.state["change"]))
     if isinstance(change, str):
         return Interpretation(snapshot=previous)
@@ -162,7 +166,9 @@ def interpret(
     return Interpretation(signals=tuple(drafts), snapshot=snapshot_of(change.file).to_state())
 
 
-def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[str, Any] | None) -> Interpretation:
+def _interpret_listed(
+    account: str, plan: SyncPlan, state: Mapping[str, Any], previous: Mapping[str, Any] | None
+) -> Interpretation:
     """A listing reports creations and updates by their own times, whatever we knew.
 
     What we knew is kept: the change log still has to be compared with it.
@@ -170,7 +176,7 @@ def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[
     file = read_file(state.get("file"))
     if file is None:
         return Interpretation(snapshot=previous)
-    snapshot = previous if previous is not None else snapshot_of(file).to_state()
+    snapshot = previous if previous is not None else _remember_listed(file, plan)
     window = state.get("window")
     if not isinstance(window, list) or file.trashed:
         return Interpretation(snapshot=snapshot)
@@ -181,12 +187,24 @@ def _interpret_listed(account: str, state: Mapping[str, Any], previous: Mapping[
     )
 
 
+def _remember_listed(file: File, plan: SyncPlan) -> dict[str, Any]:
+    """What to remember of a listed file; if the log has yet to report its last edit, not that edit."""
+    read_at = read_instant((plan.last_cursor or {}).get("read_at")) or plan.started_at
+    snapshot = snapshot_of(file)
+    times = (at for at in (file.created_at, file.modified_at, file.shared_at) if at is not None)
+    if any(at >= read_at - CLOCK_DOUBT for at in times):
+        snapshot = attrs.evolve(snapshot, modified_time="")
+    return snapshot.to_state()
+
+
 def _is_within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
     return (since is None or at >= since) and (until is None or at <= until)
 
 
 def _edits(account: str, file: File, known: Snapshot | None, document: Mapping[str, Any]) -> Iterator[SignalDraft]:
     """The file's creation and its last edit, as far as they are not known."""
+    if known is not None and not known.modified_time:
+        known = None
     if known is None and file.created_at is not None:
         yield _draft(account, file, SignalKind.FILE_CREATED, file.created_at, "created", document)
     if known is not None:

@@ -4,8 +4,9 @@ A sync run is a list of work, read from the front: each item is one pass over on
 The log is `user` (all that the account sees) or a shared drive's id; the user's log does not have everything that
 happens in shared drives, so each of those has its own token.
 
-    backfill      files (newest first, with signals) → older (only remembered) → changes since before the files
-    first read    older (everything, only remembered)
+    backfill      changes, if the log is known → files (newest first, with signals) → older (only remembered) → changes
+                  since before the files
+    first read    first (everything, only remembered, except for what happened while the token was taken)
     incremental   changes
 
 The token is taken before anything is listed, so that what happens during a listing is in the changes after it. What
@@ -61,9 +62,11 @@ def start(ctx: SyncContext, plan: SyncPlan) -> Conversation[Cursor]:
                 raise
             continue  # chosen by hand, and not (or no longer) readable by this account; the other logs are read
         if plan.mode is SyncMode.BACKFILL:
+            # What the log has to tell first: what is listed and old is only remembered, and is then known to the log.
+            work += [] if is_new else [{"pass": "changes", "log": log}]
             work += _backfill_work(log, plan)
         elif is_new:
-            work.append({"pass": "older", "log": log, "filter": None})
+            work.append({"pass": "first", "log": log, "filter": None})
         elif plan.target in {None, USER_TARGET if log == USER_LOG else DRIVE_TARGET + log}:
             work.append({"pass": "changes", "log": log})
     since = plan.since or plan.started_at
