@@ -140,7 +140,8 @@ class Shown:
     def is_promised(self, fact: Fact, name: str) -> bool:
         """Whether it happened since the connection, or within the first backfill's reach before it."""
         created_at = self.connection.created_at
-        is_new = fact.since >= self.run.schedule.second_of(created_at)
+        ahead = max(self.run.plan.offsets.values(), default=0.0)  # by so much the date may be later than the consent
+        is_new = fact.since >= self.run.schedule.second_of(created_at) - max(ahead, 0.0)
         if is_new and fact.event.is_traceless:
             return False
         return fact.event.at >= created_at - LOOKBACK or (is_new and not self.run.accounts[name].is_read_by_date)
