@@ -283,7 +283,7 @@ class ConnectFlow:
             found = (uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts)
             former = [one for one in found if one is not None]
             for one in sorted(former, key=lambda one: (one.created_at, one.id)):
-                # The oldest first, as everywhere: the vendor lists its sites in any order, and a refresh could deadlock.
+                # The oldest first, as everywhere: the vendor lists its sites in any order, and that could deadlock.
                 uow.connections.get(one.tenant_id, one.id, lock=True)
             stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
             # In one order everywhere, so that two consents at once cannot deadlock.
