@@ -32,9 +32,6 @@ UNSEEN: Mapping[str, str] = {
     "a subscription whose answer was lost is kept as pending": (
         "Nothing tells an answer that was lost from a request that never left: `outcome_unknown` is set by no adapter."
     ),
-    "a delivery locks the connection that it changes before it writes signals": (
-        "No seed of the cheap providers has a delivery that changes a connection and tells what a read tells, too."
-    ),
 }
 """Rules whose absence is not noticed, and why."""
 
