@@ -32,17 +32,13 @@ UNSEEN: Mapping[str, str] = {
     "a subscription whose answer was lost is kept as pending": (
         "Nothing tells an answer that was lost from a request that never left: `outcome_unknown` is set by no adapter."
     ),
-    "a delivery locks the connection that it changes before it writes signals": (
-        "No seed of the cheap providers has a delivery that changes a connection and finds a signal that a read wrote."
-    ),
 }
 """Rules whose absence is not noticed, and why."""
 
 UNBROKEN: Mapping[str, str] = {
     "answered-late": "It takes a vendor's answer inside of an API call that needs none: no rule of ours stands between.",
-    "half-ended": "The product has no rule for it yet: a disconnect whose process dies is forgotten (scripts show it).",
-    "hook-extra": "The same: what a lost or dying subscription left at the vendor is found by no rule yet.",
-    "token-extra": "The same: the tokens that a second consent replaces are not revoked (scripts show it).",
+    "half-ended": "The product has no rule for it yet: a disconnect whose process dies is forgotten.",
+    "hook-extra": "The product has no rule for it yet: what it does not know of at a vendor stays there.",
     "stuck": "A run without end is 400,000 steps long: half a minute for each seed.",
 }
 """Invariants that no mutant breaks, and why."""

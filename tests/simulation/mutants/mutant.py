@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -58,7 +57,8 @@ class Mutant:
 
     def plan(self, seed: int) -> Plan:
         """What it goes through."""
-        return _plan(seed, self.profile, self.slugs, self.aimed)
+        plan = make_plan(seed, profile=self.profile, slugs=self.slugs)
+        return attrs.evolve(plan, items=sorted([*plan.items, *self.aimed], key=lambda item: item["at"]))
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +82,7 @@ def notice(mutant: Mutant, seeds: Iterable[int] = range(SEEDS)) -> Noticed | Non
             findings = unexplained(plan, Run(plan).play())
         kinds = _kinds(one for one in findings if one.invariant in mutant.breaks)
         if kinds:
-            kinds -= _usual(seed, mutant.profile, mutant.slugs, _Items(mutant.aimed))
+            kinds -= _kinds(Run(plan).play())
         if kinds:
             return Noticed(
                 seed=seed,
@@ -91,27 +91,6 @@ def notice(mutant: Mutant, seeds: Iterable[int] = range(SEEDS)) -> Noticed | Non
                 cpu_seconds=time.process_time() - began,
             )
     return None
-
-
-@attrs.frozen
-class _Items:
-    """Items as a key."""
-
-    items: tuple[Item, ...] = attrs.field(eq=repr, hash=True)
-
-    def __hash__(self) -> int:
-        return hash(repr(self.items))
-
-
-@cache
-def _usual(seed: int, profile: str, slugs: tuple[str, ...], aimed: _Items) -> set[Kind]:
-    """What the unchanged product shows."""
-    return _kinds(Run(_plan(seed, profile, slugs, aimed.items)).play())
-
-
-def _plan(seed: int, profile: str, slugs: tuple[str, ...], aimed: tuple[Item, ...]) -> Plan:
-    plan = make_plan(seed, profile=profile, slugs=slugs)
-    return attrs.evolve(plan, items=sorted([*plan.items, *aimed], key=lambda item: item["at"]))
 
 
 def _kinds(findings: Iterable[Finding]) -> set[Kind]:

@@ -201,6 +201,14 @@ MUTANTS = (
         why="deliveries that never come, and no read for long",
     ),
     Mutant(
+        name="signals-before-connection",
+        rule="A delivery locks the connection that it changes before it writes signals, as reads do.",
+        changes=(Change(Inbox, "_lock_changed", nothing),),
+        breaks={"lock-order"},
+        profile="calm",
+        slugs=("zoho-cliq",),
+    ),
+    Mutant(
         name="job-beside-delivery",
         rule="What follows from a delivery is stored in its transaction.",
         changes=(Change(Inbox, "_enqueue", _own_transaction),),

@@ -229,6 +229,11 @@ class _Store:
         locks = locks or bool(options.get("lock"))
         transaction.enter_call(self._name, method, locks=locks or not reads, writes=not reads)
         result = getattr(self._store, method)(*args, **options)
+        if (self._name, method) == ("signals", "record_all"):
+            for signal in args[
+                0
+            ]:  # those that are there already, too: whoever inserts one waits for who has just done so
+                transaction.locks.take_in_call("signals", UNIQUE["signals"](signal))
         transaction.locks.end_call()
         if locks and reads:
             _note_locks(transaction.locks, self._name, method, result)
