@@ -9,7 +9,7 @@ from tests.simulation.plan import PROFILES, make_plan, write_script
 from tests.simulation.run import Run
 from tests.simulation.shrink import shrink
 
-IN_EVERY_RUN, THOROUGH = 200, 5_000
+IN_EVERY_RUN, THOROUGH = 200, 1_000
 """Seeds of all profiles together."""
 
 
