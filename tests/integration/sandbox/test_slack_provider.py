@@ -57,6 +57,8 @@ class Service:
         return self.tokens
 
     def refreshed(self, stale):
+        if stale.refresh_token is None:
+            raise ReauthorizationRequiredError("There is no refresh token.")
         self.refreshes += 1
         call = SLACK.oauth.token_endpoint(self.app, stale.extra)
         read = lambda response: SLACK.oauth.read_tokens(response, self.now(), stale)  # noqa: E731
