@@ -86,16 +86,17 @@ def tell_what_fails(run: "Run") -> None:
             ]
             if any(job.failures and job.error and job.status is not JobStatus.CANCELLED for job in reads):
                 run.schedule.report("failure-unsaid", "a read failed, and the connection is healthy", account.slug)
-            elif now - max(read_at, _last_consent(run, name)) > LONGEST_UNREAD:
+            elif now - max(read_at, _last_planned(run, name)) > LONGEST_UNREAD:
                 minutes = LONGEST_UNREAD.total_seconds() / 60
                 text = f"nothing was read for {minutes:.0f} minutes, and the connection is healthy"
                 waits = sorted({f"{job.status}: {job.error}" for job in reads if job.error})
                 run.schedule.report("failure-unsaid", f"{text} ({'; '.join(waits)})", account.slug)
 
 
-def _last_consent(run: "Run", name: str) -> datetime:
-    consents = run.people.deeds(name, "connect")
-    return run.schedule.instant_of(max((one.ended for one in consents), default=0.0))
+def _last_planned(run: "Run", name: str) -> datetime:
+    """When people last did what plans the next read again, an interval from then."""
+    deeds = run.people.deeds(name, "connect", "interval")
+    return run.schedule.instant_of(max((one.ended for one in deeds), default=0.0))
 
 
 def _has_reason(run: "Run", mount: str) -> bool:
