@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.tasks import TaskKind
+from connectors.domain.model.webhook import SubscriptionStatus
 from tests.simulation.oracle.looks import deaths, erasures, forgotten_tokens, is_told, mortal_consents, working
 from tests.simulation.people import LOST, Entry
 from tests.simulation.system import build
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 LONGEST_UNREAD = timedelta(minutes=90)
 """Half as long again as the longest interval that a run sets."""
+
+SOON = timedelta(hours=1)
+"""About as long as faults last before everything works."""
 
 ENDINGS = ("revoke", "stop", "uninstall")
 """Words in the paths of calls that take something away at a vendor without being a DELETE."""
@@ -66,6 +71,7 @@ def tell_their_health(run: "Run") -> None:
                 details.health is Health.DEGRADED
                 and (connection.last_error is not None or not details.open_gaps)
                 and not _has_reason(run, account.mount)
+                and not _is_tried_again(run, connection)
             ):
                 text = f"{connection.last_error or 'a subscription does not work'}"
                 run.schedule.report("degraded-for-ever", text, account.slug)
@@ -97,6 +103,19 @@ def _last_planned(run: "Run", name: str) -> datetime:
     """When people last did what plans the next read again, an interval from then."""
     deeds = run.people.deeds(name, "connect", "interval")
     return run.schedule.instant_of(max((one.ended for one in deeds), default=0.0))
+
+
+def _is_tried_again(run: "Run", connection: Connection) -> bool:
+    """Whether its hooks failed while things went wrong, were not asked for since, and soon are."""
+    memory, now = run.database.memory, run.schedule.instant()
+    healed_at = run.schedule.instant_of(run.plan.ends_at)
+    hooks = [one for one in memory.subscriptions.values() if one.connection_id == connection.id]
+    failed = [one for one in hooks if one.status is SubscriptionStatus.FAILED]
+    is_planned = any(
+        entry.kind is TaskKind.MAINTAIN and entry.subject_id == connection.id and entry.next_at <= now + SOON
+        for entry in memory.schedules.values()
+    )
+    return is_planned and bool(failed) and all(one.updated_at < healed_at for one in failed)
 
 
 def _has_reason(run: "Run", mount: str) -> bool:
