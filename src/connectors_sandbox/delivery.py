@@ -208,6 +208,8 @@ class DeliveryService:
 
     def next_due_at(self) -> datetime | None:
         """When the earliest waiting delivery is due; an instant in the past if one is; None if none waits."""
+        if not self._queue:
+            return None
         with self._wake:
             return min((outgoing.due_at or datetime.min.replace(tzinfo=UTC) for outgoing in self._queue), default=None)
 

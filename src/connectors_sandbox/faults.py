@@ -162,25 +162,32 @@ class FaultMiddleware:
         provider, _, rest = request.path.lstrip("/").partition("/")
         path = f"/{rest}"
         fault = self._faults.take(provider, request.method, path)
-        if fault is not None and fault.kind is FaultKind.RESET:
+        if fault is None:
+
+            def start(status: str, *answer: Any) -> Any:
+                self._record(provider, request, path, int(status.split(maxsplit=1)[0]))
+                return start_response(status, *answer)
+
+            return self._app(environ, start)
+        if fault.kind is FaultKind.RESET:
             self._record(provider, request, path, 0)
             reset_connection(environ)
-        if fault is not None and fault.kind is FaultKind.DELAY:
+        if fault.kind is FaultKind.DELAY:
             self._clock.sleep(timedelta(seconds=fault.seconds))
-        if fault is not None and fault.kind is FaultKind.ANSWER:
+        if fault.kind is FaultKind.ANSWER:
             response = fault.to_response()
         else:
             response = Response.from_app(self._app, environ, buffered=True)
-        if fault is not None and fault.kind is FaultKind.LOST_ANSWER:
+        if fault.kind is FaultKind.LOST_ANSWER:
             self._record(provider, request, path, 0)
             reset_connection(environ)
         self._record(provider, request, path, response.status_code)
         return _apply(response, fault, self._clock)(environ, start_response)
 
 
-def _apply(response: Response, fault: Fault | None, clock: SandboxClock) -> Response:
+def _apply(response: Response, fault: Fault, clock: SandboxClock) -> Response:
     """The response after the fault."""
-    match fault.kind if fault is not None else None:
+    match fault.kind:
         case FaultKind.TRUNCATED:
             body = response.get_data()
             response.set_data(body[: len(body) // 2])
@@ -189,7 +196,7 @@ def _apply(response: Response, fault: Fault | None, clock: SandboxClock) -> Resp
             headers = response.headers.copy()
             headers["Content-Length"] = str(len(body))
             return Response(iter([body[: len(body) // 2]]), response.status_code, headers)
-        case FaultKind.SLOW if fault is not None:
+        case FaultKind.SLOW:
             return Response(_drip(response.get_data(), fault.seconds, clock), response.status_code, response.headers)
         case _:
             pass

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.coverage import CoveragePath, GapCause, GapClosedBy
 from connectors.domain.model.webhook import Recorded
 from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_gap, make_id, make_interval
@@ -53,14 +53,16 @@ class CoverageStoreContract(StoreContract):
 
     def test_gaps_come_back_as_they_were(self, unit_of_work):
         """Every field survives being opened and saved; the earliest is listed first, closed ones only when wanted."""
-        late = make_gap(from_at=NOW + HOUR, to_at=NOW + 2 * HOUR, family="pulls", reference="42", reason="no\0pe")
+        late = make_gap(
+            from_at=NOW + HOUR, to_at=NOW + 2 * HOUR, family="pulls", reference="42", stream="pulls:1", reason="no\0pe"
+        )
         early = make_gap(cause=GapCause.HISTORY_LOST, from_at=NOW - HOUR)
         kept = attrs.evolve(late, reason="no\ufffdpe")
         with unit_of_work() as work:
             for gap in (late, early):
                 assert work.coverage.open_gap(gap) is Recorded.NEW
             assert work.coverage.list_gaps(TENANT, CONNECTION, is_open=True) == [early, kept]
-            closed = attrs.evolve(early, closed_at=NOW, closed_by=CoveragePath.BACKFILL, to_at=NOW)
+            closed = attrs.evolve(early, closed_at=NOW, closed_by=GapClosedBy.BACKFILL, to_at=NOW)
             work.coverage.save_gap(closed)
         with unit_of_work() as work:
             assert work.coverage.list_gaps(TENANT, CONNECTION) == [closed, kept]
@@ -81,7 +83,7 @@ class CoverageStoreContract(StoreContract):
                 {"tenant_id": OTHER_TENANT},
             ):
                 assert work.coverage.open_gap(make_gap(**other)) is Recorded.NEW
-            work.coverage.save_gap(attrs.evolve(first, closed_at=NOW, closed_by=CoveragePath.SYNC))
+            work.coverage.save_gap(attrs.evolve(first, closed_at=NOW, closed_by=GapClosedBy.SYNC))
             assert work.coverage.open_gap(make_gap()) is Recorded.NEW
 
     def test_trouble_with_a_name_opens_one_gap_ever(self, unit_of_work):
@@ -91,7 +93,7 @@ class CoverageStoreContract(StoreContract):
         with unit_of_work() as work:
             work.coverage.open_gap(gap)
             assert work.coverage.open_gap(make_gap(**same)) is Recorded.DUPLICATE
-            work.coverage.save_gap(attrs.evolve(gap, closed_at=NOW, closed_by=CoveragePath.WEBHOOK))
+            work.coverage.save_gap(attrs.evolve(gap, closed_at=NOW, closed_by=GapClosedBy.WEBHOOK))
             assert work.coverage.open_gap(make_gap(**same)) is Recorded.DUPLICATE
             assert work.coverage.list_gaps(TENANT, CONNECTION, is_open=True) == []
 
@@ -106,7 +108,7 @@ class CoverageStoreContract(StoreContract):
 
     def test_counting_and_pruning(self, unit_of_work):
         """Open gaps of all tenants are counted; those that were closed before an instant are dropped."""
-        closed = {"closed_by": CoveragePath.SYNC}
+        closed = {"closed_by": GapClosedBy.SYNC}
         recent = make_gap(family="c", closed_at=NOW, **closed)
         with unit_of_work() as work:
             work.coverage.open_gap(make_gap(from_at=NOW - 999 * HOUR))

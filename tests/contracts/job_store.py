@@ -7,7 +7,7 @@ import pytest
 
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.paging import PageRequest
-from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, StreamCounts
 from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_id, make_job
 
@@ -15,22 +15,20 @@ from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, mak
 class JobStoreContract(StoreContract):
     def test_a_job_comes_back_as_it_was(self, unit_of_work):
         """Every field survives being queued and being saved."""
-        job = make_job(since=NOW, until=NOW, target="calendar", cursor={"page": 1})
+        job = make_job(since=NOW, until=NOW, target="calendar", streams=StreamCounts(total=9))
         with unit_of_work() as work:
             assert work.jobs.enqueue(job) == job
             ran = attrs.evolve(
                 job,
                 status=JobStatus.RUNNING,
                 attempts=2,
-                failures=1,
-                run=3,
                 trace_id="trace",
                 progress=Progress(pages=1, items=2, signals=3),
                 error="x",
                 started_at=NOW,
                 finished_at=NOW,
                 retry_after=NOW,
-                cursor=None,
+                streams=StreamCounts(total=6, done=5, aside=4),
                 updated_at=NOW + timedelta(seconds=1),
             )
             work.jobs.save(ran)
@@ -125,7 +123,7 @@ class JobStoreContract(StoreContract):
             assert work.jobs.list_untouched(before=later, limit=9) == [forgotten]
 
     def test_counts(self, unit_of_work):
-        """Running jobs are counted by tenant and by provider, unfinished ones by what they are."""
+        """Unfinished jobs of all tenants are counted by what they are."""
         with unit_of_work() as work:
             for job in (
                 make_job(status=JobStatus.RUNNING),
@@ -137,10 +135,6 @@ class JobStoreContract(StoreContract):
                 *(make_job(status=status) for status in ENDED),
             ):
                 _put(work, job)
-            assert work.jobs.count_running() == 3
-            assert work.jobs.count_running(tenant_id=TENANT) == 2
-            assert work.jobs.count_running(provider=SLACK) == 1
-            assert work.jobs.count_running(tenant_id=OTHER_TENANT, provider=SLACK) == 0
             assert work.jobs.count_unfinished() == {
                 (GITHUB, JobType.INCREMENTAL, JobStatus.RUNNING): 2,
                 (SLACK, JobType.INCREMENTAL, JobStatus.RUNNING): 1,
@@ -164,22 +158,39 @@ class JobStoreContract(StoreContract):
                 _put(work, job)
             assert work.jobs.earliest_waiting() == {GITHUB: minutes[1], SLACK: minutes[2]}
 
-    def test_the_last_place_is_taken_once(self, unit_of_work):
-        """Of workers that count and then claim at once, no more get through than there are slots."""
-        jobs = [make_job() for _ in range(6)]
+    def test_progress_is_added(self, unit_of_work):
+        """It is added to those of the jobs that have not ended, and changes nothing else of them."""
+        jobs = [make_job(progress=Progress(1, 2, 3), streams=StreamCounts(total=9, done=5, aside=1)) for _ in range(3)]
+        jobs[1] = attrs.evolve(jobs[1], status=JobStatus.RUNNING)
+        ended = [make_job(status=status) for status in ENDED]
+        theirs = make_job(tenant_id=OTHER_TENANT)
+        later = NOW + timedelta(hours=1)
         with unit_of_work() as work:
-            for job in jobs:
-                work.jobs.enqueue(job)
+            for job in [*jobs, *ended, theirs]:
+                _put(work, job)
+            work.jobs.add_progress(TENANT, [], Progress(9, 9, 9), at=later)
+            named = [job.id for job in [*jobs[:2], *ended, theirs]]
+            work.jobs.add_progress(TENANT, [*named, make_id()], Progress(10, 20, 30), at=later)
+        added = {"progress": Progress(11, 22, 33), "updated_at": later}
+        with unit_of_work() as work:
+            for job in jobs[:2]:
+                assert work.jobs.get(TENANT, job.id) == attrs.evolve(job, **added)
+            for job in [jobs[2], *ended, theirs]:
+                assert work.jobs.get(job.tenant_id, job.id) == job
 
-        def claim(number):
+    def test_progress_added_at_once_is_all_kept(self, unit_of_work):
+        """Nobody's progress is lost when several add some at the same time."""
+        job = make_job()
+        with unit_of_work() as work:
+            work.jobs.enqueue(job)
+
+        def add(number):
             with unit_of_work() as work:
-                job = work.jobs.get(TENANT, jobs[number].id, lock=True)
-                if work.jobs.count_running() >= 2:
-                    return False
-                work.jobs.save(attrs.evolve(job, status=JobStatus.RUNNING))
-                return True
+                work.jobs.add_progress(TENANT, [job.id], Progress(1, number, 2), at=NOW)
 
-        assert sum(race(claim, len(jobs))) == 2
+        race(add, 6)
+        with unit_of_work() as work:
+            assert work.jobs.get(TENANT, job.id).progress == Progress(6, 15, 12)
 
     def test_a_locked_job_waits_for_its_holder(self, unit_of_work):
         """Changes made under the lock are all kept: nobody works from an older state."""
@@ -190,11 +201,11 @@ class JobStoreContract(StoreContract):
         def take(_):
             with unit_of_work() as work:
                 present = work.jobs.get(TENANT, job.id, lock=True)
-                work.jobs.save(attrs.evolve(present, run=present.run + 1))
+                work.jobs.save(attrs.evolve(present, attempts=present.attempts + 1))
 
         race(take, 6)
         with unit_of_work() as work:
-            assert work.jobs.get(TENANT, job.id).run == 6
+            assert work.jobs.get(TENANT, job.id).attempts == 6
 
     def test_pruning(self, unit_of_work):
         """Jobs of any tenant that ended before the instant go, so many at once; the others stay, however old."""
@@ -211,13 +222,13 @@ class JobStoreContract(StoreContract):
             for job in kept:
                 _put(work, job)
             pruned = [work.jobs.prune(finished_before=NOW, limit=2) for _ in range(3)]
-            assert pruned == [2, 1, 0]
+            assert pruned == [2, 2, 0]
             left = work.jobs.list_page(TENANT, PageRequest(), JobFilter()).items
             assert {job.id for job in left} == {job.id for job in kept}
             assert work.jobs.list_page(OTHER_TENANT, PageRequest(), JobFilter()).items == ()
 
 
-ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+ENDED = (JobStatus.SUCCEEDED, JobStatus.PARTIAL, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 def _put(work, job):

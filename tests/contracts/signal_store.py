@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.domain.model.errors import NotFoundError
+from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.signal import Actor, Container, SignalFilter, SignalKind, Subject
 from tests.contracts.unit_of_work import StoreContract, race
@@ -53,6 +53,31 @@ class SignalStoreContract(StoreContract):
             long = "k" * 50_000
             assert len(work.signals.record_all([make_signal(dedupe_key=long), make_signal(dedupe_key=long + "2")])) == 2
             assert len(work.signals.record_all([make_signal(dedupe_key=long)])) == 0
+
+    def test_any_number_of_any_size_is_recorded(self, unit_of_work):
+        """Many signals with some large payloads are recorded in one call, each happening once, and come back whole."""
+        many = [make_signal(dedupe_key=f"k{number:04}", payload={"n": number}) for number in range(1_200)]
+        large = [make_signal(dedupe_key=f"k0600:{n}", payload={"text": "ü" * 2_500_000}) for n in range(3)]
+        twins = [make_signal(dedupe_key=one.dedupe_key) for one in many]
+        with unit_of_work() as work:
+            assert len(work.signals.record_all([*many, *large, *twins[::-1]])) == 1_203
+            assert work.signals.record_all([*twins, *many, *large]) == frozenset()
+        with unit_of_work() as work:
+            for one in (many[0], many[499], many[500], many[-1], *large):
+                assert work.signals.get(TENANT, one.id) == one
+
+    def test_all_or_none_of_a_large_call_is_recorded(self, unit_of_work):
+        """If one of many signals is refused, none of them is kept."""
+        present = make_signal()
+        with unit_of_work() as work:
+            work.signals.record_all([present])
+        many = [make_signal(dedupe_key=f"k{number:04}") for number in range(600)]
+        many.append(attrs.evolve(present, dedupe_key="k9999"))
+        with pytest.raises(ConflictError), unit_of_work() as work:
+            work.signals.record_all(many)
+        with unit_of_work() as work:
+            page = work.signals.list_page(TENANT, PageRequest(), SignalFilter())
+        assert [one.id for one in page.items] == [present.id]
 
     def test_racing_writers_record_once(self, unit_of_work):
         """Writers of the same happenings in different orders neither double nor block each other."""
@@ -175,8 +200,6 @@ class SignalStoreContract(StoreContract):
         signal = make_signal()
         with unit_of_work() as work:
             work.signals.record_all([signal])
-        from connectors.domain.model.errors import ConflictError
-
         with pytest.raises(ConflictError), unit_of_work() as work:
             work.signals.record_all([attrs.evolve(signal, dedupe_key="another")])
 

@@ -7,10 +7,9 @@ import pytest
 from connectors.domain.model.coverage import CoveragePath
 from connectors.domain.model.errors import TenantNotFoundError
 from connectors.domain.model.ids import UNROUTED
-from connectors.domain.model.sync import SyncState
 from connectors.domain.model.webhook import Recorded
+from tests.contracts.stream_rows import CONNECTION, make_account_state, make_parked_state, make_stream_state
 from tests.support.builders import (
-    NOW,
     OTHER_TENANT,
     TENANT,
     make_answer,
@@ -26,10 +25,6 @@ from tests.support.builders import (
     make_subscription,
     make_tenant,
 )
-
-
-def state(page):
-    return SyncState(cursor={"page": page}, read_until=NOW)
 
 
 class StoreContract:
@@ -59,19 +54,25 @@ class UnitOfWorkContract(StoreContract):
         with unit_of_work() as work:
             work.connections.save(kept)
             work.subscriptions.save(subscription := make_subscription())
-            work.sync_states.save(TENANT, kept.id, state(1))
+            work.streams.save([stream := make_stream_state("a")])
+            work.accounts.add(account := make_account_state())
+            work.parked.save(item := make_parked_state())
         signal, delivery = make_signal(), make_delivery()
         with pytest.raises(LookupError), unit_of_work() as work:  # noqa: PT012 - the block as a whole fails
             work.connections.save(make_connection(id=kept.id, account=kept.account, status_reason="changed"))
             work.subscriptions.delete(TENANT, subscription.id)
-            work.sync_states.save(TENANT, kept.id, state(2))
+            work.streams.save([make_stream_state("a", reason="changed"), make_stream_state("b")])
+            work.accounts.save(make_account_state(run=2))
+            work.parked.save(make_parked_state(failures=9))
             work.signals.record_all([signal])
             work.deliveries.record(delivery)
             raise LookupError
         with unit_of_work() as work:
             assert work.connections.get(TENANT, kept.id) == kept
             assert work.subscriptions.get(TENANT, subscription.id) == subscription
-            assert work.sync_states.load(TENANT, kept.id) == state(1)
+            assert work.streams.list(TENANT, CONNECTION) == [stream]
+            assert work.accounts.find(TENANT, CONNECTION) == account
+            assert work.parked.list_open(TENANT, CONNECTION) == [item]
             assert work.deliveries.record(delivery) is Recorded.NEW
             assert len(work.signals.record_all([signal])) == 1
 
@@ -95,11 +96,13 @@ class UnitOfWorkContract(StoreContract):
                 work.deliveries.record(delivery)
                 work.signals.record_all([make_signal(tenant_id=tenant_id, dedupe_key="one")])
                 work.snapshots.save(tenant_id, connection.id, {"file": {"name": "a"}})
-                work.sync_states.save(tenant_id, connection.id, state(1))
                 work.jobs.enqueue(make_job(tenant_id=tenant_id, connection_id=connection.id))
                 entry = make_schedule_entry(tenant_id=tenant_id)
                 work.schedules.plan(entry)
                 mine = {"tenant_id": tenant_id, "connection_id": connection.id}
+                work.streams.save([make_stream_state(**mine)])
+                work.accounts.add(make_account_state(**mine))
+                work.parked.save(make_parked_state(**mine))
                 proven = {"issues": [make_interval(**mine)]}
                 work.coverage.replace_intervals(tenant_id, connection.id, CoveragePath.SYNC, proven)
                 work.coverage.open_gap(make_gap(**mine))
@@ -116,7 +119,9 @@ class UnitOfWorkContract(StoreContract):
                     len(work.subscriptions.list_of_connection(tenant_id, connection.id)) == 1,
                     work.deliveries.find_by_delivery_id(tenant_id, delivery.provider, delivery.delivery_id) is not None,
                     bool(work.snapshots.load(tenant_id, connection.id, ["file"])),
-                    work.sync_states.load(tenant_id, connection.id) is not None,
+                    bool(work.streams.list(tenant_id, connection.id)),
+                    work.accounts.find(tenant_id, connection.id) is not None,
+                    bool(work.parked.list_open(tenant_id, connection.id)),
                     bool(work.jobs.list_unfinished(tenant_id, connection.id)),
                     work.schedules.find(tenant_id, entry.subject_id, entry.kind) is not None,
                     bool(work.coverage.list_intervals(tenant_id, connection.id)),
@@ -148,7 +153,9 @@ class UnitOfWorkContract(StoreContract):
             lambda work: work.deliveries.record(make_delivery()),
             lambda work: work.signals.record_all([make_signal()]),
             lambda work: work.snapshots.save(TENANT, make_job().connection_id, {"a": {}}),
-            lambda work: work.sync_states.save(TENANT, make_job().connection_id, state(1)),
+            lambda work: work.streams.save([make_stream_state()]),
+            lambda work: work.accounts.add(make_account_state()),
+            lambda work: work.parked.save(make_parked_state()),
             lambda work: work.jobs.enqueue(make_job()),
             lambda work: work.schedules.plan(make_schedule_entry()),
             lambda work: work.schedules.ensure(make_schedule_entry()),

@@ -20,7 +20,7 @@ def world(clean_engine, monkeypatch):
     """The system in memory, except that what is kept is kept in PostgreSQL."""
     monkeypatch.setattr(
         "connectors.entrypoints.in_memory.memory_unit_of_work",
-        lambda database: postgres_unit_of_work(clean_engine, ProcrastinateJobQueue),
+        lambda database: postgres_unit_of_work(clean_engine, ProcrastinateJobQueue, database.now),
     )
     world = World(clock=StillClock(NOW))
     world.vendor.accounts["ada"] += [{"id": "a-2", "name": "two", "email": "ada@acme.test"}]
@@ -102,7 +102,9 @@ def test_schedulers_at_once_queue_everything_once(world, queue):
         (one.id, JobType.INCREMENTAL) for one in connections
     )
     waiting = [task for task, _ in queue.waiting()]
-    assert sorted(one.subject_id for one in waiting if one.kind is TaskKind.SYNC) == sorted(one.id for one in queued)
+    assert sorted(one.subject_id for one in waiting if one.kind is TaskKind.READ) == sorted(
+        one.id for one in connections
+    )
     assert sorted(one.subject_id for one in waiting if one.kind is TaskKind.MAINTAIN) == sorted(
         one.id for one in connections
     )

@@ -22,6 +22,7 @@ X-Tenant-Id = "{tenant}"
 "path.signal_id" = "{signal}"
 "path.delivery_id" = "{delivery}"
 "path.job_id" = "{job}"
+"path.stream_key" = "{stream}"
 
 [[operations]]
 include-tag = "webhooks"
@@ -47,6 +48,7 @@ def test_schemathesis_finds_nothing(tmp_path, examples):
                 signal=shown.signals[0]["id"],
                 delivery=core.deliveries()[0]["id"],
                 job=core.jobs()[0]["id"],
+                stream=core.streams(core.connections()[0])[0]["key"],
             )
         )
         finished = subprocess.run(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-POLLS_EVERY = 150.0
+POLLS_EVERY = 240.0
 """Seconds between two polls of the feed."""
 
 POLLS_FOR_A_LIST = 5

@@ -21,6 +21,7 @@ def _refuse(run: "Run", item: Mapping[str, Any]) -> None:
             status=item["status"],
             retry_after=item.get("retry_after"),
             damage=item.get("damage"),
+            is_single=item.get("single", False),
             tenant_id=run.tenants[item["tenant"]] if "tenant" in item else None,
         )
     )

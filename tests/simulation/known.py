@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.simulation.plan import Plan, read_script
+from tests.simulation.plan import Plan
 from tests.simulation.schedule import Finding
 
 FOLDER = Path(__file__).parent
@@ -20,8 +20,8 @@ class KnownFault:
     """One row of the list."""
 
     name: str
-    """Of its script in `known/`."""
-    invariant: str
+    """Its scripts in `known/` are called by it and by the invariant that each breaks."""
+    invariants: tuple[str, ...]
     slugs: tuple[str, ...]
     """The providers; empty: any."""
     text: str
@@ -32,15 +32,15 @@ class KnownFault:
     def explains(self, plan: Plan, finding: Finding) -> bool:
         """Whether this is what was found there."""
         return (
-            finding.invariant == self.invariant
+            finding.invariant in self.invariants
             and (not self.slugs or finding.slug in self.slugs)
             and re.fullmatch(self.text, finding.text) is not None
             and (not self.needs or not disturbances(plan).isdisjoint(self.needs))
         )
 
-    def script(self) -> Plan:
-        """Its smallest script."""
-        return read_script((SCRIPTS / f"{self.name}.json").read_text())
+    def scripts(self) -> tuple[Path, ...]:
+        """Its smallest scripts, at least one."""
+        return tuple(sorted(SCRIPTS.glob(f"{self.name}.*.json")))
 
 
 def disturbances(plan: Plan) -> set[str]:
@@ -69,12 +69,12 @@ def unexplained(plan: Plan, findings: list[Finding]) -> list[Finding]:
 
 
 def _read(row: str) -> KnownFault:
-    name, invariant, slugs, text, needs, *_ = (
+    name, invariants, slugs, text, needs, *_ = (
         cell.strip().strip("`").replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]
     )
     return KnownFault(
         name=name,
-        invariant=invariant,
+        invariants=tuple(invariants.split()),
         slugs=tuple(slugs.split()) if slugs != "any" else (),
         text=text,
         needs=tuple(needs.split()) if needs != "-" else (),

@@ -37,6 +37,8 @@ WRITES = (
     "coverage.prune",
     "coverage.replace_intervals",
     "coverage.save_gap",
+    "accounts.add",
+    "accounts.save",
     "deliveries.prune",
     "deliveries.record",
     "deliveries.settle",
@@ -47,12 +49,15 @@ WRITES = (
     "grants.release",
     "grants.save",
     "idempotency.sweep",
+    "jobs.add_progress",
     "jobs.enqueue",
     "jobs.prune",
     "jobs.save",
     "limits.pause",
     "limits.reserve_all",
     "limits.sweep",
+    "parked.prune",
+    "parked.save",
     "queue.put",
     "schedules.cancel",
     "schedules.ensure",
@@ -61,7 +66,8 @@ WRITES = (
     "snapshots.save",
     "subscriptions.delete",
     "subscriptions.save",
-    "sync_states.save",
+    "streams.request",
+    "streams.save",
     "tenants.delete",
     "tenants.record",
 )
@@ -80,6 +86,14 @@ PROCESSES = ("api", "worker-1", "worker-2", "ticker")
 
 STATUSES = (None, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
 """How a vendor may refuse for a while; None: no connection."""
+
+SINGLE_THINGS: Mapping[str, tuple[str, str, int]] = {
+    "github": ("github", "/reviews", 500),
+    "gmail": ("google", "/messages/", 403),
+    "jira": ("jira", "/comment", 500),
+    "slack": ("slack", "conversations.replies", 403),
+}
+"""By provider: how a single thing of a list may be refused, and nothing else of it."""
 
 WAITS = ("0", "30", "-5", "1.5", "soon", "", "86400", "99999999999")
 """What a vendor may write into `Retry-After`, besides dates."""
@@ -134,7 +148,7 @@ def make_plan(seed: int, *, profile: str | None = None, slugs: Iterable[str] = (
     """
     dice = random.Random(f"plan {seed}")
     profile = profile or list(PROFILES)[seed % len(PROFILES)]
-    return _Draft(seed, profile, dice).make(list(slugs) or dice.sample(SLUGS, dice.choice((1, 1, 2))))
+    return _Draft(seed, profile, dice).make(list(slugs) or dice.sample(SLUGS, dice.choice((1, 1, 1, 2))))
 
 
 class _Draft:
@@ -142,7 +156,7 @@ class _Draft:
 
     def __init__(self, seed: int, profile: str, dice: random.Random) -> None:
         self.seed, self.profile, self.dice = seed, profile, dice
-        self.ends_at = 2 * HOUR
+        self.ends_at = 1.75 * HOUR
         self.items: list[Item] = []
 
     def make(self, slugs: list[str]) -> Plan:
@@ -163,6 +177,8 @@ class _Draft:
             self.deaths([one.kind for one in accounts])
         if self.profile in {"vendors", "mixed"}:
             self.late_mail()
+        if self.profile in {"vendors", "mixed"}:
+            self.single_things([one.slug for one in accounts])
         dice = self.dice
         is_slow = self.profile in {"people", "deaths", "mixed"}
         return Plan(
@@ -200,7 +216,7 @@ class _Draft:
         weights = [kind.usual[name][0] for name in usual]
         for _ in range(dice.randint(8, 22)):
             self.act(account, dice.choices(usual, weights)[0], self.any_time(0.0))
-        connected = dice.uniform(300, 1800)
+        connected = dice.uniform(200, 1000)
         self.add(connected, "connect", account=account.name, tenant=0)
         if kind.is_set_up_by_hand:
             late = dice.choice(SETUP_DELAYS)
@@ -334,6 +350,16 @@ class _Draft:
         ahead = self.dice.choice((-86400, 60, 1200, 10**9))
         return format_datetime(Schedule.instant_of(at + ahead).replace(microsecond=0), usegmt=True)
 
+    def single_things(self, slugs: Sequence[str]) -> None:
+        """A message, a thread, the reviews of a pull request, the comments of an issue that cannot be read. Drawn by dice
+        of its own."""
+        dice = random.Random(f"single things {self.seed}")
+        for slug in slugs:
+            if slug in SINGLE_THINGS and dice.random() < 0.4:
+                mount, part, status = SINGLE_THINGS[slug]
+                at, seconds = dice.choice((0.0, 1200.0, 2400.0)), dice.choice((1500, 9000))
+                self.add(at, "refuse", mount=mount, part=part, status=status, seconds=seconds, single=True)
+
     def trap_time(self) -> float:
         """When a trap is set: before the first consent, or at any time."""
         return self.dice.choice((0.0, self.any_time(0.0)))
@@ -393,6 +419,7 @@ def write_script(plan: Plan) -> str:
 
 
 def read_script(text: str) -> Plan:
-    """The plan that `write_script` wrote."""
+    """The plan that `write_script` wrote. A `why` beside it is for those who read the script."""
     document = json.loads(text)
+    document.pop("why", None)
     return Plan(**{**document, "accounts": [PlannedAccount(**one) for one in document["accounts"]]})

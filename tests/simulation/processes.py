@@ -145,10 +145,10 @@ class Processes:
                 queue.finish(task)
 
     def _tick(self, system: Connectors) -> None:
-        schedule = self.around.schedule
+        schedule, ahead = self.around.schedule, self.offsets.get("ticker", 0.0)
         while True:
             due = [row.next_at for row in self.around.database.memory.schedules.values()]
-            wait = LONGEST_NAP if not due else schedule.second_of(min(due)) - schedule.now
+            wait = LONGEST_NAP if not due else schedule.second_of(min(due)) - (schedule.now + ahead)
             schedule.sleep(min(max(wait, 1.0), LONGEST_NAP), "until due")
             system.tasks.tick()
 

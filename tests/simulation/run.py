@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
+from connectors.adapters.memory import MemoryDatabase
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.ids import TenantId
 from connectors_sandbox import create_sandbox
@@ -45,8 +46,10 @@ class Run:
             vendors={ACCOUNTS[one.kind].mount for one in plan.accounts},
         )
         self.sandbox.core.url = VENDORS_URL
+        self.sandbox.app.config["PROPAGATE_EXCEPTIONS"] = True  # the wire reports a bug of the sandbox
         self.wire = Wire(schedule, self.sandbox, plan.seed)
         self.wire.find_owner = self._find_owner
+        self.wire.has_circles = any(item.get("damage") == "circle" for item in plan.items)
         self.database = Database(schedule)
         self.around = Surroundings(
             schedule=schedule, database=self.database, wire=self.wire, entropy=SeededEntropy(plan.seed)
@@ -57,7 +60,10 @@ class Run:
         self.people = People(self)
         self.truth = Truth(self)
         self.auditor = Auditor(self)
-        self.cores = [Core(self, tenant_id) for tenant_id in self.tenants]
+        used = {item["tenant"] for item in plan.items if "tenant" in item}
+        self.cores = [Core(self, tenant_id) for number, tenant_id in enumerate(self.tenants) if number in used]
+        self.undisturbed: dict[str, MemoryDatabase] = {}
+        """What an undisturbed reader found in the end, by account."""
         self.cpu_seconds = 0.0
 
     def connections(self, account: str, tenant: int | None = None) -> list[Connection]:
@@ -160,4 +166,5 @@ class _Crashes(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
-        self._logger.level, self._logger.propagate = self._kept
+        level, self._logger.propagate = self._kept
+        self._logger.setLevel(level)  # an assignment would leave the cached levels of its children as they are

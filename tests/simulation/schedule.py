@@ -18,6 +18,9 @@ from greenlet import getcurrent, greenlet
 EPOCH = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)
 """The instant of second zero."""
 
+LINES_AT_ONCE = 1_000
+"""Lines of the trace that are hashed together."""
+
 STALLS = (0.01, 0.3, 2.0, 15.0)
 """Seconds for which an actor may be held up at any switch point."""
 
@@ -64,6 +67,8 @@ class Actor:
     """Whether its process died before the run was over."""
     commits: int = 0
     """How many transactions it has committed."""
+    failures: list[float] = attrs.field(factory=list)
+    """When transactions of it were lost."""
     next_commit: str | None = None
     """How its next commit fails, `before` or `after` it happened; set by a trap."""
     next_request: str | None = None
@@ -118,12 +123,20 @@ class Schedule:
         self._sleeping: list[tuple[float, int, int, Actor]] = []
         self._order = count()
         self._actors: dict[int, Actor] = {}
+        self._dated = 0.0, EPOCH
+        self._run_until = 0.0
+        self._lines: list[str] = []
+        """Of the trace, not hashed yet."""
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
     def instant(self) -> datetime:
         """The true time."""
-        return self.instant_of(self.now)
+        second, instant = self._dated
+        if second != self.now:
+            instant = self.instant_of(self.now)
+            self._dated = self.now, instant
+        return instant
 
     @staticmethod
     def instant_of(second: float) -> datetime:
@@ -137,14 +150,21 @@ class Schedule:
     @property
     def trace_hash(self) -> str:
         """The hash of everything that has happened, in order."""
+        self._hash_lines()
         return self._hash.hexdigest()
 
     def note(self, *words: object) -> None:
         """Write a line of the trace."""
         line = f"{self.now:.6f} {self.current.name if self.current else '-'} {' '.join(map(str, words))}"
-        self._hash.update(line.encode())
+        self._lines.append(line)
+        if len(self._lines) >= LINES_AT_ONCE:
+            self._hash_lines()
         if self.trace is not None:
             self.trace.append(line)
+
+    def _hash_lines(self) -> None:
+        self._hash.update("".join(self._lines).encode())
+        self._lines.clear()
 
     def report(self, invariant: str, text: str, slug: str = "") -> None:
         """Write down a finding."""
@@ -190,7 +210,11 @@ class Schedule:
                     break
         if me.is_dead:
             raise Killed
-        self._wake(me, self._delay(me))
+        until = self._delay(me)
+        if until is None and self._is_nobody_else_ready():
+            self.steps += 1
+            return
+        self._wake(me, until)
         self._switch(me)
 
     def sleep(self, seconds: float, label: str = "sleep") -> None:
@@ -200,7 +224,12 @@ class Schedule:
             self.now += max(seconds, 0.0)  # set-up and oracle are outside of the schedule
             return
         self.note(label, f"{seconds:.6f}")
-        self._wake(me, self.now + max(seconds, 0.0))
+        until = self.now + max(seconds, 0.0)
+        if until <= self._run_until and self._is_nobody_else_ready(until):
+            self.steps += 1
+            self.now = until
+            return
+        self._wake(me, until)
         self._switch(me)
 
     def wait(self, condition: Callable[[], bool], label: str, *, until: float | None = None) -> None:
@@ -226,9 +255,11 @@ class Schedule:
         Raises:
             StuckError: that takes too many steps.
         """
+        self._run_until = until
         while True:
-            self._wake_sleepers()
-            for actor in [one for one in self._waiting if one.condition is not None and one.condition()]:
+            if self._sleeping and self._sleeping[0][0] <= self.now:
+                self._wake_sleepers()
+            for actor in [one for one in self._waiting if one.condition()]:  # type: ignore[misc]  # who waits has one
                 self._wake(actor)
             if not self._ready:
                 soonest = self._soonest()
@@ -283,8 +314,18 @@ class Schedule:
             return self.now + seconds
         if self.stalls > 0 and self._random.random() < self.stalls:
             return self.now + self._random.choice(STALLS)
+        if not self.slow:
+            return None
         slow = self.slow.get(me.process.partition(".")[0], 0.0)
         return self.now + slow * self._random.random() if slow else None
+
+    def _is_nobody_else_ready(self, until: float | None = None) -> bool:
+        """Whether the actor that runs is the one to go on, now or at that second: it need not leave and come back."""
+        if self._ready or self.steps >= self._max_steps:
+            return False
+        if self._sleeping and self._sleeping[0][0] <= (self.now if until is None else until):
+            return False
+        return not any(one.condition() for one in self._waiting)  # type: ignore[misc]  # who waits has one
 
     def _acting(self) -> Actor | None:
         me = self.current

@@ -48,9 +48,9 @@ class Finished:
 class Commands:
     """Runs commands on a world, as a shell would run them."""
 
-    def __init__(self, monkeypatch, capsys, *, items=5):
+    def __init__(self, monkeypatch, capsys, *, items=5, world=None):
         self._monkeypatch, self._capsys = monkeypatch, capsys
-        self.world = World()
+        self.world = world or World()
         self.world.vendor.add_items(*(item(number) for number in range(items)))
         self.connection = self.world.connect()
         self.open_worker = lambda: MemoryQueueWorker(self.world.connectors)

@@ -1,4 +1,4 @@
-"""Runs the Google providers without the engine: the sandbox in this process answers conversations; a small sync engine."""
+"""Runs the Google providers without the engine: the sandbox in this process answers conversations; readers of them."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,10 @@ from connectors.domain.model.http import Authorization, HttpResponse, form_reque
 from connectors.domain.model.ids import ConnectionId, GrantId, SubscriptionId, TenantId
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.model.webhook import Subscription, WebhookRequest
-from connectors.domain.providers.contract import AuthorizationParams, SyncContext
+from connectors.domain.providers.contract import AuthorizationParams
 from connectors_sandbox import SandboxClock, create_sandbox
+from tests.support.google_streams import StreamDriver
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 BASE = "http://localhost/google"
@@ -210,7 +210,7 @@ class Google:
         return tokens
 
     def connect(self, provider, email=DANA, **how):
-        """A driver of sync runs for this account."""
+        """A driver of reads for this account."""
         tokens = self.sign_in(provider, email, **how)
         options = how.pop("options", {})
         app = make_app(provider, base_url=BASE, **options)
@@ -218,85 +218,4 @@ class Google:
         connection = make_connection(
             provider, account=accounts[0], scopes=tokens.scopes, created_at=self.now, updated_at=self.now
         )
-        return SyncDriver(self, provider, app, connection)
-
-
-@attrs.define
-class SyncDriver:
-    """Just enough of the engine: cursors, snapshots, signals by key."""
-
-    google: Google
-    provider: object
-    app: ProviderApp
-    connection: Connection
-    cursors: dict = attrs.field(factory=dict)
-    snapshots: dict = attrs.field(factory=dict)
-    signals: dict = attrs.field(factory=dict)
-    pages: list = attrs.field(factory=list)
-
-    def backfill(self, since=None, until=None):
-        return self.sync_run(SyncMode.BACKFILL, since=since, until=until)
-
-    def sync(self, target=None):
-        return self.sync_run(SyncMode.INCREMENTAL, target=target)
-
-    def sync_run(self, mode, *, since=None, until=None, target=None, crash_after=None, between=lambda number: None):
-        """The keys that were new.
-
-        `crash_after`: how many pages until the worker dies; the sync run is then resumed. `between`: what happens at
-        the vendor after each page, called with the number of pages so far.
-        """
-        plan = SyncPlan(
-            mode=mode,
-            started_at=self.google.now,
-            since=since,
-            until=until,
-            last_cursor=self.cursors.get(target or ""),
-            target=target,
-        )
-        context = SyncContext(app=self.app, connection=self.connection)
-        sync = self.provider.sync
-        new = []
-        cursor = converse(self.provider, sync.start(context, plan), self.google.send, now=self.google.now)
-        while True:
-            cursor = json.loads(json.dumps(cursor))  # what the database does to it
-            if crash_after is not None and len(self.pages) >= crash_after:
-                converse(self.provider, sync.read_page(context, plan, cursor), self.google.send, now=self.google.now)
-                crash_after = None  # read, and died before the commit
-            page = converse(self.provider, sync.read_page(context, plan, cursor), self.google.send, now=self.google.now)
-            self.pages.append(page)
-            new += self._commit(context, plan, page)
-            cursor = page.cursor
-            if page.done:
-                break
-            between(len(self.pages))
-        if mode is SyncMode.INCREMENTAL or plan.last_cursor is None:
-            self.cursors[target or ""] = cursor
-        return new
-
-    def _commit(self, context, plan, page):
-        drafts = list(page.signals)
-        for observation in page.observations:
-            state = attrs.evolve(observation, state=json.loads(json.dumps(observation.state)))
-            meaning = self.provider.sync.interpret(context, plan, state, self.snapshots.get(observation.key))
-            drafts += meaning.signals
-            if meaning.snapshot is None:
-                self.snapshots.pop(observation.key, None)
-            else:
-                self.snapshots[observation.key] = json.loads(json.dumps(meaning.snapshot))
-        if page.connection_metadata:
-            metadata = {**self.connection.metadata, **page.connection_metadata}
-            self.connection = attrs.evolve(self.connection, metadata=metadata)
-        new = []
-        for draft in drafts:
-            if draft.dedupe_key not in self.signals:
-                self.signals[draft.dedupe_key] = draft
-                new.append(draft.dedupe_key)
-        return new
-
-    def kinds(self):
-        """Kind and title of every signal, in the order they came."""
-        return [(draft.kind.value, draft.title) for draft in self.signals.values()]
-
-    def run(self, conversation):
-        return converse(self.provider, conversation, self.google.send, now=self.google.now)
+        return StreamDriver.new(self, provider, app, connection, converse)

@@ -17,10 +17,10 @@ from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, Ten
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import SignalDraft
-from connectors.domain.model.sync import SyncPage, SyncPlan
-from connectors.domain.model.webhook import Ignored, WebhookRequest
+from connectors.domain.model.webhook import Ignored, WebhookEvent, WebhookRequest
 from connectors.domain.providers.contract import ReadContext, SyncContext, VerificationMaterial
 from connectors.domain.providers.jira import JIRA
+from tests.support.stream_reader import StreamReader
 
 SLUG = ProviderSlug("jira")
 TENANT = TenantId(UUID(int=7))
@@ -30,6 +30,7 @@ SITE = f"https://{HOST}"
 CLIENT_ID = "app-client-id"
 CLIENT_SECRET = "ATOAexample-client-secret-that-is-long-enough-for-hs256"
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 STATUSES = {"1": "new", "3": "indeterminate", "5": "done", "6": "done"}
 STATUS_NAMES = {"1": "To Do", "3": "In Progress", "5": "Done", "6": "Won't Do"}
 
@@ -84,6 +85,12 @@ def material(*secrets: str, now: datetime = NOW, app: ProviderApp | None = APP) 
 
 
 def receive(request: WebhookRequest, connection: Connection, *secrets: str) -> tuple[SignalDraft, ...] | Ignored:
+    """The signals of a delivery for a connection."""
+    event = receive_event(request, connection, *secrets)
+    return event if isinstance(event, Ignored) else event.signals
+
+
+def receive_event(request: WebhookRequest, connection: Connection, *secrets: str) -> WebhookEvent | Ignored:
     """The event of a delivery for a connection: verified, read and completed."""
     assert JIRA.webhooks is not None
     assert JIRA.webhooks.to_signals is not None
@@ -91,7 +98,7 @@ def receive(request: WebhookRequest, connection: Connection, *secrets: str) -> t
     event = JIRA.webhooks.read_event(delivery, ReadContext(app=APP))
     if isinstance(event, Ignored):
         return event
-    return JIRA.webhooks.to_signals(delivery, event, connection).signals
+    return JIRA.webhooks.to_signals(delivery, event, connection)
 
 
 # --- conversations -------------------------------------------------------------------------------------------------
@@ -131,22 +138,24 @@ def reply(document: Any, status: int = 200, **headers: str) -> HttpResponse:
     return HttpResponse(status=status, headers=names, body=body)
 
 
-def sync_run(plan: SyncPlan, answer: Answer, connection: Connection, *, cap: int = 1000) -> list[SyncPage]:
-    """All pages of a sync run, with the connection's metadata updated as the engine does."""
-    assert JIRA.sync is not None
-    context = SyncContext(app=APP, connection=connection)
-    cursor = hold(JIRA.sync.start(context, plan), answer)
-    pages: list[SyncPage] = []
-    while len(pages) < cap:
-        cursor = json.loads(json.dumps(cursor))
-        page = hold(JIRA.sync.read_page(context, plan, cursor), answer)
-        pages.append(page)
-        metadata = {**context.connection.metadata, **page.connection_metadata}
-        context = SyncContext(app=APP, connection=make_connection(metadata=metadata))
-        if page.done:
-            return pages
-        cursor = page.cursor
-    raise AssertionError("the sync run does not end")
+def reader_of(answer: Answer, connection: Connection | None = None, floor: datetime = NOW) -> StreamReader:
+    """A reader of a connection's streams that has read nothing yet."""
+    assert JIRA.streams is not None
+    return StreamReader(
+        streams=JIRA.streams,
+        context=SyncContext(app=APP, connection=connection or make_connection()),
+        converse=lambda conversation: hold(conversation, answer),
+        floor=floor,
+    )
+
+
+def read_history(
+    answer: Answer, connection: Connection | None = None, since: datetime = LONG_AGO, now: datetime = NOW
+) -> StreamReader:
+    """A reader that has read the history of everything."""
+    reader = reader_of(answer, connection)
+    reader.backfill(since, now)
+    return reader
 
 
 # --- the site ------------------------------------------------------------------------------------------------------
@@ -171,8 +180,19 @@ class FakeSite:
         self.comments: dict[str, list[dict[str, Any]]] = {}
         self.user = {"accountId": "712020:lee", "displayName": "Lee", "self": f"{SITE}/rest/api/2/user?accountId=1"}
         self.embed = True
+        self.lag = timedelta()
+        """How long the search does not know an issue that has changed."""
+        self.projects = {"10000": "OPS"}
+        """Id → key of the projects that are shown."""
         self.on_search: Callable[[], None] | None = None
+        """Called before a search."""
+        self.on_answer: Callable[[list[dict[str, Any]]], None] | None = None
+        """Called with the issues that a search has found, before it shows their fields."""
+        self.broken: dict[str, int] = {}
+        """Path → the status that it answers with."""
         self.searches: list[str] = []
+        self.generation = 0
+        """Of page tokens: those of earlier ones are refused."""
         self._ids = 100
 
     def next_id(self) -> str:
@@ -183,15 +203,16 @@ class FakeSite:
         self.now += by
         return self.now
 
-    def create(self) -> dict[str, Any]:
-        at, issue_id = stamp(self.tick()), self.next_id()
+    def create(self, project: str = "10000", dated: datetime | None = None) -> dict[str, Any]:
+        """A new issue; with `dated` one that is imported with that date."""
+        at, issue_id = stamp(dated or self.tick()), self.next_id()
         self.issues[issue_id] = {
             "id": issue_id,
             "key": f"OPS-{issue_id}",
             "self": f"{SITE}/rest/api/2/issue/{issue_id}",
             "fields": {
                 "summary": f"Issue {issue_id}",
-                "project": {"id": "10000", "key": "OPS", "name": "Operations"},
+                "project": {"id": project, "key": "OPS", "name": "Operations"},
                 "status": self._status("1"),
                 "creator": self.user,
                 "created": at,
@@ -228,40 +249,70 @@ class FakeSite:
     def answer(self, request: HttpRequest) -> HttpResponse:
         """The REST API."""
         path = urlsplit(request.url).path.partition(f"/ex/jira/{CLOUD}/rest/api/3/")[2]
+        if path in self.broken:
+            return reply({"errorMessages": ["No."], "errors": {}}, self.broken[path])
         if path == "search/jql":
-            return reply(self._search(json.loads(request.body or b"")))
+            query = json.loads(request.body or b"")
+            if not query.get("nextPageToken", self._token(0)).endswith(self._token("")):
+                return reply({"errorMessages": ["The token has expired."], "errors": {}}, 400)
+            return reply(self._search(query))
         if path == "changelog/bulkfetch":
             asked = json.loads(request.body or b"")["issueIdsOrKeys"]
             logs = [{"issueId": one, "changeHistories": self.histories[one]} for one in asked if self.histories[one]]
             return reply({"issueChangeLogs": logs})
         if path == "status":
             return reply([self._status(one) for one in STATUSES])
-        found = re.fullmatch(r"issue/(\d+)/comment", path)
-        if found:
-            start = int(parse_qs(urlsplit(request.url).query)["startAt"][0])
-            all_of_them = self.comments[found[1]]
-            return reply({"comments": all_of_them[start : start + 2], "startAt": start, "total": len(all_of_them)})
+        if path == "project/search":
+            return reply({"values": [{"id": one, "key": key} for one, key in self.projects.items()], "isLast": True})
+        found = re.fullmatch(r"issue/(\d+)(/comment|/changelog)?", path)
+        if found and self._is_shown(found[1]):
+            return reply(self._show(found[1], found[2], parse_qs(urlsplit(request.url).query)))
         return reply({"errorMessages": ["no such path"]}, 404)
+
+    def _is_shown(self, issue_id: str) -> bool:
+        return issue_id in self.issues and self.issues[issue_id]["fields"]["project"]["id"] in self.projects
+
+    def _show(self, issue_id: str, part: str | None, query: dict[str, list[str]]) -> dict[str, Any]:
+        if part is None:
+            return self._shown(self.issues[issue_id], query["fields"][0].split(","))
+        listed = self.comments[issue_id] if part == "/comment" else self.histories[issue_id]
+        start = int(query["startAt"][0])
+        member = "comments" if part == "/comment" else "values"
+        return {member: listed[start : start + 2], "startAt": start, "total": len(listed)}
+
+    def _shown(self, issue: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        fields = {name: value for name, value in issue["fields"].items() if name in names}
+        if self.embed:
+            of_issue = self.comments[issue["id"]]
+            fields["comment"] = {"comments": of_issue[:1], "total": len(of_issue)}
+        copy: dict[str, Any] = json.loads(json.dumps({**issue, "fields": fields}))
+        return copy
 
     def _search(self, query: dict[str, Any]) -> dict[str, Any]:
         if self.on_search is not None:
             self.on_search()
         self.searches.append(query["jql"])
-        bound = re.fullmatch(r"updated >= (\d+)(?: AND project = \"OPS\")? ORDER BY updated ASC, id ASC", query["jql"])
+        bound = re.fullmatch(r"updated >= (\d+)(?: AND project = (\d+))? ORDER BY updated ASC, id ASC", query["jql"])
         assert bound is not None, query["jql"]
-        rows = sorted(self.issues.values(), key=lambda one: (one["fields"]["updated"], int(one["id"])))
-        rows = [one for one in rows if self._updated_ms(one) >= int(bound[1])]
-        start = int(query.get("nextPageToken", "p0")[1:])
-        page = json.loads(json.dumps(rows[start : start + self.page_size]))
-        for issue in page:
-            issue["fields"] = {name: value for name, value in issue["fields"].items() if name in query["fields"]}
-            if self.embed:
-                first = self.comments[issue["id"]][:1]
-                issue["fields"]["comment"] = {"comments": first, "total": len(self.comments[issue["id"]])}
-        answer: dict[str, Any] = {"issues": page}
+        rows = [
+            issue
+            for issue in sorted(self.issues.values(), key=lambda one: (one["fields"]["updated"], int(one["id"])))
+            if self._is_shown(issue["id"])
+            and (bound[2] is None or issue["fields"]["project"]["id"] == bound[2])
+            and self._updated_ms(issue) >= int(bound[1])
+            and not ms(self.now - self.lag) < self._updated_ms(issue) <= ms(self.now)
+        ]
+        start = int(query.get("nextPageToken", self._token(0)).partition("-")[0])
+        page = rows[start : start + self.page_size]
+        if self.on_answer is not None:
+            self.on_answer(page)
+        answer: dict[str, Any] = {"issues": [self._shown(issue, query["fields"]) for issue in page]}
         if start + self.page_size < len(rows):
-            answer["nextPageToken"] = f"p{start + self.page_size}"
+            answer["nextPageToken"] = self._token(start + self.page_size)
         return answer
+
+    def _token(self, start: int | str) -> str:
+        return f"{start}-{self.generation}"
 
     def _updated_ms(self, issue: dict[str, Any]) -> int:
         return ms(datetime.strptime(issue["fields"]["updated"], "%Y-%m-%dT%H:%M:%S.%f%z"))

@@ -7,24 +7,15 @@ Run as `python -m tests.support.quick_worker`, from the project's folder.
 
 from datetime import timedelta
 
-import attrs
-
 from connectors.adapters.procrastinate.worker import WorkerOptions
-from connectors.domain.providers import registry
+from connectors.domain.flows.reading import failures
 from connectors.entrypoints.cli.system import load_settings
 from connectors.entrypoints.production import prepare
 from connectors.entrypoints.worker_process import run_worker
 
-BACKOFF_BASE = timedelta(seconds=0.1)
-
-
-def with_short_backoff(provider):
-    """The provider, whose failed reads are soon tried again."""
-    return attrs.evolve(provider, limits=attrs.evolve(provider.limits, backoff_base=BACKOFF_BASE))
-
 
 def main():
-    registry.BUILT_IN = tuple(with_short_backoff(provider) for provider in registry.BUILT_IN)
+    failures.SHORTEST_OUTAGE = timedelta(seconds=0.1)
     settings = load_settings()
     database = prepare(settings)
     options = WorkerOptions(

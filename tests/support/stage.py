@@ -159,10 +159,11 @@ class Tenant(Core):
         return url.replace("{tenant_id}", self.tenant_id).replace("{connection_id}", connection["id"])
 
     def sync(self, connection, job_type=JobType.INCREMENTAL):
-        """Read it now, as `connectors sync --wait` does; the job, ended, its vendor's limits waited out."""
+        """Read it now, as `connectors sync --wait` does; the job, ended, its vendor's limits waited out. In an outage
+        it is not waited for."""
         connectors, tenant_id = self.stage.connectors, TenantId(UUID(self.tenant_id))
         job = connectors.jobs.request(tenant_id, ConnectionId(UUID(connection["id"])), job_type)
-        while not (job := connectors.sync.run(tenant_id, job.id)).is_finished and not job.failures:
+        while not (job := connectors.sync.run(tenant_id, job.id)).is_finished and job.retry_after and not job.error:
             connectors.clock.sleep(max(job.retry_after - connectors.clock.now(), timedelta(milliseconds=10)))
         return job
 

@@ -29,9 +29,9 @@ class StillClock(ManualClock):
 class World:
     """One system, one vendor, one clock."""
 
-    def __init__(self, acme=ACME, *, clock=None, **changes):
+    def __init__(self, acme=ACME, *, clock=None, vendor=Vendor, **changes):
         self.clock = clock or ManualClock(NOW)
-        self.vendor = Vendor(self.clock)
+        self.vendor = vendor(self.clock)
         self.acme = acme
         self.connectors = Connectors.in_memory(
             respond=self.vendor, registry=ProviderRegistry([acme]), clock=self.clock, **changes
@@ -101,7 +101,8 @@ class World:
         sync = self.connectors.sync
         if concurrency is not None:
             concurrency = attrs.evolve(sync.concurrency, settings=concurrency)
-            sync = attrs.evolve(sync, concurrency=concurrency, pages=attrs.evolve(sync.pages, concurrency=concurrency))
+            receipts = attrs.evolve(sync.receipts, concurrency=concurrency)
+            sync = attrs.evolve(sync, concurrency=concurrency, receipts=receipts)
         changed = attrs.evolve(self.connectors.tasks, sync=sync)
         if time_slice is not None:
             changed = attrs.evolve(changed, time_slice=time_slice)
@@ -124,14 +125,44 @@ class World:
         with self.uow() as uow:
             return uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=is_open)
 
+    def coverage(self, connection):
+        """What is known of each family, by its name."""
+        shown = self.connectors.coverage.show(connection.tenant_id, connection.id)
+        return {one.family.name: one for one in shown}
+
     def proven(self, connection, path):
         """The intervals that the path has proven, as {family: [(from, to)]}."""
         found = {}
-        with self.uow() as uow:
-            for one in uow.coverage.list_intervals(connection.tenant_id, connection.id):
-                if one.path is path:
-                    found.setdefault(one.family, []).append((one.from_at, one.to_at))
+        for name, one in self.coverage(connection).items():
+            spans = [(interval.from_at, interval.to_at) for interval in one.intervals if interval.path is path]
+            if spans:
+                found[name] = spans
         return found
+
+    def stream(self, connection, key=""):
+        """The stream's row, or None."""
+        with self.uow() as uow:
+            rows = uow.streams.list(connection.tenant_id, connection.id)
+            return next((row for row in rows if row.key == key), None)
+
+    def account(self, connection):
+        """The state of the connection's reading, or None."""
+        with self.uow() as uow:
+            return uow.accounts.find(connection.tenant_id, connection.id)
+
+    def parked(self, connection):
+        """The open parked items."""
+        with self.uow() as uow:
+            return uow.parked.list_open(connection.tenant_id, connection.id)
+
+    def run_for(self, duration, step=timedelta(seconds=10)):
+        """Let time pass, with a worker and the schedule at work."""
+        end = self.clock.now() + duration
+        self.work()
+        while self.clock.now() < end:
+            self.clock.advance(min(step, end - self.clock.now()))
+            self.tick()
+            self.work()
 
     def hook(self, connection):
         """The connection's one hook, as the vendor stores it."""

@@ -14,11 +14,11 @@ from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, Ten
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookRequest
 from connectors.domain.providers.contract import ReadContext, SyncContext
 from connectors.domain.providers.zoho_cliq import ZOHO_CLIQ
 from connectors.domain.providers.zoho_mail import ZOHO_MAIL
+from tests.support.stream_reader import StreamReader
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 TENANT = TenantId(UUID(int=1))
@@ -111,34 +111,6 @@ def script(*answers):
     return answer, asked
 
 
-def sync_run(provider, answer, plan, connection, app=None, cap=3000):
-    """All pages of a sync run. Cursors go through JSON, metadata is updated, observations are interpreted."""
-    context = SyncContext(app=app or make_app(provider.slug), connection=connection)
-    cursor = hold(provider, provider.sync.start(context, plan), answer)
-    pages = []
-    while len(pages) < cap:
-        page = hold(provider, provider.sync.read_page(context, plan, json.loads(json.dumps(cursor))), answer)
-        pages.append(page)
-        metadata = {**context.connection.metadata, **json.loads(json.dumps(page.connection_metadata))}
-        context = attrs.evolve(context, connection=attrs.evolve(context.connection, metadata=metadata))
-        cursor = page.cursor
-        if page.done:
-            return pages, context.connection
-    raise AssertionError("the sync run does not end")
-
-
-def plan(at=NOW, **changes):
-    return SyncPlan(**{"mode": SyncMode.INCREMENTAL, "started_at": at, **changes})
-
-
-def backfill(at=NOW, **changes):
-    return plan(at, mode=SyncMode.BACKFILL, **changes)
-
-
-def keys(pages):
-    return {draft.dedupe_key for page in pages for draft in page.signals}
-
-
 def facts(drafts):
     """What must not depend on the path that a signal took."""
     return {(one.dedupe_key, one.kind.value, one.occurred_at, one.title) for one in drafts}
@@ -166,6 +138,8 @@ class FakeMailbox:
         self.pushed = []
         self.requests = []
         self.before_list = lambda: None
+        self.broken = {}
+        """What is wrong with rows, by the mail's id: fields that replace its own."""
         self._ids = 1709887058769100000
 
     def tick(self, seconds=61):
@@ -212,6 +186,7 @@ class FakeMailbox:
             "receivedTime": str(mail["at"]),
             "sentDateInGMT": str(mail["at"] - 7 * 3_600_000),
             "status": mail["status"],
+            **self.broken.get(mail_id, {}),
         }
 
     def answer(self, request):
@@ -226,6 +201,12 @@ class FakeMailbox:
                 for key, (name, kind) in FOLDERS.items()
             ]
             return reply({"status": status, "data": rows})
+        if path.endswith("/details"):
+            _, _, folder, _, mail_id, _ = path.split("/")
+            mail = self.mails.get(int(mail_id))
+            if mail is None or mail["folder"] != folder:
+                return reply({"status": {"code": 404}, "data": {"errorCode": "MESSAGE_NOT_EXISTS"}}, 404)
+            return reply({"status": status, "data": self.row(int(mail_id))})
         assert path == "/messages/view", path
         assert (query["sortBy"], query["sortorder"]) == ("date", "false")
         found = [key for key, mail in self.mails.items() if mail["folder"] == query["folderId"]]
@@ -236,6 +217,41 @@ class FakeMailbox:
         return answer
 
 
+@attrs.define(kw_only=True)
+class AccountReader(StreamReader):
+    """Reads an account as the engine does: it believes `quiet_since`, and reads the past of streams that are new."""
+
+    pending: set = attrs.field(factory=set)
+    """Streams whose history has not been read."""
+
+    def read(self, now):
+        self.discover(now)
+        for key, state in list(self.known.items()):
+            quiet = state.stream.quiet_since
+            if state.bookmark is None:
+                self.pending.add(key)
+            elif quiet is not None and quiet <= state.read_until:
+                state.read_until = now
+                continue
+            self.read_stream(key, now)
+        for _ in range(self.streams.rounds):
+            for key in sorted(self.pending):
+                self.backfill_stream(key, self.floor, now)
+        self.pending &= set(self.refused)
+
+
+def make_reader(provider, answer, floor=NOW - timedelta(days=9), *, app=None, connection=None, kind=AccountReader):
+    """A reader of an account that such a vendor has."""
+    slug = provider.slug
+    context = SyncContext(app=app or make_app(slug), connection=connection or make_connection(slug))
+    return kind(
+        streams=provider.streams,
+        context=context,
+        converse=lambda conversation: hold(provider, conversation, answer),
+        floor=floor,
+    )
+
+
 class FakeCliq:
     """Channels, their messages, and a bot that is in all of them."""
 
@@ -243,6 +259,10 @@ class FakeCliq:
         self.now = at
         self.newest_first, self.cap, self.with_ids = newest_first, cap, with_ids
         self.chats = {}
+        self.archived = set()
+        self.lists_archived = True
+        """Whether the list of chats has archived channels."""
+        self.message_lag = self.chat_lag = timedelta(0)
         self.pushed = []
         self.requests = []
         self.on_read = lambda: None
@@ -297,27 +317,33 @@ class FakeCliq:
         self.requests.append(request)
         path, query = parts.path.removeprefix("/api/v2"), dict(parse_qsl(parts.query))
         if path == "/channels":
-            names = sorted(self.chats)
+            is_archived = {"created": False, "archived": True}[query["status"]]
+            names = sorted(key for key in self.chats if (key in self.archived) is is_archived)
             start = int(query.get("next_token", "0"))
             page = [{"chat_id": key, "name": f"#{key.lower()}"} for key in names[start : start + 2]]
             more = {"has_more": True, "next_token": str(start + 2)} if start + 2 < len(names) else {"has_more": False}
             return reply({"channels": page, **more})
         if path == "/chats":
-            after = int(query["modified_after"])
-            active = [key for key, posts in self.chats.items() if posts and int(posts[-1]["time"]) > after]
+            after, before = int(query["modified_after"]), int(query.get("modified_before", 1 << 60))
             rows = [
-                {"chat_id": key, "name": key, "last_modified_time": self._iso(self.chats[key][-1]["time"])}
-                for key in active
+                {"chat_id": key, "name": key, "last_modified_time": self._iso(shown[-1]["time"])}
+                for key in self.chats
+                if (key not in self.archived or self.lists_archived)
+                and (shown := self._shown(key, self.chat_lag))
+                and after < int(shown[-1]["time"]) < before
             ]
-            return reply({"chats": rows})
+            return reply({"chats": rows[: int(query["limit"])]})
         _, _, chat_id, tail = path.split("/")
         assert tail == "messages"
         low, high = int(query["fromtime"]), int(query["totime"])
-        found = [one for one in self.chats[unquote(chat_id)] if low <= int(one["time"]) <= high]
+        found = [one for one in self._shown(unquote(chat_id), self.message_lag) if low <= int(one["time"]) <= high]
         found.sort(key=lambda one: int(one["time"]), reverse=self.newest_first)
         answer = reply({"data": found[: min(self.cap, int(query["limit"]))]})
         self.on_read()
         return answer
+
+    def _shown(self, chat_id, lag):
+        return [one for one in self.chats[chat_id] if int(one["time"]) <= ms(self.now - lag)]
 
     def _iso(self, millis):
         return datetime.fromtimestamp(int(millis) / 1000, UTC).isoformat()

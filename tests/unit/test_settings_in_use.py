@@ -23,7 +23,8 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
 from connectors.domain.model.oauth import TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.model.streams import Window
+from connectors.domain.model.sync import SyncMode
 from connectors.domain.model.webhook import VerifiedDelivery, WebhookRequest
 from connectors.domain.providers.contract import AuthorizationParams, ReadContext, SyncContext, VerificationMaterial
 from connectors.domain.providers.registry import BUILT_IN
@@ -71,8 +72,9 @@ def use(provider, app):
     connection = make_connection(provider=provider.slug, account=ACCOUNT)
     context = SyncContext(app=app, connection=connection)
     for mode in SyncMode:
-        plan = SyncPlan(mode=mode, started_at=NOW, since=NOW - timedelta(days=1))
-        run(converser, provider, app, lambda plan=plan: read(provider, context, plan))
+        low = NOW - timedelta(days=1)
+        window = Window(mode=mode, low=low, high=NOW, floor=low, bookmark=None)
+        run(converser, provider, app, lambda window=window: read(provider, context, window))
     run(converser, provider, app, lambda: provider.oauth.identify(app, TOKENS.token_set))
     run(converser, provider, app, lambda: as_client(app, provider))
     if provider.webhooks.subscriptions is not None:
@@ -89,14 +91,16 @@ def run(converser, provider, app, begin):
         pass
 
 
-def read(provider, context, plan):
-    """Read the first pages."""
-    cursor = yield from provider.sync.start(context, plan)
-    for _ in range(FEW):
-        page = yield from provider.sync.read_page(context, plan, cursor)
-        if page.done:
-            return
-        cursor = page.cursor
+def read(provider, context, window):
+    """Read the first pages of each stream that discovery names first."""
+    listing = yield from provider.streams.discover(context, window, None)
+    for stream in listing.streams[:FEW]:
+        cursor = None
+        for _ in range(FEW):
+            page = yield from provider.streams.read_page(context, stream, window, cursor)
+            cursor = page.cursor
+            if cursor is None:
+                break
 
 
 def as_client(app, provider):

@@ -9,9 +9,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import attrs
 import msgspec
@@ -24,6 +27,8 @@ databases."""
 KEY_LENGTH = 465
 """The maximum length of an indexed text, in characters. An index row holds 2,704 bytes, a character up to 4."""
 
+_KEPT = (UUID, datetime, Enum, bytes, int)
+"""Of these every value can be stored as it is."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _DECODER = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
@@ -77,12 +82,17 @@ def stored_json(value: T) -> T:
 def as_stored(row: T) -> T:
     """A copy of an attrs object as a store returns it: texts cleaned, mappings copied."""
     changes = {}
-    for field in attrs.fields(type(row)):  # type: ignore[arg-type]  # T is one of our attrs classes
-        value = getattr(row, field.name)
+    for name in _field_names(type(row)):  # type: ignore[arg-type]  # every class is hashable
+        value = getattr(row, name)
         new = _stored_value(value)
         if new is not value:
-            changes[field.name] = new
+            changes[name] = new
     return attrs.evolve(row, **changes) if changes else row  # type: ignore[misc]  # as above
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind))
 
 
 def account_host(account: ExternalAccount) -> str | None:
@@ -101,7 +111,7 @@ def account_email(account: ExternalAccount) -> str | None:
 
 
 def _stored_value(value: Any) -> Any:
-    if isinstance(value, Enum):
+    if value is None or isinstance(value, _KEPT):
         return value
     if isinstance(value, str):
         return clean_text(value)

@@ -14,11 +14,14 @@ from connectors.domain.flows.provider_access.session import ProviderAccess
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.concurrency import Concurrency
 from connectors.domain.flows.reading.coverage import CoverageFlow, Ledger
+from connectors.domain.flows.reading.failures import Failures
 from connectors.domain.flows.reading.housekeeping import Housekeeping
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.reading.page_commit import PageCommitter
+from connectors.domain.flows.reading.receipts import Receipts
 from connectors.domain.flows.reading.run import SyncFlow
 from connectors.domain.flows.reading.schedule import ScheduleFlow, Scheduler
+from connectors.domain.flows.reading.stream_requests import StreamFlow
 from connectors.domain.flows.signals.queries import QueryFlow
 from connectors.domain.flows.signals.statistics import StatisticsFlow
 from connectors.domain.flows.webhooks.inbox import Inbox
@@ -68,6 +71,8 @@ class Assembly:
     """Run one such read here and now, instead of leaving it to a worker."""
     maintenance: SubscriptionMaintenance
     """Maintain webhook subscriptions: renew, probe, retry."""
+    streams: StreamFlow
+    """Show the streams of a connection, have one read now, give one up."""
     coverage: CoverageFlow
     """What is proven complete, and where something may be missing."""
     schedule: ScheduleFlow
@@ -118,7 +123,7 @@ class Assembly:
             providers=registry,
             apps=apps,
         )
-        ledger = Ledger(clock=clock, entropy=entropy)
+        ledger = Ledger(clock=clock, entropy=entropy, providers=registry)
         scheduler = Scheduler(clock=clock, entropy=entropy, settings=settings.schedule)
         jobs = SyncJobs(unit_of_work=unit_of_work, clock=clock, entropy=entropy, providers=registry)
         schedule = ScheduleFlow(
@@ -178,22 +183,20 @@ class Assembly:
             apps=apps,
         )
         concurrency = Concurrency(settings=settings.concurrency, entropy=entropy)
-        pages = PageCommitter(
-            unit_of_work=unit_of_work,
-            clock=clock,
-            entropy=entropy,
-            jobs=jobs,
-            concurrency=concurrency,
-            scheduler=scheduler,
-            ledger=ledger,
-        )
         sync = SyncFlow(
             unit_of_work=unit_of_work,
             access=access,
             clock=clock,
-            entropy=entropy,
             providers=registry,
-            pages=pages,
+            pages=PageCommitter(unit_of_work=unit_of_work, entropy=entropy, ledger=ledger),
+            failures=Failures(unit_of_work=unit_of_work, entropy=entropy, ledger=ledger),
+            receipts=Receipts(
+                unit_of_work=unit_of_work,
+                concurrency=concurrency,
+                scheduler=scheduler,
+                ledger=ledger,
+                telemetry=ports.telemetry,
+            ),
             concurrency=concurrency,
             scheduler=scheduler,
             telemetry=ports.telemetry,
@@ -225,11 +228,12 @@ class Assembly:
             connection_settings=ConnectionSettingsFlow(
                 unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
             ),
-            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock, providers=registry),
+            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock, providers=registry, ledger=ledger),
             jobs=jobs,
             sync=sync,
             maintenance=maintenance,
-            coverage=CoverageFlow(unit_of_work=unit_of_work, providers=registry),
+            streams=StreamFlow(unit_of_work=unit_of_work, providers=registry, ledger=ledger),
+            coverage=CoverageFlow(unit_of_work=unit_of_work, providers=registry, ledger=ledger),
             schedule=schedule,
             tasks=TaskHandler(
                 unit_of_work=unit_of_work,

@@ -177,7 +177,8 @@ def production_container(
 
     return fill(
         Ports(
-            unit_of_work=postgres_unit_of_work(engine, ProcrastinateJobQueue),
+            # Whoever brings a clock sets the time for all.
+            unit_of_work=postgres_unit_of_work(engine, ProcrastinateJobQueue, None if clock is None else clock.now),
             vault=AesGcmVault(database.keys),
             clock=clock or SystemClock(),
             entropy=SystemEntropy(),

@@ -31,16 +31,26 @@ class PathParameter:
 
     description: str
     missing: type[RequestRejectedError] | None
-    """The error for a malformed UUID, the same as for an unknown one. None: the parameter is a text."""
+    """The error for an unknown one, and for a malformed UUID. None: the handler's own."""
     message: str = ""
+    is_text: bool = False
+    """Whether it is a text instead of a UUID."""
+    has_slashes: bool = False
+    """Whether the text may hold slashes."""
 
 
 PATH_PARAMETERS: Mapping[str, PathParameter] = {
-    "provider": PathParameter("The provider's slug.", None),
+    "provider": PathParameter("The provider's slug.", None, is_text=True),
     "tenant_id": PathParameter("The tenant.", TenantNotFoundError, "There is no such tenant."),
     "connection_id": PathParameter("The connection.", ConnectionNotFoundError, "There is no such connection."),
     "signal_id": PathParameter("The signal.", NotFoundError, "There is no such signal."),
     "job_id": PathParameter("The job.", NotFoundError, "There is no such job."),
+    "stream_key": PathParameter(
+        "The stream's `key`, percent-encoded; `discovery` for the discovery of streams.",
+        NotFoundError,
+        is_text=True,
+        has_slashes=True,
+    ),
     "delivery_id": PathParameter("Our id of the delivery.", NotFoundError, "There is no such delivery."),
 }
 """Every name of a path parameter; it means the same in all paths."""
@@ -58,7 +68,7 @@ def read_uuid(text: Any) -> UUID:
 
 
 def read_path(path: Mapping[str, str]) -> dict[str, Any]:
-    """The path's parameters by name: UUIDs, except `provider`, a text.
+    """The path's parameters by name: UUIDs, except those that are texts.
 
     Raises:
         RequestRejectedError: one is not a UUID; the class is the parameter's `missing`.
@@ -66,7 +76,7 @@ def read_path(path: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in path.items():
         parameter = PATH_PARAMETERS[name]
-        if parameter.missing is None:
+        if parameter.is_text or parameter.missing is None:
             values[name] = text
             continue
         try:

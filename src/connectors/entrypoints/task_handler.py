@@ -22,7 +22,7 @@ from connectors.domain.model.errors import (
     VaultError,
 )
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId, TenantId
-from connectors.domain.model.tasks import QueuedTask, TaskKind, maintenance_task, refresh_task, sync_task
+from connectors.domain.model.tasks import QueuedTask, TaskKind, maintenance_task, read_task, refresh_task
 from connectors.domain.model.trace import TRACE_ID
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
@@ -36,12 +36,17 @@ STOP_CHECK = timedelta(seconds=1)
 """How often a handler that pauses checks whether its worker is stopping."""
 
 OUTAGE_DELAY = timedelta(seconds=1)
-"""Delay before retrying a task after a database error, so that workers do not busy-loop during an outage."""
+"""Delay before retrying a task after a database error. Each further error of the task in a row doubles it: a write that
+the database refuses for hours must not keep it busy."""
+
+LONGEST_OUTAGE_DELAY = timedelta(minutes=1)
+"""It is never longer."""
 
 CRASH_DELAY = timedelta(minutes=1)
 """Delay before retrying a task whose flow has crashed: a bug does not go away within seconds."""
 
 LOG_FIELDS: Mapping[TaskKind, str] = {
+    TaskKind.READ: "connection_id",
     TaskKind.SYNC: "job_id",
     TaskKind.MAINTAIN: "connection_id",
     TaskKind.REFRESH: "grant_id",
@@ -63,8 +68,10 @@ class TaskHandler:
     clock: Clock
     entropy: Entropy
     time_slice: timedelta
-    """How long a sync job may run while others wait."""
+    """How long a connection is read while others wait."""
     is_stopping: Event = attrs.field(factory=Event)
+    _errors: dict[UUID, int] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    """How often in a row our database failed within a task of this subject, in this process."""
 
     def handle(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
         """Run one task. Never raises: what can be retried is queued again."""
@@ -96,13 +103,11 @@ class TaskHandler:
         """
         with self.unit_of_work() as uow:
             match kind:
+                case TaskKind.READ:
+                    uow.queue.put(read_task(tenant_id, ConnectionId(subject_id)), delay=delay)
                 case TaskKind.SYNC:
-                    try:
-                        job = uow.jobs.get(tenant_id, JobId(subject_id))
-                    except NotFoundError:
-                        return
-                    if not job.is_finished:
-                        uow.queue.put(sync_task(job, is_continued=job.attempts > 0), delay=delay)
+                    job = uow.jobs.get(tenant_id, JobId(subject_id))
+                    uow.queue.put(read_task(tenant_id, job.connection_id), delay=delay)
                 case TaskKind.MAINTAIN:
                     uow.queue.put(maintenance_task(tenant_id, ConnectionId(subject_id)), delay=delay)
                 case TaskKind.REFRESH:
@@ -113,6 +118,7 @@ class TaskHandler:
         bind_contextvars(tenant_id=str(tenant_id), **{LOG_FIELDS[kind]: str(subject_id)})
         try:
             self._run(kind, tenant_id, subject_id)
+            self._errors.pop(subject_id, None)
         except (NotFoundError, ConnectionNotFoundError, TenantNotFoundError):
             log.debug("task_subject_missing", extra={"task": str(kind)})  # erased since the task was queued
         except VaultError as error:
@@ -121,27 +127,31 @@ class TaskHandler:
             self._requeue_with_retries(kind, tenant_id, subject_id, delay=CRASH_DELAY)
         except InfrastructureError as error:
             log.warning("task_requeued", extra={"task": str(kind), "reason": error.message})
-            self._requeue_with_retries(kind, tenant_id, subject_id, delay=OUTAGE_DELAY)
+            errors = self._errors[subject_id] = self._errors.get(subject_id, 0) + 1
+            delay = min(OUTAGE_DELAY * 2 ** min(errors - 1, 10), LONGEST_OUTAGE_DELAY)
+            self._requeue_with_retries(kind, tenant_id, subject_id, delay=delay)
         except Exception:
             log.exception("task_crashed", extra={"task": str(kind)})
             self._requeue_with_retries(kind, tenant_id, subject_id, delay=CRASH_DELAY)
 
     def _run(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID) -> None:
         match kind:
-            case TaskKind.SYNC:
-                self._sync(tenant_id, JobId(subject_id))
+            case TaskKind.READ:
+                self._read(tenant_id, ConnectionId(subject_id))
+            case TaskKind.SYNC:  # queued by a version before streams
+                self.requeue(kind, tenant_id, subject_id)
             case TaskKind.MAINTAIN:
                 self.maintenance.maintain(tenant_id, ConnectionId(subject_id))
             case TaskKind.REFRESH:
                 self.keeper.refresh_idle(tenant_id, GrantId(subject_id))
 
-    def _sync(self, tenant_id: TenantId, job_id: JobId) -> None:
+    def _read(self, tenant_id: TenantId, connection_id: ConnectionId) -> None:
         with self.unit_of_work() as uow:
-            job = uow.jobs.get(tenant_id, job_id)
-        if job.trace_id is not None:
-            _bind_trace_id(job.trace_id)
-        bind_contextvars(connection_id=str(job.connection_id))
-        self.sync.run(tenant_id, job_id, time_slice=self.time_slice, is_stopping=self.is_stopping.is_set)
+            jobs = uow.jobs.list_unfinished(tenant_id, connection_id)
+        traced = next((job.trace_id for job in jobs if job.trace_id is not None), None)
+        if traced is not None:
+            _bind_trace_id(traced)  # the oldest request is what it is read for
+        self.sync.read(tenant_id, connection_id, time_slice=self.time_slice, is_stopping=self.is_stopping.is_set)
 
     def _requeue_with_retries(self, kind: TaskKind, tenant_id: TenantId, subject_id: UUID, *, delay: timedelta) -> None:
         for pause in REQUEUE_PAUSES:

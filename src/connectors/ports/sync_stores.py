@@ -11,7 +11,7 @@ from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, Tenan
 from connectors.domain.model.limits import Reservation
 from connectors.domain.model.paging import Page, PageRequest
 from connectors.domain.model.schedule import ScheduleEntry
-from connectors.domain.model.sync import JobFilter, JobStatus, JobType, SyncJob, SyncState
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, SyncJob
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import Recorded
 
@@ -29,18 +29,6 @@ class SnapshotStore(Protocol):
         self, tenant_id: TenantId, connection_id: ConnectionId, states: Mapping[str, Mapping[str, Any] | None]
     ) -> None:
         """Replace the states under these keys; None deletes one."""
-        ...
-
-
-class SyncStateStore(Protocol):
-    """How far incremental reading of each connection has come."""
-
-    def load(self, tenant_id: TenantId, connection_id: ConnectionId, target: str = "") -> SyncState | None:
-        """The state after the last finished sync run, or None."""
-        ...
-
-    def save(self, tenant_id: TenantId, connection_id: ConnectionId, state: SyncState, target: str = "") -> None:
-        """Replace the state."""
         ...
 
 
@@ -80,9 +68,9 @@ class JobStore(Protocol):
         """Across tenants: unfinished jobs that have not changed since then and were due by then. For rescue."""
         ...
 
-    def count_running(self, *, tenant_id: TenantId | None = None, provider: ProviderSlug | None = None) -> int:
-        """The number of running jobs, across tenants unless one is named. Until this unit of work ends, nobody else can
-        count, so that two workers cannot both take the last concurrency slot."""
+    def add_progress(self, tenant_id: TenantId, job_ids: Iterable[JobId], progress: Progress, *, at: datetime) -> None:
+        """Add to the progress of those of these jobs that have not ended, changed at that instant. Not to what
+        `StreamCounts` says."""
         ...
 
     def count_unfinished(self) -> Mapping[tuple[ProviderSlug, JobType, JobStatus], int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol
 
 from connectors.ports.job_queue import JobQueue
@@ -14,6 +15,7 @@ from connectors.ports.stores import (
     SubscriptionStore,
     TenantStore,
 )
+from connectors.ports.stream_stores import AccountStore, ParkedStore, StreamStore
 from connectors.ports.sync_stores import (
     CoverageStore,
     IdempotencyStore,
@@ -21,7 +23,6 @@ from connectors.ports.sync_stores import (
     LimitStore,
     ScheduleStore,
     SnapshotStore,
-    SyncStateStore,
 )
 
 
@@ -45,7 +46,11 @@ class UnitOfWork(Protocol):
     @property
     def snapshots(self) -> SnapshotStore: ...
     @property
-    def sync_states(self) -> SyncStateStore: ...
+    def accounts(self) -> AccountStore: ...
+    @property
+    def streams(self) -> StreamStore: ...
+    @property
+    def parked(self) -> ParkedStore: ...
     @property
     def jobs(self) -> JobStore: ...
     @property
@@ -58,6 +63,10 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> IdempotencyStore: ...
     @property
     def queue(self) -> JobQueue: ...
+
+    def now(self) -> datetime:
+        """The present instant by the database's clock, which is the same for all processes."""
+        ...
 
 
 UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from connectors.adapters.postgres import create_engine, migrate, postgres_unit_of_work
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.errors import InfrastructureError
+from tests.contracts.account_store import AccountStoreContract
 from tests.contracts.authorization_request_store import AuthorizationRequestStoreContract
 from tests.contracts.connection_store import ConnectionStoreContract
 from tests.contracts.coverage_store import CoverageStoreContract
@@ -23,10 +25,12 @@ from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.job_queue import JobQueueContract
 from tests.contracts.job_store import JobStoreContract
 from tests.contracts.limit_store import LimitStoreContract
+from tests.contracts.parked_store import ParkedStoreContract
 from tests.contracts.schedule_store import ScheduleStoreContract
 from tests.contracts.signal_store import SignalStoreContract
+from tests.contracts.snapshot_store import SnapshotStoreContract
+from tests.contracts.stream_store import StreamStoreContract
 from tests.contracts.subscription_store import SubscriptionStoreContract
-from tests.contracts.sync_stores import SyncStoresContract
 from tests.contracts.unit_of_work import UnitOfWorkContract
 from tests.integration.conftest import empty_database
 from tests.support.queue import open_queue
@@ -110,6 +114,12 @@ def test_a_wrong_password_is_not_repeated(server_url):
     engine.dispose()
 
 
+class TestAccountStore(AccountStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
 class TestAuthorizationRequestStore(AuthorizationRequestStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
@@ -148,12 +158,16 @@ class TestIdempotencyStore(IdempotencyStoreContract):
 
 class TestJobQueue(JobQueueContract):
     @pytest.fixture
-    def unit_of_work(self, empty):
-        return empty
+    def unit_of_work(self, empty, engine, clock):
+        return postgres_unit_of_work(engine, partial(ProcrastinateJobQueue, now=clock.now))
 
     @pytest.fixture
     def waiting(self, queue):
         return queue.waiting
+
+    @pytest.fixture
+    def take(self, queue):
+        return queue.take
 
 
 class TestJobStore(JobStoreContract):
@@ -186,7 +200,19 @@ class TestSubscriptionStore(SubscriptionStoreContract):
         return empty
 
 
-class TestSyncStores(SyncStoresContract):
+class TestParkedStore(ParkedStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestSnapshotStore(SnapshotStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestStreamStore(StreamStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -14,11 +15,30 @@ from sqlalchemy import text
 from connectors.adapters.postgres import create_engine, migrate, postgres_unit_of_work, queue_schema
 from connectors.adapters.postgres.tables import METADATA
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
+from connectors.domain.flows.reading.transitions import with_legacy
+from connectors.domain.model.coverage import CoveragePath, GapCause, GapClosedBy
 from connectors.domain.model.errors import InfrastructureError, SettingsError
-from connectors.domain.model.sync import JobStatus
+from connectors.domain.model.instant import read_instant
+from connectors.domain.model.spans import EPOCH, Span
+from connectors.domain.model.stream_state import AccountState, HistoryRequest, ProvenSpan
+from connectors.domain.model.streams import Stream
+from connectors.domain.model.sync import JobStatus, Progress, StreamCounts
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import Recorded
-from tests.support.builders import NOW, TENANT, make_connection, make_grant, make_id, make_task, make_tenant
+from tests.contracts.stream_rows import make_stream_state
+from tests.support.builders import (
+    GITHUB,
+    NOW,
+    OTHER_TENANT,
+    TENANT,
+    make_connection,
+    make_gap,
+    make_grant,
+    make_id,
+    make_schedule_entry,
+    make_task,
+    make_tenant,
+)
 from tests.support.queue import open_queue
 
 
@@ -104,7 +124,7 @@ def test_a_fresh_database_gets_a_working_queue(fresh_engine):
     assert not migrate.upgrade(fresh_engine)
     assert queue_objects(fresh_engine) == before
     with open_queue(url_of(fresh_engine)) as queue:
-        assert [one for one, _ in queue.waiting()] == [task]
+        assert [one.subject_id for one, _ in queue.waiting()] == [task.subject_id]
 
 
 def alembic(engine, verb, revision):
@@ -158,13 +178,13 @@ def test_a_database_of_the_first_version_comes_along(fresh_engine):
         assert (kept.account.id, kept.account.name) == ("a", "octo")
         assert work.grants.get(TENANT, grant) == make_grant(id=grant, grant_key="octo")
         waiting, finished = work.jobs.get(TENANT, queued), work.jobs.get(TENANT, done)
-        assert (waiting.status, waiting.failures, waiting.run, waiting.updated_at) == (JobStatus.QUEUED, 0, 0, NOW)
+        assert (waiting.status, waiting.streams, waiting.updated_at) == (JobStatus.QUEUED, StreamCounts(), NOW)
         assert (finished.progress.signals, finished.updated_at) == (4, later)
         # It had no task: the schedule finds it.
         assert work.jobs.list_untouched(before=begun, limit=9) == [waiting]
-        state = work.sync_states.load(TENANT, alive)
-        assert state.cursor == {"page": 7}
-        assert state.read_until >= begun - timedelta(seconds=1)
+        legacy = work.accounts.find(TENANT, alive).legacy
+        assert (legacy["cursor"], legacy["proven"]) == ({"page": 7}, {})
+        assert read_instant(legacy["read_until"]) >= begun - timedelta(seconds=1)
         soon = datetime.now(UTC) + timedelta(minutes=15)
         for kind in (TaskKind.SYNC, TaskKind.MAINTAIN):
             assert work.schedules.find(TENANT, alive, kind).next_at <= soon
@@ -213,6 +233,294 @@ def test_errors_go_into_columns_of_their_own(fresh_engine, status, grant_id, las
     alembic(fresh_engine, "downgrade", "0002")
     with fresh_engine.connect() as connection:
         assert connection.scalar(text("SELECT last_error FROM connections")) == last_error
+
+
+OLD_TABLES = ["tenants", "connections", "sync_states", "coverage", "coverage_gaps", "jobs", "schedules"]
+CREATED = NOW - timedelta(days=10)
+HOUR = timedelta(hours=1)
+
+
+def old_database(engine, rows):
+    """Fill a database at migration 0003. `rows`: for each table, its rows; what many have in common is left out."""
+    common = {
+        "connections": {
+            "provider": "github",
+            "account_name": "octo",
+            "account_metadata": "{}",
+            "status": "active",
+            "scopes": [],
+            "metadata": "{}",
+            "created_at": CREATED,
+            "updated_at": NOW,
+        },
+        "sync_states": {"target": ""},
+        "coverage_gaps": {"reference": "", "reason": "It was lost.", "from_at": CREATED, "opened_at": NOW},
+        "jobs": {
+            "provider": "github",
+            "type": "backfill",
+            "attempts": 1,
+            "failures": 0,
+            "run": 1,
+            "pages": 2,
+            "items": 3,
+            "signals": 4,
+            "scheduled_at": NOW,
+            "updated_at": NOW,
+        },
+    }
+    with engine.begin() as connection:
+        for table in OLD_TABLES:
+            for row in rows.get(table, ()):
+                owner = {} if table == "tenants" else {"tenant_id": TENANT}
+                values = {**owner, **common.get(table, {}), **row}
+                names = ", ".join(values)
+                places = ", ".join(f":{name}" for name in values)
+                connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({places})"), values)
+
+
+def all_of(engine, table):
+    """All rows of a table, in order, by their columns' names."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table} AS one ORDER BY one")).mappings()]
+
+
+@pytest.fixture
+def carried(fresh_engine):
+    """A database of the release before streams, with what it may hold; the connections by what they stand for."""
+    alembic(fresh_engine, "upgrade", "0003")
+    ids = {name: make_id() for name in ("read", "bare", "new", "untouched", "ended", "theirs")}
+    jobs = {name: make_id() for name in ("running", "all", "done", "failed", "incremental", "first", "of_theirs")}
+    proven = [
+        ("read", "sync", "issues", CREATED, NOW - HOUR),
+        ("read", "backfill", "issues", CREATED - 720 * HOUR, CREATED - 100 * HOUR),
+        ("read", "backfill", "issues", CREATED - 50 * HOUR, CREATED + HOUR),
+        ("read", "sync", "pushes", CREATED + HOUR, NOW - HOUR),
+        ("read", "webhook", "issues", NOW - HOUR, None),
+        ("bare", "backfill", "issues", CREATED - 24 * HOUR, CREATED),
+        ("theirs", "sync", "issues", CREATED, NOW),
+    ]
+    old_database(
+        fresh_engine,
+        {
+            "tenants": [{"id": one, "created_at": NOW} for one in (TENANT, OTHER_TENANT)],
+            "connections": [
+                {
+                    "id": ids[name],
+                    "account_id": name,
+                    "status": "revoked" if name == "ended" else "active",
+                    "tenant_id": OTHER_TENANT if name == "theirs" else TENANT,
+                }
+                for name in ids
+            ],
+            "sync_states": [
+                {
+                    "connection_id": ids["read"],
+                    "cursor": '{"since": "2026-03-04T04:06:07Z", "tokens": [1, null]}',
+                    "read_until": NOW - HOUR,
+                },
+                {"connection_id": ids["read"], "target": "octo/hello", "cursor": "{}", "read_until": NOW},
+                {"connection_id": ids["ended"], "cursor": "{}", "read_until": CREATED.replace(microsecond=0)},
+                {"connection_id": ids["theirs"], "cursor": '{"a": 1}', "read_until": NOW, "tenant_id": OTHER_TENANT},
+                {"connection_id": make_id(), "cursor": "{}", "read_until": NOW},  # its connection is not there
+            ],
+            "coverage": [
+                {
+                    "connection_id": ids[name],
+                    "path": path,
+                    "family": family,
+                    "from_at": from_at,
+                    "to_at": to_at,
+                    "tenant_id": OTHER_TENANT if name == "theirs" else TENANT,
+                }
+                for name, path, family, from_at, to_at in proven
+            ],
+            "coverage_gaps": [
+                {"id": make_id(), "connection_id": ids["read"], "family": "issues", "cause": "history_lost"}
+            ],
+            "jobs": [
+                {
+                    "id": jobs["running"],
+                    "connection_id": ids["read"],
+                    "status": "running",
+                    "since": CREATED - 720 * HOUR,
+                    "until": CREATED,
+                    "cursor": '{"page": 3}',
+                    "started_at": NOW,
+                },
+                {
+                    "id": jobs["all"],
+                    "connection_id": ids["read"],
+                    "status": "queued",
+                    "target": "octo/hello",
+                    "attempts": 0,
+                    "scheduled_at": NOW + HOUR,
+                },
+                {"id": jobs["done"], "connection_id": ids["read"], "status": "succeeded", "finished_at": NOW},
+                {"id": jobs["failed"], "connection_id": ids["bare"], "status": "failed", "error": "It was down."},
+                {"id": jobs["incremental"], "connection_id": ids["read"], "type": "incremental", "status": "running"},
+                {"id": jobs["first"], "connection_id": ids["new"], "status": "queued", "since": NOW - 24 * HOUR},
+                {
+                    "id": jobs["of_theirs"],
+                    "connection_id": ids["theirs"],
+                    "status": "queued",
+                    "tenant_id": OTHER_TENANT,
+                    "since": NOW,
+                },
+            ],
+            "schedules": [{"subject_id": ids["read"], "kind": "sync", "next_at": NOW}],
+        },
+    )
+    return ids, jobs
+
+
+def test_what_was_read_before_streams_stays_read(fresh_engine, carried):
+    """Cursors, proven intervals and wanted history become each account's; jobs go on, and nothing else changes."""
+    ids, jobs = carried
+    before = {table: all_of(fresh_engine, table) for table in ("connections", "schedules")}
+    assert migrate.upgrade(fresh_engine)
+    assert {table: all_of(fresh_engine, table) for table in before} == before
+    since_created = HistoryRequest(since=CREATED)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        read = work.accounts.find(TENANT, ids["read"])
+        assert read.requests == (
+            since_created,
+            HistoryRequest(since=CREATED - 720 * HOUR, until=CREATED + HOUR),
+            HistoryRequest(since=CREATED - 720 * HOUR, until=CREATED, job_id=jobs["running"]),
+            HistoryRequest(since=EPOCH, job_id=jobs["all"]),
+        )
+        assert read.legacy["cursor"] == {"since": "2026-03-04T04:06:07Z", "tokens": [1, None]}
+        assert read_instant(read.legacy["read_until"]) == NOW - HOUR
+        assert read_proven(read.legacy) == {
+            "issues": [
+                (CREATED - 720 * HOUR, CREATED - 100 * HOUR, "backfill"),
+                (CREATED - 50 * HOUR, CREATED + HOUR, "backfill"),
+                (CREATED, NOW - HOUR, "sync"),
+            ],
+            "pushes": [(CREATED + HOUR, NOW - HOUR, "sync")],
+        }
+        assert read == AccountState(
+            tenant_id=TENANT,
+            connection_id=ids["read"],
+            provider=GITHUB,
+            requests=read.requests,
+            legacy=read.legacy,
+            updated_at=read.updated_at,
+        )
+        ended = work.accounts.find(TENANT, ids["ended"])
+        assert (ended.requests, read_proven(ended.legacy)) == ((since_created,), {})
+        # What it had read no cursor tells: it is read again.
+        bare = work.accounts.find(TENANT, ids["bare"])
+        assert bare.requests == (since_created, HistoryRequest(since=CREATED - 24 * HOUR, until=CREATED))
+        new = work.accounts.find(TENANT, ids["new"])
+        assert new.requests == (since_created, HistoryRequest(since=NOW - 24 * HOUR, job_id=jobs["first"]))
+        assert (bare.legacy, new.legacy) == (None, None)
+        assert work.accounts.find(TENANT, ids["untouched"]) is None
+        theirs = work.accounts.find(OTHER_TENANT, ids["theirs"])
+        assert theirs.requests == (since_created, HistoryRequest(since=NOW, job_id=jobs["of_theirs"]))
+        assert theirs.legacy["cursor"] == {"a": 1}
+        assert work.accounts.count_running() == 0
+
+        stored = {name: work.jobs.get(TENANT, jobs[name]) for name in jobs if name != "of_theirs"}
+        assert {name: str(job.status) for name, job in stored.items()} == {
+            "running": "queued",
+            "all": "queued",
+            "done": "succeeded",
+            "failed": "failed",
+            "incremental": "queued",
+            "first": "queued",
+        }
+        assert all(job.streams == StreamCounts() and job.progress == Progress(2, 3, 4) for job in stored.values())
+        assert [one.path for one in work.coverage.list_intervals(TENANT, ids["read"])] == [CoveragePath.WEBHOOK]
+        (gap,) = work.coverage.list_gaps(TENANT, ids["read"], is_open=True)
+        assert gap.stream is None
+
+
+def read_proven(legacy):
+    """What is proven, as instants."""
+    return {
+        family: [(read_instant(from_at), read_instant(to_at), path) for from_at, to_at, path in spans]
+        for family, spans in legacy["proven"].items()
+    }
+
+
+@pytest.mark.parametrize("cursor", [None, "legacy"])
+def test_old_proofs_are_divided_among_streams(fresh_engine, carried, cursor):
+    """What the engine makes of an account that came along: a stream proves what all of its families did."""
+    ids, _ = carried
+    migrate.upgrade(fresh_engine)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        legacy = work.accounts.find(TENANT, ids["read"]).legacy
+    bookmarks = {} if cursor is None else {"issues:1": legacy["cursor"]}
+    stream = Stream(key="issues:1", name="issues", families=frozenset({"issues", "pushes"}))
+    state = with_legacy(make_stream_state(stream=stream), legacy, bookmarks, is_divided=cursor is not None)
+    assert state.proven == (ProvenSpan(Span(CREATED + HOUR, NOW - HOUR), CoveragePath.SYNC),)
+    assert (state.bookmark, state.read_until) == ((None, None) if cursor is None else (legacy["cursor"], NOW - HOUR))
+
+
+def test_streams_can_be_taken_back(fresh_engine, carried):
+    """A downgrade restores cursors and intervals that are not yet divided; what is new becomes what was known."""
+    ids, jobs = carried
+    tables = ("sync_states", "coverage", "coverage_gaps", "connections", "schedules")
+    before = {table: all_of(fresh_engine, table) for table in tables}
+    migrate.upgrade(fresh_engine)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        work.jobs.save(attrs.evolve(work.jobs.get(TENANT, jobs["done"]), status=JobStatus.PARTIAL))
+        work.streams.save([make_stream_state(connection_id=ids["read"])])
+        work.schedules.plan(make_schedule_entry(subject_id=ids["read"], kind=TaskKind.READ))
+        for cause in (GapCause.HISTORY_HIDDEN, GapCause.STREAM_GONE):
+            gap = make_gap(connection_id=ids["new"], cause=cause, closed_at=NOW, closed_by=GapClosedBy.PERSON)
+            work.coverage.open_gap(gap)
+            work.coverage.open_gap(attrs.evolve(gap, id=make_id(), reference="x" * 460))
+    alembic(fresh_engine, "downgrade", "0003")
+    after = {table: all_of(fresh_engine, table) for table in tables}
+    whole = [row for row in before["sync_states"] if row["connection_id"] in ids.values() and not row["target"]]
+    assert after["sync_states"] == whole
+    # What no cursor tells is read again.
+    assert after["coverage"] == [
+        row for row in before["coverage"] if row["path"] == "webhook" or row["connection_id"] != ids["bare"]
+    ]
+    assert (after["connections"], after["schedules"]) == (before["connections"], before["schedules"])
+    new = [row for row in after["coverage_gaps"] if row["connection_id"] == ids["new"]]
+    assert [(row["cause"], row["closed_by"]) for row in new] == [("history_lost", None)] * 4
+    status = {row["id"]: row["status"] for row in all_of(fresh_engine, "jobs")}
+    assert status[jobs["done"]] == "failed"
+    assert migrate.upgrade(fresh_engine)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        again = work.accounts.find(TENANT, ids["read"])
+        assert again.legacy["cursor"] == {"since": "2026-03-04T04:06:07Z", "tokens": [1, None]}
+        assert work.streams.list(TENANT, ids["read"]) == []
+
+
+OF_TABLES = {
+    "options": "SELECT relname, reloptions[1] FROM pg_class WHERE relname = ANY(:names) AND reloptions IS NOT NULL",
+    "collations": "SELECT table_name, column_name FROM information_schema.columns "
+    "WHERE table_name = ANY(:names) AND collation_name = 'C'",
+    "partial": "SELECT tablename, indexname FROM pg_indexes WHERE tablename = ANY(:names) AND indexdef LIKE '% WHERE %'",
+}
+
+
+def test_what_alembic_does_not_compare_is_made_too(postgres_engine):
+    """Fill factors, sort orders of keys, and which indexes are partial: all as `tables.py` says."""
+    with postgres_engine.connect() as connection:
+        made = {
+            what: {tuple(row) for row in connection.execute(text(query), {"names": list(METADATA.tables)})}
+            for what, query in OF_TABLES.items()
+        }
+    wanted = {"options": set(), "collations": set(), "partial": set()}
+    for table in METADATA.tables.values():
+        options = table.dialect_options["postgresql"]["with"] or {}
+        wanted["options"] |= {(table.name, f"{name}={value}") for name, value in options.items()}
+        wanted["collations"] |= {
+            (table.name, column.name) for column in table.columns if getattr(column.type, "collation", None) == "C"
+        }
+        wanted["partial"] |= {
+            (table.name, index.name)
+            for index in table.indexes
+            if index.dialect_options["postgresql"]["where"] is not None
+        }
+    assert made == wanted
+    assert made["options"]
+    assert made["collations"]
 
 
 def test_a_newer_database_is_left_alone(fresh_engine):

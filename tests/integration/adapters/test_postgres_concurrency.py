@@ -45,7 +45,7 @@ def test_a_task_is_nobodys_before_the_commit(unit_of_work, queue):
     with unit_of_work() as work:
         assert work.queue.put(task) is Recorded.NEW
         assert queue.waiting() == []
-    assert [one for one, _ in queue.waiting()] == [task]
+    assert [one.subject_id for one, _ in queue.waiting()] == [task.subject_id]
 
 
 def test_a_sweep_between_two_statements_lets_nobody_through(unit_of_work, monkeypatch):

@@ -1,9 +1,12 @@
 """The contracts of all stores, filled by PostgreSQL."""
 
+from functools import partial
+
 import pytest
 
 from connectors.adapters.postgres import postgres_unit_of_work
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
+from tests.contracts.account_store import AccountStoreContract
 from tests.contracts.authorization_request_store import AuthorizationRequestStoreContract
 from tests.contracts.connection_store import ConnectionStoreContract
 from tests.contracts.coverage_store import CoverageStoreContract
@@ -13,16 +16,24 @@ from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.job_queue import JobQueueContract
 from tests.contracts.job_store import JobStoreContract
 from tests.contracts.limit_store import LimitStoreContract
+from tests.contracts.parked_store import ParkedStoreContract
 from tests.contracts.schedule_store import ScheduleStoreContract
 from tests.contracts.signal_store import SignalStoreContract
+from tests.contracts.snapshot_store import SnapshotStoreContract
+from tests.contracts.stream_store import StreamStoreContract
 from tests.contracts.subscription_store import SubscriptionStoreContract
-from tests.contracts.sync_stores import SyncStoresContract
 from tests.contracts.unit_of_work import UnitOfWorkContract
 
 
 @pytest.fixture
 def empty(clean_engine):
     return postgres_unit_of_work(clean_engine, ProcrastinateJobQueue)
+
+
+class TestAccountStore(AccountStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
 
 
 class TestAuthorizationRequestStore(AuthorizationRequestStoreContract):
@@ -63,12 +74,16 @@ class TestIdempotencyStore(IdempotencyStoreContract):
 
 class TestJobQueue(JobQueueContract):
     @pytest.fixture
-    def unit_of_work(self, empty):
-        return empty
+    def unit_of_work(self, empty, clean_engine, clock):
+        return postgres_unit_of_work(clean_engine, partial(ProcrastinateJobQueue, now=clock.now))
 
     @pytest.fixture
     def waiting(self, queue):
         return queue.waiting
+
+    @pytest.fixture
+    def take(self, queue):
+        return queue.take
 
 
 class TestJobStore(JobStoreContract):
@@ -78,6 +93,12 @@ class TestJobStore(JobStoreContract):
 
 
 class TestLimitStore(LimitStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestParkedStore(ParkedStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty
@@ -95,13 +116,19 @@ class TestSignalStore(SignalStoreContract):
         return empty
 
 
-class TestSubscriptionStore(SubscriptionStoreContract):
+class TestSnapshotStore(SnapshotStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty
 
 
-class TestSyncStores(SyncStoresContract):
+class TestStreamStore(StreamStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestSubscriptionStore(SubscriptionStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty

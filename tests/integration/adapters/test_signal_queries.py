@@ -6,15 +6,17 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql
 
+from connectors.adapters.postgres import postgres_unit_of_work
 from connectors.adapters.postgres.signals import select_page
+from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.paging import PageRequest, Position
 from connectors.domain.model.signal import SignalFilter, SignalKind
 from tests.integration.conftest import empty_database
-from tests.support.builders import NOW, SLACK
+from tests.support.builders import NOW, SLACK, make_signal, make_tenant
 
 TENANT_1 = TenantId(UUID(int=1))
 FILTERS = {
@@ -72,6 +74,31 @@ def test_every_list_is_one_index_range(filled, filters, after, generic):
     # Provider with connection is checked once, before; all else narrows the range itself.
     for name in {"kind", "connection_id"} & filters.keys():
         assert name in condition
+
+
+def test_no_statement_grows_with_the_page(clean_engine):
+    """Signals are written by statements of at most 500 rows and 8 MB each, a larger signal by one of its own."""
+    sizes = []
+
+    def measure(*call):
+        if "INSERT INTO signals" in call[2]:
+            (rows,) = call[3].values()
+            sizes.append((len(json.loads(rows)), len(rows.encode()) // 1_000_000))
+
+    unit_of_work = postgres_unit_of_work(clean_engine, ProcrastinateJobQueue)
+    megabytes = [1] * 9 + [9] + [3] * 3
+    event.listen(clean_engine, "before_cursor_execute", measure)
+    try:
+        with unit_of_work() as work:
+            work.tenants.record(make_tenant())
+            work.signals.record_all([make_signal(dedupe_key=f"a{n:04}", payload={}) for n in range(1_001)])
+            work.signals.record_all(
+                [make_signal(dedupe_key=f"b{n:04}", payload={"x": "ü" * 500_000 * m}) for n, m in enumerate(megabytes)]
+            )
+            work.signals.record_all([])
+    finally:
+        event.remove(clean_engine, "before_cursor_execute", measure)
+    assert sizes == [(500, 0), (500, 0), (1, 0), (7, 7), (2, 2), (1, 9), (2, 6), (1, 3)]
 
 
 def explain(engine, statement, *, generic):

@@ -11,7 +11,7 @@ import pytest
 from connectors.domain.flows.reading.schedule import JITTER
 from connectors.domain.flows.webhooks.missed_deliveries import IN_FLIGHT
 from connectors.domain.flows.webhooks.subscription_maintenance import AUDIT_EVERY, PROBE_EVERY
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.coverage import CoveragePath, GapCause, GapClosedBy
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.providers.github import GITHUB
 from connectors.domain.providers.github.events import EVENTS
@@ -197,7 +197,7 @@ def test_what_github_could_not_deliver(stage, fleet, clock, join, chance, events
         if reference in noticed:
             assert noticed[reference] - mine[reference][1] <= AUDIT_EVERY * (1 + JITTER) + IN_FLIGHT + STEP
         else:
-            assert gap.closed_by is CoveragePath.SYNC
+            assert gap.closed_by is GapClosedBy.SYNC
     only_pushed = {one for one, (name, _) in mine.items() if name not in READ}
     assert only_pushed
     assert only_pushed <= set(noticed)

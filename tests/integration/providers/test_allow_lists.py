@@ -27,7 +27,8 @@ from connectors.domain.model.http import Authorization, HttpResponse
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.oauth import ProviderApp, TokenSet
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import JobType, SyncMode, SyncPlan
+from connectors.domain.model.streams import Stream, Window
+from connectors.domain.model.sync import JobType, SyncMode
 from connectors.domain.providers.contract import SubscriptionRequest, SyncContext
 from connectors.domain.providers.registry import BUILT_IN
 from connectors.entrypoints.library import Connectors
@@ -425,14 +426,41 @@ def converse(slug, value, options):
             for conversation in (hooks.subscribe(app, connection, wanted), hooks.unsubscribe(app, connection, one)):
                 yield from _noted(run, asked, conversation)
     for mode in SyncMode:
-        plan = SyncPlan(mode=mode, started_at=NOW, since=NOW - timedelta(days=1), target=value)
-        for one in (plan, attrs.evolve(plan, target=None)):
-            cursor = run(provider.sync.start(context, one))
-            yield from tuple(asked)
+        low = NOW - timedelta(days=1)
+        window = Window(mode=mode, low=low, high=NOW, floor=low, bookmark={"token": value, "since": value})
+        listing = run(provider.streams.discover(context, window, None))
+        yield from tuple(asked)
+        found = [one for one in (listing.streams if listing is not None else ()) if one.unreadable is None][:2]
+        for stream in (*found, *_streams_named(slug, value)):
+            cursor = None
             for _ in range(2):
-                page = None if cursor is None else run(provider.sync.read_page(context, one, cursor))
+                page = run(provider.streams.read_page(context, stream, window, cursor))
                 yield from tuple(asked)
-                cursor = None if page is None or page.done else page.cursor
+                cursor = None if page is None else page.cursor
+                if cursor is None:
+                    break
+            reference = "1-2" if slug == "zoho-cliq" else value  # Cliq's messages are parked by their times
+            if provider.streams.read_item is not None:
+                yield from _noted(run, asked, provider.streams.read_item(context, stream, window, reference))
+
+
+def _streams_named(slug, value):
+    """Streams as a vendor's answer may name them: where a package keeps what it was told, that is the attempt."""
+    data = {"id": value, "name": value, "full_name": value, "html_url": value, "kind": "received"}
+    kinds = {
+        "github": ("issues", "comments", "review_comments", "pulls", "releases", "activity"),
+        "slack": ("channel",),
+        "jira": ("project",),
+        "google-drive": ("log",),
+        "google-calendar": ("calendar",),
+        "gmail": ("mailbox",),
+        "zoho-cliq": ("chat",),
+        "zoho-mail": ("folder",),
+    }[slug]
+    name = "".join(one for one in value if one.isprintable())[:150]
+    with suppress(ValueError):  # a key that no discovery gives
+        return tuple(Stream(key=f"{kind}:{'1' if slug == 'github' else name}", name=name, data=data) for kind in kinds)
+    return ()
 
 
 def _noted(run, asked, conversation):

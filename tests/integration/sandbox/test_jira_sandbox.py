@@ -7,7 +7,6 @@ from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-import attrs
 import pytest
 import requests
 
@@ -25,7 +24,6 @@ from connectors.domain.model.http import HttpResponse
 from connectors.domain.model.ids import SubscriptionId
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import SyncMode, SyncPlan
 from connectors.domain.model.webhook import Subscription, WebhookRequest
 from connectors.domain.providers.contract import AuthorizationParams, ReadContext, SubscriptionRequest, SyncContext
 from connectors.domain.providers.jira import JIRA
@@ -33,7 +31,8 @@ from connectors.domain.providers.jira.events import ADMIN_EVENTS
 from connectors.domain.providers.jira.oauth import authorize_url, grant_key, identify, read_tokens, token_call
 from connectors.domain.providers.jira.subscriptions import probe, renew, subscribe, unsubscribe
 from connectors_sandbox import Fault, SandboxClock, SandboxServer, create_sandbox
-from tests.support.jira import TENANT, facts, make_connection, material
+from tests.support.jira import LONG_AGO, TENANT, facts, make_connection, material
+from tests.support.stream_reader import StreamReader
 
 CALLBACK = "http://localhost:8080/connect/jira/callback"
 SCOPES = tuple(scope.name for scope in JIRA.oauth.scopes)
@@ -107,19 +106,14 @@ class Journey:
         except StopIteration as stop:
             return stop.value
 
-    def sync_run(self, mode=SyncMode.BACKFILL, connection=None, **plan):
-        plan = SyncPlan(mode=mode, started_at=self.now, **plan)
+    def reader(self, connection=None):
         context = SyncContext(app=self.app, connection=connection or self.connection())
-        cursor, drafts = self.hold(JIRA.sync.start(context, plan)), []
-        for _ in range(200):
-            page = self.hold(JIRA.sync.read_page(context, plan, cursor))
-            drafts.extend(page.signals)
-            metadata = {**context.connection.metadata, **page.connection_metadata}
-            context = attrs.evolve(context, connection=attrs.evolve(context.connection, metadata=metadata))
-            cursor = page.cursor
-            if page.done:
-                return drafts, cursor, context.connection
-        raise AssertionError("the sync run does not end")
+        return StreamReader(streams=JIRA.streams, context=context, converse=self.hold, floor=LONG_AGO)
+
+    def read_history(self, connection=None):
+        reader = self.reader(connection)
+        reader.backfill(LONG_AGO, self.now)
+        return reader
 
     def subscribe(self, url, **metadata):
         request = SubscriptionRequest(subscription=self.subscription(None, url), secret=Secret("x"), callback_url=url)
@@ -262,15 +256,15 @@ def test_each_endpoint_wants_its_scopes(journey):
     journey.connect(("read:jira-work", "read:jira-user"))
     with pytest.raises(InsufficientScopeError):
         journey.subscribe("http://127.0.0.1:1/webhooks/jira")
-    journey.sync_run()
+    journey.read_history()
     journey.sandbox.clock.advance(timedelta(hours=1))
     with pytest.raises(ReauthorizationRequiredError) as caught:
-        journey.sync_run()
+        journey.read_history()
     assert not isinstance(caught.value, InsufficientScopeError)
     journey.connect()
     journey.world.close_site(journey.site.id)
     with pytest.raises(AccessLostError):
-        journey.sync_run()
+        journey.read_history()
 
 
 def test_site_host_takes_no_3lo_token(journey):
@@ -316,10 +310,11 @@ def test_push_and_reading_agree(journey, inbox, body_style, comment_style):
     receipt = journey.subscribe(inbox.url)
     everything(journey)
     journey.sandbox.deliver_pending()
-    read, _, connection = journey.sync_run(connection=journey.connection(**receipt.connection_metadata))
+    read = journey.read_history(journey.connection(**receipt.connection_metadata))
+    connection = read.context.connection
     pushed = [draft for delivered in inbox.deliveries for draft in journey.read(delivered, connection)]
-    assert facts(pushed) == facts(read)
-    assert {draft.kind.value for draft in read} == {
+    assert facts(pushed) == facts(read.signals)
+    assert {draft.kind.value for draft in read.signals} == {
         *("issue_created", "issue_status_changed", "issue_assigned", "issue_closed", "issue_reopened"),
         *("issue_updated", "issue_commented", "issue_comment_edited"),
     }
@@ -456,30 +451,29 @@ def test_private_app_delivers_to_its_owner_only(journey, inbox):
 
 
 def test_backfill_of_many_issues(journey):
-    """Three pages of issues are read whole; the next sync brings what came after, through the index's lag."""
+    """Three pages of issues are read whole; the next read brings what came after, through the index's lag."""
     journey.connect()
     journey.world.populate(journey.site.id, "OPS", 250)
-    drafts, cursor, connection = journey.sync_run()
-    assert len({draft.dedupe_key for draft in drafts}) == 250
+    reader = journey.reader()
+    reader.read(journey.now)
+    reader.backfill(LONG_AGO, journey.now)
+    assert len(reader.keys) == 250
     journey.sandbox.core.index_lags["jira"] = timedelta(minutes=2)
     late = journey.world.create_issue(journey.site.id, "OPS", "late")
-    drafts, cursor, _ = journey.sync_run(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
-    assert late.id not in {draft.subject.id for draft in drafts}
+    reader.read(journey.now)
+    assert late.id not in {draft.subject.id for draft in reader.signals}
     journey.sandbox.clock.advance(timedelta(minutes=3))
-    drafts, _, _ = journey.sync_run(SyncMode.INCREMENTAL, connection, last_cursor=cursor)
-    assert late.id in {draft.subject.id for draft in drafts}
+    reader.read(journey.now)
+    assert late.id in {draft.subject.id for draft in reader.signals}
 
 
-@pytest.mark.parametrize("repeats", [False, True])
-def test_a_second_fuller_than_a_page(journey, repeats):
-    """A bulk edit is read through page tokens; a server that repeats them cannot hold us."""
+def test_a_second_fuller_than_a_page(journey):
+    """A bulk edit is read through page tokens."""
     journey.connect()
-    journey.world.repeats_tokens = repeats
     at = (journey.now - timedelta(days=1)).isoformat()
     for _ in range(150):
         journey.world.create_issue(journey.site.id, "OPS", at=at)
-    drafts, _, _ = journey.sync_run()
-    assert len({draft.dedupe_key for draft in drafts}) == 150
+    assert len(journey.read_history().keys) == 150
 
 
 def test_many_comments_are_all_read(journey):
@@ -488,8 +482,7 @@ def test_many_comments_are_all_read(journey):
     issue = journey.world.create_issue(journey.site.id, "OPS")
     for _ in range(130):
         journey.world.comment(journey.site.id, issue.id)
-    drafts, _, _ = journey.sync_run()
-    assert sum(draft.kind.value == "issue_commented" for draft in drafts) == 130
+    assert sum(draft.kind.value == "issue_commented" for draft in journey.read_history().signals) == 130
 
 
 def test_search_answers_like_jira(journey):
@@ -565,8 +558,7 @@ def test_short_pages(journey):
     assert (len(page["issues"]), page["isLast"]) == (1, False)
     projects = ask(journey, "project/search").json()
     assert (projects["maxResults"], len(projects["values"]), projects["isLast"]) == (1, 1, False)
-    drafts, _, _ = journey.sync_run()
-    assert len({draft.dedupe_key for draft in drafts}) == 9
+    assert len(journey.read_history().keys) == 9
 
 
 def test_page_tokens_can_expire_early(journey):
@@ -659,9 +651,9 @@ def test_rate_limits(journey, reason):
     headers = {} if reason is None else {"RateLimit-Reason": reason, "Retry-After": "7"}
     journey.sandbox.faults.add(Fault(provider="jira", path="*/search/jql", status=429, headers=headers, times=1))
     with pytest.raises(RateLimitedError) as caught:
-        journey.sync_run()
+        journey.read_history()
     assert caught.value.retry_at > journey.now
-    journey.sync_run()
+    journey.read_history()
 
 
 def test_bad_days(journey):
@@ -669,10 +661,10 @@ def test_bad_days(journey):
     journey.connect()
     journey.sandbox.faults.add(Fault(provider="jira", status=503, headers={"Retry-After": "3"}, times=1))
     with pytest.raises(RateLimitedError):
-        journey.sync_run()
+        journey.read_history()
     journey.sandbox.faults.add(Fault(provider="jira", status=502, html=True, times=1))
     with pytest.raises(ProviderUnavailableError):
-        journey.sync_run()
+        journey.read_history()
 
 
 # --- a client that others maintain ---------------------------------------------------------------------------------

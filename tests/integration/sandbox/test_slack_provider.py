@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import attrs
 import pytest
 import requests
 
@@ -15,7 +16,8 @@ from connectors.domain.model.errors import ClientRejectedError, RateLimitedError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import CodeExchange, ProviderApp
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.model.streams import Window
+from connectors.domain.model.sync import SyncMode
 from connectors.domain.model.webhook import Ignored, Lifecycle, WebhookRequest
 from connectors.domain.providers.contract import AuthorizationParams, ReadContext, SyncContext, VerificationMaterial
 from connectors.domain.providers.slack import SLACK
@@ -91,21 +93,34 @@ class Service:
     def run(self, conversation):
         return self.converser.run(SLACK, self.app, conversation, self)
 
-    def sync_run(self, plan: SyncPlan, cursor=None) -> list:
-        context = SyncContext(app=self.app, connection=self.connection)
-        cursor = cursor or self.run(SLACK.sync.start(context, plan))
-        pages = []
-        while not pages or not pages[-1].done:
+    def page(self, read, *asked):
+        """The page at the cursor, which comes last; Slack's limits are waited for."""
+        context, (*rest, cursor) = SyncContext(app=self.app, connection=self.connection), asked
+        while True:
             try:
-                pages.append(self.run(SLACK.sync.read_page(context, plan, json.loads(json.dumps(cursor)))))
+                return self.run(read(context, *rest, json.loads(json.dumps(cursor))))
             except RateLimitedError as error:
                 self.sandbox.clock.advance(max(error.retry_at - self.now(), timedelta(seconds=1)))
-                continue
-            cursor = pages[-1].cursor
+
+    def read(self, window: Window) -> list:
+        """All pages: of discovery, then of each stream that can be read."""
+        pages = [self.page(SLACK.streams.discover, window, None)]
+        while pages[-1].cursor is not None:
+            pages.append(self.page(SLACK.streams.discover, window, pages[-1].cursor))
+        for stream in [one for page in pages for one in page.streams if one.unreadable is None]:
+            pages.append(self.page(SLACK.streams.read_page, stream, window, None))
+            while pages[-1].cursor is not None:
+                pages.append(self.page(SLACK.streams.read_page, stream, window, pages[-1].cursor))
         return pages
 
-    def backfill(self) -> SyncPlan:
-        return SyncPlan(mode=SyncMode.BACKFILL, started_at=self.now(), since=NOW - timedelta(days=30))
+    def backfill(self) -> list:
+        since = NOW - timedelta(days=30)
+        return self.read(Window(mode=SyncMode.BACKFILL, low=since, high=self.now(), floor=since))
+
+    def incremental(self, since: datetime) -> list:
+        """The pages of reads since the last one, which left a bookmark."""
+        window = Window(mode=SyncMode.INCREMENTAL, low=since, high=self.now(), floor=since, bookmark={})
+        return self.read(window)
 
     def receive(self) -> list:
         """What the sandbox has sent, verified and finished for our connection."""
@@ -195,7 +210,7 @@ def test_push_and_sync_give_the_same_signals(server, service, short):
     """Keys, kinds, times, links and subjects agree; what only push shows is left out."""
     busy_day(server.sandbox.slack)
     server.sandbox.slack.gives_short_pages = short
-    pages = service.sync_run(service.backfill())
+    pages = [*service.backfill(), *service.incremental(service.now())]
     synced = {draft.dedupe_key: draft for page in pages for draft in page.signals}
     pushed = service.pushed()
     general = {"slack:T1:channel:C1:created"}  # made before the app was installed
@@ -214,12 +229,14 @@ def test_an_incremental_sync_continues_after_a_backfill(server, service):
     world = server.sandbox.slack
     parent = world.post("acme", "general", "old", by="ada")
     world.core.clock.advance(timedelta(hours=1))
-    cursor = service.sync_run(service.backfill())[-1].cursor
+    service.backfill()
+    read_until = service.now()
     world.core.clock.advance(timedelta(days=2))
     reply = world.post("acme", "general", "late answer", by="bob", thread=parent)
     world.core.clock.advance(timedelta(minutes=1))
-    plan = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=service.now(), last_cursor=cursor)
-    assert {d.dedupe_key for page in service.sync_run(plan) for d in page.signals} == {f"slack:T1:C1:{reply}:posted"}
+    pages = service.incremental(read_until)
+    found = {draft.dedupe_key for page in pages for draft in page.signals if draft.occurred_at >= read_until}
+    assert found == {f"slack:T1:C1:{reply}:posted"}
 
 
 def test_outside_the_marketplace_the_sync_waits_and_finishes(server):
@@ -229,33 +246,27 @@ def test_outside_the_marketplace_the_sync_waits_and_finishes(server):
     service.connect()
     world.invite_bots("acme", "general")
     world.populate("acme", "general", messages=40, by="ada")
-    pages = service.sync_run(service.backfill())
+    pages = service.backfill()
     assert sum(draft.kind == "message_posted" for page in pages for draft in page.signals) == 40
     assert service.now() - NOW >= timedelta(minutes=2)
     service.transport.close()
 
 
 def test_dead_paging_cursors_lose_nothing(server, service):
-    """Every cursor dies after each page: the sync run continues by `ts`."""
+    """Every cursor dies after each page: the run continues by `ts`."""
     world = server.sandbox.slack
     world.populate("acme", "general", messages=45, by="ada")
-    service.app = ProviderApp(
-        provider=service.app.provider,
-        client_id="cid",
-        client_secret=Secret("shh"),
-        base_url=service.app.base_url,
-        options=SLACK.read_options({"page_size": "10"}),
-    )
-    context, plan = SyncContext(app=service.app, connection=service.connection), service.backfill()
-    cursor, found, pages = service.run(SLACK.sync.start(context, plan)), set(), 0
-    while True:
-        page = service.run(SLACK.sync.read_page(context, plan, cursor))
-        found |= {draft.dedupe_key for draft in page.signals}
-        cursor, pages = page.cursor, pages + 1
-        assert pages < 100
-        if page.done:
-            break
+    service.app = attrs.evolve(service.app, options=SLACK.read_options({"page_size": "10"}))
+    read_page, calls = service.page, []
+
+    def page(*asked):
+        calls.append(read_page(*asked))
+        assert len(calls) < 100
         world.expire_cursors()
+        return calls[-1]
+
+    service.page = page
+    found = {draft.dedupe_key for page in service.backfill() for draft in page.signals}
     assert len([key for key in found if key.endswith(":posted")]) == 45
 
 
@@ -267,7 +278,7 @@ def test_an_expired_rotating_token_is_refreshed_on_demand(server):
     before = service.tokens
     assert before.companions["user"].refresh_token is not None
     server.sandbox.clock.advance(timedelta(hours=13))
-    assert service.sync_run(service.backfill())[-1].done
+    assert service.backfill()[-1].cursor is None
     assert service.refreshes == 1
     assert service.tokens.access_token.reveal() != before.access_token.reveal()
     user = before.companions["user"]
@@ -288,7 +299,7 @@ def test_revoking_uninstalls_and_the_events_say_so(server, service):
     assert {outcome.lifecycle for outcome in last} == {Lifecycle.REVOKED}
     service.run(SLACK.oauth.revoke(service.app, service.tokens))
     with pytest.raises(ReauthorizationRequiredError):
-        service.sync_run(service.backfill())
+        service.backfill()
 
 
 def test_a_wrong_client_secret_is_the_operators_mistake(server):

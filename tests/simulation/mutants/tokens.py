@@ -11,10 +11,12 @@ from connectors.domain.flows.provider_access import tokens
 from connectors.domain.flows.provider_access.conversations import Converser
 from connectors.domain.flows.provider_access.rate_limits import RateLimiter
 from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
-from connectors.domain.flows.reading.run import SyncFlow
+from connectors.domain.flows.reading import failures
+from connectors.domain.flows.reading.failures import Failures
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.oauth import RefreshLease
 from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
+from tests.simulation.mutants.reading import limited_for_a_second
 
 _refresh_with_lease = TokenKeeper._refresh_with_lease
 _run = Converser.run
@@ -83,10 +85,6 @@ _DIES_WITH_THE_ANSWER = (
 )
 
 _MANY_READS = tuple(deed(3600 + 2 * number, "sync") for number in range(300))
-
-
-def _a_second_later(_self: Any, _limits: Any, _error: Any, _failures: int, now: Any) -> Any:
-    return now + timedelta(seconds=1)
 
 
 def _one_budget(_self: Any, _scope: Any, _name: str) -> str:
@@ -211,26 +209,20 @@ MUTANTS = (
         name="no-refresh-on-401",
         rule="A token that the vendor refuses is refreshed, whatever we believe of its age.",
         changes=(Change(GrantTokens, "refreshed", _stale_as_it_is),),
-        breaks={"degraded-for-ever", "silently-missing", "backfill-given-up", "death-unseen", "failure-unsaid"},
+        breaks={"degraded-for-ever", "silently-missing", "death-unseen", "failure-unsaid"},
         profile="calm",
         slugs=("slack",),
         aimed=(act(3000, "end_tokens_early"),),
         why="access tokens that end early",
     ),
     Mutant(
-        name="no-limiter",
-        rule="Background work keeps within the vendor's limits.",
-        changes=(Change(Converser, "run", _run_unlimited),),
-        breaks={"busy"},
-        profile="calm",
-        slugs=("slack",),
-        aimed=_MANY_READS,
-        why="reads that are asked for in quick succession",
-    ),
-    Mutant(
         name="retry-after-ignored",
         rule="After a vendor's refusal nobody asks before the time that it named.",
-        changes=(Change(RateLimiter, "record_refusal", nothing), Change(SyncFlow, "_retry_at", _a_second_later)),
+        changes=(
+            Change(RateLimiter, "record_refusal", nothing),
+            Change(Failures, "limited", limited_for_a_second),
+            Change(failures, "LONGEST_LIMIT", timedelta(seconds=1)),
+        ),
         breaks={"busy"},
         profile="calm",
         slugs=("slack",),
@@ -254,7 +246,7 @@ MUTANTS = (
         name="secret-of-another",
         rule="Tokens are opened for the grant that they were sealed for.",
         changes=(Change(TokenKeeper, "seal", _sealed_for_another),),
-        breaks={"api-crash", "crash", "reader-failed"},
+        breaks={"api-crash", "crash"},
         profile="calm",
         slugs=("slack",),
         aimed=(deed(4000, "sync"), deed(4000, "refresh")),

@@ -173,14 +173,6 @@ MUTANTS = (
         why="hooks that vanish",
     ),
     Mutant(
-        name="not-unsubscribed",
-        rule="A disconnect ends the subscriptions at the vendor.",
-        changes=(Change(Subscriber, "unsubscribe_all", always(())),),
-        breaks={"hook-left"},
-        profile="people",
-        slugs=("google-drive",),
-    ),
-    Mutant(
         name="no-missed-deliveries",
         rule="Deliveries that the vendor's log shows as failed are asked for again.",
         changes=(Change(MissedDeliveries, "recover", nothing),),

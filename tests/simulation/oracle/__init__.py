@@ -6,7 +6,7 @@ An exemption names its cause (this callback died, that user withdrew), never a k
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from tests.simulation.oracle import answers, connections, coverage, deliveries, jobs, signals, vendors
+from tests.simulation.oracle import answers, connections, coverage, deliveries, jobs, reading, signals, vendors
 from tests.simulation.oracle.auditor import Auditor
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "hooks and tokens at the vendors are those of living connections": vendors.leaves_nothing_behind,
     "no replaced refresh token is sent again": vendors.reuses_no_token,
     "no working connection is ended by us": connections.end_only_when_told,
-    "status and health agree with what can be read": connections.tell_their_health,
     "what was begun at a vendor is finished": connections.finish_what_they_began,
     "what an answer said stays": answers.keep_what_was_answered,
     "erased is erased": answers.erase_everything,
@@ -29,6 +28,8 @@ AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "the feed gives every signal once": signals.are_given_by_the_feed,
     "tables do not grow without reason": jobs.leave_little_behind,
     "what was promised arrives or is said to be missing": coverage.is_complete_or_says_so,
+    "after what went wrong every stream is read again": reading.recovers,
+    "status and health agree with what can be read": connections.tell_their_health,
 }
 """The invariants that are judged when everything has settled. `Auditor` looks at others every virtual hour; the schedule
 and the ports report what may never happen at all (a crash, a nested transaction, locks in two orders)."""

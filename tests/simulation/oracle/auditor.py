@@ -1,11 +1,12 @@
 """Looks at the service every virtual hour, from outside."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
 from connectors.domain.model.ids import SignalId, TenantId
-from tests.simulation.oracle import connections, coverage, vendors
+from tests.simulation.oracle import connections, coverage, reading, vendors
 from tests.simulation.oracle.looks import erasures
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Auditor:
     run: "Run"
     _looked_at: float = 0.0
     _seen: dict[SignalId, TenantId] = attrs.field(factory=dict)
+    _extents: Mapping[reading.Row, reading.Extent] = attrs.field(factory=dict)
 
     def work(self) -> None:
         """Look, for ever."""
@@ -36,6 +38,9 @@ class Auditor:
         coverage.claims_nothing_false(self.run)
         connections.tell_what_fails(self.run)
         vendors.leaves_neighbours_unharmed(self.run)
+        reading.says_what_it_cannot_read(self.run)
+        reading.reads_the_others(self.run)
+        self._extents = reading.goes_only_forward(self.run, self._extents)
 
     def _keeps_signals(self) -> None:
         """A signal that was seen stays, unless its tenant was erased since then."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.health import Health, health_of
+from connectors.domain.model.stream_state import StreamStatus
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import SubscriptionStatus
@@ -63,7 +64,12 @@ def tell_their_health(run: "Run") -> None:
                 continue
             details = api.queries.inspect_connection(connection.tenant_id, connection.id)
             is_own = connection in working(run, name)
-            if is_own and (_is_withdrawn(run, name) or (account.shows_tokens and not account.tokens())):
+            is_waiting = details.health is not Health.HEALTHY and run.wire.is_told_to_wait(account.mount)
+            if (
+                is_own
+                and not is_waiting
+                and (_is_withdrawn(run, name) or (account.shows_tokens and not account.tokens()))
+            ):
                 run.schedule.report(
                     "death-unseen", "the consent is gone, and the connection says it works", account.slug
                 )
@@ -71,6 +77,7 @@ def tell_their_health(run: "Run") -> None:
                 details.health is Health.DEGRADED
                 and (connection.last_error is not None or not details.open_gaps)
                 and not _has_reason(run, account.mount)
+                and not _is_refused_to_all(run, name, connection)
                 and not _is_tried_again(run, connection)
             ):
                 text = f"{connection.last_error or 'a subscription does not work'}"
@@ -90,7 +97,7 @@ def tell_what_fails(run: "Run") -> None:
                 for job in run.database.memory.jobs.find("connection", (connection.tenant_id, connection.id))
                 if job.type is JobType.INCREMENTAL and job.updated_at > read_at
             ]
-            if any(job.failures and job.error and job.status is not JobStatus.CANCELLED for job in reads):
+            if any(job.error and job.status is JobStatus.FAILED for job in reads):
                 run.schedule.report("failure-unsaid", "a read failed, and the connection is healthy", account.slug)
             elif now - max(read_at, _last_planned(run, name)) > LONGEST_UNREAD:
                 minutes = LONGEST_UNREAD.total_seconds() / 60
@@ -103,6 +110,26 @@ def _last_planned(run: "Run", name: str) -> datetime:
     """When people last did what plans the next read again, an interval from then."""
     deeds = run.people.deeds(name, "connect", "interval")
     return run.schedule.instant_of(max((one.ended for one in deeds), default=0.0))
+
+
+def _is_refused_to_all(run: "Run", name: str, connection: Connection) -> bool:
+    """Whether what it cannot read cannot be read by an undisturbed reader either, and nothing else is wrong."""
+    aside = {StreamStatus.BLOCKED, StreamStatus.UNREADABLE}
+    rows = run.database.memory.streams.find("connection", (connection.tenant_id, connection.id))
+    ours = {row.key for row in rows if row.status in aside}
+    reasons = [row.reason for row in rows if row.status in aside and row.reason]
+    if connection.webhook_error is not None and not any(one in connection.webhook_error for one in reasons):
+        return False
+    parked = run.database.memory.parked.find("connection", (connection.tenant_id, connection.id))
+    waiting = [one.next_at > run.schedule.instant() for one in parked if one.closed_at is None]
+    if not ours and waiting and all(waiting):
+        return True  # single things, asked for again later and later: their turn has not come since
+    if connection not in working(run, name):
+        return bool(ours)  # another user's: nobody knows what that one may read
+    if not ours:
+        return False
+    theirs = {row.key for row in run.undisturbed[name].streams.values() if row.status is StreamStatus.READY}
+    return ours.isdisjoint(theirs)
 
 
 def _is_tried_again(run: "Run", connection: Connection) -> bool:

@@ -8,6 +8,7 @@ from connectors.adapters.memory import MemoryDatabase
 from connectors.domain.model.errors import AccessLostError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.signal import Signal
+from tests.simulation.oracle.causes import of_a_claim
 from tests.simulation.oracle.looks import LOOKBACK, Shown, working
 from tests.simulation.ports.database import Database
 from tests.simulation.ports.queue import TaskQueue
@@ -38,7 +39,8 @@ def claims_nothing_false(run: "Run") -> None:
             unsaid = [fact for fact in missing if shown.gap(fact) is None]
             claimed = [(fact, claim) for fact in unsaid if (claim := shown.claim(fact, grace=LATE)) is not None]
             for odd, (fact, claim) in {_seen(shown, one[0]): one for one in reversed(claimed)}.items():
-                text = f"{fact.event.kind} is claimed by {claim.path} and not there{odd}{_why(shown)}"
+                cause = of_a_claim(run, connection, fact, claim)
+                text = f"{fact.event.kind} is claimed by {claim.path} and not there{odd}{cause}{_why(shown)}"
                 run.schedule.report("false-claim", text, connection.provider)
 
 
@@ -49,7 +51,7 @@ def is_complete_or_says_so(run: "Run") -> None:
         if not connections:
             continue
         facts = run.truth.facts(name)
-        memory = _read_undisturbed(run, name)
+        memory = run.undisturbed[name] = read_undisturbed(run, name)
         seen = list(memory.signals.values())
         _is_all_read(run, name, facts, seen)
         accounts = {one.id: one.account.id for one in memory.connections.values()}
@@ -68,7 +70,8 @@ def is_complete_or_says_so(run: "Run") -> None:
             for odd, (fact, claim) in {_seen(shown, one[0]): one for one in reversed(claims)}.items():
                 what = "silently-missing" if claim is None else "false-claim"
                 by = "" if claim is None else f", claimed by {claim.path}"
-                text = f"{fact.event.kind} is not there at the end{by}{odd}{_why(shown)}"
+                cause = "" if claim is None else of_a_claim(run, connection, fact, claim)
+                text = f"{fact.event.kind} is not there at the end{by}{odd}{cause}{_why(shown)}"
                 run.schedule.report(what, text, connection.provider)
 
 
@@ -122,7 +125,7 @@ def _is_all_read(run: "Run", name: str, facts: list[Fact], seen: list[Signal]) -
         run.schedule.report("reader-blind", text, slug)
 
 
-def _read_undisturbed(run: "Run", name: str) -> MemoryDatabase:
+def read_undisturbed(run: "Run", name: str) -> MemoryDatabase:
     """What is stored after a first read and a backfill by a service that knows nothing and that nothing disturbs."""
     account, schedule = run.accounts[name], run.schedule
     database = Database(schedule)
@@ -146,6 +149,6 @@ def _read_undisturbed(run: "Run", name: str) -> MemoryDatabase:
         system.tasks.handle_task(task.task)
         queue.finish(task)
     for job in database.memory.jobs.values():
-        if job.status != "succeeded":
+        if job.status not in {"succeeded", "partial"}:  # what it could not read, nobody can
             schedule.report("reader-failed", f"{job.type} {job.status}: {job.error}", account.slug)
     return database.memory

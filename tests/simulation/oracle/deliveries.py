@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from connectors.domain.flows.webhooks.routing import NO_CONNECTION
 from connectors.domain.model.webhook import DeliveryStatus, WebhookDelivery
+from tests.simulation.people import LOST
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -41,7 +42,7 @@ def are_accounted_for(run: "Run") -> None:
 
 def _is_for_an_ended_connection(run: "Run", row: WebhookDelivery) -> bool:
     """Whether it waits for a new consent: who set a hook up by hand may leave it after a disconnection."""
-    ended = [one for one in run.people.diary if one.item["do"] == "disconnect" and one.is_ok]
+    ended = [one for one in run.people.diary if one.item["do"] == "disconnect" and (one.is_ok or one.outcome == LOST)]
     until = row.received_at + CLOCKS_DIFFER
     return (
         row.error == NO_CONNECTION

@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.sync import JobStatus, JobType, SyncJob
+from tests.simulation.oracle.looks import Shown
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
 
 LONG = timedelta(hours=1)
-MOST_ATTEMPTS = 30
+MOST_ATTEMPTS = 100
 
-MOST_RUNS = 500
-"""How often a job is taken, with its time slices and its waits for a vendor."""
+MOST_RUNS = 1500
+"""How often a connection is taken, with its time slices and its waits for a vendor."""
 
 MOST_ROWS = {
     "authorization_requests": 60,
@@ -27,7 +28,9 @@ MOST_ROWS = {
     "schedules": 30,
     "snapshots": 1000,
     "subscriptions": 60,
-    "sync_states": 60,
+    "accounts": 12,
+    "streams": 400,
+    "parked": 60,
     "tasks": 10,
 }
 """Rows that so few accounts may have, by table: about twice the most that is seen."""
@@ -50,28 +53,35 @@ def end(run: "Run") -> None:
             run.schedule.report("job-stuck", f"{job.type} {job.status}: {job.error}", job.provider)
         if not job.is_finished and job.retry_after is not None and job.retry_after - now > LONGEST_WAIT:
             run.schedule.report("job-postponed", f"{job.type} waits for days: {job.error}", job.provider)
-        if job.attempts > MOST_ATTEMPTS or job.run > MOST_RUNS:
+        if job.attempts > MOST_ATTEMPTS:
             run.schedule.report("job-spins", f"{job.type} {job.status}: {job.error}", job.provider)
         if job.type is JobType.BACKFILL and job.status is JobStatus.FAILED and _is_nobodys(run, job):
             run.schedule.report("backfill-given-up", f"{job.error}", job.provider)
+    for account in run.database.memory.accounts.values():
+        if account.run > MOST_RUNS:
+            run.schedule.report("job-spins", f"taken more than {MOST_RUNS} times", account.provider)
 
 
 def _is_nobodys(run: "Run", job: SyncJob) -> bool:
-    """Whether the connection works and no gap and no later backfill takes care of what was not read."""
+    """Whether the connection works, and what the backfill was to read is neither read nor said to be missing."""
     memory = run.database.memory
     connection = memory.connections.get((job.tenant_id, job.connection_id))
     if connection is None or connection.status is not ConnectionStatus.ACTIVE:
         return False
-    is_said = any(one.connection_id == job.connection_id and one.closed_at is None for one in memory.gaps.values())
-    later = [
-        one
-        for one in memory.jobs.values()
-        if one.connection_id == job.connection_id
-        and one.type is job.type
-        and one.scheduled_at > job.scheduled_at
-        and one.status is JobStatus.SUCCEEDED
-    ]
-    return not is_said and not later
+    shown = Shown(run, connection)
+    return any(shown.pending.values()) and not shown.open_gaps
+
+
+def _is_readable(run: "Run", job: SyncJob) -> bool:
+    """Whether its connection works: one that has ended keeps what was wanted, for the next consent."""
+    connection = run.database.memory.connections.get((job.tenant_id, job.connection_id))
+    return (
+        connection is not None
+        and connection.status is ConnectionStatus.ACTIVE
+        and not run.people.deeds(
+            next(name for name, one in run.accounts.items() if one.slug == job.provider), "disconnect", "withdraw"
+        )
+    )
 
 
 def leave_little_behind(run: "Run") -> None:
@@ -91,6 +101,12 @@ def _leave_nothing_without_owner(run: "Run") -> None:
     for row in memory.grants.values():
         if row.grant.id not in needed:
             run.schedule.report("left-over", "a grant that no connection has", row.grant.provider)
+    for account in memory.accounts.values():
+        for request in account.requests:
+            job = None if request.job_id is None else memory.jobs.get((account.tenant_id, request.job_id))
+            if job is not None and job.status is JobStatus.CANCELLED and _is_readable(run, job):
+                text = "what only a cancelled backfill asked for is still wanted"
+                run.schedule.report("left-over", text, account.provider)
     for entry in memory.schedules.values():
         if entry.next_at < run.schedule.instant() - LONG:
             run.schedule.report("left-over", f"a schedule entry that nobody looks at: {entry.kind}")

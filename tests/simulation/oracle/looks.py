@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.reading.claims import Claims
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.coverage import ALL_FAMILIES, Gap, Interval
+from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, Gap, Interval
 from connectors.domain.model.signal import Signal
+from connectors.domain.model.spans import Spans
 from tests.simulation.system import registry
 from tests.simulation.truth import Fact
 
@@ -97,6 +99,8 @@ class Shown:
     """Those of its tenant and provider, or its own where each connection has its own."""
     intervals: list[Interval] = attrs.field(init=False)
     open_gaps: list[Gap] = attrs.field(init=False)
+    pending: dict[str, Spans] = attrs.field(init=False)
+    """What is wanted and not read yet, by family: said, as a gap is."""
 
     def __attrs_post_init__(self) -> None:
         memory, wanted = self.run.database.memory, self.connection.id
@@ -109,6 +113,23 @@ class Shown:
         ]
         self.intervals = [one for rows in memory.intervals.values() for one in rows if one.connection_id == wanted]
         self.open_gaps = [one for one in memory.gaps.values() if one.connection_id == wanted and one.closed_at is None]
+        self.pending = {}
+        streams = registry().get(provider).streams
+        assert streams is not None
+        claims = Claims.of(
+            streams,
+            memory.accounts.get((tenant_id, wanted)),
+            memory.streams.find("connection", (tenant_id, wanted)),
+            [one for one in memory.parked.find("connection", (tenant_id, wanted)) if one.closed_at is None],
+        )
+        if claims is None:
+            return
+        for family in registry().get(provider).event_families:
+            if not claims.is_pushed(family):
+                self.intervals = [one for one in self.intervals if one.family != family.name]
+            self.intervals += claims.intervals(family)
+            self.open_gaps += claims.gaps(family)
+            self.pending[family.name] = claims.pending(family)
 
     def missing(self, facts: list[Fact]) -> Iterator[Fact]:
         """The facts of this connection of which there is no signal."""
@@ -144,7 +165,17 @@ class Shown:
         is_new = fact.since >= self.run.schedule.second_of(created_at) - max(ahead, 0.0)
         if is_new and fact.event.is_traceless:
             return False
-        return fact.event.at >= created_at - LOOKBACK or (is_new and not self.run.accounts[name].is_read_by_date)
+        if fact.event.at >= created_at - LOOKBACK:
+            return True
+        return is_new and not self.run.accounts[name].is_read_by_date and self._is_followed(fact)
+
+    def _is_followed(self, fact: Fact) -> bool:
+        """Whether a log was being followed when the fact appeared: what is older than what was asked for is in no list
+        that is read for the first time."""
+        memory = self.run.database.memory
+        rows = memory.streams.find("connection", (self.connection.tenant_id, self.connection.id))
+        begins = [one.span.from_at for row in rows for one in row.proven if one.path is CoveragePath.SYNC]
+        return bool(begins) and fact.since >= self.run.schedule.second_of(max(begins))
 
     def claim(self, fact: Fact, *, grace: float) -> Interval | None:
         """An interval that says nothing is missing at the fact's time; a stream that still grows says so `grace` seconds

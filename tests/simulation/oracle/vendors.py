@@ -5,10 +5,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.coverage import GapCause
 from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
+from tests.simulation.oracle import causes
 from tests.simulation.oracle.looks import Shown, forgotten_tokens, working
-from tests.simulation.ports.wire import shape
+from tests.simulation.ports.wire import Exchange, shape
 from tests.simulation.system import registry
 
 if TYPE_CHECKING:
@@ -19,6 +21,12 @@ MOST_AN_HOUR = 200
 
 MOST_REFUSED_AN_HOUR = 60
 """The same that were refused: a vendor that refuses is asked less, not more."""
+
+DOWN = frozenset({None, 429, 500, 502, 503})
+"""Statuses of a vendor that is down or limits us."""
+
+SOON_NOTICED, SELDOM, MOST_WHEN_DOWN = 120.0, 15.0, 30
+"""Seconds after which it is noticed, seconds between two requests then, and requests besides: hooks, tokens, retries."""
 
 REVOCATION, NOTHING_DONE = "revocation: ", "Nothing could be unsubscribed or revoked there."
 """What the error of an ended connection says about its tokens."""
@@ -47,6 +55,20 @@ def is_polite(run: "Run") -> None:
             for method, path in sorted({(method, path) for (method, path, _), n in counts.items() if n > most}):
                 run.schedule.report("busy", f"{method} {path}: {words}", mount)
         _meets_limits_rarely(run, mount)
+        _asks_less_who_is_down(run, mount, [one for one in refused if one.mount == mount], connections)
+
+
+def _asks_less_who_is_down(run: "Run", mount: str, refused: list[Exchange], connections: int) -> None:
+    """A vendor that refuses everything is soon asked only now and then, whether everything can be read or nothing."""
+    for item in run.plan.items:
+        if item["do"] != "refuse" or item["mount"] != mount or item["part"] or item["status"] not in DOWN:
+            continue
+        begin = item["at"] + SOON_NOTICED
+        end = min(item["at"] + item["seconds"], run.plan.ends_at)
+        number = sum(begin <= one.at <= end for one in refused)
+        if number > (MOST_WHEN_DOWN + (end - begin) / SELDOM) * connections:
+            text = f"a vendor that is down is asked more than every {SELDOM:.0f} seconds"
+            run.schedule.report("busy", text, mount)
 
 
 def _meets_limits_rarely(run: "Run", mount: str) -> None:
@@ -71,22 +93,26 @@ def leaves_nothing_behind(run: "Run") -> None:
         told_tokens = sum(_tells_of_tokens(one) for one in every)
         unheard = len(forgotten_tokens(run, account.mount))
         hooks, tokens, why = account.hooks(), account.tokens(), _consents(run, name)
+        of_hooks, of_tokens = causes.of_hooks(run, name), causes.of_tokens(run, account.mount)
         if not living:
             if hooks and not told_hooks:
-                run.schedule.report("hook-left", f"a hook lives without a connection{why}", account.slug)
+                run.schedule.report("hook-left", f"a hook lives without a connection{why}{of_hooks}", account.slug)
             if tokens > unheard + told_tokens:
                 run.schedule.report(
-                    "token-left", f"a token lives without a connection{why}{_ending(every)}", account.slug
+                    "token-left",
+                    f"a token lives without a connection{why}{of_tokens}{_ending(every)}",
+                    account.slug,
                 )
             continue
         active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
-        is_hidden = not account.lists_hooks and _have_vanished(run, name)
+        # A vendor that asks for a pause of a day may not be asked for its hooks, either.
+        is_hidden = run.wire.is_told_to_wait(account.mount) or (not account.lists_hooks and _have_vanished(run, name))
         if active and hooks == 0 and not is_hidden and _believes_in_hooks(run, {one.id for one in active}):
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
         if account.has_own_tokens and tokens > len(living) + unheard + told_tokens:
-            run.schedule.report("token-extra", f"more tokens live than connections{why}", account.slug)
+            run.schedule.report("token-extra", f"more tokens live than connections{why}{of_tokens}", account.slug)
         if hooks > len(_subscriptions(run, {one.id for one in living})) and not told_hooks:
-            run.schedule.report("hook-extra", f"more hooks live than subscriptions here{why}", account.slug)
+            run.schedule.report("hook-extra", f"more hooks live than subscriptions here{why}{of_hooks}", account.slug)
 
 
 def _consents(run: "Run", name: str) -> str:
@@ -151,10 +177,10 @@ def reuses_no_token(run: "Run") -> None:
 
 
 def leaves_neighbours_unharmed(run: "Run") -> None:
-    """While another provider or another tenant is in trouble, events of those without any arrive in time."""
+    """While something is refused to another provider, to another tenant, or a single other thing, events arrive in time."""
     if run.plan.profile not in {"calm", "vendors"}:
         return
-    refusals = [item for item in run.plan.items if item["do"] == "refuse"]
+    refusals = [item for item in run.plan.items if item["do"] == "refuse" and not item.get("single")]
     is_lost = any(item["do"] in {"lose", "mail"} for item in run.plan.items)
     for name, account in run.accounts.items():
         has_odd = any(item.get("account") == name and item.get("what") in account.odd for item in run.plan.items)
@@ -166,7 +192,10 @@ def leaves_neighbours_unharmed(run: "Run") -> None:
                 continue
             shown = Shown(run, connection)
             began = run.schedule.second_of(connection.created_at)
+            items = [gap for gap in shown.open_gaps if gap.cause is GapCause.ITEM_UNREADABLE]
             for fact in shown.missing(run.truth.facts(name)):
+                if any(gap.from_at <= fact.event.at and (not gap.to_at or fact.event.at <= gap.to_at) for gap in items):
+                    continue  # it may be the thing that is refused
                 if shown.is_promised(fact, name) and max(fact.since, began) + ARRIVES_WITHIN < run.schedule.now:
                     note = f", {fact.event.note}" if fact.event.note else ""
                     text = f"{fact.event.kind} is not there after {ARRIVES_WITHIN:.0f} seconds{note}"

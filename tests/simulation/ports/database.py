@@ -6,6 +6,7 @@ Deadlocks cannot happen here, so the order of locks is compared instead (`locks.
 """
 
 from collections.abc import Callable, Hashable
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, Self, get_type_hints
 
@@ -27,11 +28,21 @@ STORES: dict[str, type] = {
 READS = ("get", "find", "list", "load", "count", "earliest")
 """How the names of methods begin that change nothing."""
 
-LOCKING_READS = frozenset({("jobs", "count_running"), ("idempotency", "find"), ("schedules", "lock_due")})
+LOCKING_READS = frozenset(
+    {
+        ("accounts", "count_running"),
+        ("idempotency", "find"),
+        ("parked", "lock"),
+        ("schedules", "lock_due"),
+        ("streams", "lock"),
+    }
+)
 """Reads that hold others off until their transaction ends, besides those that are asked to with `lock`."""
 
 
-NAMED_BY_WHAT_THEY_ARE = frozenset({"tenants", "schedules", "sync_states", "intervals", "limits", "snapshots"})
+NAMED_BY_WHAT_THEY_ARE = frozenset(
+    {"tenants", "schedules", "accounts", "parked", "streams", "intervals", "limits", "snapshots"}
+)
 """Tables in which two transactions may insert the same key: the second waits for the first."""
 
 UNIQUE: dict[str, Callable[[Any], Hashable]] = {
@@ -142,7 +153,11 @@ class SimulatedUnitOfWork:
     def __enter__(self) -> Self:
         """Begin."""
         self._schedule.point("begin")
-        self._database.check()
+        try:
+            self._database.check()
+        except InfrastructureError:
+            self._note_failure()
+            raise
         self._began_after = self._database.outages
         return self
 
@@ -151,6 +166,11 @@ class SimulatedUnitOfWork:
         try:
             if kind is None:
                 self._commit()
+            elif issubclass(kind, InfrastructureError):
+                self._note_failure()
+        except InfrastructureError:
+            self._note_failure()
+            raise
         finally:
             self._release(is_kept=False)
 
@@ -159,6 +179,10 @@ class SimulatedUnitOfWork:
         proxy = _PROXIES[name](self, name, getattr(self._database.stores, name))
         setattr(self, name, proxy)
         return proxy
+
+    def now(self) -> datetime:
+        """The database's clock: no machine's, and right."""
+        return self._schedule.instant()
 
     def enter_call(self, store: str, method: str, *, locks: bool, writes: bool) -> None:
         """What comes before each call of a store."""
@@ -174,6 +198,10 @@ class SimulatedUnitOfWork:
                 database.holder, self._mark = self, len(database.memory.undo)
         if writes:
             self._writes[f"{store}.{method}"] = None
+
+    def _note_failure(self) -> None:
+        if self._actor is not None:
+            self._actor.failures.append(self._schedule.now)
 
     def _check(self) -> None:
         self._database.check()
@@ -244,8 +272,16 @@ def _note_locks(held: HeldLocks, store: str, method: str, result: Any) -> None:
     if store == "schedules":
         for entry in result:
             held.take(store, (entry.tenant_id, entry.subject_id, entry.kind), waits=False)
+    elif store == "streams":
+        for row in result:
+            held.take(store, (row.tenant_id, row.connection_id, row.key))
+    elif store == "parked":
+        if result is not None:
+            held.take(store, (result.tenant_id, result.connection_id, result.stream_key, result.reference))
     elif hasattr(result, "id"):
         held.take(store, (result.tenant_id, result.id))
+    elif store == "accounts" and hasattr(result, "connection_id"):
+        held.take(store, (result.tenant_id, result.connection_id))
     elif (store, method) in LOCKING_READS:
         held.take(store, method)
 

@@ -32,9 +32,10 @@ class HeldLocks:
     def end_call(self) -> None:
         """One call locks its rows in the order of their keys, as `adapters/postgres` does: none of two waits for the
         other."""
-        for table, key in sorted(self._call, key=repr):
-            self.take(table, key)
-        self._call.clear()
+        if self._call:
+            for table, key in sorted(self._call, key=repr) if len(self._call) > 1 else self._call:
+                self.take(table, key)
+            self._call.clear()
 
 
 @attrs.define(eq=False)

@@ -26,7 +26,7 @@ class TaskQueue:
 
     def has_due(self) -> bool:
         """Whether a task can be taken now."""
-        due_at = self.next_due()
+        due_at = self._due_at if self._looked_at == self._database.tasks_version else self.next_due()
         return due_at is not None and due_at <= self._schedule.now
 
     def wait_for_task(self) -> None:

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -42,7 +43,11 @@ PAGE_PARAMETERS = frozenset({"page", "pageToken", "nextPageToken", "next_token",
 """Parameters by which the vendors' lists are continued."""
 
 
-@attrs.frozen(kw_only=True)
+THING_PARAMETERS = ("channel", "ts", "folderId")
+"""Parameters that name a single thing where the path does not."""
+
+
+@attrs.define(kw_only=True, eq=False)
 class Refusal:
     """For a while, requests whose path contains `part` fail the same way."""
 
@@ -56,12 +61,18 @@ class Refusal:
     """Only with this tenant's tokens; None: with any."""
     damage: str | None = None
     """`cut`: half of the JSON. `circle`: each further page is the first one again. `slow`: it comes late."""
+    is_single: bool = False
+    """Only requests for one thing: the one that is asked for first."""
+    thing: str | None = None
+    """Which that is, once it is known."""
 
-    def concerns(self, mount: str, path: str, now: float) -> bool:
-        """Whether a request now is one of them. A single thing that is not found is gone: nobody can tell that from a
-        refusal, so no vendor lies about it."""
+    def concerns(self, mount: str, path: str, thing: str, now: float) -> bool:
+        """Whether a request now, for this thing, is one of them. A single thing that is not found is gone: nobody can
+        tell that from a refusal, so no vendor lies about it."""
         is_lie = self.status in GONE and shape(path).endswith("*")
-        return self.mount == mount and self.part in path and now < self.until and not is_lie
+        if self.mount != mount or self.part not in path or now >= self.until or is_lie:
+            return False
+        return not self.is_single or self.thing in {None, thing}
 
 
 @attrs.define(eq=False)
@@ -87,6 +98,9 @@ class Exchange:
     was_heard: bool = False
     """Whether the vendor's answer arrived, and whole."""
 
+    refused_for: TenantId | None = None
+    """The tenant that alone is refused, if the simulation refused one."""
+
     @property
     def is_forgotten(self) -> bool:
         """Whether nobody can know what the vendor answered: it never arrived, or who heard it died before a commit."""
@@ -104,6 +118,8 @@ class Wire:
         self.log: list[Exchange] = []
         self.find_owner: Callable[[Mapping[str, str]], TenantId | None] = lambda _headers: None
         """The tenant whose token a request has; None if that is nobody's."""
+        self.has_circles = True
+        """Whether pages may run in a circle: else no first page needs to be kept."""
         self._schedule = schedule
         self._app = sandbox.app
         self._random = random.Random(f"wire {seed}")
@@ -129,20 +145,25 @@ class Wire:
         if actor is not None:
             lost, actor.next_request = actor.next_request, None
         schedule.sleep(self._random.choice(SLOWNESS_OUT), "wire")
-        refusal = next((one for one in self.refusals if self._concerns(one, mount, path, headers)), None)
+        refusal = next((one for one in self.refusals if self._concerns(one, mount, url, headers, body)), None)
         if lost == "before" or (refusal is not None and refusal.status is None):
             self._note(method, mount, path, 0, was_refused=refusal is not None)
             raise ProviderUnavailableError("No connection. (simulated)")
         if refusal is not None and refusal.damage is None:
             assert refusal.status is not None
             self._hear(mount, refusal.retry_after)
-            self._note(method, mount, path, refusal.status, was_refused=True)
+            exchange = self._note(method, mount, path, refusal.status, was_refused=True)
+            exchange.refused_for = refusal.tenant_id
             return _refused(refusal, url)
         try:
             answer = call_wsgi(self._app, method, url, headers, body)
         except ConnectionResetError:
             self._note(method, mount, path, 0)
             raise ProviderUnavailableError("Cut off. (simulated)") from None
+        except Exception as error:  # noqa: BLE001 - reported
+            schedule.report("sandbox-error", f"{label}: {type(error).__name__}: {error}", mount)
+            self._note(method, mount, path, 0)
+            raise ProviderUnavailableError("The sandbox has a bug. (simulated)") from None
         exchange = self._note(method, mount, path, answer.status, refresh_token=_refresh_token(body))
         exchange.gave_tokens = b"access_token" in answer.body
         schedule.point(f"done:{label}:{answer.status}")
@@ -154,6 +175,8 @@ class Wire:
         if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
             return attrs.evolve(response, body=response.body[: len(response.body) // 2])
         exchange.was_heard = True
+        if not self.has_circles:
+            return response
         first = self._first_page(method, url, body, response)
         is_circle = refusal is not None and refusal.damage == "circle" and response.status < 300
         return first if is_circle else response
@@ -180,10 +203,15 @@ class Wire:
         until = self._schedule.now + min(seconds, LONGEST_PAUSE)
         self._waits[mount] = max(until, self._waits.get(mount, 0.0))
 
-    def _concerns(self, refusal: Refusal, mount: str, path: str, headers: Mapping[str, str]) -> bool:
-        if not refusal.concerns(mount, path, self._schedule.now):
+    def _concerns(self, refusal: Refusal, mount: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bool:
+        thing = _thing(url, body) if refusal.is_single else ""
+        if not refusal.concerns(mount, urlsplit(url).path, thing, self._schedule.now):
             return False
-        return refusal.tenant_id is None or refusal.tenant_id == self.find_owner(headers)
+        if refusal.tenant_id is not None and refusal.tenant_id != self.find_owner(headers):
+            return False
+        if refusal.is_single:
+            refusal.thing = thing
+        return True
 
     def heal(self) -> None:
         """No more faults."""
@@ -208,6 +236,7 @@ class Wire:
         return exchange
 
 
+@cache
 def shape(path: str) -> str:
     """The path without ids, for labels."""
     parts = path.split("/")[1:]
@@ -226,6 +255,13 @@ def _without_page(method: str, url: str, body: bytes | None) -> tuple[str, str, 
     document = _read_json(body)
     asked = sorted((name, repr(value)) for name, value in document.items() if name not in PAGE_PARAMETERS)
     return method, urlunsplit(parts._replace(query=urlencode(kept))), repr(asked or body)
+
+
+def _thing(url: str, body: bytes | None) -> str:
+    """What a request asks for, whatever page or time of it: a path, and the parameters that name a single thing."""
+    parts, fields = urlsplit(url), _read_json(body) or dict(parse_qsl((body or b"").decode(errors="replace")))
+    named = {**dict(parse_qsl(parts.query)), **fields}
+    return f"{parts.path} {[named.get(name) for name in THING_PARAMETERS]}"
 
 
 def _refresh_token(body: bytes | None) -> str | None:

@@ -19,6 +19,7 @@ class DriveAccount(GoogleAccount):
     resource = "changes:"
     hooks_each = 2
     page_items = 40
+    requests_a_minute = 120  # a new log is listed twice and its history once, whatever the size of a page
     signals_are_shared = False
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:

@@ -1,6 +1,7 @@
 """Workers take tasks out of the queue in memory, each in its own name."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from connectors.adapters.memory.clock import ManualClock
 from connectors.adapters.memory.job_queue import MemoryWorker, MemoryWorkQueue
-from tests.support.builders import NOW, TENANT, make_task, make_tenant
+from connectors.domain.model.tasks import read_task
+from tests.support.builders import NOW, TENANT, make_id, make_task, make_tenant
 
 MINUTE = timedelta(minutes=1)
 
@@ -32,6 +34,11 @@ class Bench:
             work.queue.put(task, delay=delay)
         return task
 
+    def put_task(self, task):
+        """Queue this task, unless one with its queueing lock waits."""
+        with self.uow() as work:
+            work.queue.put(task)
+
     def take_all(self, owner="one"):
         """The tasks that can be taken while none of them is finished."""
         return [row.task for row in iter(lambda: self.queue.take(owner), None)]
@@ -43,9 +50,9 @@ def bench():
 
 
 def test_the_most_urgent_task_comes_first(bench):
-    """Tasks are taken by priority, then by age; a delayed one only when its delay is over."""
-    late, low, high = bench.put(delay=MINUTE, priority=99), bench.put(priority=1), bench.put(priority=50)
-    second = bench.put(priority=50)
+    """Tasks are taken by rank, then by age; a delayed one only when its delay is over."""
+    late, low, high = bench.put(delay=MINUTE, priority=40), bench.put(priority=10), bench.put(priority=20)
+    second = bench.put(priority=20)
     assert bench.take_all() == [high, second, low]
     bench.clock.advance(MINUTE)
     assert bench.take_all() == [late]
@@ -64,8 +71,8 @@ def test_one_lock_lets_one_task_run(bench):
 
 def test_a_delayed_task_goes_before_the_next_one_under_its_lock(bench):
     """The first task under a lock is the next one, even if it may not run yet."""
-    bench.put(delay=MINUTE, lock="connection:1")
-    bench.put(lock="connection:1")
+    bench.put(delay=MINUTE, priority=20, lock="connection:1")
+    bench.put(priority=20, lock="connection:1")
     assert bench.take_all() == []
     assert bench.queue.next_due_at() == NOW + MINUTE
 
@@ -131,7 +138,34 @@ def test_a_worker_runs_what_its_tasks_put_in(bench):
     assert (seen[0], len(seen), len(bench.database.tasks.values())) == (first, 3, 1)
 
 
-TASKS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.sampled_from([None, "a", "b"])), max_size=8)
+def test_an_account_that_pushes_all_the_time_starves_nobody(bench):
+    """With four deliveries a second and one worker, another account's reads and the account's own history are read."""
+    pushing, quiet = make_id(), make_id()
+    start, taken = bench.clock.now(), []
+    bench.put_task(read_task(TENANT, pushing, is_history_only=True))
+    for second in range(300):
+        if second % 60 == 10:
+            bench.put_task(read_task(TENANT, quiet))
+        for _ in range(4):
+            bench.put_task(read_task(TENANT, pushing))
+            bench.clock.advance(timedelta(seconds=0.25))
+        row = bench.queue.take("worker")  # one read takes a second
+        bench.queue.finish(row)
+        is_history = row.task == read_task(TENANT, pushing, is_history_only=True)
+        name = "history" if is_history else {pushing: "push", quiet: "quiet"}[row.task.subject_id]
+        taken.append((name, bench.clock.now() - start))
+        if is_history:
+            bench.put_task(read_task(TENANT, pushing, is_history_only=True))
+    reads = [at for name, at in taken if name == "quiet"]
+    assert len(reads) == 5
+    assert max(at - timedelta(minutes=n, seconds=10) for n, at in enumerate(reads)) < timedelta(seconds=30)
+    histories = [timedelta(0)] + [at for name, at in taken if name == "history"]
+    assert max(later - earlier for earlier, later in pairwise(histories)) < timedelta(seconds=90)
+
+
+TASKS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([10, 20, 40]), st.sampled_from([None, "a", "b"])), max_size=8
+)
 
 
 @given(tasks=TASKS, finishes=st.booleans())

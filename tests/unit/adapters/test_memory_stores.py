@@ -3,6 +3,8 @@
 import pytest
 
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
+from connectors.adapters.memory.job_queue import MemoryWorkQueue
+from tests.contracts.account_store import AccountStoreContract
 from tests.contracts.authorization_request_store import AuthorizationRequestStoreContract
 from tests.contracts.connection_store import ConnectionStoreContract
 from tests.contracts.coverage_store import CoverageStoreContract
@@ -12,10 +14,12 @@ from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.job_queue import JobQueueContract
 from tests.contracts.job_store import JobStoreContract
 from tests.contracts.limit_store import LimitStoreContract
+from tests.contracts.parked_store import ParkedStoreContract
 from tests.contracts.schedule_store import ScheduleStoreContract
 from tests.contracts.signal_store import SignalStoreContract
+from tests.contracts.snapshot_store import SnapshotStoreContract
+from tests.contracts.stream_store import StreamStoreContract
 from tests.contracts.subscription_store import SubscriptionStoreContract
-from tests.contracts.sync_stores import SyncStoresContract
 from tests.contracts.unit_of_work import UnitOfWorkContract
 
 
@@ -27,6 +31,12 @@ def database():
 @pytest.fixture
 def empty(database):
     return memory_unit_of_work(database)
+
+
+class TestAccountStore(AccountStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
 
 
 class TestAuthorizationRequestStore(AuthorizationRequestStoreContract):
@@ -67,12 +77,29 @@ class TestIdempotencyStore(IdempotencyStoreContract):
 
 class TestJobQueue(JobQueueContract):
     @pytest.fixture
+    def database(self, clock):
+        return MemoryDatabase(clock.now)
+
+    @pytest.fixture
     def unit_of_work(self, empty):
         return empty
 
     @pytest.fixture
     def waiting(self, database):
         return lambda: [(row.task, row.due_at) for row in database.tasks.values()]
+
+    @pytest.fixture
+    def take(self, database):
+        queue = MemoryWorkQueue(database)
+
+        def take():
+            row = queue.take("one")
+            if row is None:
+                return None
+            queue.finish(row)
+            return row.task
+
+        return take
 
 
 class TestJobStore(JobStoreContract):
@@ -82,6 +109,12 @@ class TestJobStore(JobStoreContract):
 
 
 class TestLimitStore(LimitStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestParkedStore(ParkedStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty
@@ -99,13 +132,19 @@ class TestSignalStore(SignalStoreContract):
         return empty
 
 
-class TestSubscriptionStore(SubscriptionStoreContract):
+class TestSnapshotStore(SnapshotStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty
 
 
-class TestSyncStores(SyncStoresContract):
+class TestStreamStore(StreamStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestSubscriptionStore(SubscriptionStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty

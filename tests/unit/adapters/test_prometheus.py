@@ -16,6 +16,7 @@ from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.limits import LimitScope
 from connectors.domain.model.signal import Origin
 from connectors.domain.model.statistics import Statistics
+from connectors.domain.model.stream_state import StreamStatus
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.webhook import DeliveryStatus, Recorded, SubscriptionStatus
 from connectors.ports.telemetry import RefreshOutcome
@@ -30,6 +31,9 @@ MEASURED = Statistics(
     subscriptions={(GITHUB, SubscriptionStatus.ACTIVE): 1},
     earliest_expiries={GITHUB: -MINUTE},
     open_gaps=4,
+    streams={(GITHUB, StreamStatus.BLOCKED): 2},
+    longest_unread={GITHUB: MINUTE},
+    parked_items={GITHUB: 5},
 )
 
 
@@ -125,6 +129,12 @@ def test_the_database_is_counted():
     assert value("subscriptions", provider="github", status="active") == 1
     assert value("subscription_earliest_expiry_seconds", provider="github") == -60
     assert value("coverage_gaps_open") == 4
+    assert value("streams", provider="github", status="blocked") == 2
+    assert value("streams", provider="slack", status="ready") == 0
+    assert value("stream_longest_unread_seconds", provider="github") == 60
+    assert value("stream_longest_unread_seconds", provider="slack") is None
+    assert value("parked_items_open", provider="github") == 5
+    assert value("parked_items_open", provider="slack") == 0
 
 
 def names_of(gauges):
@@ -196,3 +206,22 @@ def test_the_page_lists_every_metric():
     assert set().union(*shown.values()) <= {
         *("provider", "type", "status", "origin", "recorded", "outcome", "scope", "version")
     }
+
+
+def test_alerts_use_what_exists():
+    """Every alert of the page compares existing metrics with their own labels, and names statuses that exist."""
+    page = (DOCS / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(connectors_\w+)` \| \w+ \| ([^|]*) \|", page, re.MULTILINE)
+    known = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    alerts = re.findall(r"- alert: (\w+)\n(.*?)(?=\n +- alert:|\n```)", page, re.DOTALL)
+    assert len(alerts) == len(dict(alerts)) >= 10
+    for _, rule in alerts:
+        used = re.findall(r"(connectors_\w+?)(?:_bucket)?(?:\{([^}]*)\})?(?=[\[)\s])", rule)
+        assert used
+        for name, selector in used:
+            selected = dict(re.findall(r"(\w+)=\"(\w+)\"", selector))
+            assert set(selected) <= known[name]
+            if name == "connectors_streams":
+                assert selected["status"] in set(StreamStatus)
+        grouped = {label for group in re.findall(r"by \(([^)]*)\)", rule) for label in group.split(", ")}
+        assert grouped <= {"le"}.union(*(known[name] for name, _ in used))

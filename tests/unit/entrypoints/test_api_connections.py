@@ -7,8 +7,9 @@ import attrs
 import pytest
 
 from connectors.domain.model.connection import ConnectionStatus
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.coverage import GapCause
 from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.instant import rfc3339
 from connectors.entrypoints.flask import ApiSettings
 from tests.support.api import READER_TOKEN, Api, make_api, problem
 from tests.support.builders import NOW, TENANT
@@ -167,13 +168,12 @@ def test_coverage_shows_what_is_proven_and_what_is_not(world, connection, api, p
     assert (answer["open_gaps"], family["is_complete"]) == (1, False)
     assert (gap["cause"], gap["reason"], gap["closed_at"]) == ("history_lost", "The cursor has expired.", None)
 
-    with world.uow() as uow:
-        world.connectors.maintenance.ledger.prove_all(
-            uow, connection, world.acme, CoveragePath.BACKFILL, long_ago - HOUR, long_ago + 2 * HOUR
-        )
+    body = {"type": "backfill", "since": rfc3339(long_ago - HOUR)}
+    assert api.post(f"{path}/sync", tenant=TENANT, json=body).status_code == 202
+    world.connectors.run_pending()
     answer = api.get(f"{path}/coverage", tenant=TENANT).get_json()
     (gap,) = answer["families"][0]["gaps"]
-    assert (answer["open_gaps"], gap["closed_by"]) == (0, "backfill")
+    assert (answer["open_gaps"], gap["closed_by"]) == (0, "sync")
     assert shown(api, path)["health"] == "healthy"
 
 

@@ -1,5 +1,7 @@
 """The OpenAPI document and the page that shows it."""
 
+import re
+
 from connectors.entrypoints.flask.app import RESOURCES
 from connectors.entrypoints.flask.docs import ASSETS, DIST, PAGE, START
 from tests.support.api import make_api
@@ -33,7 +35,7 @@ def test_every_route_is_an_operation():
     """Every route is an operation or one of the page's own files."""
     api = make_api()
     routed = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        (re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in api.app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if not rule.endpoint.startswith("docs_assets.")

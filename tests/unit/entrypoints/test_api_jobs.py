@@ -74,7 +74,7 @@ def test_a_backfill_has_the_requested_range(api, tenant, sync_path):
 
 def test_a_repeated_request_gets_the_same_job(api, tenant, sync_path):
     """The same request under one Idempotency-Key gets the same job, even after it has ended."""
-    body = {"type": "backfill", "target": "ada/repeated"}
+    body = {"type": "backfill", "since": "2025-12-01T00:00:00Z"}
     first = ask(api, sync_path, tenant, body, key="key 1")
     api.connectors.run_pending()
     again = ask(api, sync_path, tenant, body, key="key 1")

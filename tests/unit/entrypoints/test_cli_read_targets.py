@@ -63,12 +63,15 @@ def test_sync_of_all(settled):
 
 
 def test_backfill_reads_history(settled):
-    """A backfill reads everything in its range and prints the counts."""
-    done = settled.mine("backfill", "--connection", settled.connection.id, "--days", "7", "-o", "json")
+    """A backfill reads everything in its range and prints the counts; what was read before is not read again."""
+    done = settled.mine("backfill", "--connection", settled.connection.id, "--days", "60", "-o", "json")
     assert done.code == 0, done.err
     shown = json.loads(done.out)
     assert (shown["status"], shown["pages"], shown["items"]) == ("succeeded", 3, 5)
-    assert shown["since"] == rfc3339(NOW.replace(microsecond=0) - timedelta(days=7))
+    assert shown["streams"] == {"total": 1, "done": 1, "aside": 0}
+    assert shown["since"] == rfc3339(NOW.replace(microsecond=0) - timedelta(days=60))
+    again = json.loads(settled.mine("backfill", "--days", "50", "-o", "json").out)
+    assert [(one["status"], one["pages"]) for one in again] == [("succeeded", 0)]
 
 
 def test_dry_run_writes_nothing(settled):
@@ -141,6 +144,7 @@ def test_another_range_is_read_too(settled):
 
 def test_a_failure_says_why(settled):
     """A failed read gives exit code 1, the reason, and the command that shows more."""
+    settled.world.later(minutes=1)
     settled.world.vendor.kill()
     done = settled.mine("sync")
     assert done.code == 1
@@ -216,6 +220,7 @@ def test_unknown_ones(commands):
 def test_one_failing_connection_leaves_the_others(settled):
     """A provider's refusal of one connection does not keep the others from being read."""
     other = settled.world.connect(OTHER_TENANT)
+    settled.world.later(minutes=1)
 
     def refuse(request):
         mine = settled.world.tokens(settled.connection).access_token.reveal()

@@ -14,11 +14,13 @@ from connectors.adapters.memory.clock import ManualClock
 from connectors.domain.model.errors import InfrastructureError, VaultError
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId
 from connectors.domain.model.sync import JobStatus, JobType
-from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task, sync_task
+from connectors.domain.model.tasks import TaskKind, maintenance_task, read_task, refresh_task
 from connectors.domain.model.trace import TRACE_ID
-from connectors.entrypoints.task_handler import LOG_FIELDS, REQUEUE_PAUSES
+from connectors.entrypoints.task_handler import REQUEUE_PAUSES
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_id
 from tests.support.world import World
+
+KINDS = (TaskKind.READ, TaskKind.MAINTAIN, TaskKind.REFRESH)
 
 
 class Raising:
@@ -63,8 +65,9 @@ class Bench:
 
     def subject(self, task):
         match task:
-            case TaskKind.SYNC:
-                return self.world.connectors.jobs.request(TENANT, self.connection.id, JobType.BACKFILL).id
+            case TaskKind.READ:
+                self.world.connectors.jobs.request(TENANT, self.connection.id, JobType.BACKFILL)
+                return self.connection.id
             case TaskKind.MAINTAIN:
                 return self.connection.id
             case _:
@@ -72,7 +75,7 @@ class Bench:
 
     def broken(self, task, error, **changes):
         """The handler, whose flow for such tasks raises the error."""
-        part = {TaskKind.SYNC: "sync", TaskKind.MAINTAIN: "maintenance", TaskKind.REFRESH: "keeper"}[task]
+        part = {TaskKind.READ: "sync", TaskKind.MAINTAIN: "maintenance", TaskKind.REFRESH: "keeper"}[task]
         return attrs.evolve(self.handler, **{part: Raising(error), **changes})
 
     def take(self):
@@ -93,21 +96,21 @@ def bench():
     return Bench()
 
 
-@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_task_is_run_by_its_flow(bench, kind):
-    """A sync job is run, a connection maintained, a grant refreshed."""
+    """A connection is read, another one maintained, a grant refreshed."""
     subject = bench.subject(kind)
     bench.world.vendor.log.clear()
     bench.handler.handle(kind, TENANT, subject)
     call = {
-        TaskKind.SYNC: "GET /api/items",
+        TaskKind.READ: "GET /api/items",
         TaskKind.MAINTAIN: "GET /api/targets",
         TaskKind.REFRESH: "POST /oauth/token",
     }[kind]
     assert bench.world.vendor.count(call) == 1
 
 
-@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_task_survives_a_database_error(bench, kind):
     """After a database error the task is queued again with a short delay; the retry succeeds."""
     subject = bench.subject(kind)
@@ -121,7 +124,7 @@ def test_a_task_survives_a_database_error(bench, kind):
     assert bench.world.tasks() == []
 
 
-@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [KeyError("a bug"), VaultError("There is no such key.")])
 def test_what_does_not_recover_by_itself_is_retried_slowly(bench, kind, error, caplog):
     """After a bug, or with a missing key, operators get an error line and the retry waits a minute."""
@@ -133,7 +136,7 @@ def test_what_does_not_recover_by_itself_is_retried_slowly(bench, kind, error, c
     assert "a bug" not in caplog.messages
 
 
-@pytest.mark.parametrize("kind", list(LOG_FIELDS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_task_whose_subject_is_gone_is_dropped(bench, kind):
     """If the subject was erased, or is another tenant's, the task does nothing and is not queued again."""
     subject = bench.subject(kind)
@@ -149,7 +152,7 @@ def test_a_task_whose_subject_is_gone_is_dropped(bench, kind):
 
 
 def test_a_worker_keeps_requeueing_while_the_database_is_down(bench, caplog):
-    """It retries with growing pauses, for some minutes, and then leaves the job to the schedule's rescue."""
+    """It retries with growing pauses, for some minutes, and then leaves the connection to the schedule's rescue."""
     clock, tries = Stopwatch(), []
     error = InfrastructureError("The database is gone.")
 
@@ -157,8 +160,8 @@ def test_a_worker_keeps_requeueing_while_the_database_is_down(bench, caplog):
         tries.append(clock.now() - NOW)
         raise error
 
-    handler = bench.broken(TaskKind.SYNC, error, unit_of_work=unreachable, clock=clock)
-    handler.handle(TaskKind.SYNC, TENANT, make_id())
+    handler = bench.broken(TaskKind.READ, error, unit_of_work=unreachable, clock=clock)
+    handler.handle(TaskKind.READ, TENANT, make_id())
     starts = accumulate((0, *REQUEUE_PAUSES[:-1]))
     assert tries[1:] == [timedelta(seconds=start) for start in starts]  # before them, the task itself failed
     assert 240 <= sum(REQUEUE_PAUSES) <= 600
@@ -166,7 +169,7 @@ def test_a_worker_keeps_requeueing_while_the_database_is_down(bench, caplog):
 
 
 def test_a_stopping_worker_stops_requeueing(bench):
-    """A stopping worker waits for the database for at most another second: the rescue finds its job."""
+    """A stopping worker waits for the database for at most another second: the rescue finds what it left."""
     error = InfrastructureError("The database is gone.")
     for stops_after in (0.3, 17, 62.5):
         clock = Stopwatch(stops_after=timedelta(seconds=stops_after))
@@ -177,43 +180,55 @@ def test_a_stopping_worker_stops_requeueing(bench):
         assert clock.now() - NOW == timedelta(seconds=ceil(stops_after))
 
 
-def test_the_job_of_a_crashed_worker_continues(bench):
-    """Its task is queued again and continues after the last page; a finished job is left alone."""
+def test_the_connection_of_a_crashed_worker_is_read_on(bench):
+    """Its task is queued again and continues at once, although the account still says that somebody reads it."""
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     bench.take()
+    now = bench.world.clock.now()
     with bench.world.uow() as uow:
-        uow.jobs.save(
-            attrs.evolve(
-                job,
-                status=JobStatus.RUNNING,
-                attempts=1,
-                run=1,
-                cursor={"after": 0},
-                started_at=bench.world.clock.now(),
-            )
-        )
-    bench.handler.requeue(TaskKind.SYNC, TENANT, job.id)
+        uow.jobs.save(attrs.evolve(job, status=JobStatus.RUNNING, attempts=1, started_at=now))
+        account = uow.accounts.find(TENANT, bench.connection.id, lock=True)
+        uow.accounts.save(attrs.evolve(account, running_since=now, heartbeat_at=now))
+    bench.handler.requeue(TaskKind.READ, TENANT, bench.connection.id)
     bench.world.work()
     done = bench.world.job(job)
-    assert (done.status, done.run, done.attempts) == (JobStatus.SUCCEEDED, 2, 2)
-    bench.handler.requeue(TaskKind.SYNC, TENANT, job.id)
-    bench.handler.requeue(TaskKind.SYNC, TENANT, JobId(make_id()))
-    assert bench.world.tasks() == []
+    assert (done.status, done.attempts) == (JobStatus.SUCCEEDED, 2)
+    assert bench.world.account(bench.connection).run == account.run + 1
+
+
+def test_a_read_with_nothing_due_asks_for_nothing(bench):
+    """A duplicate task of a connection that has been read sends no request and leaves no task."""
+    bench.take()
+    bench.world.vendor.log.clear()
+    for subject in (bench.connection.id, make_id()):
+        bench.handler.requeue(TaskKind.READ, TENANT, subject)
+    bench.world.work()
+    assert (bench.world.vendor.log, bench.world.tasks()) == ([], [])
+
+
+def test_a_task_of_a_version_before_streams_reads_its_jobs_connection(bench):
+    """It names a job; its connection's task is queued in its stead, and a job that is gone is left alone."""
+    job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
+    bench.take()
+    bench.handler.handle(TaskKind.SYNC, TENANT, job.id)
+    bench.handler.handle(TaskKind.SYNC, TENANT, JobId(make_id()))
+    assert [task for task, _ in bench.world.tasks()] == [read_task(TENANT, bench.connection.id)]
+    bench.world.work()
+    assert bench.world.job(job).status is JobStatus.SUCCEEDED
 
 
 def test_requeueing_queues_the_same_task(bench):
     """A task that is queued again equals the first one, so only one of each waits."""
-    job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     for _ in range(2):
-        for task in LOG_FIELDS:
+        for task in KINDS:
             subject = {
-                TaskKind.SYNC: job.id,
+                TaskKind.READ: bench.connection.id,
                 TaskKind.MAINTAIN: bench.connection.id,
                 TaskKind.REFRESH: bench.connection.grant_id,
             }[task]
             bench.handler.requeue(task, TENANT, subject)
     expected = [
-        sync_task(job),
+        read_task(TENANT, ConnectionId(bench.connection.id)),
         maintenance_task(TENANT, ConnectionId(bench.connection.id)),
         refresh_task(TENANT, GrantId(bench.connection.grant_id)),
     ]
@@ -230,10 +245,10 @@ def test_a_tick_queues_what_is_due(bench, error):
 
 
 def test_log_lines_name_the_subject_of_a_task(bench):
-    """Tenant, connection, job and the requester's trace id are bound while a job runs, and unbound afterwards."""
+    """Tenant, connection and the oldest requester's trace id are bound while it is read, and unbound afterwards."""
     token = TRACE_ID.set("trace-1")
     try:
-        job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
+        bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     finally:
         TRACE_ID.reset(token)
     seen = []
@@ -242,20 +257,23 @@ def test_log_lines_name_the_subject_of_a_task(bench):
     bench.world.work()
     bound, trace_id = seen[-1]
     assert (trace_id, bound["trace_id"], bound["tenant_id"]) == ("trace-1", "trace-1", str(TENANT))
-    assert (bound["connection_id"], bound["job_id"]) == (str(bench.connection.id), str(job.id))
+    assert bound["connection_id"] == str(bench.connection.id)
     assert (structlog.contextvars.get_contextvars(), TRACE_ID.get()) == before
 
 
 def test_a_stopping_worker_pauses_a_job_between_pages(bench):
-    """A stopping worker commits its current page and leaves the rest in the queue."""
+    """A stopping worker stores its current page and leaves the rest in the queue."""
     for number in range(4):
         bench.world.vendor.add_items({"id": str(number), "title": f"Item {number}"})
+    bench.world.later(seconds=1)
     job = bench.world.connectors.jobs.request(TENANT, bench.connection.id, JobType.BACKFILL)
     bench.take()
     stopping = Event()
     stopping.set()
-    attrs.evolve(bench.handler, is_stopping=stopping).handle(TaskKind.SYNC, TENANT, job.id)
-    left = bench.world.job(job)
-    assert (left.status, left.progress.pages) == (JobStatus.QUEUED, 1)
+    stopping_handler = attrs.evolve(bench.handler, is_stopping=stopping)
+    for pages in (0, 1):  # the first page is the list of streams
+        stopping_handler.handle(TaskKind.READ, TENANT, bench.connection.id)
+        left = bench.world.job(job)
+        assert (left.status, left.progress.pages) == (JobStatus.QUEUED, pages)
     bench.world.work()
     assert bench.world.job(job).progress.items == 4

@@ -39,8 +39,9 @@ def requested_job(world, connection):
         TRACE_ID.reset(token)
 
 
-def test_every_line_of_a_job_names_its_subject(lines):
-    """All log lines of a job have its tenant, connection, job and trace id; nothing stays bound afterwards."""
+def test_every_line_of_a_read_names_its_subject(lines):
+    """All log lines of a read have its tenant, connection and the oldest job's trace id, and the end names the job;
+    nothing stays bound afterwards."""
     world = World()
     connection = world.connect()
     world.work()
@@ -49,11 +50,10 @@ def test_every_line_of_a_job_names_its_subject(lines):
     before = len(lines())
     world.work()
     written = lines()[before:]
-    assert "job_ended" in {line["event"] for line in written}
+    assert [line["job_id"] for line in written if line["event"] == "job_ended"] == [str(job.id)]
     for line in written:
         assert line["tenant_id"] == str(TENANT)
         assert line["connection_id"] == str(connection.id)
-        assert line["job_id"] == str(job.id)
         assert line["trace_id"] == job.trace_id == "a" * 32
     assert structlog.contextvars.get_contextvars() == {}
     assert TRACE_ID.get() is None
@@ -64,10 +64,10 @@ def test_the_line_about_a_crash_names_its_subject(lines):
     world = World()
     connection = world.connect()
     world.work()
-    job = requested_job(world, connection)
+    requested_job(world, connection)
 
     class Broken:
-        def run(self, *_, **__):
+        def read(self, *_, **__):
             raise self.error
 
     handler = world.connectors.tasks
@@ -76,15 +76,14 @@ def test_the_line_about_a_crash_names_its_subject(lines):
         broken = Broken()
         broken.error = error
         object.__setattr__(handler, "sync", broken)
-        handler.handle(TaskKind.SYNC, TENANT, job.id)
+        handler.handle(TaskKind.READ, TENANT, connection.id)
     written = lines()[before:]
     assert [line["event"] for line in written] == ["task_requeued", "task_crashed"]
     for line in written:
-        ids = {name: line[name] for name in ("tenant_id", "connection_id", "job_id", "trace_id")}
+        ids = {name: line[name] for name in ("tenant_id", "connection_id", "trace_id")}
         assert ids == {
             "tenant_id": str(TENANT),
             "connection_id": str(connection.id),
-            "job_id": str(job.id),
             "trace_id": "a" * 32,
         }
 

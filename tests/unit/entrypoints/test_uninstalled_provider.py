@@ -237,11 +237,11 @@ def test_its_jobs_end(left):
 
 
 def test_a_job_that_was_running_ends(left):
-    """A job whose worker crashed while the provider was installed is claimed again, and ends."""
+    """A job whose worker crashed while the provider was installed ends with the next task of its connection."""
     world = left.world
     with world.uow() as uow:
         job = uow.jobs.get(TENANT, left.job.id, lock=True)
-        uow.jobs.save(attrs.evolve(job, status=JobStatus.RUNNING, attempts=1, cursor={"after": 1}))
+        uow.jobs.save(attrs.evolve(job, status=JobStatus.RUNNING, attempts=1))
     world.later(hours=1)
     world.tick()
     world.work()
@@ -276,7 +276,7 @@ def test_deliveries_and_jobs_are_retained_as_long_as_others(left):
 
 
 def test_its_coverage_is_shown_as_it_was(left):
-    """What was proven is still shown, by family, with the gaps; no path can prove more of it."""
+    """What deliveries have proven is still shown, by family, with the gaps; no path can prove more of it."""
     items, states = left.world.connectors.coverage.show(TENANT, left.connection.id)
     assert (items.family.name, states.family.name) == ("items", "states")
     assert items.intervals
@@ -302,22 +302,24 @@ def test_metrics_count_it(left):
 
 
 def test_installed_again_it_continues(left):
-    """Nothing was lost: the next read is as before."""
+    """Nothing was lost: the next read is as before, and what reading has proven is shown again."""
     world = left.world
     world.work()
-    world.connectors.providers._providers[SLUG] = ACME
+    world.connectors.providers._providers[SLUG] = ProviderRegistry([ACME]).get(SLUG)
     world.connectors.apps[SLUG] = world.app
     world.vendor.add_items(item(9))
     job = world.connectors.jobs.request(TENANT, left.connection.id, JobType.INCREMENTAL)
     world.work()
     assert world.job(job).status is JobStatus.SUCCEEDED
     assert world.reload(left.connection).sync_error is None
+    assert set(world.proven(left.connection, CoveragePath.BACKFILL)) == {"items"}
 
 
 def test_stored_and_named_slugs():
     """A stored slug is found or not; a slug that a caller names is refused with the list of the known ones."""
     registry = ProviderRegistry([ACME])
-    assert registry.find(SLUG) is registry.get("acme") is registry.get_stored(SLUG) is ACME
+    assert registry.find(SLUG) is registry.get("acme") is registry.get_stored(SLUG)
+    assert registry.get("acme").oauth is ACME.oauth
     assert registry.find(ProviderSlug("beta")) is None
     with pytest.raises(ProviderNotSupportedError, match=r"^The provider beta is not installed here\.$"):
         registry.get_stored(ProviderSlug("beta"))

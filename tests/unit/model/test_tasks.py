@@ -1,50 +1,45 @@
 """Tasks: which exclude each other, and which are run first."""
 
-import attrs
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from connectors.domain.model.ids import ConnectionId, GrantId
-from connectors.domain.model.sync import JobType
-from connectors.domain.model.tasks import MAINTENANCE_PRIORITY, PRIORITIES, maintenance_task, refresh_task, sync_task
-from tests.support.builders import TENANT, make_id, make_job
+from connectors.domain.model.tasks import MAINTENANCE_PRIORITY, maintenance_task, read_task, refresh_task
+from tests.support.builders import NOW, TENANT, make_id, make_job
+
+CONNECTION = ConnectionId(make_id())
 
 
 def test_urgent_tasks_are_run_first():
-    """Maintenance first, then webhook reads, incremental reads and backfills."""
-    assert MAINTENANCE_PRIORITY > PRIORITIES[JobType.WEBHOOK] > PRIORITIES[JobType.INCREMENTAL]
-    assert PRIORITIES[JobType.INCREMENTAL] > PRIORITIES[JobType.BACKFILL]
-    assert PRIORITIES.keys() == set(JobType)
-    for job_type in JobType:
-        assert sync_task(make_job(type=job_type)).priority == PRIORITIES[job_type]
+    """Maintenance comes first, then reads of what is new, whoever asks for them, then history."""
+    new, history = (read_task(TENANT, CONNECTION, is_history_only=one).priority for one in (False, True))
+    assert maintenance_task(TENANT, CONNECTION).priority > new > history
 
 
-def test_one_job_of_a_connection_runs_at_a_time():
-    """A connection's jobs share a lock, whatever their types and targets, and connections do not."""
-    job = make_job()
-    others = [attrs.evolve(job, type=JobType.BACKFILL), attrs.evolve(job, target="x"), make_job()]
-    same, also, foreign = (sync_task(one).lock for one in others)
-    assert sync_task(job).lock == same == also != foreign
+@pytest.mark.parametrize("delay", [timedelta(0), timedelta(days=365)])
+def test_a_rank_fits_into_the_queue(delay):
+    """Reads rank below 0, therefore below maintenance, and within 32 bits, in any year of a clock."""
+    for is_history_only in (False, True):
+        task = read_task(TENANT, CONNECTION, is_history_only=is_history_only)
+        for year in (2001, 2026, 2067, 2069, 9000):
+            assert -(2**31) <= task.rank(datetime(year, 1, 1, tzinfo=UTC), delay) < 0
+    assert maintenance_task(TENANT, ConnectionId(make_id())).rank(NOW, delay) == MAINTENANCE_PRIORITY
 
 
-def test_one_new_job_of_a_kind_is_queued_at_a_time():
-    """Two new jobs of one connection, type and target have one queueing lock; any difference gives another lock."""
-    job = make_job()
-    twin = attrs.evolve(job, id=make_job().id)
-    assert sync_task(job).queueing_lock == sync_task(twin).queueing_lock
-    changes = [{"type": JobType.WEBHOOK}, {"target": "x"}, {"connection_id": ConnectionId(make_id())}]
-    locks = {sync_task(attrs.evolve(job, **one)).queueing_lock for one in changes}
-    assert len({*locks, sync_task(job).queueing_lock}) == 4
+def test_one_read_of_a_connection_runs_at_a_time():
+    """A connection's reads share a lock, whatever they are for, and connections do not."""
+    new, history = read_task(TENANT, CONNECTION), read_task(TENANT, CONNECTION, is_history_only=True)
+    assert new.lock == history.lock != read_task(TENANT, ConnectionId(make_id())).lock
 
 
-def test_a_continued_job_does_not_block_a_new_one():
-    """It has its own queueing lock, so that a new request can be queued while it continues."""
-    job = make_job()
-    continued = sync_task(job, is_continued=True)
-    assert continued.queueing_lock not in {
-        sync_task(job).queueing_lock,
-        sync_task(make_job(), is_continued=True).queueing_lock,
-    }
-    assert attrs.evolve(continued, queueing_lock="") == attrs.evolve(sync_task(job), queueing_lock="")
+def test_one_new_read_of_a_kind_is_queued_at_a_time():
+    """Two reads of one connection have one queueing lock, but one of history leaves space for what is new."""
+    new, history = read_task(TENANT, CONNECTION), read_task(TENANT, CONNECTION, is_history_only=True)
+    assert new == read_task(TENANT, CONNECTION)
+    assert (
+        len({new.queueing_lock, history.queueing_lock, read_task(TENANT, ConnectionId(make_id())).queueing_lock}) == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,5 +51,5 @@ def test_maintenance_does_not_wait_for_syncs(make):
     job = make_job()
     task = make(job.connection_id)
     assert (task.subject_id, task.priority) == (job.connection_id, MAINTENANCE_PRIORITY)
-    assert task.lock != sync_task(job).lock
+    assert task.lock != read_task(TENANT, job.connection_id).lock
     assert task.queueing_lock == make(job.connection_id).queueing_lock != make(make_id()).queueing_lock

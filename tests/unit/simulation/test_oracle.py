@@ -8,9 +8,20 @@ import pytest
 
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import SignalId
+from connectors.domain.model.stream_state import Reading, StreamStatus
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.webhook import DeliveryStatus
-from tests.simulation.oracle import AT_THE_END, answers, connections, coverage, deliveries, jobs, signals, vendors
+from tests.simulation.oracle import (
+    AT_THE_END,
+    answers,
+    connections,
+    coverage,
+    deliveries,
+    jobs,
+    reading,
+    signals,
+    vendors,
+)
 from tests.simulation.people import OK, Entry
 from tests.simulation.plan import Plan, PlannedAccount
 from tests.simulation.ports.wire import Exchange
@@ -103,6 +114,18 @@ def enter(run, do, seconds=0.0, told=None):
     run.people.diary.append(Entry(item=item, began=4000.0, ended=4000.0 + seconds, outcome=OK, told=told))
 
 
+def change_streams(run, **changes):
+    for row in run.database.memory.streams.values():
+        if not row.is_discovery:
+            kept = attrs.evolve(row, **changes)
+            run.database.memory.streams.put((row.tenant_id, row.connection_id, row.key), kept)
+
+
+def block_for_ever(run):
+    failing = Reading(failures=3, reason="wrong", next_at=EPOCH + timedelta(days=400_000))
+    change_streams(run, status=StreamStatus.BLOCKED, reason="wrong", incremental=failing)
+
+
 def forget_grant(run):
     change_connection(grant_id=None)(run)
 
@@ -133,10 +156,10 @@ def grow(run):
         run.database.memory.schedules.put((row.tenant_id, row.subject_id, f"kind {number}"), row)
 
 
-FAILING = {"failures": 3, "error": "wrong", "updated_at": EPOCH + timedelta(days=1)}
+FAILING = {"status": JobStatus.FAILED, "error": "wrong", "updated_at": EPOCH + timedelta(days=1)}
 
 BROKEN: list[tuple[str, Callable[[Run], None], Callable[[Run], None]]] = [
-    ("busy", flood(61), vendors.is_polite),
+    ("busy", flood(121), vendors.is_polite),
     ("busy", flood(61, was_refused=True, path="/google/1"), vendors.is_polite),
     ("token-left", change_connection(status=ConnectionStatus.REVOKED), vendors.leaves_nothing_behind),
     ("hook-left", change_connection(status=ConnectionStatus.REVOKED), vendors.leaves_nothing_behind),
@@ -166,7 +189,7 @@ BROKEN: list[tuple[str, Callable[[Run], None], Callable[[Run], None]]] = [
         change_job(JobType.BACKFILL, status=JobStatus.RUNNING, finished_at=None),
         jobs.end,
     ),
-    ("job-spins", change_job(JobType.BACKFILL, attempts=99), jobs.end),
+    ("job-spins", change_job(JobType.BACKFILL, attempts=101), jobs.end),
     ("left-over", forget_grant, jobs.leave_little_behind),
     ("left-over", postpone_schedule, jobs.leave_little_behind),
     ("growth", grow, jobs.leave_little_behind),
@@ -174,6 +197,11 @@ BROKEN: list[tuple[str, Callable[[Run], None], Callable[[Run], None]]] = [
     ("feed-missed", not_given, signals.are_given_by_the_feed),
     ("false-claim", forget_new_signal, coverage.claims_nothing_false),
     ("false-claim", forget_new_signal, coverage.is_complete_or_says_so),
+    ("not-recovered", lambda run: change_streams(run, read_until=EPOCH), reading.recovers),
+    ("failure-hidden", lambda run: change_streams(run, status=StreamStatus.BLOCKED), reading.says_what_it_cannot_read),
+    ("failure-hidden", block_for_ever, reading.says_what_it_cannot_read),
+    ("read-back", lambda run: change_streams(run, read_until=EPOCH), lambda run: run.auditor.look()),
+    ("read-back", lambda run: change_streams(run, proven=()), lambda run: run.auditor.look()),
     ("signal-gone", forget_new_signal, lambda run: run.auditor.look()),
 ]
 

@@ -94,6 +94,23 @@ def test_a_refusal_ends(schedule, wire, vendor):
     assert [one.was_refused for one in wire.log] == [True, False, False]
 
 
+def test_a_bug_of_the_sandbox_is_a_finding(schedule, wire, monkeypatch):
+    """It is told, and no outage hides it."""
+
+    def app(_environ, _start_response):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(wire, "_app", app)
+
+    def work():
+        with pytest.raises(ProviderUnavailableError):
+            ask(wire)
+
+    schedule.spawn("one", work)
+    schedule.run(1000.0)
+    assert [one.invariant for one in schedule.findings] == ["sandbox-error"]
+
+
 def test_no_connection(schedule, wire, vendor):
     """A vendor that is not there has not acted."""
     wire.refusals.append(Refusal(mount="acme", part="", until=60.0, status=None))

@@ -124,7 +124,6 @@ def test_reading_shows_what_happened(seed):
     assert (find_unshown(events, signals), len(signals)) == ([], len(events))
 
 
-@pytest.mark.xfail(reason="a backfill without a start begins in 2000", strict=True)
 def test_reading_shows_an_import_of_1970():
     """A whole read shows an issue whose date of creation is empty at its source."""
     account = make_account(1)

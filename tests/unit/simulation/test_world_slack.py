@@ -10,7 +10,7 @@ from connectors.domain.model.http import HttpResponse
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import JobType
+from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.providers.slack import SLACK
 from connectors.entrypoints.library import Connectors
 from connectors_sandbox import SandboxClock, create_sandbox
@@ -85,9 +85,8 @@ class Reader:
         """One whole read, the vendor's limits waited out."""
         job = self.connectors.jobs.request(TENANT, self.connection.id, job_type, since=since)
         while not (job := self.connectors.sync.run(TENANT, job.id)).is_finished:
-            assert not job.failures, job.error
             self.sandbox.clock.sleep(job.retry_after - self.sandbox.clock.now())
-        assert job.error is None
+        assert job.status in {JobStatus.SUCCEEDED, JobStatus.PARTIAL}  # what Slack refuses, nobody can read
 
     def read_all(self):
         self.sandbox.clock.advance(timedelta(seconds=1))
@@ -164,7 +163,6 @@ def test_an_invitation_shows_what_was_before_it():
 
 
 @pytest.mark.parametrize("kind", [SlackBot, SlackUser])
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="reading leaves archived channels out")
 def test_reading_shows_what_is_in_archived_channels(kind):
     """That they were made; to a user also their messages."""
     account = make_account(kind, items=2)
@@ -175,9 +173,6 @@ def test_reading_shows_what_is_in_archived_channels(kind):
     assert reader.missing() == []
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="reading leaves out public channels that the user is not in"
-)
 def test_reading_as_a_user_shows_every_public_channel():
     """Slack lets a user's token read them."""
     account = make_account(SlackUser)

@@ -29,8 +29,8 @@ START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TENANT = TenantId(UUID(int=7))
 KINDS = (ZohoCliq, ZohoMail)
 PAGE_ROWS = {ZohoCliq: 100, ZohoMail: 200}
-UNREAD = {ZohoCliq: {"close_container"}, ZohoMail: set()}
-"""Levers for what the readers leave out and the vendor shows."""
+ODD = ((ZohoCliq, "close_container"),)
+"""Levers for what readers easily leave out and the vendor shows."""
 
 
 def accept(outgoing, attempt, seconds):
@@ -114,7 +114,7 @@ class Reader:
     def read(self, job_type, **more):
         job = self.connectors.jobs.request(TENANT, self.connection.id, job_type, **more)
         while not (job := self.connectors.sync.run(TENANT, job.id)).is_finished:
-            assert job.failures == 0, job.error
+            assert job.streams.aside == 0, job.error
             self.sleep(max(job.retry_after - self.now(), timedelta(seconds=1)))
         assert job.status is JobStatus.SUCCEEDED, job.error
 
@@ -151,7 +151,7 @@ def find_missing(account):
 def test_a_whole_read_shows_what_happened_and_nothing_else(kind, seed):
     """After many deeds, an undisturbed whole read shows the events, each once, and no other."""
     account, dice = make_account(kind, seed, items=30), Random(seed)
-    deeds = all_deeds(kind, but=UNREAD[kind])
+    deeds = all_deeds(kind, but={"close_container"})
     assert len(list(live(account, dice.choices(deeds, k=60), dice))) == 60
     assert len(account.events()) > 30
     assert find_missing(account) == ([], 0)
@@ -179,8 +179,7 @@ def test_that_many_items_fill_three_pages(kind):
     assert sum("/messages" in page.path for page in pages) >= 3
 
 
-@pytest.mark.parametrize(("kind", "lever"), [(kind, lever) for kind in KINDS for lever in sorted(UNREAD[kind])])
-@pytest.mark.xfail(reason="the reader leaves out what the vendor shows", strict=True)
+@pytest.mark.parametrize(("kind", "lever"), ODD)
 def test_a_whole_read_shows_what_is_odd(kind, lever):
     """What such a lever makes is part of a whole read."""
     account, dice = make_account(kind, 1, items=3), Random(1)

@@ -19,7 +19,8 @@ from connectors.domain.model.limits import LimitState
 from connectors.domain.model.oauth import AuthorizationRequest, Grant
 from connectors.domain.model.schedule import ScheduleEntry
 from connectors.domain.model.signal import Signal
-from connectors.domain.model.sync import Cursor, JobStatus, SyncJob, SyncState
+from connectors.domain.model.stream_state import AccountState, ParkedState, StreamState
+from connectors.domain.model.sync import Cursor, JobStatus, SyncJob
 from connectors.domain.model.tasks import QueuedTask
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Subscription, WebhookDelivery
@@ -45,6 +46,7 @@ class TaskRow:
     number: int
     task: QueuedTask
     due_at: datetime
+    rank: int
     owner: str | None = None
     """The worker that has taken it; None while it waits."""
 
@@ -110,7 +112,13 @@ class MemoryDatabase:
             order=lambda row: (row.occurred_at, row.id),
         )
         self.snapshots: Table[tuple[UUID, UUID, str], Cursor] = Table(undo)
-        self.sync_states: Table[tuple[UUID, UUID, str], SyncState] = Table(undo)
+        self.accounts: Table[tuple[UUID, UUID], AccountState] = Table(undo)
+        self.streams: Table[tuple[UUID, UUID, str], StreamState] = Table(
+            undo, indexes={"connection": lambda row: (row.tenant_id, row.connection_id)}
+        )
+        self.parked: Table[tuple[UUID, UUID, str, str], ParkedState] = Table(
+            undo, indexes={"connection": lambda row: (row.tenant_id, row.connection_id)}
+        )
         self.jobs: Table[tuple[UUID, UUID], SyncJob] = Table(
             undo,
             indexes={"queued": _queued_key, "connection": lambda row: (row.tenant_id, row.connection_id)},
@@ -147,7 +155,9 @@ class MemoryDatabase:
             self.deliveries,
             self.signals,
             self.snapshots,
-            self.sync_states,
+            self.accounts,
+            self.streams,
+            self.parked,
             self.jobs,
             self.schedules,
             self.intervals,

@@ -23,7 +23,8 @@ class MemoryJobQueue:
         if self._rows.find("queueing_lock", task.queueing_lock):
             return Recorded.DUPLICATE
         number = next(self._database.task_numbers)
-        row = TaskRow(number, task, self._database.now() + delay)
+        now = self._database.now()
+        row = TaskRow(number, task, due_at=now + delay, rank=task.rank(now, delay))
         self._rows.put((task.tenant_id, number), row)
         return Recorded.NEW
 
@@ -50,7 +51,7 @@ class MemoryWorkQueue:
         return due_at is not None and due_at <= self._database.now()
 
     def take(self, owner: str) -> TaskRow | None:
-        """The due task of the highest priority, of these the oldest, now taken by this owner; None if none is due."""
+        """The due task of the highest rank, of these the first one put, now this owner's; None if none is due."""
         with self._committing():
             now = self._database.now()
             row = next((row for row in self._eligible() if row.due_at <= now), None)
@@ -75,7 +76,7 @@ class MemoryWorkQueue:
         rows = self._rows.values()
         held_locks = {row.task.lock for row in rows if row.is_taken}
         waiting = (row for row in rows if not row.is_taken)
-        for row in sorted(waiting, key=lambda row: (-row.task.priority, row.number)):
+        for row in sorted(waiting, key=lambda row: (-row.rank, row.number)):
             if row.task.lock is None:
                 yield row
             elif row.task.lock not in held_locks:

@@ -1,7 +1,7 @@
 """Sync jobs in memory."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -11,7 +11,7 @@ from connectors.adapters.storable import as_stored, key_text
 from connectors.domain.model.errors import ConflictError, NotFoundError
 from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest
-from connectors.domain.model.sync import JobFilter, JobStatus, JobType, SyncJob
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, SyncJob
 
 
 class MemoryJobStore:
@@ -82,12 +82,17 @@ class MemoryJobStore:
         ]
         return sorted(rows, key=lambda row: (row.updated_at, row.id))[:limit]
 
-    def count_running(self, *, tenant_id: TenantId | None = None, provider: ProviderSlug | None = None) -> int:
-        """See `JobStore.count_running`."""
-        return sum(
-            row.status is JobStatus.RUNNING and tenant_id in (None, row.tenant_id) and provider in (None, row.provider)
-            for row in self._rows.values()
-        )
+    def add_progress(self, tenant_id: TenantId, job_ids: Iterable[JobId], progress: Progress, *, at: datetime) -> None:
+        """See `JobStore.add_progress`."""
+        for job_id in job_ids:
+            row = self._rows.get((tenant_id, job_id))
+            if row is None or row.is_finished:
+                continue
+            known = row.progress
+            added = Progress(
+                known.pages + progress.pages, known.items + progress.items, known.signals + progress.signals
+            )
+            self._rows.put((tenant_id, job_id), attrs.evolve(row, progress=added, updated_at=at))
 
     def count_unfinished(self) -> Mapping[tuple[ProviderSlug, JobType, JobStatus], int]:
         """See `JobStore.count_unfinished`."""

@@ -1,5 +1,6 @@
 """One unit of work in memory: it has the database to itself, and undoes its changes if it fails."""
 
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -15,8 +16,9 @@ from connectors.adapters.memory.jobs import MemoryJobStore
 from connectors.adapters.memory.limits import MemoryLimitStore
 from connectors.adapters.memory.schedules import MemoryScheduleStore
 from connectors.adapters.memory.signals import MemorySignalStore
+from connectors.adapters.memory.snapshots import MemorySnapshotStore
+from connectors.adapters.memory.streams import MemoryAccountStore, MemoryParkedStore, MemoryStreamStore
 from connectors.adapters.memory.subscriptions import MemorySubscriptionStore
-from connectors.adapters.memory.sync_states import MemorySnapshotStore, MemorySyncStateStore
 from connectors.adapters.memory.tenants import MemoryTenantStore
 from connectors.ports.unit_of_work import UnitOfWorkFactory
 
@@ -35,13 +37,19 @@ class MemoryUnitOfWork:
         self.deliveries = MemoryDeliveryLog(database)
         self.signals = MemorySignalStore(database)
         self.snapshots = MemorySnapshotStore(database)
-        self.sync_states = MemorySyncStateStore(database)
+        self.accounts = MemoryAccountStore(database)
+        self.streams = MemoryStreamStore(database)
+        self.parked = MemoryParkedStore(database)
         self.jobs = MemoryJobStore(database)
         self.schedules = MemoryScheduleStore(database)
         self.coverage = MemoryCoverageStore(database)
         self.limits = MemoryLimitStore(database)
         self.idempotency = MemoryIdempotencyStore(database)
         self.queue = MemoryJobQueue(database)
+
+    def now(self) -> datetime:
+        """See `UnitOfWork.now`."""
+        return self._database.now()
 
     def __enter__(self) -> Self:
         """Wait for the lock and begin."""

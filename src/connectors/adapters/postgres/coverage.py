@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 
 from connectors.adapters.postgres.tables import coverage, coverage_gaps
 from connectors.adapters.postgres.transaction import Transaction
-from connectors.domain.model.coverage import CoveragePath, Gap, GapCause, Interval
+from connectors.domain.model.coverage import CoveragePath, Gap, GapCause, GapClosedBy, Interval
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.webhook import Recorded
 
@@ -111,6 +111,7 @@ def _values(gap: Gap) -> dict[str, Any]:
         "cause": gap.cause,
         "reference": gap.reference,
         "reason": gap.reason,
+        "stream": gap.stream,
         "from_at": gap.from_at,
         "to_at": gap.to_at,
         "opened_at": gap.opened_at,
@@ -128,9 +129,10 @@ def _read(row: Row[Any]) -> Gap:
         cause=GapCause(row.cause),
         reference=row.reference,
         reason=row.reason,
+        stream=row.stream,
         from_at=row.from_at,
         to_at=row.to_at,
         opened_at=row.opened_at,
         closed_at=row.closed_at,
-        closed_by=None if row.closed_by is None else CoveragePath(row.closed_by),
+        closed_by=None if row.closed_by is None else GapClosedBy(row.closed_by),
     )

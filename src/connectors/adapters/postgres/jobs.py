@@ -1,6 +1,6 @@
 """Sync jobs in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from connectors.adapters.postgres.transaction import Transaction
 from connectors.domain.model.errors import InfrastructureError, NotFoundError
 from connectors.domain.model.ids import ConnectionId, JobId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest, Position
-from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, SyncJob
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType, Progress, StreamCounts, SyncJob
 
 ENQUEUE_ATTEMPTS = 5
 """How often a queued job like ours may vanish (taken by a worker) between our insert and our select."""
@@ -34,9 +34,6 @@ _ENQUEUE = (
     )
     .returning(jobs)
 )
-
-_COUNT_ALONE = text("SELECT pg_advisory_xact_lock(8101257399125340001)")
-"""The lock for counting running jobs and deciding by the count. The number is arbitrary and used nowhere else."""
 
 
 class PostgresJobStore:
@@ -113,16 +110,18 @@ class PostgresJobStore:
         statement = select(jobs).where(_UNFINISHED, _T.updated_at < before, is_due)
         return [_read(row) for row in self._transaction.all(statement.order_by(_T.updated_at, _T.id).limit(limit))]
 
-    def count_running(self, *, tenant_id: TenantId | None = None, provider: ProviderSlug | None = None) -> int:
-        """See `JobStore.count_running`."""
-        self._transaction.run(_COUNT_ALONE)
-        statement = select(func.count()).select_from(jobs).where(_UNFINISHED, _T.status == JobStatus.RUNNING)
-        if tenant_id is not None:
-            statement = statement.where(_T.tenant_id == tenant_id)
-        if provider is not None:
-            statement = statement.where(_T.provider == provider)
-        number: int = self._transaction.run(statement).scalar_one()
-        return number
+    def add_progress(self, tenant_id: TenantId, job_ids: Iterable[JobId], progress: Progress, *, at: datetime) -> None:
+        """See `JobStore.add_progress`."""
+        self._transaction.run(
+            update(jobs)
+            .where(_T.tenant_id == tenant_id, _T.id.in_(sorted(job_ids)), _UNFINISHED)
+            .values(
+                pages=_T.pages + progress.pages,
+                items=jobs.c["items"] + progress.items,
+                signals=_T.signals + progress.signals,
+                updated_at=at,
+            )
+        )
 
     def count_unfinished(self) -> Mapping[tuple[ProviderSlug, JobType, JobStatus], int]:
         """See `JobStore.count_unfinished`."""
@@ -152,10 +151,10 @@ def _values(job: SyncJob) -> dict[str, Any]:
         "since": job.since,
         "until": job.until,
         "target": job.target,
-        "cursor": job.cursor,
         "attempts": job.attempts,
-        "failures": job.failures,
-        "run": job.run,
+        "streams_total": job.streams.total,
+        "streams_done": job.streams.done,
+        "streams_aside": job.streams.aside,
         "pages": job.progress.pages,
         "items": job.progress.items,
         "signals": job.progress.signals,
@@ -181,10 +180,8 @@ def _read(row: Row[Any]) -> SyncJob:
         since=row.since,
         until=row.until,
         target=row.target,
-        cursor=row.cursor,
         attempts=row.attempts,
-        failures=row.failures,
-        run=row.run,
+        streams=StreamCounts(total=row.streams_total, done=row.streams_done, aside=row.streams_aside),
         progress=Progress(pages=row.pages, items=values["items"], signals=row.signals),
         error=row.error,
         trace_id=row.trace_id,

@@ -1,6 +1,6 @@
 """Signals in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, func, literal, select, text
@@ -14,6 +14,13 @@ from connectors.domain.model.errors import NotFoundError
 from connectors.domain.model.ids import SignalId, TenantId
 from connectors.domain.model.paging import Page, PageRequest, Position
 from connectors.domain.model.signal import Actor, Container, Origin, Signal, SignalFilter, SignalKind, Subject
+
+CHUNK_ROWS = 500
+"""The most signals in one statement."""
+
+CHUNK_BYTES = 8_000_000
+"""The most JSON in one statement, except for a single signal that is larger: what the database has to hold at once for
+one statement does not grow with the page."""
 
 # The rows are passed as one JSON document: one statement text, and therefore one plan, for any number of signals.
 _RECORD = text("""
@@ -41,12 +48,12 @@ class PostgresSignalStore:
 
     def record_all(self, signals: Sequence[Signal]) -> frozenset[SignalId]:
         """See `SignalStore.record_all`."""
-        if not signals:
-            return frozenset()
         # In the same order everywhere: two writers of the same signals wait for each other instead of deadlocking.
         ordered = sorted(signals, key=lambda signal: (signal.tenant_id, signal.provider, signal.dedupe_key))
-        rows = self._transaction.all(_RECORD, {"rows": encode_json([_document(signal) for signal in ordered])})
-        return frozenset(row.id for row in rows)
+        new: set[SignalId] = set()
+        for chunk in _chunks(encode_json(_document(signal)) for signal in ordered):
+            new.update(row.id for row in self._transaction.all(_RECORD, {"rows": f"[{','.join(chunk)}]"}))
+        return frozenset(new)
 
     def get(self, tenant_id: TenantId, signal_id: SignalId) -> Signal:
         """See `SignalStore.get`."""
@@ -100,6 +107,21 @@ def select_page(
     if where.occurred_before is not None:
         statement = statement.where(_T.occurred_at < where.occurred_before)
     return page_of(statement, page, _T.occurred_at, _T.id)
+
+
+def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
+    """The documents in order, in chunks that fit into one statement each."""
+    chunk: list[str] = []
+    size = 0
+    for document in documents:
+        length = len(document.encode())
+        if chunk and (len(chunk) == CHUNK_ROWS or size + length > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(document)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def _document(signal: Signal) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -70,8 +71,8 @@ def _text(name: str, *, nullable: bool = False) -> Column[Any]:
     return Column(name, CleanText, nullable=nullable)
 
 
-def _key(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, KeyText, nullable=nullable)
+def _key(name: str, *, nullable: bool = False, collation: str | None = None) -> Column[Any]:
+    return Column(name, KeyText(collation=collation), nullable=nullable)
 
 
 def _json(name: str, *, nullable: bool = False) -> Column[Any]:
@@ -249,15 +250,79 @@ snapshots = Table(
     PrimaryKeyConstraint("tenant_id", "connection_id", "key"),
 )
 
-sync_states = Table(
-    "sync_states",
+accounts = Table(
+    "accounts",
     METADATA,
     _tenant_id(),
     _id("connection_id"),
-    _key("target"),
-    _json("cursor"),
-    _at("read_until"),
-    PrimaryKeyConstraint("tenant_id", "connection_id", "target"),
+    _text("provider"),
+    _json("requests"),
+    _at("paused_until", nullable=True),
+    _text("pause_reason", nullable=True),
+    Column("limits", Integer, nullable=False),
+    Column("outages", Integer, nullable=False),
+    Column("suspects", ARRAY(CleanText), nullable=False),
+    _text("last_turn"),
+    Column("run", BigInteger, nullable=False),
+    _at("running_since", nullable=True),
+    _at("heartbeat_at", nullable=True),
+    Column("is_history_only", Boolean, nullable=False),
+    _json("legacy", nullable=True),
+    _at("updated_at"),
+    PrimaryKeyConstraint("tenant_id", "connection_id"),
+    # Few rows. Not by `heartbeat_at`: that changes with every page, and these updates stay on their page, too.
+    Index("accounts_running", "running_since", postgresql_where=text("running_since IS NOT NULL")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+# No index on what changes with every read: updates of quiet streams stay on their page. A connection's streams are one
+# range of the primary key, in the order of code points, as Python sorts.
+streams = Table(
+    "streams",
+    METADATA,
+    _tenant_id(),
+    _id("connection_id"),
+    _key("key", collation="C"),
+    _json("stream"),
+    _text("status"),
+    _text("reason", nullable=True),
+    _at("status_since"),
+    _json("incremental"),
+    _json("backfill"),
+    _at("requested_at", nullable=True),
+    _at("served_at", nullable=True),
+    _json("bookmark", nullable=True),
+    _at("read_until", nullable=True),
+    _json("proven"),
+    _json("read_once"),
+    Column("is_dismissed", Boolean, nullable=False),
+    _json("given_up"),
+    _at("found_at"),
+    _at("listed_at"),
+    _at("updated_at"),
+    PrimaryKeyConstraint("tenant_id", "connection_id", "key"),
+    Index("streams_blocked", "connection_id", postgresql_where=text("status = 'blocked'")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+parked = Table(
+    "parked",
+    METADATA,
+    _tenant_id(),
+    _id("connection_id"),
+    _key("stream_key", collation="C"),
+    _key("reference", collation="C"),
+    _text("reason"),
+    _at("from_at"),
+    _at("to_at"),
+    Column("failures", Integer, nullable=False),
+    _at("next_at"),
+    _at("opened_at"),
+    _at("closed_at", nullable=True),
+    _text("closed_by", nullable=True),
+    PrimaryKeyConstraint("tenant_id", "connection_id", "stream_key", "reference"),
+    Index("parked_open", "connection_id", postgresql_where=text("closed_at IS NULL")),
+    Index("parked_closed", "closed_at"),
 )
 
 jobs = Table(
@@ -272,10 +337,10 @@ jobs = Table(
     _at("since", nullable=True),
     _at("until", nullable=True),
     _key("target", nullable=True),
-    _json("cursor", nullable=True),
     Column("attempts", Integer, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    Column("streams_total", Integer, nullable=False),
+    Column("streams_done", Integer, nullable=False),
+    Column("streams_aside", Integer, nullable=False),
     Column("pages", BigInteger, nullable=False),
     Column("items", BigInteger, nullable=False),
     Column("signals", BigInteger, nullable=False),
@@ -339,6 +404,7 @@ coverage_gaps = Table(
     _text("cause"),
     _key("reference"),
     _text("reason"),
+    _key("stream", nullable=True),
     _at("from_at"),
     _at("to_at", nullable=True),
     _at("opened_at"),

@@ -1,10 +1,12 @@
 """One unit of work in PostgreSQL: one connection, one transaction."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,8 +21,9 @@ from connectors.adapters.postgres.jobs import PostgresJobStore
 from connectors.adapters.postgres.limits import PostgresLimitStore
 from connectors.adapters.postgres.schedules import PostgresScheduleStore
 from connectors.adapters.postgres.signals import PostgresSignalStore
+from connectors.adapters.postgres.snapshots import PostgresSnapshotStore
+from connectors.adapters.postgres.streams import PostgresAccountStore, PostgresParkedStore, PostgresStreamStore
 from connectors.adapters.postgres.subscriptions import PostgresSubscriptionStore
-from connectors.adapters.postgres.sync_states import PostgresSnapshotStore, PostgresSyncStateStore
 from connectors.adapters.postgres.tenants import PostgresTenantStore
 from connectors.adapters.postgres.transaction import Transaction
 from connectors.ports.job_queue import JobQueue
@@ -29,10 +32,14 @@ from connectors.ports.unit_of_work import UnitOfWorkFactory
 JoinQueue = Callable[[Connection], JobQueue]
 
 
+_NOW = text("SELECT clock_timestamp()")
+
+
 class PostgresUnitOfWork:
     """The stores, sharing one transaction."""
 
-    def __init__(self, engine: Engine, join_queue: JoinQueue) -> None:
+    def __init__(self, engine: Engine, join_queue: JoinQueue, now: Callable[[], datetime] | None) -> None:
+        self._now = now
         self._engine = engine
         self._join_queue = join_queue
         self._connection: Connection | None = None
@@ -63,6 +70,13 @@ class PostgresUnitOfWork:
             if kind is None:
                 raise translate(failure) from None
             # The block's own error says more than a failed rollback on a lost connection.
+
+    def now(self) -> datetime:
+        """See `UnitOfWork.now`."""
+        if self._now is not None:
+            return self._now()
+        now: datetime = self._transaction.run(_NOW).scalar_one()
+        return now
 
     @property
     def connection(self) -> Connection:
@@ -116,9 +130,19 @@ class PostgresUnitOfWork:
         return PostgresSnapshotStore(self._transaction)
 
     @cached_property
-    def sync_states(self) -> PostgresSyncStateStore:
+    def accounts(self) -> PostgresAccountStore:
         """See `UnitOfWork`."""
-        return PostgresSyncStateStore(self._transaction)
+        return PostgresAccountStore(self._transaction)
+
+    @cached_property
+    def streams(self) -> PostgresStreamStore:
+        """See `UnitOfWork`."""
+        return PostgresStreamStore(self._transaction)
+
+    @cached_property
+    def parked(self) -> PostgresParkedStore:
+        """See `UnitOfWork`."""
+        return PostgresParkedStore(self._transaction)
 
     @cached_property
     def jobs(self) -> PostgresJobStore:
@@ -151,11 +175,14 @@ class PostgresUnitOfWork:
         return self._join_queue(self.connection)
 
 
-def postgres_unit_of_work(engine: Engine, join_queue: JoinQueue) -> UnitOfWorkFactory:
+def postgres_unit_of_work(
+    engine: Engine, join_queue: JoinQueue, now: Callable[[], datetime] | None = None
+) -> UnitOfWorkFactory:
     """Begins units of work on this engine's database.
 
     Args:
         engine: the pool.
         join_queue: creates the queue on a unit of work's open connection, within its transaction.
+        now: the time, where it is not the database's: a test's.
     """
-    return lambda: PostgresUnitOfWork(engine, join_queue)
+    return lambda: PostgresUnitOfWork(engine, join_queue, now)

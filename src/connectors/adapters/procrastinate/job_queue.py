@@ -1,6 +1,7 @@
 """Putting tasks into the queue, within our own transaction."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,22 @@ if TYPE_CHECKING:
     import procrastinate
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class ProcrastinateJobQueue:
     """`JobQueue` on a unit of work's open connection (see docs/adr/0007)."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, now: Callable[[], datetime] = _utc_now) -> None:
+        """A queue that puts tasks in as part of the connection's transaction.
+
+        Args:
+            connection: the unit of work's.
+            now: the queue's clock.
+        """
         self._connection = connection
+        self._now = now
 
     def put(self, task: QueuedTask, *, delay: timedelta = timedelta(0)) -> Recorded:
         """See `JobQueue.put`."""
@@ -29,13 +41,14 @@ class ProcrastinateJobQueue:
 
         from connectors.adapters.procrastinate.app import QUEUE, TASK_NAME  # noqa: PLC0415
 
+        now = self._now()
         options: dict[str, Any] = {}
         if delay > timedelta(0):
-            options["schedule_in"] = {"seconds": delay.total_seconds()}
+            options["schedule_at"] = now + delay
         deferrer = _app().configure_task(
             TASK_NAME,
             queue=QUEUE,
-            priority=task.priority,
+            priority=task.rank(now, delay),
             lock=task.lock,
             queueing_lock=task.queueing_lock,
             connection=self._connection.connection.driver_connection,

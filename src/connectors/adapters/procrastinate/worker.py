@@ -48,7 +48,7 @@ SHUTDOWN_TIMEOUT = timedelta(seconds=25)
 """How long running tasks may take to end when the worker is asked to stop: longer than a time slice."""
 
 TICK_PRIORITY = 100
-"""Above all other tasks: it queues them."""
+"""Above the ranks of all other tasks: it queues them."""
 
 UNREACHABLE = (ConnectorException, psycopg.Error, InfrastructureError, OSError)
 """Errors while the database is away: of procrastinate, of the pool below it, of our stores, of the sockets."""

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.statistics import Statistics
+from connectors.domain.model.stream_state import StreamStatus
 from connectors.domain.model.sync import UNFINISHED, JobType
 
 MAX_WAIT = timedelta(seconds=3)
@@ -87,6 +88,25 @@ class DatabaseGauges(Collector):
         )
         yield GaugeMetricFamily(
             "connectors_coverage_gaps_open", "Open gaps in the coverage of connections.", value=found.open_gaps
+        )
+        states = dict.fromkeys(product(self._providers, StreamStatus), 0)
+        yield _gauge(
+            "connectors_streams",
+            "Streams of active connections.",
+            ("provider", "status"),
+            {**states, **found.streams},
+        )
+        yield _gauge(
+            "connectors_stream_longest_unread_seconds",
+            "How long ago the stream that has waited longest was read.",
+            ("provider",),
+            _seconds(found.longest_unread),
+        )
+        yield _gauge(
+            "connectors_parked_items_open",
+            "Single things that could not be read and are asked for again.",
+            ("provider",),
+            {(slug,): 0 for slug in self._providers} | {(slug,): count for slug, count in found.parked_items.items()},
         )
 
     def _find(self) -> Statistics | None:

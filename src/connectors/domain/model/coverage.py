@@ -48,6 +48,24 @@ class GapCause(StrEnum):
     """The vendor's log lists a delivery that never arrived; `reference` is the vendor's id of it."""
     HISTORY_LOST = "history_lost"
     """The vendor no longer says what happened (an expired cursor)."""
+    HISTORY_HIDDEN = "history_hidden"
+    """The vendor shows nothing older (a free plan)."""
+    STREAM_BLOCKED = "stream_blocked"
+    """A stream cannot be read; `reference` is its key. It is tried again for ever. Computed, not stored."""
+    STREAM_GONE = "stream_gone"
+    """A stream is neither listed nor shown any more; `reference` is its key."""
+    ITEM_UNREADABLE = "item_unreadable"
+    """One thing cannot be read; `reference` is its stream's key and its own. Computed, not stored."""
+
+
+class GapClosedBy(StrEnum):
+    """What closed a gap."""
+
+    WEBHOOK = "webhook"
+    SYNC = "sync"
+    BACKFILL = "backfill"
+    PERSON = "person"
+    """Somebody gave it up."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,9 +81,11 @@ class Gap:
     """Together with family and cause, it identifies the gap: the same problem never opens a second one."""
     reason: str
     """In words, for operators."""
+    stream: str | None = None
+    """The key of the stream that it is about, if it is about one."""
     from_at: datetime = attrs.field(converter=utc)
     to_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     """None: it still grows, until the stream is restored."""
     opened_at: datetime = attrs.field(converter=utc)
     closed_at: datetime | None = attrs.field(default=None, converter=optional_utc)
-    closed_by: CoveragePath | None = None
+    closed_by: GapClosedBy | None = None

@@ -22,8 +22,8 @@ def health_of(connection: Connection, *, may_miss_events: bool = False) -> Healt
 
     Args:
         connection: the connection.
-        may_miss_events: whether its coverage has an open gap, or a subscription does not work; False if the caller has
-            not checked.
+        may_miss_events: whether something of it cannot be read, its coverage has an open gap, or a subscription does
+            not work; False if the caller has not checked.
     """
     match connection.status:
         case ConnectionStatus.REAUTHORIZATION_REQUIRED:

@@ -7,6 +7,7 @@ import attrs
 
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.stream_state import StreamStatus
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.webhook import SubscriptionStatus
 
@@ -24,4 +25,10 @@ class Statistics:
     earliest_expiries: Mapping[ProviderSlug, timedelta]
     """The time until the first active subscription of each provider expires; negative if it has expired."""
     open_gaps: int
-    """Gaps in the connections' coverage."""
+    """Gaps that are stored in the connections' coverage."""
+    streams: Mapping[tuple[ProviderSlug, StreamStatus], int]
+    """Of active connections, discovery included."""
+    longest_unread: Mapping[ProviderSlug, timedelta]
+    """How long ago the stream of each provider that has waited longest was read; without those that only give names."""
+    parked_items: Mapping[ProviderSlug, int]
+    """Single things that could not be read, and are asked for again."""

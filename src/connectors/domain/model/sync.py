@@ -48,6 +48,8 @@ class SkippedItem:
     reference: str
     """Enough to find it again: an id or URL, never contents."""
     reason: str
+    at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """When it happened, if that is known: else all that the sync run reads stays unproven."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,18 +91,8 @@ class SyncPage:
     """What to merge into the connection's metadata."""
 
 
-@attrs.frozen(kw_only=True)
-class SyncState:
-    """How far incremental reading of a connection has come."""
-
-    cursor: Cursor
-    """Where the next sync run starts."""
-    read_until: datetime = attrs.field(converter=utc)
-    """Up to when the sync run that left the cursor has read: its `started_at`."""
-
-
 class JobType(StrEnum):
-    """Why a job exists; also its priority, most urgent first."""
+    """Why a job exists."""
 
     WEBHOOK = "webhook"
     INCREMENTAL = "incremental"
@@ -114,7 +106,10 @@ class JobStatus(StrEnum):
     """It waits: for a worker, for its next time slice, or, with `retry_after`, for a provider."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    """It has ended, and something could not be read: each such stream is still tried, and is a gap until then."""
     FAILED = "failed"
+    """The connection cannot be read at all: its user, or an operator, has to act."""
     CANCELLED = "cancelled"
 
 
@@ -122,9 +117,9 @@ UNFINISHED = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
 """Statuses of jobs that have not ended."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Progress:
-    """How far a job has come."""
+    """What was read for a job. A page may count for several."""
 
     pages: int = 0
     items: int = 0
@@ -132,8 +127,18 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
+class StreamCounts:
+    """How many streams a job concerns."""
+
+    total: int = 0
+    done: int = 0
+    aside: int = 0
+    """Those that cannot be read now."""
+
+
+@attrs.frozen(kw_only=True)
 class SyncJob:
-    """One sync run, from request to result."""
+    """A request for reading, and what has become of it. Reading itself goes on by the streams' own rows."""
 
     id: JobId
     tenant_id: TenantId
@@ -144,25 +149,19 @@ class SyncJob:
     since: datetime | None = attrs.field(default=None, converter=optional_utc)
     until: datetime | None = attrs.field(default=None, converter=optional_utc)
     target: str | None = None
-    cursor: Cursor | None = None
-    """Where to resume: the cursor of the last committed page; None before the first."""
     attempts: int = 0
-    """How often it was begun: the first time, after failures, after its worker died. Time slices do not count."""
-    failures: int = 0
-    """Consecutive failures without a page in between."""
-    run: int = 0
-    """Grows each time a worker takes the job: a worker that was taken for dead can no longer write (a fencing token).
-    """
+    """How often it was begun: the first time, and after its worker died. Time slices do not count."""
     progress: Progress = attrs.field(factory=Progress)
+    streams: StreamCounts = attrs.field(factory=StreamCounts)
     error: str | None = None
-    """The last error; the next page clears it."""
+    """What cannot be read, or why nothing can."""
     trace_id: str | None = None
     """The trace id of the request that asked for it; all its log lines carry it."""
     scheduled_at: datetime = attrs.field(converter=utc)
     started_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     finished_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     retry_after: datetime | None = attrs.field(default=None, converter=optional_utc)
-    """The job does not run before then: the provider asked for it, or it pauses after a failure."""
+    """Nothing is read for it before then: the provider asked for that, or it is down."""
     updated_at: datetime = attrs.field(
         default=attrs.Factory(lambda self: self.scheduled_at, takes_self=True), converter=utc
     )

@@ -23,6 +23,7 @@ from connectors.domain.model.limits import Budget
 from connectors.domain.model.oauth import ProviderApp, TokenEndpointCall, TokenSet
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.signal import SignalKind
+from connectors.domain.model.streams import DiscoveryPage, Stream, StreamPage, Window
 from connectors.domain.model.sync import Cursor, Interpretation, Observation, SyncPage, SyncPlan
 from connectors.domain.model.webhook import (
     DeliveryHints,
@@ -295,6 +296,38 @@ class Sync:
     poll_interval: timedelta = timedelta(minutes=15)
 
 
+@attrs.frozen(kw_only=True)
+class Streams:
+    """How a provider's API is read: one conversation per page, resumable at every cursor.
+
+    The engine decides when, what next, how often again and what is proven; docs/engine.md has its rules. What may be
+    raised: `AccessLostError` (the stream, or the thing, is not shown to this connection), `UnexpectedResponseError`,
+    and what the conversation raises by itself. Each concerns the stream alone, except limits, dead tokens and a
+    vendor that is down.
+    """
+
+    discover: Callable[[SyncContext, Window, Cursor | None], Conversation[DiscoveryPage]]
+    """A page of the streams that there are; the window says since when its signals are wanted. None: the first page."""
+    read_page: Callable[[SyncContext, Stream, Window, Cursor | None], Conversation[StreamPage]]
+    """The page of the stream at that cursor. The same cursor gives the same signals again, or later states of them.
+    None: the window's first page."""
+    read_item: Callable[[SyncContext, Stream, Window, str], Conversation[StreamPage | None]] | None = None
+    """One parked thing, by its reference; None if it is gone. The window is all that is wanted of the stream."""
+    interpret: Callable[[SyncContext, Window, Observation, Mapping[str, Any] | None], Interpretation] | None = None
+    """What an observation means, compared with the last known state (None: never seen)."""
+    poll_interval: timedelta = timedelta(minutes=15)
+    discovery_interval: timedelta | None = None
+    """The least time between two discoveries; None: one with every read."""
+    rounds: int = 1
+    """How often history is read, all streams once before any is read again; 2 where things move between streams."""
+    follows_log: bool = False
+    """Whether incremental runs follow the vendor's log of what happens: then nothing that it shows is too old, however
+    it is dated (a message that was imported)."""
+    split_cursor: Callable[[Cursor], Mapping[str, Cursor]] | None = None
+    """The bookmarks, by stream key, in the cursor that a version without streams left; None: there was none, or it is
+    not worth it. A stream without one is read again from where its account was read up to."""
+
+
 # --- limits and families -------------------------------------------------------------------------------------------
 
 
@@ -311,8 +344,6 @@ class Limits:
     """Whether the answer says that the access token is no longer valid, so that one refresh is worth trying."""
     budgets: Callable[[HttpRequest], tuple[Budget, ...]] = lambda request: ()
     """The limits that a request counts against. Background work stays within them, across all workers."""
-    backoff_base: timedelta = timedelta(seconds=5)
-    backoff_cap: timedelta = timedelta(seconds=900)
 
 
 @attrs.frozen(kw_only=True)
@@ -417,7 +448,11 @@ class Provider:
     """`https://host` of every host that may be called for this provider; no other host ever is."""
     limits: Limits = attrs.field(validator=_is(Limits))
     webhooks: Webhooks | None = attrs.field(default=None, validator=_is(Webhooks, or_none=True))
+    streams: Streams | None = attrs.field(default=None, validator=_is(Streams, or_none=True))
+    """How its API is read; None where it only sends webhooks. A provider that only has `sync` gets them when it is
+    registered."""
     sync: Sync | None = attrs.field(default=None, validator=_is(Sync, or_none=True))
+    """The simple form: the whole account is one stream."""
     families: tuple[Family, ...] = attrs.field(default=(), validator=_is(tuple, of=Family))
     """The families of the kinds, each kind in one. Empty: all kinds form one family, `events`."""
     authorization_header: Callable[[Secret], str] = lambda token: f"Bearer {token.reveal()}"
@@ -445,7 +480,7 @@ class Provider:
         """The families, or the single one of all kinds."""
         if self.families:
             return self.families
-        readable = self.sync is not None
+        readable = self.streams is not None or self.sync is not None
         pushed = self.webhooks is not None
         return (Family(name="events", kinds=self.kinds, is_pushed=pushed, is_read=readable, is_backfilled=readable),)
 

@@ -13,6 +13,7 @@ import attrs
 from connectors.domain.model.errors import ProviderNotSupportedError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.signal import one_line
+from connectors.domain.providers.account_stream import account_streams
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.github import GITHUB
 from connectors.domain.providers.gmail import GMAIL
@@ -72,7 +73,7 @@ class ProviderRegistry:
         for provider in providers:
             if provider.slug in self._providers:
                 raise ValueError(f"two providers are called {provider.slug}")
-            self._providers[provider.slug] = provider
+            self._providers[provider.slug] = _with_streams(provider)
 
     def get(self, slug: str) -> Provider:
         """The provider with the slug that a caller gave.
@@ -110,6 +111,14 @@ class ProviderRegistry:
     def slugs(self) -> tuple[ProviderSlug, ...]:
         """All slugs."""
         return tuple(provider.slug for provider in self)
+
+
+def _with_streams(provider: Provider) -> Provider:
+    """The provider; one that has the simple form of reading gets the same as streams."""
+    if provider.sync is None or provider.streams is not None:
+        return provider
+    families = frozenset(one.name for one in provider.event_families if one.is_read or one.is_backfilled)
+    return attrs.evolve(provider, streams=account_streams(provider.sync, families))
 
 
 def installed_providers() -> ProviderRegistry:

@@ -51,6 +51,8 @@ def command(
 
     It runs a worker in this process, besides those elsewhere, and shows the progress. Ctrl-C loses nothing: the same
     command continues where it stopped. Without --since and --days it reads POBLYSH_BACKFILL_DAYS days.
+
+    Exit code 1: a connection could not be read. 3: all could be read but for single streams, which are tried again.
     """
     if provider is not None and connection_id is not None:
         raise click.UsageError("Give --provider or --connection, not both.")

@@ -7,15 +7,18 @@ from uuid import UUID
 import click
 import msgspec
 
-from connectors.domain.flows.reading.coverage import FamilyCoverage, merge
+from connectors.domain.flows.reading.coverage import FamilyCoverage
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.paging import MAX_LIMIT
-from connectors.entrypoints.cli.output import Output, output_option, print_table, show_one, show_rows
+from connectors.domain.model.spans import FAR, Span, union
+from connectors.domain.model.stream_state import StreamStatus
+from connectors.entrypoints.cli.output import Output, output_option, print_table, printable, show_one, show_rows
 from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import duration, show_instant
 from connectors.entrypoints.representation.connections import show_connection, show_details
 from connectors.entrypoints.representation.coverage import show_coverage
+from connectors.entrypoints.representation.streams import StreamView, show_stream
 
 COLUMNS = {
     "id": lambda one: one.id,
@@ -29,9 +32,29 @@ COLUMNS = {
 }
 
 
+def what_is_wrong(stream: StreamView) -> str:
+    """Why it cannot be read, and how many things of it cannot, with the first of them."""
+    lines = [] if stream.reason is None else [stream.reason]
+    if stream.parked:
+        first = stream.parked[0]
+        lines.append(f"{stream.parked_count} parked: {first.reference} ({first.reason.rstrip('.')})")
+    return "\n".join(lines)
+
+
+STREAM_COLUMNS = {
+    "stream": lambda one: one.key,
+    "status": lambda one: f"{one.status}, dismissed" if one.is_dismissed else one.status,
+    "name": lambda one: one.name,
+    "reason": what_is_wrong,
+    "next try": lambda one: "" if one.next_try is None else show_instant(one.next_try),
+    "read until": lambda one: "never" if one.read_until is None else show_instant(one.read_until),
+    "families": lambda one: ", ".join(one.families),
+}
+
+
 @click.group(name="connections")
 def command() -> None:
-    """List, show, schedule, refresh and end connections."""
+    """List, show, schedule, refresh and end connections, and see to what they read."""
 
 
 @command.command(name="list")
@@ -74,21 +97,29 @@ def show_command(tenant_id: TenantId, connection_id: UUID, output: Output) -> No
         return
     show_one(shown, output)
     click.echo()
-    print_table(["events", "complete from", "until", "may be missing"], [_coverage_row(one) for one in families])
+    headings = ["events", "complete from", "until", "may be missing"]
+    if any(one.pending for one in families):
+        headings.append("not read yet")
+    print_table(headings, [_coverage_row(one)[: len(headings)] for one in families])
 
 
 def _coverage_row(coverage: FamilyCoverage) -> list[str]:
-    """The family's latest complete period, by any path, and its open gaps."""
-    periods = merge(coverage.intervals)
+    """The family's latest complete period, by any path, its open gaps, and what will be read by itself."""
+    periods = union(Span(one.from_at, one.to_at or FAR) for one in coverage.intervals)
     gaps = "\n".join(
-        f"{show_instant(gap.from_at)} to {'now' if gap.to_at is None else show_instant(gap.to_at)}: {gap.reason}"
+        f"{show_instant(gap.from_at)} to {'now' if gap.to_at is None else show_instant(gap.to_at)}: "
+        f"{'' if gap.stream is None else f'{gap.stream}: '}{gap.reason}"
         for gap in coverage.open_gaps
     )
+    pending = "\n".join(
+        f"{show_instant(one.from_at)} to {'now' if one.to_at == FAR else show_instant(one.to_at)}"
+        for one in coverage.pending
+    )
     if not periods:
-        return [coverage.family.name, "not proven yet", "", gaps]
+        return [coverage.family.name, "not proven yet", "", gaps, pending]
     last = periods[-1]
-    until = "now (webhooks)" if last.to_at is None else show_instant(last.to_at)
-    return [coverage.family.name, show_instant(last.from_at), until, gaps]
+    until = "now (webhooks)" if last.to_at == FAR else show_instant(last.to_at)
+    return [coverage.family.name, show_instant(last.from_at), until, gaps, pending]
 
 
 @command.command(name="schedule")
@@ -118,6 +149,72 @@ def refresh_command(tenant_id: TenantId, connection_id: UUID, output: Output) ->
     with open_connectors() as connectors:
         connection = connectors.connect.refresh(tenant_id, ConnectionId(connection_id))
     show_one(show_connection(connection), output)
+
+
+@command.command(name="streams")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+@click.option("--status", type=click.Choice([str(one) for one in StreamStatus]), help="Only those in this status.")
+@click.option("--family", help="Only those that this family of events needs.")
+@output_option
+def streams_command(
+    tenant_id: TenantId, connection_id: UUID, status: str | None, family: str | None, output: Output
+) -> None:
+    """List the parts of an account that are read each by itself, and what is in their way.
+
+    The first row is `discovery`, which finds the others, unless the list is filtered.
+    """
+    rows: list[StreamView] = []
+    with open_connectors() as connectors:
+        cursor, more = None, True
+        while more:
+            listing = connectors.streams.list_page(
+                tenant_id,
+                ConnectionId(connection_id),
+                status=None if status is None else StreamStatus(status),
+                family=family,
+                limit=MAX_LIMIT,
+                cursor=cursor,
+            )
+            if not rows and status is None and family is None and listing.discovery is not None:
+                rows.append(show_stream(listing.discovery))
+            rows += [show_stream(one) for one in listing.items]
+            cursor, more = listing.next_cursor, listing.has_more
+    show_rows(rows, output, STREAM_COLUMNS, empty="No streams.")
+    if output is not Output.TABLE:
+        return
+    if listing.uncounted:
+        click.echo(f"({listing.uncounted} more cannot be read and never could.)", err=True)
+    if listing.paused_until is not None:
+        reason = f" {printable(listing.pause_reason)}" if listing.pause_reason else ""
+        click.echo(f"Nothing is read before {show_instant(listing.paused_until)}.{reason}", err=True)
+
+
+@command.command(name="retry")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+@click.argument("stream")
+@output_option
+def retry_command(tenant_id: TenantId, connection_id: UUID, stream: str, output: Output) -> None:
+    """Have workers read a stream and its parked items as soon as they can. `discovery` looks for new streams."""
+    with open_connectors() as connectors:
+        details = connectors.streams.retry(tenant_id, ConnectionId(connection_id), stream)
+    show_one(show_stream(details), output)
+
+
+@command.command(name="dismiss")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+@click.argument("stream")
+@output_option
+def dismiss_command(tenant_id: TenantId, connection_id: UUID, stream: str, output: Output) -> None:
+    """Give up what could not be read of a stream: its gaps and parked items are closed.
+
+    It is still tried, and counts again once it can be read; its history that was given up stays unproven.
+    """
+    with open_connectors() as connectors:
+        details = connectors.streams.dismiss(tenant_id, ConnectionId(connection_id), stream)
+    show_one(show_stream(details), output)
 
 
 @command.command(name="delete")

@@ -12,12 +12,22 @@ from connectors.entrypoints.cli.system import open_connectors, tenant_option
 from connectors.entrypoints.cli.time_options import show_instant
 from connectors.entrypoints.representation.jobs import JobView, show_job
 
+
+def streams_of(job: JobView) -> str:
+    """`478/480, 2 aside`; nothing while it is not known which there are."""
+    counts = job.streams
+    if not counts.total:
+        return ""
+    return f"{counts.done}/{counts.total}" + (f", {counts.aside} aside" if counts.aside else "")
+
+
 COLUMNS = {
-    "requested": lambda one: show_instant(one.scheduled_at),
     "id": lambda one: one.id,
+    "status": lambda one: one.status,
+    "streams": streams_of,
     "provider": lambda one: one.provider,
     "type": lambda one: one.type,
-    "status": lambda one: one.status,
+    "requested": lambda one: show_instant(one.scheduled_at),
     "progress": lambda one: f"{one.progress.pages} p, {one.progress.items} items, {one.progress.signals} signals",
     "waits until": lambda one: "" if one.retry_after is None else show_instant(one.retry_after),
     "error": lambda one: one.error,

@@ -29,12 +29,13 @@ RATE_WINDOW = timedelta(seconds=10)
 """The time over which the rate is measured: short enough to show a limit, longer than one page takes."""
 
 BAR_WIDTH = 12
-"""Characters. No provider says how much there is to read, so the bar only shows that a job runs or is done."""
+"""Characters. The bar shows how many of the streams are read. No provider says how much there is in one, so that the
+bar of a job with a single stream only shows that it runs or is done."""
 
 BAR_FROM_WIDTH = 100
 """Width of a terminal, in characters, from which on the bar is shown."""
 
-NUMBERS = ("pages", "items", "signals", "items/s")
+NUMBERS = ("streams", "pages", "items", "signals", "items/s")
 """The headings of the numbers' columns."""
 
 MIN_STATE_WIDTH = len("waiting until 12:34:56Z")
@@ -48,7 +49,12 @@ FRAMES_A_SECOND = 8
 ID_SUFFIX = 8
 """Characters at the end of an id that distinguish it. Ids that were made together begin with the same ones."""
 
-STATE_STYLES = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}
+STATE_STYLES = {
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.PARTIAL: "yellow",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "yellow",
+}
 
 
 class Display(Protocol):
@@ -153,6 +159,7 @@ class Lines:
         line = f"{name}: {state_of(target, now)}"
         if target.job is not None:
             done = target.job.progress
+            line += f"; {target.streams} streams" if target.streams else ""
             line += f"; {done.pages} pages, {done.items} items, {done.signals} new signals"
             if not target.is_over:
                 line += f", {self._rates.of(target):.0f} items/s"
@@ -199,7 +206,7 @@ class Screen:
             for heading, cells in zip(NUMBERS, zip(*numbers, strict=True), strict=True)
         )
         left = max(self._live.console.width - taken - GAP * (len(NUMBERS) + 1), 2)
-        widest = min(max(cell_len(name) for name in names), max(left - MIN_STATE_WIDTH, left // 3))
+        widest = min(max(cell_len(name) for name in ("connection", *names)), max(left - MIN_STATE_WIDTH, left // 3))
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
         table.add_column("connection", no_wrap=True, overflow="ellipsis", max_width=widest)
         if self._has_bar:
@@ -217,7 +224,13 @@ class Screen:
         if target.job is None:
             return ("",) * len(NUMBERS)
         done = target.job.progress
-        return (f"{done.pages:,}", f"{done.items:,}", f"{done.signals:,}", f"{self._rates.of(target):,.0f}")
+        return (
+            target.streams,
+            f"{done.pages:,}",
+            f"{done.items:,}",
+            f"{done.signals:,}",
+            f"{self._rates.of(target):,.0f}",
+        )
 
 
 def _state(target: ReadTarget, now: datetime) -> Text:
@@ -228,8 +241,11 @@ def _state(target: ReadTarget, now: datetime) -> Text:
 
 
 def _bar(target: ReadTarget, now: datetime) -> RenderableType:
-    if target.is_over:
+    if target.is_over and not target.is_partial:
         return ProgressBar(total=1, completed=int(target.is_complete), width=BAR_WIDTH)
+    if target.job is not None and target.job.streams.total > 1:
+        counts = target.job.streams
+        return ProgressBar(total=counts.total, completed=counts.done, width=BAR_WIDTH)
     is_reading = state_of(target, now) == "reading"
     return ProgressBar(total=None, pulse=True, width=BAR_WIDTH) if is_reading else ProgressBar(total=1, width=BAR_WIDTH)
 

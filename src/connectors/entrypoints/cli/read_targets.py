@@ -1,6 +1,7 @@
 """What `backfill` and `sync` read, connection by connection, and the jobs that read it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
-from connectors.domain.model.sync import JobStatus, JobType, SyncJob
+from connectors.domain.model.sync import JobStatus, JobType, StreamCounts, SyncJob
 from connectors.entrypoints.library import Connectors
 
 SAME_START = timedelta(days=1)
@@ -68,6 +69,17 @@ class ReadTarget:
         return self.job is not None and self.job.status is JobStatus.SUCCEEDED
 
     @property
+    def is_partial(self) -> bool:
+        """Whether all of it was read but for streams that cannot be read now."""
+        return self.job is not None and self.job.status is JobStatus.PARTIAL
+
+    @property
+    def streams(self) -> str:
+        """`12/480`: how many streams are read, of how many; empty while that is not known."""
+        counts = None if self.job is None else self.job.streams
+        return "" if counts is None or not counts.total else f"{counts.done:,}/{counts.total:,}"
+
+    @property
     def error(self) -> str | None:
         """The present error, if there is one."""
         return self.refusal if self.job is None else self.job.error
@@ -84,6 +96,7 @@ class ReadTarget:
             "status": "refused" if job is None else job.status,
             "since": self.request.since if job is None else job.since,
             "until": self.request.until if job is None else job.until,
+            "streams": attrs.asdict(StreamCounts() if job is None else job.streams),
             "pages": 0 if job is None else job.progress.pages,
             "items": 0 if job is None else job.progress.items,
             "signals": 0 if job is None else job.progress.signals,
@@ -124,7 +137,10 @@ def _queue(connectors: Connectors, target: ReadTarget) -> None:
 
 
 def refresh(connectors: Connectors, targets: Sequence[ReadTarget]) -> None:
-    """Read the present state of the targets' jobs."""
+    """Read the present state of the targets' jobs, and of the streams of those that are being read."""
     running = [(target, target.job) for target in targets if target.job is not None and not target.is_over]
     for (target, _), job in zip(running, connectors.jobs.reload(job for _, job in running), strict=True):
         target.job = job
+        if job.status is JobStatus.RUNNING:
+            with suppress(ConnectionNotFoundError):
+                target.job = attrs.evolve(job, streams=connectors.streams.count(job))

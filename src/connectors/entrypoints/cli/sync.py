@@ -31,6 +31,8 @@ def command(
     """Read new events now: of one connection, of all connections of a provider or of a tenant, or of all.
 
     Workers do this every few minutes; see `connectors connections schedule`. `connectors backfill` reads history.
+
+    Exit code 1: a connection could not be read. 3: all could be read but for single streams, which are tried again.
     """
     del now
     if provider is not None and connection_id is not None:

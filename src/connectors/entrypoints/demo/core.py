@@ -61,6 +61,10 @@ class Core:
         """All reads of the providers, newest first."""
         return list(self._pages("/jobs", "jobs"))
 
+    def streams(self, connection: Json) -> list[Json]:
+        """What is read of the connection, each stream by itself."""
+        return list(self._pages(f"/connections/{connection['id']}/streams", "streams"))
+
     def _pages(self, path: str, plural: str) -> Iterator[Json]:
         params = {"limit": "100"}
         while True:

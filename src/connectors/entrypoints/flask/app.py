@@ -31,6 +31,7 @@ from connectors.entrypoints.flask.service import Service
 from connectors.entrypoints.flask.settings import ApiSettings
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.representation.encoding import encode
+from connectors.entrypoints.request_ids import PATH_PARAMETERS
 
 RESOURCES: Mapping[str, Sequence[Operation]] = {
     "health": health.OPERATIONS,
@@ -100,11 +101,19 @@ def document(providers: ProviderRegistry, *, version: str) -> dict[str, object]:
 def _blueprint(name: str, operations: Sequence[Operation], service: Service) -> Blueprint:
     blueprint = Blueprint(name, __name__)
     for operation in operations:
-        rule = operation.path.replace("{", "<").replace("}", ">")
+        rule = "/".join(_rule_part(part) for part in operation.path.split("/"))
         blueprint.add_url_rule(
             rule, endpoint=operation.id, view_func=_view(operation, service), methods=[operation.method]
         )
     return blueprint
+
+
+def _rule_part(part: str) -> str:
+    """A part of a path as Flask writes it."""
+    if not part.startswith("{"):
+        return part
+    name = part[1:-1]
+    return f"<path:{name}>" if PATH_PARAMETERS[name].has_slashes else f"<{name}>"
 
 
 def _view(operation: Operation, service: Service) -> Callable[..., ResponseReturnValue]:

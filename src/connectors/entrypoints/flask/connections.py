@@ -6,7 +6,7 @@ from http import HTTPStatus
 from connectors.adapters.system.operators import Permission
 from connectors.domain.model.ids import ConnectionId
 from connectors.entrypoints.flask.operations import Answer, Auth, Call, operation, path_id
-from connectors.entrypoints.flask.request_models import ConnectionChanges, ConnectionsQuery
+from connectors.entrypoints.flask.request_models import ConnectionChanges, ConnectionsQuery, StreamsQuery
 from connectors.entrypoints.representation.connections import (
     ConnectionList,
     ConnectionView,
@@ -14,6 +14,7 @@ from connectors.entrypoints.representation.connections import (
     show_details,
 )
 from connectors.entrypoints.representation.coverage import CoverageView, show_coverage
+from connectors.entrypoints.representation.streams import StreamList, StreamView, show_stream, show_streams
 
 
 @operation(
@@ -134,12 +135,81 @@ def refresh_connection(call: Call) -> Answer:
 def show_connection_coverage(call: Call) -> Answer:
     """For each family of events, the stretches of time proven complete, by which path, and the gaps.
 
-    A gap opens when a subscription lapses, when a delivery fails for good, or when the provider's log shows one that
-    never came. It closes when a read has covered it.
+    A gap opens when something cannot be read, when the provider does not show it any more, when a subscription lapses,
+    when a delivery fails for good, or when the provider's log shows one that never came. It closes when it has been
+    read, or when a person dismisses it. `pending` is what will be read without anybody's help.
     """
     connection_id = ConnectionId(path_id(call, "connection_id"))
     families = call.service.connectors.coverage.show(call.tenant, connection_id)
     return Answer(show_coverage(connection_id, families))
+
+
+@operation(
+    "GET",
+    "/connections/{connection_id}/streams",
+    tag="connections",
+    summary="List what a connection reads",
+    auth=Auth.TENANT,
+    permission=Permission.READ,
+    query=StreamsQuery,
+    answers={HTTPStatus.OK: StreamList},
+)
+def list_streams(call: Call) -> Answer:
+    """The parts of the account that are read, and can be refused, each by itself, by key; and how finding them stands.
+
+    A stream that cannot be read is tried again by itself, after 30 seconds, later after up to an hour.
+    """
+    query: StreamsQuery = call.query
+    listing = call.service.connectors.streams.list_page(
+        call.tenant,
+        ConnectionId(path_id(call, "connection_id")),
+        status=query.status,
+        family=query.family,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return Answer(show_streams(listing))
+
+
+@operation(
+    "POST",
+    "/connections/{connection_id}/streams/{stream_key}/retry",
+    tag="connections",
+    summary="Read a stream now",
+    auth=Auth.TENANT,
+    permission=Permission.WRITE,
+    answers={HTTPStatus.OK: StreamView},
+    errors=("CONFLICT", "PROVIDER_NOT_SUPPORTED"),
+)
+def retry_stream(call: Call) -> Answer:
+    """The stream. A worker reads it and its parked items within a minute if it can; this call does not wait.
+
+    It does not shorten a pause that the provider wants.
+    """
+    connection_id = ConnectionId(path_id(call, "connection_id"))
+    return Answer(
+        show_stream(call.service.connectors.streams.retry(call.tenant, connection_id, call.path["stream_key"]))
+    )
+
+
+@operation(
+    "POST",
+    "/connections/{connection_id}/streams/{stream_key}/dismiss",
+    tag="connections",
+    summary="Give up what could not be read of a stream",
+    auth=Auth.TENANT,
+    permission=Permission.WRITE,
+    answers={HTTPStatus.OK: StreamView},
+)
+def dismiss_stream(call: Call) -> Answer:
+    """The stream. Its gaps and parked items are closed, and the coverage does without it while it cannot be read.
+
+    The stream is still tried, and counts again once it can be read; its history that was given up stays unproven.
+    """
+    connection_id = ConnectionId(path_id(call, "connection_id"))
+    return Answer(
+        show_stream(call.service.connectors.streams.dismiss(call.tenant, connection_id, call.path["stream_key"]))
+    )
 
 
 OPERATIONS = (
@@ -149,4 +219,7 @@ OPERATIONS = (
     disconnect,
     refresh_connection,
     show_connection_coverage,
+    list_streams,
+    retry_stream,
+    dismiss_stream,
 )

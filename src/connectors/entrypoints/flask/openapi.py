@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import attrs
 import msgspec
 
+from connectors.domain.model.streams import LONGEST_KEY
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.flask.operations import Auth, Operation
 from connectors.entrypoints.flask.request_models import NoQuery
@@ -23,8 +24,8 @@ Connects tenants' accounts at GitHub, Slack, Jira, Google and Zoho, receives the
 into signals.
 
 Press **Authorize** and enter an operator token; most operations need the header `X-Tenant-Id` too. Every error is a
-problem document (RFC 9457): branch on its `code`. Lists are newest first; `next_cursor` goes into `cursor`, with the
-same filters. Times are RFC 3339 in UTC.
+problem document (RFC 9457): branch on its `code`. Lists are newest first, and streams by key; `next_cursor` goes into
+`cursor`, with the same filters. Times are RFC 3339 in UTC.
 """
 TAGS = {
     "providers": "The catalog",
@@ -173,7 +174,10 @@ def _takes_relays(operation: Operation) -> bool:
 
 def _path_parameter(name: str, slugs: Sequence[str]) -> dict[str, Any]:
     parameter = PATH_PARAMETERS[name]
-    schema = dict(_UUID) if parameter.missing is not None else {"type": "string", "enum": list(slugs)}
+    schema: dict[str, Any] = dict(_UUID)
+    if parameter.is_text:
+        limits = {"enum": list(slugs)} if parameter.missing is None else {"minLength": 1, "maxLength": LONGEST_KEY}
+        schema = {"type": "string", **limits}
     return {"name": name, "in": "path", "required": True, "description": parameter.description, "schema": schema}
 
 

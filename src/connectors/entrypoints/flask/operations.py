@@ -34,7 +34,7 @@ class Call:
 
     service: Service
     path: Mapping[str, Any]
-    """Path parameters: UUIDs, except `provider`, a text."""
+    """Path parameters: UUIDs, except those that are texts."""
     operator: Operator | None = None
     tenant_id: TenantId | None = None
     query: Any = None

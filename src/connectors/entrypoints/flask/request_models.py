@@ -11,12 +11,16 @@ from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.idempotency import MAX_KEY_LENGTH
 from connectors.domain.model.paging import DEFAULT_LIMIT, MAX_LIMIT
 from connectors.domain.model.signal import SignalKind
+from connectors.domain.model.stream_state import StreamStatus
 from connectors.domain.model.sync import JobStatus, JobType, SyncMode
 from connectors.domain.model.webhook import DeliveryStatus
 from connectors.entrypoints.representation.connect_options import ConnectOptions, SyncInterval, Text, Texts
 
 MAX_TARGET = 400
 """Characters of a calendar's or channel's id: ten times the longest of any vendor."""
+
+MAX_KEY_CURSOR = 1100
+"""Characters of a cursor that holds a stream's key: 200 characters of up to four bytes, in Base64."""
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Items on a page.")]
 Cursor = Annotated[
@@ -80,6 +84,32 @@ class ConnectionsQuery:
     status: Annotated[ConnectionStatus, Meta(description="Only those in this status.")] | None = None
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StreamsQuery:
+    """Filters of `GET /connections/{connection_id}/streams`."""
+
+    status: Annotated[StreamStatus, Meta(description="Only those in this status.")] | None = None
+    family: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=200, description="Only those that this family of events needs."),
+        ]
+        | None
+    ) = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_KEY_CURSOR,
+                description="`next_cursor` of the previous page, with the same filters.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 @attrs.frozen(kw_only=True)

@@ -57,9 +57,9 @@ class ConnectionView:
     health: Annotated[
         Health,
         Meta(
-            description="`degraded`: it works, but `last_error` is set, or, where one connection is asked for, its "
-            "coverage has an open gap or a subscription does not work. `needs_user`: the account has to be connected "
-            "again. `off`: disabled or revoked."
+            description="`degraded`: it works, but `last_error` is set, or, where one connection is asked for, "
+            "something of it cannot be read, its coverage has an open gap, or a subscription does not work. "
+            "`needs_user`: the account has to be connected again. `off`: disabled or revoked."
         ),
     ]
     scopes: Annotated[Sequence[str], Meta(description="What was granted.")]

@@ -9,9 +9,10 @@ import attrs
 from msgspec import Meta, Struct, field
 
 from connectors.domain.flows.reading.coverage import FamilyCoverage
-from connectors.domain.model.coverage import CoveragePath, Gap, GapCause
+from connectors.domain.model.coverage import CoveragePath, Gap, GapCause, GapClosedBy
 from connectors.domain.model.ids import ConnectionId
 from connectors.domain.model.signal import SignalKind
+from connectors.domain.model.spans import FAR, Span
 from connectors.entrypoints.representation.common import Instant
 
 
@@ -24,6 +25,13 @@ class IntervalView(Struct, frozen=True, kw_only=True):
     path: CoveragePath
 
 
+class PeriodView(Struct, frozen=True, kw_only=True):
+    """A period."""
+
+    from_at: Instant = field(name="from")
+    to_at: Annotated[datetime, Meta(tz=True, description="Null: it has no end.")] | None = field(name="to")
+
+
 class GapView(Struct, frozen=True, kw_only=True):
     """A period in which events may be missing, or may have been until it was closed."""
 
@@ -32,9 +40,10 @@ class GapView(Struct, frozen=True, kw_only=True):
     to_at: Annotated[datetime, Meta(tz=True, description="Null: it still grows.")] | None = field(name="to")
     cause: GapCause
     reason: str
+    stream: Annotated[str, Meta(description="The key of the stream that it is about.")] | None
     opened_at: Instant
     closed_at: Annotated[datetime, Meta(tz=True, description="Null: it is open.")] | None
-    closed_by: Annotated[CoveragePath, Meta(description="Which path brought what was missing.")] | None
+    closed_by: Annotated[GapClosedBy, Meta(description="Which path brought what was missing, or a person.")] | None
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -50,7 +59,14 @@ class FamilyView:
     gaps: Annotated[
         Sequence[GapView], Meta(description="The earliest first; closed ones are kept as long as finished jobs.")
     ]
-    is_complete: Annotated[bool, Meta(description="No gap is open. Nothing outside the intervals was ever checked.")]
+    pending: Annotated[
+        Sequence[PeriodView], Meta(description="What is wanted and not read yet, although it can be read.")
+    ]
+    streams_aside: Annotated[int, Meta(ge=0, description="How many streams that it needs cannot be read now.")]
+    is_complete: Annotated[
+        bool,
+        Meta(description="No gap is open, nothing is pending. Nothing outside the intervals was ever checked."),
+    ]
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -73,6 +89,11 @@ def show_coverage(connection_id: ConnectionId, families: Sequence[FamilyCoverage
     )
 
 
+def show_period(span: Span) -> PeriodView:
+    """The span."""
+    return PeriodView(from_at=span.from_at, to_at=None if span.to_at == FAR else span.to_at)
+
+
 def _family(coverage: FamilyCoverage) -> FamilyView:
     return FamilyView(
         name=coverage.family.name,
@@ -80,7 +101,9 @@ def _family(coverage: FamilyCoverage) -> FamilyView:
         paths=coverage.paths,
         intervals=[IntervalView(from_at=one.from_at, to_at=one.to_at, path=one.path) for one in coverage.intervals],
         gaps=[_gap(one) for one in coverage.gaps],
-        is_complete=not coverage.open_gaps,
+        pending=[show_period(one) for one in coverage.pending],
+        streams_aside=coverage.streams_aside,
+        is_complete=coverage.is_complete,
     )
 
 
@@ -91,6 +114,7 @@ def _gap(gap: Gap) -> GapView:
         to_at=gap.to_at,
         cause=gap.cause,
         reason=gap.reason,
+        stream=gap.stream,
         opened_at=gap.opened_at,
         closed_at=gap.closed_at,
         closed_by=gap.closed_by,

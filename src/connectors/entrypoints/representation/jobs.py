@@ -22,6 +22,15 @@ class ProgressView:
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class StreamCountsView:
+    """How many parts of the account a job concerns. All zero until it is known which there are."""
+
+    total: Count
+    done: Annotated[int, Meta(ge=0, description="Those that are read as far as the job wants it.")]
+    aside: Annotated[int, Meta(ge=0, description="Those that cannot be read now.")]
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class JobView:
     """One read of a connection's provider, from request to result."""
 
@@ -31,15 +40,21 @@ class JobView:
     provider: Slug
     type: Annotated[JobType, Meta(description="`webhook`: a notification only said that something has changed.")]
     status: Annotated[
-        JobStatus, Meta(description="Also `queued` between two time slices and while it waits for a provider's limit.")
+        JobStatus,
+        Meta(
+            description="Also `queued` between two time slices and while it waits for a provider. `partial`: it has "
+            "ended, and `error` says which streams cannot be read; they are tried again and are gaps in the coverage. "
+            "`failed`: the connection cannot be read at all."
+        ),
     ]
     since: Annotated[datetime, Meta(tz=True, description="Backfill: nothing older.")] | None
     until: Annotated[datetime, Meta(tz=True, description="Backfill: nothing newer.")] | None
     target: Annotated[str | None, Meta(description="Only this part.")]
-    attempts: Annotated[int, Meta(ge=0, description="How often it was started: first, after failures, after a crash.")]
-    failures: Annotated[int, Meta(ge=0, description="How often in a row it has failed, with no page in between.")]
+    attempts: Annotated[int, Meta(ge=0, description="How often it was started: first, and after its worker died.")]
+    failures: Annotated[int, Meta(ge=0, description="How many of its streams cannot be read now.")]
     progress: ProgressView
-    error: Annotated[str | None, Meta(description="The last error; null again after the next page.")]
+    streams: StreamCountsView
+    error: Annotated[str | None, Meta(description="What cannot be read now, or why nothing can.")]
     scheduled_at: Annotated[datetime, Meta(tz=True, description="When it was requested.")]
     started_at: Instant | None
     finished_at: Instant | None
@@ -73,7 +88,7 @@ class RequestedJobsView:
 
 def show_job(job: SyncJob) -> JobView:
     """The job."""
-    progress = job.progress
+    progress, streams = job.progress, job.streams
     return JobView(
         id=job.id,
         tenant_id=job.tenant_id,
@@ -85,8 +100,9 @@ def show_job(job: SyncJob) -> JobView:
         until=job.until,
         target=job.target,
         attempts=job.attempts,
-        failures=job.failures,
+        failures=streams.aside,
         progress=ProgressView(pages=progress.pages, items=progress.items, signals=progress.signals),
+        streams=StreamCountsView(total=streams.total, done=streams.done, aside=streams.aside),
         error=job.error,
         scheduled_at=job.scheduled_at,
         started_at=job.started_at,

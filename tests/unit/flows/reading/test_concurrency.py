@@ -1,4 +1,4 @@
-"""Which jobs may run: concurrency slots of tenants and providers."""
+"""Which connections may be read: concurrency slots of tenants and providers."""
 
 from datetime import timedelta
 
@@ -8,6 +8,7 @@ import pytest
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from connectors.domain.flows.reading.concurrency import LONGEST_WAIT, SHORTEST_WAIT, Concurrency, ConcurrencySettings
 from connectors.domain.model.ids import ConnectionId
+from connectors.domain.model.stream_state import AccountState, HistoryRequest
 from connectors.domain.model.sync import JobStatus, JobType
 from tests.support.builders import GITHUB, NOW, OTHER_TENANT, SLACK, TENANT, make_id, make_job, make_tenant
 
@@ -24,8 +25,21 @@ class Fraction:
         return self.value
 
 
+def make_account_state(**changes):
+    return AccountState(
+        **{
+            "tenant_id": TENANT,
+            "connection_id": ConnectionId(make_id()),
+            "provider": GITHUB,
+            "requests": (HistoryRequest(since=NOW),),
+            "updated_at": NOW,
+            **changes,
+        }
+    )
+
+
 class Slots:
-    """A memory database of jobs and the `Concurrency` over it."""
+    """A memory database of accounts and jobs, and the `Concurrency` over it."""
 
     def __init__(self, fraction=0.5, **settings):
         self.begin = memory_unit_of_work(MemoryDatabase())
@@ -42,101 +56,100 @@ class Slots:
                 uow.jobs.enqueue(job)
                 uow.jobs.save(job)
 
-    def store_running_jobs(self, number=1, **changes):
-        self.store_jobs(number, **{"status": JobStatus.RUNNING, **changes})
+    def store_running(self, number=1, **changes):
+        """So many other connections are being read."""
+        for _ in range(number):
+            with self.begin() as uow:
+                uow.accounts.add(make_account_state(**{"running_since": NOW, **changes}))
 
-    def wait(self, **changes):
+    def wait(self, *, is_history_only=False, **changes):
+        account = make_account_state(**changes)
         with self.begin() as uow:
-            return self.concurrency.wait_for(uow, make_job(**changes), NOW)
+            uow.accounts.add(account)
+            return self.concurrency.wait_for(uow, account, is_history_only=is_history_only)
 
-    def pause(self, **changes):
-        job = make_job(**{"status": JobStatus.RUNNING, **changes})
-        self.store_jobs(id=job.id, **{"status": JobStatus.RUNNING, **changes, "connection_id": job.connection_id})
+    def pause(self, *, is_history_only=False, **changes):
+        """The pause of a connection whose time slice is over."""
+        account = make_account_state(**changes)
         with self.begin() as uow:
-            return self.concurrency.yield_slot(uow, attrs.evolve(job, status=JobStatus.QUEUED), NOW)
+            uow.accounts.add(attrs.evolve(account, running_since=NOW))
+        with self.begin() as uow:
+            uow.accounts.save(account)
+            return self.concurrency.yield_slot(uow, account, is_history_only=is_history_only, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("settings", "running", "job", "is_admitted"),
+    ("settings", "running", "account", "is_admitted"),
     [
         ({}, {"number": 3}, {}, True),
         ({}, {"number": 4}, {}, False),
-        ({}, {"number": 4}, {"type": JobType.WEBHOOK}, False),
         ({}, {"number": 4}, {"tenant_id": OTHER_TENANT}, True),
-        ({}, {"number": 2}, {"type": JobType.BACKFILL}, True),
-        ({}, {"number": 3}, {"type": JobType.BACKFILL}, False),
-        ({}, {"number": 4}, {"status": JobStatus.RUNNING}, True),
-        ({}, {"number": 5}, {"status": JobStatus.RUNNING}, False),
-        ({"per_tenant": 1}, {"number": 0}, {"type": JobType.BACKFILL}, True),
+        ({}, {"number": 2}, {"is_history_only": True}, True),
+        ({}, {"number": 3}, {"is_history_only": True}, False),
+        ({}, {"number": 3}, {"running_since": NOW}, True),
+        ({}, {"number": 4}, {"running_since": NOW}, False),
+        ({"per_tenant": 1}, {"number": 0}, {"is_history_only": True}, True),
         ({"per_provider": 2}, {"number": 2, "tenant_id": OTHER_TENANT}, {}, False),
         ({"per_provider": 2}, {"number": 2, "tenant_id": OTHER_TENANT, "provider": SLACK}, {}, True),
-        ({"per_provider": 2}, {"number": 1, "tenant_id": OTHER_TENANT}, {"type": JobType.BACKFILL}, False),
+        ({"per_provider": 2}, {"number": 1, "tenant_id": OTHER_TENANT}, {"is_history_only": True}, False),
         ({"providers": {GITHUB: 1}}, {"number": 1, "tenant_id": OTHER_TENANT}, {}, False),
         ({"providers": {SLACK: 1}}, {"number": 1, "tenant_id": OTHER_TENANT}, {}, True),
         ({"per_provider": 1, "providers": {GITHUB: 2}}, {"number": 1, "tenant_id": OTHER_TENANT}, {}, True),
     ],
 )
-def test_slots(settings, running, job, is_admitted):
-    """Up to the limit jobs run; backfills leave one slot free; a crashed job already counts in its own slot."""
+def test_slots(settings, running, account, is_admitted):
+    """Up to the limit connections are read; history leaves one slot free; a crashed worker's slot is its connection's."""
     slots = Slots(**settings)
-    slots.store_running_jobs(**running)
-    assert (slots.wait(**job) == NOTHING) is is_admitted
+    slots.store_running(**running)
+    assert (slots.wait(**account) == NOTHING) is is_admitted
 
 
 def test_a_lost_run_keeps_no_slot_from_its_connection():
-    """Its other job comes first in the queue: waiting for the slot of the lost one, it would wait for ever."""
+    """Its next task comes first in the queue: waiting for the slot of the lost one, it would wait for ever."""
     slots = Slots(per_tenant=1, per_provider=1)
-    connection_id = ConnectionId(make_id())
-    slots.store_running_jobs(connection_id=connection_id)
-    assert slots.wait(connection_id=connection_id, type=JobType.WEBHOOK) == NOTHING
-    assert slots.wait(type=JobType.WEBHOOK) > NOTHING
+    assert slots.wait(running_since=NOW) == NOTHING
+    assert slots.wait() > NOTHING
 
 
 @pytest.mark.parametrize(("fraction", "wait"), [(0, SHORTEST_WAIT), (0.999_999, LONGEST_WAIT)])
 def test_waiting_for_a_slot_is_short_and_jittered(fraction, wait):
-    """A job that finds no slot tries again within fifteen seconds, at a random time."""
+    """A connection that finds no slot tries again within fifteen seconds, at a random time."""
     slots = Slots(fraction, per_tenant=1)
-    slots.store_running_jobs()
+    slots.store_running()
     assert abs(slots.wait() - wait) < timedelta(milliseconds=1)
 
 
-def test_a_job_waits_for_its_retry_after():
-    """The time of `retry_after` counts whether a slot is free or not, and no longer once it has come."""
-    slots = Slots()
-    assert slots.wait(retry_after=NOW + LONGEST_WAIT * 9) == LONGEST_WAIT * 9
-    assert slots.wait(retry_after=NOW) == NOTHING
-
-
 @pytest.mark.parametrize(
-    ("waiting", "job", "yields"),
+    ("waiting", "is_history_only", "yields"),
     [
-        ({}, {}, True),
-        ({}, {"type": JobType.BACKFILL}, True),
-        ({"type": JobType.BACKFILL}, {"type": JobType.BACKFILL}, True),
-        ({"type": JobType.BACKFILL}, {}, False),
-        ({"retry_after": NOW + LONGEST_WAIT}, {}, False),
-        ({"retry_after": NOW}, {}, True),
-        ({"tenant_id": OTHER_TENANT}, {}, False),
-        ({"status": JobStatus.SUCCEEDED}, {}, False),
+        ({}, False, True),
+        ({}, True, True),
+        ({"type": JobType.BACKFILL}, True, True),
+        ({"type": JobType.BACKFILL}, False, False),
+        ({"retry_after": NOW + LONGEST_WAIT}, False, False),
+        ({"retry_after": NOW}, False, True),
+        ({"tenant_id": OTHER_TENANT}, False, False),
+        ({"status": JobStatus.SUCCEEDED}, False, False),
     ],
 )
-def test_a_tenants_last_slot_is_shared(waiting, job, yields):
-    """After its time slice a job yields to jobs of its tenant that could run, but not to a backfill if it is none."""
+def test_a_tenants_last_slot_is_shared(waiting, is_history_only, yields):
+    """After its time slice a connection yields to those of its tenant that could be read; what is new yields to no
+    history."""
     slots = Slots(per_tenant=1)
     slots.store_jobs(**waiting)
-    assert slots.pause(**job) == (LONGEST_WAIT if yields else NOTHING)
+    assert slots.pause(is_history_only=is_history_only) == (LONGEST_WAIT if yields else NOTHING)
 
 
-def test_no_job_yields_to_another_one_of_its_connection():
-    """The two cannot run at the same time, so the slot would stay empty."""
+def test_no_connection_yields_to_itself():
+    """Its own jobs are what it reads for, so the slot would stay empty."""
     slots = Slots(per_tenant=1)
     connection_id = ConnectionId(make_id())
     slots.store_jobs(connection_id=connection_id, type=JobType.WEBHOOK)
     assert slots.pause(connection_id=connection_id) == NOTHING
 
 
-def test_no_job_yields_while_a_slot_is_free():
-    """A waiting job takes the free slot."""
+def test_no_connection_yields_while_a_slot_is_free():
+    """A waiting one takes the free slot."""
     slots = Slots(per_tenant=2, per_provider=2)
     slots.store_jobs()
     assert slots.pause() == NOTHING
@@ -144,7 +157,15 @@ def test_no_job_yields_while_a_slot_is_free():
 
 @pytest.mark.parametrize(("provider", "yields"), [(GITHUB, True), (SLACK, False)])
 def test_a_providers_last_slot_is_shared(provider, yields):
-    """A job yields to jobs of the same provider of any tenant."""
+    """A connection yields to those of the same provider of any tenant."""
     slots = Slots(per_provider=1)
     slots.store_jobs(tenant_id=OTHER_TENANT, provider=provider)
     assert slots.pause() == (LONGEST_WAIT if yields else NOTHING)
+
+
+def test_a_providers_last_slot_is_yielded_to_others_only():
+    """With the last slot of its provider, a connection whose own jobs wait, and nobody else's, goes on at once."""
+    slots = Slots(per_provider=1)
+    connection_id = ConnectionId(make_id())
+    slots.store_jobs(connection_id=connection_id)
+    assert slots.pause(connection_id=connection_id) == NOTHING

@@ -1,7 +1,6 @@
 """The coverage ledger: what is proven, what may be missing, and no gaps without a cause."""
 
 from datetime import timedelta
-from itertools import pairwise
 
 import attrs
 import pytest
@@ -11,14 +10,19 @@ from hypothesis import strategies as st
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from connectors.adapters.memory.clock import ManualClock
 from connectors.adapters.system.entropy import SystemEntropy
-from connectors.domain.flows.reading.coverage import Ledger, merge
+from connectors.domain.flows.reading.coverage import CoverageFlow, Ledger
+from connectors.domain.flows.reading.jobs import CLOCK_SPREAD
 from connectors.domain.model.connection import ConnectionStatus
-from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause, Interval
+from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause, GapClosedBy
 from connectors.domain.model.errors import ConnectionNotFoundError
+from connectors.domain.model.spans import EPOCH, Span
+from connectors.domain.model.stream_state import AccountState, HistoryRequest, StreamState, with_proof
+from connectors.domain.model.streams import DISCOVERY, Stream
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import WebhookEvent
+from connectors.domain.providers.registry import ProviderRegistry
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_connection, make_tenant
-from tests.support.provider import ACME, ITEMS, STATES, make_acme
+from tests.support.provider import ACME, ITEMS, SLUG, STATES, make_acme
 from tests.support.vendor import answer
 from tests.support.world import World, created, item
 
@@ -33,20 +37,51 @@ def at(minute):
 
 
 class Book:
-    """A ledger, and one connection of a provider with these families."""
+    """A ledger, and one connection of a provider with these families, all of them in one stream."""
 
     def __init__(self, *families):
         self.clock = ManualClock(NOW)
         self.begin = memory_unit_of_work(MemoryDatabase(self.clock.now))
-        self.ledger = Ledger(clock=self.clock, entropy=SystemEntropy())
-        self.connection = make_connection()
-        self.provider = attrs.evolve(ACME, families=families or (ITEMS, STATES))
+        self.connection = make_connection(provider=SLUG)
+        provider = attrs.evolve(ACME, families=families or (ITEMS, STATES))
+        self.ledger = Ledger(clock=self.clock, entropy=SystemEntropy(), providers=ProviderRegistry([provider]))
+        self.provider = self.ledger.providers.get(SLUG)
+        self.names = frozenset(one.name for one in self.provider.event_families)
+        self.state = self.make_state(Stream(key="account", name="the account", families=self.names))
+        self.account = AccountState(
+            tenant_id=TENANT,
+            connection_id=self.connection.id,
+            provider=SLUG,
+            requests=(HistoryRequest(since=at(-100)),),
+            updated_at=NOW,
+        )
         with self.begin() as uow:
             uow.tenants.record(make_tenant())
+            uow.connections.save(self.connection)
+            uow.accounts.add(self.account)
+            # Everything is listed.
+            uow.streams.save([attrs.evolve(self.make_state(Stream(key=DISCOVERY, name="list")), read_until=at(1000))])
+            uow.streams.save([self.state])
+
+    def make_state(self, stream):
+        return StreamState(
+            tenant_id=TENANT,
+            connection_id=self.connection.id,
+            stream=stream,
+            status_since=NOW,
+            found_at=NOW,
+            listed_at=NOW,
+            updated_at=NOW,
+        )
 
     def prove(self, path, from_at, to_at):
+        """Read the stream whole from then to then."""
+        span = Span(at(from_at), at(to_at))
+        self.state = attrs.evolve(self.state, proven=with_proof(self.state.proven, span, path))
         with self.begin() as uow:
-            self.ledger.prove_all(uow, self.connection, self.provider, path, at(from_at), at(to_at))
+            uow.streams.save([self.state])
+            claims = self.ledger.claims(uow, self.connection)
+            self.ledger.review(uow, self.connection, claims)
 
     def open(self, from_at, to_at, *families, cause=GapCause.DELIVERY_MISSED, reference="r"):
         with self.begin() as uow:
@@ -57,7 +92,7 @@ class Book:
             )
 
     def stream(self, event, minute, since=None):
-        """Record at that minute that the stream is whole, broken or ended."""
+        """Record at that minute that the stream of deliveries is whole, broken or ended."""
         self.clock.advance(at(minute) - self.clock.now())
         changes = {} if since is None else {"since": at(since), "reason": "It broke."}
         with self.begin() as uow:
@@ -66,10 +101,11 @@ class Book:
 
     def proven(self, path):
         found = {}
-        with self.begin() as uow:
-            for one in uow.coverage.list_intervals(TENANT, self.connection.id):
-                if one.path is path:
-                    found.setdefault(one.family, []).append((minute(one.from_at), minute(one.to_at)))
+        flow = CoverageFlow(unit_of_work=self.begin, providers=self.ledger.providers, ledger=self.ledger)
+        for family in flow.show(TENANT, self.connection.id):
+            spans = [(minute(one.from_at), minute(one.to_at)) for one in family.intervals if one.path is path]
+            if spans:
+                found[family.family.name] = spans
         return found
 
     def gaps(self, *, is_open=True):
@@ -85,34 +121,6 @@ def minute(instant):
     return None if instant is None else (instant - NOW) / MINUTE
 
 
-# --- intervals -------------------------------------------------------------------------------------------------------
-
-
-def interval(from_at, to_at):
-    return Interval(
-        tenant_id=TENANT,
-        connection_id=make_connection().id,
-        family="f",
-        path=SYNC,
-        from_at=at(from_at),
-        to_at=None if to_at is None else at(to_at),
-    )
-
-
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=12), st.none() | st.integers(0, 50))
-def test_merged_intervals_are_the_union(stretches, grows_from):
-    """A minute is in a merged interval exactly if it was in one before, and no two merged ones touch."""
-    given_ones = [(start, start + length) for start, length in stretches]
-    given_ones += [] if grows_from is None else [(grows_from, None)]
-    merged = [(minute(one.from_at), minute(one.to_at)) for one in merge(interval(*one) for one in given_ones)]
-
-    def covered(ones):
-        return {tick for tick in range(60) for start, end in ones if start <= tick < (60 if end is None else end)}
-
-    assert covered(merged) == covered(given_ones)
-    assert all(end is not None and end < following for (_, end), (following, _) in pairwise(merged))
-
-
 # --- proofs ----------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +133,14 @@ def test_each_path_proves_what_it_shows():
     book.prove(SYNC, 45, 60)
     assert book.proven(BACKFILL) == {"items": [(-60, 0)]}
     assert book.proven(SYNC) == {name: [(0, 30), (45, 60)] for name in ("items", "readable")}
+
+
+def test_what_both_paths_prove_is_shown_once():
+    """Where changes were read, it is not also shown as history."""
+    book = Book(ITEMS)
+    book.prove(BACKFILL, -60, 20)
+    book.prove(SYNC, 0, 30)
+    assert (book.proven(BACKFILL), book.proven(SYNC)) == ({"items": [(-60, 0)]}, {"items": [(0, 30)]})
 
 
 def test_an_empty_interval_proves_nothing():
@@ -295,6 +311,12 @@ class Scene:
         self.world.work()
         return self.world.job(job)
 
+    def coverage(self, family):
+        return self.world.coverage(self.connection)[family]
+
+    def stream(self):
+        return self.world.stream(self.connection, "account")
+
     def proven(self, path):
         return self.world.proven(self.connection, path)
 
@@ -318,13 +340,15 @@ def scene():
     return Scene()
 
 
-def test_a_baseline_proves_nothing_and_a_backfill_its_range(scene):
-    """Only the backfill proves the time before the first read, from its `since` to when it began."""
+def test_a_baseline_proves_nothing_and_history_its_range(scene):
+    """Only history proves the time before the first read, from the `since` of the backfill to when the read began."""
     assert scene.proven(WEBHOOK) == {"items": [(NOW, None)], "states": [(NOW, None)]}
+    assert not scene.coverage("items").is_complete
     scene.world.later(minutes=1)
     began = scene.world.clock.now()
     scene.world.work()
     assert (scene.proven(SYNC), scene.proven(BACKFILL)) == ({}, {"items": [(NOW - timedelta(days=30), began)]})
+    assert scene.coverage("items").is_complete
     scene.world.later(minutes=14)
     second = scene.read()
     scene.world.later(minutes=15)
@@ -332,57 +356,72 @@ def test_a_baseline_proves_nothing_and_a_backfill_its_range(scene):
     assert (second.started_at, scene.proven(SYNC)) == (at(15), {"items": [(began, third.started_at)]})
 
 
-def test_a_bounded_backfill_proves_no_more(scene):
-    """It proves up to its `until`, and nothing if it has no `since`."""
+def test_a_backfill_proves_what_it_was_asked_for(scene):
+    """It proves from its `since` to its `until`, and without a `since` from the beginning of time."""
     scene.world.work()
     day = timedelta(days=1)
     scene.read(JobType.BACKFILL, since=NOW - 90 * day, until=NOW - 60 * day)
-    scene.read(JobType.BACKFILL)
     assert scene.proven(BACKFILL) == {"items": [(NOW - 90 * day, NOW - 60 * day), (NOW - 30 * day, NOW)]}
+    scene.read(JobType.BACKFILL)
+    assert scene.proven(BACKFILL) == {"items": [(EPOCH, NOW)]}
 
 
-def test_a_part_proves_nothing_of_the_whole(scene):
-    """A read of one target does not change the ledger."""
+def test_what_is_wanted_and_not_read_is_pending(scene):
+    """Between the request of a backfill and its end the connection is not complete, and nobody's fault."""
     scene.world.work()
-    scene.world.later(minutes=5)
-    scene.read(JobType.WEBHOOK, target="x")
-    scene.world.later(minutes=5)
-    scene.read(JobType.WEBHOOK, target="x")
+    assert scene.coverage("items").is_complete
+    scene.world.connectors.jobs.request(TENANT, scene.connection.id, JobType.BACKFILL, since=NOW - timedelta(days=40))
+    items = scene.coverage("items")
+    assert (items.is_complete, items.open_gaps, items.streams_aside) == (False, (), 0)
+    assert items.pending == (Span(NOW - timedelta(days=40), NOW - timedelta(days=30)),)
+    scene.world.work()
+    assert scene.coverage("items").is_complete
+
+
+def test_a_read_of_the_one_stream_proves_the_whole(scene):
+    """A read that was asked of a stream proves it like any other one."""
+    scene.world.work()
+    scene.world.later(minutes=15)
+    scene.read(JobType.WEBHOOK, target="account")
+    assert scene.stream().read_until == at(15)
+    # The streams are known up to the last listing, so nothing later is claimed.
     assert scene.proven(SYNC) == {}
+    scene.world.later(minutes=5)
+    scene.read()
+    assert scene.proven(SYNC) == {"items": [(NOW, at(20))]}
 
 
-def test_lost_history_is_a_gap_until_a_backfill_has_read_it(scene):
-    """The sync run that found it proves nothing; the backfill that it starts proves the time and closes the gap."""
+def test_lost_history_is_a_gap_until_history_has_brought_it(scene):
+    """The read that found it proves nothing of that time; the history that follows closes the gap."""
     scene.world.work()
     scene.world.later(minutes=15)
     scene.lose_history()
     seen = []
-    ended = scene.world.connectors.sync
     job = scene.world.connectors.jobs.request(TENANT, scene.connection.id, JobType.INCREMENTAL)
-    ended.run(TENANT, job.id, on_page=lambda job: seen.append(scene.gaps()))
-    assert seen == [[("items", GapCause.HISTORY_LOST)]]
-    (gap,) = scene.world.gaps(scene.connection)
-    assert (gap.from_at, gap.to_at, gap.reason, gap.reference) == (NOW, at(15), "cursor expired", str(job.id))
-    assert scene.proven(SYNC) == {}
-    (backfill,) = [one for one in scene.world.jobs() if not one.is_finished]
-    assert (backfill.type, backfill.since) == (JobType.BACKFILL, NOW)
-    scene.world.work()
+    scene.world.connectors.sync.run(TENANT, job.id, on_page=lambda job: seen.append(scene.world.gaps(scene.connection)))
+    (gap,) = seen[1]
+    assert (gap.family, gap.cause, gap.stream) == ("items", GapCause.HISTORY_LOST, "account")
+    assert (gap.from_at, gap.to_at, gap.reason) == (NOW, at(15), "cursor expired")
     assert scene.gaps() == []
+    assert scene.proven(SYNC) == {}
+    assert scene.proven(BACKFILL) == {"items": [(NOW - timedelta(days=30), at(15))]}
     (closed,) = scene.world.gaps(scene.connection, is_open=False)
-    assert closed.closed_by is BACKFILL
+    assert closed.closed_by is GapClosedBy.SYNC
 
 
-def test_an_incomplete_backfill_closes_nothing(scene):
-    """A backfill that reports lost history proves nothing, and its gap stays open."""
-    scene.lose_history()
-    baseline, backfill = sorted(scene.world.jobs(), key=lambda job: job.type, reverse=True)
-    assert (baseline.type, backfill.type) == (JobType.INCREMENTAL, JobType.BACKFILL)
-    scene.world.connectors.jobs.cancel(TENANT, baseline.id)
+def test_an_incomplete_backfill_proves_nothing(scene):
+    """Until history can be read whole, it is a gap, and its part before the first read stays unproven."""
+    scene.world.vendor.before = lambda request: answer(status=400) if "after=0" in request.url else None
     scene.world.later(minutes=5)
     scene.world.work()
-    assert (scene.proven(BACKFILL), scene.gaps()) == ({}, [("items", GapCause.HISTORY_LOST)])
-    scene.read(JobType.BACKFILL, since=NOW - timedelta(days=30))
-    assert scene.gaps() == []
+    assert scene.proven(BACKFILL) == {}
+    (gap,) = scene.coverage("items").open_gaps
+    assert (gap.cause, gap.from_at, gap.to_at) == (GapCause.STREAM_BLOCKED, NOW - timedelta(days=30), at(5))
+    scene.world.vendor.before = lambda request: None
+    scene.world.later(minutes=1)
+    scene.world.tick()
+    scene.world.work()
+    assert scene.coverage("items").is_complete
 
 
 def test_a_delivery_that_could_not_be_read_is_a_gap_until_it_is_replayed(scene):
@@ -490,6 +529,7 @@ def test_coverage_is_shown_by_family(scene):
     items, states = flow.show(TENANT, scene.connection.id)
     assert (items.family, states.family) == (ITEMS, STATES)
     assert {one.path for one in items.intervals} == {WEBHOOK, BACKFILL}
+    assert items.intervals[0].from_at == NOW - timedelta(days=30) < NOW - CLOCK_SPREAD
     assert {one.path for one in states.intervals} == {WEBHOOK}
     assert [gap.family for gap in items.open_gaps] == [gap.family for gap in states.gaps] == [ALL_FAMILIES]
     assert (items.paths, states.paths) == ((WEBHOOK, SYNC, BACKFILL), (WEBHOOK,))

@@ -7,7 +7,9 @@ import pytest
 
 from connectors.domain.flows.reading.housekeeping import IDEMPOTENCY_LIFETIME
 from connectors.domain.model.errors import ConflictError, InfrastructureError, NotFoundError, ValidationError
+from connectors.domain.model.spans import EPOCH
 from connectors.domain.model.sync import JobStatus, JobType
+from connectors.domain.model.tasks import read_task
 from connectors.domain.model.trace import TRACE_ID
 from tests.support.builders import OTHER_TENANT, TENANT
 from tests.support.world import World, item
@@ -29,9 +31,14 @@ class Desk:
         return self.jobs.request(TENANT, self.connection.id, job_type, **changes)
 
     def waiting(self):
-        """The queued jobs, and the jobs that the queued tasks name."""
+        """The queued jobs, and the connections that the queued tasks name."""
         jobs = [one.id for one in self.world.jobs() if one.status is JobStatus.QUEUED]
-        return sorted(jobs), sorted(task.subject_id for task, _ in self.world.tasks())
+        return sorted(jobs), sorted({task.subject_id for task, _ in self.world.tasks()})
+
+    def wanted(self):
+        """What unfinished backfills ask for of every stream: from when on, and which."""
+        account = self.world.account(self.connection)
+        return [(one.since, one.job_id) for one in account.requests if one.job_id is not None]
 
 
 @pytest.fixture
@@ -40,14 +47,16 @@ def desk():
 
 
 def test_connecting_queues_an_incremental_read_and_a_backfill():
-    """Both jobs wait with their tasks, the incremental one first."""
+    """Both jobs wait, and a task for each kind of reading, the one for what is new first."""
     world = World()
     connection = world.connect()
     tasks = sorted((task for task, _ in world.tasks()), key=lambda task: -task.priority)
-    jobs = {job.id: job for job in world.jobs()}
-    assert [jobs[task.subject_id].type for task in tasks] == [JobType.INCREMENTAL, JobType.BACKFILL]
-    assert [jobs[task.subject_id].since for task in tasks] == [None, world.clock.now() - timedelta(days=30)]
-    assert {job.connection_id for job in jobs.values()} == {connection.id}
+    assert tasks == [read_task(TENANT, connection.id, is_history_only=history) for history in (False, True)]
+    assert {(job.type, job.since) for job in world.jobs()} == {
+        (JobType.INCREMENTAL, None),
+        (JobType.BACKFILL, world.clock.now() - timedelta(days=30)),
+    }
+    assert {job.connection_id for job in world.jobs()} == {connection.id}
 
 
 def failing(begin, store, name):
@@ -73,9 +82,10 @@ def test_a_job_and_its_task_are_stored_together(desk, store, name):
     broken = attrs.evolve(desk.jobs, unit_of_work=failing(desk.world.uow, store, name))
     with pytest.raises(InfrastructureError):
         broken.request(TENANT, desk.connection.id, JobType.BACKFILL)
-    assert desk.waiting() == ([], [])
+    assert (desk.waiting(), desk.wanted()) == (([], []), [])
     job = desk.ask()
-    assert desk.waiting() == ([job.id], [job.id])
+    assert desk.waiting() == ([job.id], [desk.connection.id])
+    assert desk.wanted() == [(job.since or EPOCH, job.id)]
 
 
 def test_a_webhook_and_its_job_are_stored_together(desk):
@@ -87,8 +97,8 @@ def test_a_webhook_and_its_job_are_stored_together(desk):
         broken.accept_delivery(request)
     assert (desk.waiting(), desk.world.deliveries()) == (([], []), ())
     ingest.accept_delivery(request)
-    ((job,), (named,)) = desk.waiting()
-    assert (job, len(desk.world.deliveries())) == (named, 1)
+    ((_,), (named,)) = desk.waiting()
+    assert (named, len(desk.world.deliveries())) == (desk.connection.id, 1)
 
 
 def test_a_repeated_request_gets_the_queued_job(desk):
@@ -97,7 +107,8 @@ def test_a_repeated_request_gets_the_queued_job(desk):
     assert desk.ask(since=desk.now - DAY).id == first.id
     others = [desk.ask(JobType.WEBHOOK), desk.ask(JobType.WEBHOOK, target="x"), desk.ask(JobType.INCREMENTAL)]
     ids = sorted([first.id, *(one.id for one in others)])
-    assert (len(set(ids)), desk.waiting()) == (4, (ids, ids))
+    assert (len(set(ids)), desk.waiting()) == (4, (ids, [desk.connection.id]))
+    assert len(desk.world.tasks()) == 2  # one for what is new, one for history
 
 
 @pytest.mark.parametrize(
@@ -120,6 +131,7 @@ def test_a_queued_backfill_covers_every_requested_range(desk, first, second, bot
         job = desk.ask(since=since, until=until)
     assert [job.since, job.until] == days(both)
     assert (len(desk.waiting()[0]), desk.world.job(job)) == (1, job)
+    assert desk.wanted() == [(job.since or EPOCH, job.id)]
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.QUEUED])
@@ -144,16 +156,19 @@ def test_a_backfill_that_has_begun_keeps_its_range(desk, status):
     second = busy.request(TENANT, desk.connection.id, JobType.BACKFILL, since=desk.now - 2 * DAY)
     assert second.id != first.id
     assert (desk.world.job(first).since, second.since) == (desk.now - DAY, desk.now - 2 * DAY)
-    assert second.id in desk.waiting()[1]
+    assert second.id in desk.waiting()[0]
+    assert set(desk.wanted()) == {(one.since, one.id) for one in (first, second)}
 
 
 def test_a_webhook_during_a_read_queues_another(desk):
     """What changes after the present page was read is read by the next job."""
+    desk.world.later(seconds=1)
     desk.world.deliver({"event": "changed", "accounts": ["a-1"]})
 
     def change(request):
         if "items" in request.url:
             desk.world.vendor.before = lambda request: None
+            desk.world.later(seconds=1)
             desk.world.deliver({"event": "changed", "accounts": ["a-1"]})
             desk.world.deliver({"event": "changed", "accounts": ["a-1"]})
             page = desk.world.vendor(request)
@@ -197,6 +212,7 @@ def test_a_cancelled_job_never_begins(desk):
     desk.world.work()
     cancelled = desk.world.job(job)
     assert (cancelled.status, cancelled.attempts, desk.world.vendor.log) == (JobStatus.CANCELLED, 0, [])
+    assert desk.wanted() == []
 
 
 def test_a_finished_job_stays_as_it_is(desk):

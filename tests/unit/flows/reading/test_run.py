@@ -1,24 +1,29 @@
-"""Sync runs: pages in order, committed one by one, resumed after any interruption."""
+"""Reading a connection whose account is one stream: page by page, resumed after any interruption."""
 
 from datetime import timedelta
 
 import attrs
 import pytest
 
-from connectors.domain.flows.reading.run import MOST_FAILURES
+from connectors.domain.flows.reading.failures import LONGEST_OUTAGE, SHORTEST_OUTAGE
+from connectors.domain.flows.reading.jobs import CLOCK_SPREAD
 from connectors.domain.model.connection import ConnectionStatus
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.coverage import CoveragePath, GapCause, GapClosedBy
 from connectors.domain.model.errors import (
     ConflictError,
     ConnectionNotFoundError,
     InfrastructureError,
     NotFoundError,
 )
-from connectors.domain.model.sync import JobStatus, JobType, SyncState
-from tests.support.builders import OTHER_TENANT, TENANT
+from connectors.domain.model.spans import EPOCH
+from connectors.domain.model.stream_state import StreamStatus
+from connectors.domain.model.sync import JobStatus, JobType
+from tests.support.builders import NOW, OTHER_TENANT, TENANT
 from tests.support.provider import make_acme
 from tests.support.vendor import answer
 from tests.support.world import World, created, item
+
+ACCOUNT = "account"
 
 
 @pytest.fixture
@@ -27,14 +32,15 @@ def world():
 
 
 class SyncRun:
-    """A connection whose first reads were skipped, and short names for its jobs."""
+    """A connection that was read while it was empty, without its history, and short names for its jobs."""
 
-    def __init__(self, world, items=5):
+    def __init__(self, world, items=5, *, is_read=True):
         self.world = world
         self.connection = world.connect()
         for job in world.jobs():
             world.connectors.jobs.cancel(TENANT, job.id)
-        world.connectors.run_pending()
+        if is_read:
+            world.work()
         world.vendor.add_items(*(item(number) for number in range(items)))
         world.vendor.log.clear()
 
@@ -44,26 +50,34 @@ class SyncRun:
     def run(self, job, **options):
         return self.world.connectors.sync.run(TENANT, job.id, **options)
 
+    def read(self, **options):
+        """Read the connection, as the task of the queue does."""
+        self.world.connectors.sync.read(TENANT, self.connection.id, **options)
+
+    def add(self, *numbers):
+        """New items at the vendor, made now."""
+        self.world.vendor.add_items(*({"id": str(number), "title": f"Item {number}"} for number in numbers))
+
     def job(self, job):
-        with self.world.uow() as uow:
-            return uow.jobs.get(TENANT, job.id)
+        return self.world.job(job)
 
-    def state(self, target=""):
-        with self.world.uow() as uow:
-            return uow.sync_states.load(TENANT, self.connection.id, target)
+    @property
+    def stream(self):
+        return self.world.stream(self.connection, ACCOUNT)
 
-    def cursor(self, target=""):
-        state = self.state(target)
-        return None if state is None else state.cursor
+    @property
+    def account(self):
+        return self.world.account(self.connection)
+
+    @property
+    def cursor(self):
+        return self.stream.bookmark
 
     def gaps(self):
-        with self.world.uow() as uow:
-            return uow.coverage.list_gaps(TENANT, self.connection.id)
+        return self.world.gaps(self.connection, is_open=False)
 
     def intervals(self, path):
-        with self.world.uow() as uow:
-            found = uow.coverage.list_intervals(TENANT, self.connection.id)
-        return [(one.from_at, one.to_at) for one in found if one.path is path]
+        return self.world.proven(self.connection, path).get("events", [])
 
     def snapshots(self, *keys):
         with self.world.uow() as uow:
@@ -83,58 +97,107 @@ def numbered(*numbers):
 
 
 def test_a_backfill_reads_everything(world):
-    """Every page's items become signals, the job shows its progress, and its cursor is kept for incremental reads."""
+    """Every page's items become signals, the job shows its progress, and the stream is proven from its beginning."""
     sync_run, seen = SyncRun(world), []
     done = sync_run.run(sync_run.request(), on_page=lambda job: seen.append(job.progress.signals))
     assert (done.status, done.attempts, done.finished_at) == (JobStatus.SUCCEEDED, 1, world.clock.now())
     assert (done.progress.pages, done.progress.items, done.progress.signals) == (3, 5, 5)
+    assert (done.streams.total, done.streams.done, done.streams.aside) == (1, 1, 0)
     assert seen == [2, 4, 5]
     assert sync_run.titles == numbered(0, 1, 2, 3, 4)
     assert {one.origin for one in world.signals()} == {"backfill"}
-    assert sync_run.cursor() == {"after": 5}
+    assert sync_run.intervals(CoveragePath.BACKFILL) == [(EPOCH, world.clock.now())]
     connection = world.reload(sync_run.connection)
     assert (connection.last_synced_at, connection.metadata["end"]) == (world.clock.now(), 5)
 
 
-def test_incremental_continues_where_the_backfill_ended(world):
-    """Only new items are read, and the cursor moves on."""
+def test_what_is_proven_is_not_read_again(world):
+    """A backfill of a range that was read succeeds at once, without a request; a wider one reads the rest."""
     sync_run = SyncRun(world)
-    sync_run.run(sync_run.request())
-    world.vendor.add_items(item(5))
+    sync_run.run(sync_run.request(since=NOW - timedelta(days=9)))
+    world.vendor.log.clear()
+    done = sync_run.run(sync_run.request(since=NOW - timedelta(days=8)))
+    assert (done.status, done.progress.pages, world.vendor.log) == (JobStatus.SUCCEEDED, 0, [])
+    done = sync_run.run(sync_run.request(since=NOW - timedelta(days=10)))
+    assert (done.status, done.progress.pages) == (JobStatus.SUCCEEDED, 3)
+
+
+def test_incremental_continues_where_the_last_one_ended(world):
+    """Only new items are read, and the bookmark moves on."""
+    sync_run = SyncRun(world)
+    world.later(seconds=1)
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    world.later(seconds=1)
+    sync_run.add(5)
     done = sync_run.run(sync_run.request(JobType.INCREMENTAL))
-    assert (done.progress.items, sync_run.state()) == (1, SyncState(cursor={"after": 6}, read_until=done.started_at))
+    assert (done.progress.items, sync_run.cursor, sync_run.stream.read_until) == (1, {"after": 6}, done.started_at)
     assert {one.origin for one in world.signals() if one.title == "Item 5"} == {"sync"}
 
 
 def test_the_first_incremental_takes_a_baseline(world):
-    """Without a cursor the first run gives no older items, and the next run gives what came since."""
-    sync_run = SyncRun(world)
+    """The first read gives no older items, and the next one gives what came since."""
+    sync_run = SyncRun(world, is_read=False)
     sync_run.run(sync_run.request(JobType.INCREMENTAL))
-    assert (sync_run.titles, sync_run.cursor()) == ([], {"after": 5})
-    world.vendor.add_items(item(5))
+    assert (sync_run.titles, sync_run.cursor) == ([], {"after": 5})
+    world.later(seconds=1)
+    sync_run.add(5)
     sync_run.run(sync_run.request(JobType.WEBHOOK))
     assert sync_run.titles == numbered(5)
 
 
-def test_a_later_backfill_does_not_move_the_cursor(world):
-    """Incremental reads that have begun continue from their own cursor."""
+def test_what_happens_before_the_baseline_is_history(world):
+    """What has happened between connecting and the first read is wanted, and so read as history, without a backfill."""
+    sync_run = SyncRun(world, is_read=False)
+    world.later(minutes=5)
+    sync_run.add(5)
+    world.later(minutes=5)
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    assert [(one.title, one.origin) for one in world.signals()] == [("Item 5", "backfill")]
+    assert sync_run.intervals(CoveragePath.BACKFILL)[-1][1] == world.clock.now()
+
+
+def test_a_backfill_does_not_move_the_bookmark(world):
+    """Incremental reads continue from their own position."""
     sync_run = SyncRun(world)
     sync_run.run(sync_run.request(JobType.INCREMENTAL))
-    world.vendor.add_items(item(5), item(6))
-    with world.uow() as uow:
-        uow.sync_states.save(
-            TENANT, sync_run.connection.id, state := attrs.evolve(sync_run.state(), cursor={"after": 6})
-        )
+    before = (sync_run.cursor, sync_run.stream.read_until)
+    sync_run.add(5, 6)
     world.later(minutes=5)
-    sync_run.run(sync_run.request(JobType.BACKFILL, since=world.clock.now() - timedelta(days=1)))
-    assert sync_run.state() == state
+    done = sync_run.run(sync_run.request(JobType.BACKFILL, since=world.clock.now() - timedelta(days=1)))
+    assert done.status is JobStatus.SUCCEEDED
+    assert (sync_run.cursor, sync_run.stream.read_until) == before
 
 
-def test_targets_have_cursors_of_their_own(world):
-    """A read of one target does not change the cursors of others."""
+def test_a_job_may_name_a_stream(world):
+    """It ends when that stream has been read; one that names no known stream ends when they have been listed again."""
+    listed = []
+    streams = world.connectors.providers.get("acme").streams
+
+    def discover(context, window, cursor):
+        listed.append(window.high)
+        return (yield from streams.discover(context, window, cursor))
+
+    world = World(make_acme(sync=None, streams=attrs.evolve(streams, discover=discover)))
     sync_run = SyncRun(world)
-    sync_run.run(sync_run.request(JobType.INCREMENTAL, target="x"))
-    assert (sync_run.cursor("x"), sync_run.cursor()) == ({"after": 5}, None)
+    world.later(minutes=1)
+    done = sync_run.run(sync_run.request(JobType.WEBHOOK, target=ACCOUNT))
+    assert (done.status, done.streams.total, sync_run.stream.read_until) == (JobStatus.SUCCEEDED, 1, world.clock.now())
+    job = sync_run.request(JobType.WEBHOOK, target="x")
+    world.run_for(timedelta(seconds=10), step=timedelta(seconds=1))
+    assert (world.job(job).status, world.job(job).streams.total) == (JobStatus.SUCCEEDED, 0)
+    assert listed[-1] >= job.scheduled_at
+
+
+def test_a_stream_that_is_listed_too_late_is_looked_for_again(world):
+    """A job that names an unknown stream right after a listing waits for the next one."""
+    sync_run = SyncRun(world)
+    job = sync_run.request(JobType.WEBHOOK, target="x")
+    world.later(seconds=1)
+    late = sync_run.request(JobType.WEBHOOK, target="y")
+    world.work()
+    assert world.job(late).status is JobStatus.QUEUED
+    world.run_for(timedelta(seconds=10), step=timedelta(seconds=1))
+    assert {world.job(one).status for one in (job, late)} == {JobStatus.SUCCEEDED}
 
 
 def test_all_paths_give_one_signal(world):
@@ -161,8 +224,7 @@ def test_a_killed_sync_run_resumes_at_its_last_page(world, page, moment):
 
     flow = world.connectors.sync
     if moment == "before":
-        killing = Killing(world, kill)
-        flow = attrs.evolve(flow, unit_of_work=killing, pages=attrs.evolve(flow.pages, unit_of_work=killing))
+        flow = attrs.evolve(flow, pages=attrs.evolve(flow.pages, unit_of_work=Killing(world, kill)))
     with pytest.raises(KilledError):
         flow.run(TENANT, job.id, on_page=kill)
     left = sync_run.job(job)
@@ -170,10 +232,12 @@ def test_a_killed_sync_run_resumes_at_its_last_page(world, page, moment):
     assert left.progress.pages == committed
     assert len(sync_run.titles) == min(2 * committed, 5)
     world.vendor.log.clear()
-    done = sync_run.run(job)
-    assert (sync_run.pages, done.attempts if committed < 3 else 2) == (3 - committed, 2)
+    sync_run.read()
+    done = sync_run.job(job)
+    assert (sync_run.pages, done.attempts) == (3 - committed, 2)
     assert (done.progress.pages, done.progress.signals, done.status) == (3, 5, JobStatus.SUCCEEDED)
-    assert (sync_run.titles, sync_run.cursor()) == (numbered(0, 1, 2, 3, 4), {"after": 5})
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
+    assert sync_run.intervals(CoveragePath.BACKFILL) == [(EPOCH, world.clock.now())]
 
 
 class Killing:
@@ -184,92 +248,118 @@ class Killing:
 
     def __call__(self):
         uow = self.begin()
-        save = uow.jobs.save
+        add_progress = uow.jobs.add_progress
 
-        def killing(job):
-            save(job)
+        def killing(*args, **options):
+            add_progress(*args, **options)
             self.kill()
 
-        uow.jobs.save = killing
+        uow.jobs.add_progress = killing
         return uow
 
 
-@pytest.mark.parametrize(("store", "method"), [("signals", "record_all"), ("connections", "save"), ("jobs", "save")])
-def test_a_page_is_committed_whole_or_not(world, store, method):
-    """If a page cannot be stored, its signals, metadata, cursor and progress are all as before."""
+PARTS_OF_A_PAGE = [
+    ("signals", "record_all"),
+    ("connections", "save"),
+    ("streams", "save"),
+    ("accounts", "save"),
+    ("jobs", "add_progress"),
+]
+
+
+@pytest.mark.parametrize(("store", "method"), PARTS_OF_A_PAGE)
+@pytest.mark.parametrize("is_down", [False, True])
+def test_a_page_is_committed_whole_or_not(world, store, method, is_down):
+    """If a page cannot be stored, its signals, metadata, position and progress are all as before; it is read again."""
     sync_run = SyncRun(world)
     job = sync_run.request()
-    sync_run.run(sync_run.request(JobType.INCREMENTAL))
-    before = (sync_run.titles, sync_run.cursor(), world.reload(sync_run.connection).metadata)
+    before = (sync_run.titles, sync_run.cursor, world.reload(sync_run.connection).metadata)
 
     def begin():
         uow = world.uow()
         inner = getattr(getattr(uow, store), method)
 
-        def fail(*args):
-            if sync_run.pages > 1:
+        def fail(*args, **options):
+            if sync_run.pages > 0:
                 raise InfrastructureError("The database is gone.")
-            return inner(*args)
+            return inner(*args, **options)
 
         setattr(getattr(uow, store), method, fail)
         return uow
 
+    def begin_down():
+        if sync_run.pages > 0:
+            raise InfrastructureError("The database is gone.")
+        return world.uow()
+
     flow = world.connectors.sync
-    flow = attrs.evolve(flow, unit_of_work=begin, pages=attrs.evolve(flow.pages, unit_of_work=begin))
-    with pytest.raises(InfrastructureError):
-        flow.run(TENANT, job.id)
-    assert (sync_run.titles, sync_run.cursor(), world.reload(sync_run.connection).metadata) == before
-    assert sync_run.job(job).cursor is None
+    flow = attrs.evolve(flow, pages=attrs.evolve(flow.pages, unit_of_work=begin))
+    if is_down:
+        flow = attrs.evolve(flow, failures=attrs.evolve(flow.failures, unit_of_work=begin_down))
+        with pytest.raises(InfrastructureError):
+            flow.run(TENANT, job.id)
+    else:
+        assert flow.run(TENANT, job.id).status is JobStatus.QUEUED
+    assert (sync_run.titles, sync_run.cursor, world.reload(sync_run.connection).metadata) == before
+    assert (sync_run.stream.backfill.run, sync_run.job(job).progress.pages) == (None, 0)
+    assert (sync_run.stream.backfill.refusals, sync_run.stream.backfill.failures) == (int(not is_down), 0)
+    world.later(seconds=2)
+    sync_run.read()
+    assert (sync_run.job(job).status, sync_run.titles) == (JobStatus.SUCCEEDED, numbered(0, 1, 2, 3, 4))
 
 
-def test_a_failure_is_recorded_and_retried(world):
-    """The error is on the job and the connection until a retry after a pause succeeds."""
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def test_an_outage_is_recorded_and_retried(world):
+    """The error is on the job and the connection until a retry after a pause succeeds; that is no new attempt."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503) if sync_run.pages else None
     failed = sync_run.run(job)
     assert failed == sync_run.job(job)
-    assert (failed.status, failed.failures, failed.error) == (JobStatus.QUEUED, 1, "Acme answered 503.")
-    assert failed.retry_after > world.clock.now()
+    assert (failed.status, sync_run.account.outages, failed.error) == (JobStatus.QUEUED, 1, "Acme answered 503.")
+    assert failed.retry_after == sync_run.account.paused_until > world.clock.now()
     assert world.reload(sync_run.connection).last_error == "Acme answered 503."
     world.vendor.before = lambda request: None
     world.clock.advance(failed.retry_after - world.clock.now())
     world.connectors.run_pending()
     done = sync_run.job(job)
-    assert (done.status, done.error, done.failures, done.attempts) == (JobStatus.SUCCEEDED, None, 0, 2)
-    assert world.reload(sync_run.connection).last_error is None
+    assert (done.status, done.error, done.attempts) == (JobStatus.SUCCEEDED, None, 1)
+    assert (sync_run.account.outages, world.reload(sync_run.connection).last_error) == (0, None)
 
 
-def test_a_waiting_job_is_not_run_early(world):
-    """Before its time a job is not run, whoever calls it, and its provider gets no request."""
+def test_a_connection_that_waits_is_not_read_early(world):
+    """Before its time it is not read, whoever asks, and its provider gets no request."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503)
     failed = sync_run.run(job)
+    account = sync_run.account
     world.vendor.log.clear()
     world.clock.advance(failed.retry_after - world.clock.now() - timedelta(microseconds=1))
     waiting = sync_run.run(job)
-    assert (waiting.status, waiting.run, waiting.retry_after) == (JobStatus.QUEUED, failed.run, failed.retry_after)
+    assert (waiting.status, waiting.retry_after, sync_run.account) == (JobStatus.QUEUED, failed.retry_after, account)
     world.connectors.run_pending()
     assert world.vendor.log == []
 
 
-def test_pauses_grow_until_a_job_has_failed(world):
-    """Each failure in a row doubles the pause up to the vendor's cap, and the eighth ends the job."""
+def test_pauses_grow_and_nothing_is_given_up(world):
+    """Each outage in a row doubles the pause up to a quarter of an hour, and however long it lasts the job goes on."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503)
-    pauses = []
-    while (failed := sync_run.run(job)).status is JobStatus.QUEUED:
-        pauses.append(failed.retry_after - world.clock.now())
-        world.clock.advance(pauses[-1])
-    limits = world.acme.limits
-    for number, pause in enumerate(pauses):
-        full = min(limits.backoff_base * 2**number, limits.backoff_cap)
+    for number in range(20):
+        failed = sync_run.run(job)
+        assert failed.status is JobStatus.QUEUED
+        pause = failed.retry_after - world.clock.now()
+        full = min(SHORTEST_OUTAGE * 2**number, LONGEST_OUTAGE)
         assert full / 2 <= pause <= full
-    assert (len(pauses), failed.failures, failed.attempts) == (MOST_FAILURES - 1, MOST_FAILURES, MOST_FAILURES)
-    assert (failed.status, failed.finished_at) == (JobStatus.FAILED, world.clock.now())
-    assert failed.retry_after is None
+        world.clock.advance(pause)
+    assert (sync_run.stream.status, sync_run.stream.backfill.failures) == (StreamStatus.READY, 0)
+    world.vendor.before = lambda request: None
+    assert sync_run.run(job).status is JobStatus.SUCCEEDED
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
 
 
 @attrs.frozen
@@ -284,16 +374,18 @@ class FixedEntropy:
 
 @pytest.mark.parametrize(("drawn", "share"), [(0.0, 0.5), (0.5, 0.75), (0.75, 0.875)])
 def test_retries_have_jitter(world, drawn, share):
-    """The second half of the pause after a failure is random, so that jobs that failed together retry apart."""
+    """The second half of the pause in an outage is random, so that connections that failed together retry apart."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=503)
-    failed = attrs.evolve(world.connectors.sync, entropy=FixedEntropy(drawn)).run(TENANT, job.id)
-    assert failed.retry_after - world.clock.now() == world.acme.limits.backoff_base * share
+    sync = world.connectors.sync
+    sync = attrs.evolve(sync, failures=attrs.evolve(sync.failures, entropy=FixedEntropy(drawn)))
+    failed = sync.run(TENANT, job.id)
+    assert failed.retry_after - world.clock.now() == SHORTEST_OUTAGE * share
 
 
 def test_a_page_between_failures_resets_their_count(world):
-    """Only failures in a row count."""
+    """Only outages in a row count."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     # A page's three tries fail, the fourth goes through, and so on.
@@ -301,18 +393,25 @@ def test_a_page_between_failures_resets_their_count(world):
     failures = 0
     while (left := sync_run.run(job)).status is JobStatus.QUEUED:
         failures += 1
-        assert left.failures == 1
+        assert sync_run.account.outages == 1
         world.clock.advance(left.retry_after - world.clock.now())
     assert (failures, left.status, sync_run.titles) == (3, JobStatus.SUCCEEDED, numbered(0, 1, 2, 3, 4))
 
 
 def test_a_crash_is_shown_on_the_job(world, caplog):
-    """A bug in a package does not end the worker: the job names it and is retried."""
+    """A bug in a package does not end the worker: the stream and the job name it, and the stream is tried again."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: answer({"items": [{"title": "no id"}], "end": 1, "more": False})
     crashed = sync_run.run(sync_run.request())
-    assert (crashed.status, crashed.error) == (JobStatus.QUEUED, "internal error: KeyError")
-    assert "sync_crashed" in caplog.text
+    assert (crashed.status, crashed.streams.aside) == (JobStatus.PARTIAL, 1)
+    assert "internal error: KeyError" in crashed.error
+    assert (sync_run.stream.status, sync_run.stream.reason) == (StreamStatus.BLOCKED, "internal error: KeyError")
+    assert "reading_crashed" in caplog.text
+    world.vendor.before = lambda request: None
+    world.later(seconds=30)
+    world.work()
+    assert (sync_run.stream.status, sync_run.titles) == (StreamStatus.READY, numbered(0, 1, 2, 3, 4))
+    assert sync_run.job(crashed) == crashed
 
 
 def test_reading_does_not_change_the_webhook_error(world):
@@ -323,54 +422,37 @@ def test_reading_does_not_change_the_webhook_error(world):
     sync_run.run(sync_run.request())
     assert world.reload(sync_run.connection).last_error == "Webhooks: no right"
     world.vendor.before = lambda request: answer(status=503)
-    sync_run.run(sync_run.request())
+    world.later(minutes=1)
+    sync_run.run(sync_run.request(JobType.INCREMENTAL))
     failed = world.reload(sync_run.connection)
     assert (failed.sync_error, failed.webhook_error) == ("Acme answered 503.", "no right")
     assert failed.last_error == "Acme answered 503; Webhooks: no right"
 
 
 def test_another_read_does_not_hide_a_failing_one(world):
-    """While a job waits for a retry, the connection shows its error, whatever else is read."""
+    """While history cannot be read, the connection shows its error, whatever else is read; its own read clears it."""
     sync_run = SyncRun(world)
-    failing = sync_run.request(JobType.BACKFILL)
-    world.vendor.before = lambda request: answer(status=503)
-    assert sync_run.run(failing).status is JobStatus.QUEUED
+    world.vendor.before = lambda request: answer(status=400)
+    assert sync_run.run(sync_run.request(JobType.BACKFILL)).status is JobStatus.PARTIAL
     world.vendor.before = lambda request: None
-    assert sync_run.run(sync_run.request(JobType.INCREMENTAL)).status is JobStatus.SUCCEEDED
-    assert world.reload(sync_run.connection).sync_error == "Acme answered 503."
-    world.later(minutes=1)
-    assert sync_run.run(failing).status is JobStatus.SUCCEEDED
-    assert world.reload(sync_run.connection).sync_error is None
-
-
-def test_a_read_of_one_target_clears_its_own_error_only(world):
-    """The next read of everything clears any error."""
-    sync_run = SyncRun(world)
-    whole = sync_run.request(JobType.INCREMENTAL)
-    world.vendor.before = lambda request: answer(status=503)
-    while sync_run.run(whole).status is JobStatus.QUEUED:
-        world.later(minutes=20)
-    world.vendor.before = lambda request: None
-    assert sync_run.run(sync_run.request(JobType.WEBHOOK, target="x")).status is JobStatus.SUCCEEDED
-    assert "answered 503" in world.reload(sync_run.connection).sync_error
-    assert sync_run.run(sync_run.request(JobType.INCREMENTAL)).status is JobStatus.SUCCEEDED
-    assert world.reload(sync_run.connection).sync_error is None
-    part = sync_run.request(JobType.WEBHOOK, target="x")
-    world.vendor.before = lambda request: answer(status=503)
-    assert sync_run.run(part).status is JobStatus.QUEUED
-    world.vendor.before = lambda request: None
-    world.later(minutes=1)
-    assert sync_run.run(part).status is JobStatus.SUCCEEDED
+    world.later(seconds=6)
+    done = sync_run.run(sync_run.request(JobType.WEBHOOK, target=ACCOUNT))
+    assert (done.status, sync_run.stream.read_until) == (JobStatus.SUCCEEDED, world.clock.now())
+    assert "Acme answered 400" in world.reload(sync_run.connection).sync_error
+    world.later(seconds=30)
+    world.work()
+    assert sync_run.stream.status is StreamStatus.READY
     assert world.reload(sync_run.connection).sync_error is None
 
 
 def test_a_rate_limit_sets_retry_after(world):
-    """The vendor's time is on the job; it counts as no failure of the job and no error of the connection."""
+    """The vendor's time is on the job; it counts as no failure of the stream and no error of the connection."""
     sync_run = SyncRun(world)
     job = sync_run.request()
     world.vendor.before = lambda request: answer(status=429)
     limited = sync_run.run(job)
-    assert (limited.status, limited.failures) == (JobStatus.QUEUED, 0)
+    assert (limited.status, limited.error) == (JobStatus.QUEUED, None)
+    assert (sync_run.account.outages, sync_run.stream.backfill.failures) == (0, 0)
     assert limited.retry_after == world.clock.now() + timedelta(seconds=30)
     assert world.reload(sync_run.connection).last_error is None
 
@@ -378,6 +460,7 @@ def test_a_rate_limit_sets_retry_after(world):
 def test_a_rate_limit_holds_the_connections_other_jobs(world):
     """One job's limit makes the connection's other job wait without a request; both continue afterwards."""
     sync_run = SyncRun(world)
+    world.later(seconds=1)
     first, second = sync_run.request(), sync_run.request(JobType.INCREMENTAL)
     world.vendor.before = lambda request: answer(status=429)
     retry_after = sync_run.run(first).retry_after
@@ -457,7 +540,7 @@ def test_a_disconnected_connection_gets_no_more_pages(world):
 
 
 def test_a_cancelled_sync_run_ends_between_pages(world):
-    """What was read before stays, the present page is dropped, and no more is requested."""
+    """What was read stays, the present page as well, and no more is requested."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
@@ -469,7 +552,8 @@ def test_a_cancelled_sync_run_ends_between_pages(world):
     cancelled = sync_run.run(job)
     assert (cancelled.status, cancelled.progress.pages) == (JobStatus.CANCELLED, 1)
     world.connectors.run_pending()
-    assert (sync_run.pages, sync_run.titles) == (2, numbered(0, 1))
+    assert (sync_run.pages, sync_run.titles) == (2, numbered(0, 1, 2, 3))
+    assert sync_run.intervals(CoveragePath.BACKFILL) == [(NOW - CLOCK_SPREAD, NOW)]
 
 
 def test_a_job_like_a_cancelled_one_is_run(world):
@@ -481,64 +565,83 @@ def test_a_job_like_a_cancelled_one_is_run(world):
     assert sync_run.job(job).status is JobStatus.SUCCEEDED
 
 
-def test_a_worker_that_lost_its_job_writes_nothing(world):
-    """While it hung, another worker finished the job: its late page and its error are dropped."""
+def test_a_worker_that_lost_its_connection_writes_nothing(world):
+    """While it hung, another worker read everything: its late page and its error are dropped."""
     sync_run = SyncRun(world)
     job = sync_run.request()
 
     def hang(request):
         if sync_run.pages == 1:
             world.vendor.before = lambda request: None
-            assert sync_run.run(job).status is JobStatus.SUCCEEDED
+            sync_run.read()
+            assert sync_run.job(job).status is JobStatus.SUCCEEDED
             return answer({"items": [item(9)], "end": 9, "more": True})
         return None
 
     world.vendor.before = hang
+    run = sync_run.account.run
     late = sync_run.run(job)
-    assert (late.status, late.attempts, late.run) == (JobStatus.SUCCEEDED, 2, 2)
-    assert (sync_run.titles, sync_run.cursor()) == (numbered(0, 1, 2, 3, 4), {"after": 5})
+    assert (late.status, late.attempts, sync_run.account.run) == (JobStatus.SUCCEEDED, 2, run + 2)
+    assert sync_run.titles == numbered(0, 1, 2, 3, 4)
 
     def hang_and_fail(request):
         world.vendor.before = lambda request: None
-        assert sync_run.run(other).status is JobStatus.SUCCEEDED
+        sync_run.read()
+        assert sync_run.job(other).status is JobStatus.SUCCEEDED
         return answer(status=400)
 
-    other = sync_run.request()
+    world.later(minutes=1)
+    other = sync_run.request(JobType.INCREMENTAL)
     world.vendor.before = hang_and_fail
     assert sync_run.run(other).status is JobStatus.SUCCEEDED
+    assert sync_run.stream.status is StreamStatus.READY
     assert world.reload(sync_run.connection).last_error is None
 
 
 @pytest.mark.parametrize(
     "late",
-    [answer({"items": [item(9)], "end": 9, "more": True}), answer(status=400), answer(status=429)],
-    ids=["a page", "a failure", "a rate limit"],
+    [
+        answer({"items": [item(9)], "end": 9, "more": True}),
+        answer(status=400),
+        answer(status=429),
+        answer(status=503),
+        answer({"items": []}),
+    ],
+    ids=["a page", "a failure", "a rate limit", "an outage", "a crash"],
 )
-def test_a_worker_that_lost_its_job_does_not_disturb_the_other_one(world, late):
-    """While it hung, another worker claimed the job and is still reading: its late result is dropped."""
+def test_a_worker_that_lost_its_connection_does_not_disturb_the_other_one(world, late):
+    """While it hung, another worker took the connection and is still reading: its late result is dropped."""
     sync_run = SyncRun(world)
     job = sync_run.request()
+    stream, taken = sync_run.stream, []
 
     def hang(request):
         if "/items" not in request.url:
             return None
-        world.vendor.before = lambda request: None
-        with world.uow() as uow:
-            present = uow.jobs.get(TENANT, job.id)
-            uow.jobs.save(attrs.evolve(present, run=present.run + 1, cursor={"after": 2}))
+        if not taken:
+            with world.uow() as uow:
+                account = uow.accounts.find(TENANT, sync_run.connection.id, lock=True)
+                taken.append(attrs.evolve(account, run=account.run + 1))
+                uow.accounts.save(taken[0])
         return late
 
     world.vendor.before = hang
     sync_run.run(job)
     present = sync_run.job(job)
-    assert (present.status, present.run, present.cursor) == (JobStatus.RUNNING, 2, {"after": 2})
-    assert (present.progress.pages, present.failures, present.error, present.retry_after) == (0, 0, None, None)
+    assert (present.status, present.progress.pages, present.error, present.retry_after) == (
+        JobStatus.RUNNING,
+        0,
+        None,
+        None,
+    )
+    assert (sync_run.account, sync_run.stream) == (taken[0], stream)
     assert (sync_run.titles, world.reload(sync_run.connection).sync_error) == ([], None)
 
 
 def test_a_time_slice_ends_when_others_wait(world):
-    """The job then queues behind the others; continuing is no new attempt, and nothing is read twice."""
+    """The connection then queues behind the others; continuing is no new attempt, and nothing is read twice."""
     sync_run = SyncRun(world)
+    run = sync_run.account.run
     job = sync_run.request()
     world.vendor.before = lambda request: world.later(seconds=6)
     left = sync_run.run(job, time_slice=timedelta(seconds=10))
@@ -546,19 +649,21 @@ def test_a_time_slice_ends_when_others_wait(world):
     world.vendor.before = lambda request: None
     world.connectors.run_pending()
     done = sync_run.job(job)
-    assert (done.status, done.attempts, done.run, sync_run.pages) == (JobStatus.SUCCEEDED, 1, 2, 3)
+    assert (done.status, done.attempts, sync_run.pages) == (JobStatus.SUCCEEDED, 1, 3)
+    assert sync_run.account.run == run + 2
 
 
-def test_a_cursor_that_stays_the_same_is_a_failure(world):
+def test_a_cursor_that_comes_again_is_a_failure(world):
     """A vendor that returns the same page again and again is not asked for ever."""
     sync_run = SyncRun(world)
     world.vendor.before = lambda request: answer({"items": [], "end": 0, "more": True}) if sync_run.pages else None
-    assert "stays the same" in sync_run.run(sync_run.request()).error
-    assert sync_run.pages == 1
+    done = sync_run.run(sync_run.request())
+    assert (done.status, sync_run.pages) == (JobStatus.PARTIAL, 2)
+    assert "in a circle" in done.error
 
 
 def test_a_finished_job_is_not_run_again(world):
-    """Its cursor is for the next run, not for another page of its own."""
+    """It is a receipt: running it again reads nothing."""
     sync_run = SyncRun(world)
     done = sync_run.run(sync_run.request())
     world.vendor.log.clear()
@@ -574,60 +679,82 @@ def test_states_become_events(world):
     done = sync_run.run(sync_run.request())
     assert sorted(one.kind for one in world.signals()) == ["issue_created", "issue_status_changed"]
     assert (done.progress.signals, sync_run.snapshots("1")) == (2, {})
+    world.later(minutes=1)
     world.vendor.add_items(item(2, state="open"))
     sync_run.run(sync_run.request(JobType.INCREMENTAL))
     assert sync_run.snapshots("1", "2") == {"2": {"state": "open"}}
 
 
-def test_one_bad_item_is_skipped(world, caplog):
-    """It is logged by its id, and the page is kept."""
+def test_one_bad_item_is_parked(world):
+    """It is kept with its reason, the connection says so, and the rest of its page is stored."""
     sync_run = SyncRun(world, items=1)
     world.vendor.add_items({"id": "bad"}, item(1))
     assert sync_run.run(sync_run.request()).progress.items == 3
     assert sync_run.titles == numbered(0, 1)
-    assert "item_skipped" in caplog.text
+    (parked,) = world.parked(sync_run.connection)
+    assert (parked.stream_key, parked.reference, parked.reason) == (ACCOUNT, "bad", "no title")
+    assert world.reload(sync_run.connection).sync_error == "1 thing cannot be read: bad (no title)."
+    assert [one.cause for one in world.coverage(sync_run.connection)["events"].open_gaps] == [GapCause.ITEM_UNREADABLE]
 
 
 LOST = answer({"items": [], "end": 9, "more": False, "gap": "cursor expired"})
 
 
-def test_lost_history_is_logged(world, caplog):
-    """A gap at the vendor is logged, and the sync run succeeds."""
-    sync_run = SyncRun(world)
-    world.vendor.before = lambda request: LOST if "items" in request.url else None
-    assert sync_run.run(sync_run.request()).status is JobStatus.SUCCEEDED
-    assert "history_gap" in caplog.text
-
-
-def test_lost_history_is_read_again(world):
-    """What the cursor no longer gives is a gap from there on, until the backfill that it starts has covered it."""
+def test_lost_history_is_read_again(world, caplog):
+    """What a lapsed bookmark no longer gives is a gap from the last read on, until history has brought it."""
     sync_run = SyncRun(world)
     left_at = sync_run.run(sync_run.request(JobType.INCREMENTAL)).started_at
     world.later(hours=1)
-    world.vendor.before = lambda request: LOST if "items" in request.url else None
-    lost = sync_run.run(sync_run.request(JobType.INCREMENTAL))
-    gaps = sync_run.gaps()
-    assert {(one.cause, one.from_at, one.to_at, one.closed_at) for one in gaps} == {
-        (GapCause.HISTORY_LOST, left_at, lost.started_at, None)
+    sync_run.add(5)
+    world.later(hours=1)
+    seen = []
+
+    def lose(request):
+        if "items" not in request.url:
+            return None
+        world.vendor.before = lambda request: None
+        return LOST
+
+    world.vendor.before = lose
+    job = sync_run.request(JobType.INCREMENTAL)
+    done = sync_run.run(job, on_page=lambda job: seen.append(sync_run.gaps()))
+    lost_at = world.clock.now()
+    assert {(one.cause, one.stream, one.from_at, one.to_at, one.closed_at) for one in seen[1]} == {
+        (GapCause.HISTORY_LOST, ACCOUNT, left_at, lost_at, None)
     }
-    assert (lost.status, sync_run.intervals(CoveragePath.SYNC)) == (JobStatus.SUCCEEDED, [])
+    assert "coverage_gap_opened" in caplog.text
+    assert (done.status, sync_run.titles) == (JobStatus.SUCCEEDED, numbered(5))
+    assert {one.closed_by for one in sync_run.gaps()} == {GapClosedBy.SYNC}
+    assert sync_run.intervals(CoveragePath.BACKFILL) == [(NOW - CLOCK_SPREAD, lost_at)]
+
+
+def test_a_lapsed_history_is_a_failure(world):
+    """Without a bookmark nothing can lapse: a package that says so of history is asked again later, not at once."""
+    sync_run = SyncRun(world)
+    world.vendor.before = lambda request: LOST if "items" in request.url else None
+    done = sync_run.run(sync_run.request())
+    assert (done.status, sync_run.pages) == (JobStatus.PARTIAL, 1)
+    assert "cursor expired" in done.error
+    assert sync_run.gaps() == []
+    assert [one.cause for one in world.coverage(sync_run.connection)["events"].open_gaps] == [GapCause.STREAM_BLOCKED]
     world.vendor.before = lambda request: None
-    world.connectors.run_pending()
+    world.later(seconds=30)
+    world.work()
+    assert world.coverage(sync_run.connection)["events"].is_complete
     assert sync_run.titles == numbered(0, 1, 2, 3, 4)
-    assert {one.closed_by for one in sync_run.gaps()} == {CoveragePath.BACKFILL}
 
 
 def test_a_finished_sync_run_proves_what_it_read(world):
     """An incremental run proves the time since the previous one, a backfill its range, a baseline nothing."""
     sync_run = SyncRun(world)
-    first = sync_run.run(sync_run.request(JobType.INCREMENTAL))
+    first = sync_run.stream.read_until
     assert sync_run.intervals(CoveragePath.SYNC) == []
     world.later(minutes=15)
     second = sync_run.run(sync_run.request(JobType.INCREMENTAL))
     since = world.clock.now() - timedelta(days=2)
     history = sync_run.run(sync_run.request(since=since, until=since + timedelta(days=1)))
-    assert set(sync_run.intervals(CoveragePath.SYNC)) == {(first.started_at, second.started_at)}
-    assert set(sync_run.intervals(CoveragePath.BACKFILL)) == {(history.since, history.until)}
+    assert sync_run.intervals(CoveragePath.SYNC) == [(first, second.started_at)]
+    assert sync_run.intervals(CoveragePath.BACKFILL) == [(history.since, history.until), (NOW - CLOCK_SPREAD, NOW)]
 
 
 def test_one_job_of_a_kind_is_queued(world):
@@ -646,6 +773,8 @@ def test_what_cannot_be_read_is_refused(world):
         world.connectors.jobs.request(OTHER_TENANT, sync_run.connection.id, JobType.BACKFILL)
     with pytest.raises(NotFoundError):
         world.connectors.sync.run(OTHER_TENANT, job.id)
+    with pytest.raises(ConnectionNotFoundError):
+        world.connectors.sync.read(OTHER_TENANT, sync_run.connection.id)
     world.connectors.disconnect.end_connection(TENANT, sync_run.connection.id)
     with pytest.raises(ConflictError):
         sync_run.request()

@@ -17,7 +17,7 @@ from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.ids import ConnectionId, ProviderSlug
 from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
 from connectors.domain.model.sync import JobStatus, JobType
-from connectors.domain.model.tasks import TaskKind
+from connectors.domain.model.tasks import TaskKind, read_task
 from connectors.domain.model.webhook import DeliveryStatus
 from connectors.domain.providers.registry import ProviderRegistry
 from tests.support.builders import (
@@ -317,10 +317,8 @@ def test_retention_deletes_what_is_old(world):
 
 @pytest.mark.parametrize(("status", "attempts"), [(JobStatus.QUEUED, 0), (JobStatus.QUEUED, 1), (JobStatus.RUNNING, 1)])
 def test_a_job_without_a_task_is_rescued(world, status, attempts):
-    """However it lost its task, after five minutes it gets a new one and is run to its end."""
-    job = make_job(
-        type=JobType.WEBHOOK, connection_id=world.ada.id, provider=SLUG, status=status, attempts=attempts, run=attempts
-    )
+    """However it lost its task, after five minutes its connection gets a new one and it is run to its end."""
+    job = make_job(type=JobType.WEBHOOK, connection_id=world.ada.id, provider=SLUG, status=status, attempts=attempts)
     world.tick()
     with world.uow() as uow:
         uow.jobs.enqueue(job)
@@ -336,12 +334,33 @@ def test_a_job_without_a_task_is_rescued(world, status, attempts):
 
 def test_a_job_that_waits_for_its_provider_is_left_waiting(world):
     """Its time has not come, so it has lost nothing."""
+    change(world, world.ada, metadata={INTERVAL_SETTING: 10**9})
+    with world.uow() as uow:
+        uow.schedules.cancel(TENANT, world.ada.id, TaskKind.SYNC)
     job = make_job(type=JobType.WEBHOOK, connection_id=world.ada.id, provider=SLUG, retry_after=NOW + MONTH)
     with world.uow() as uow:
         uow.jobs.enqueue(job)
     world.clock.advance(MONTH - timedelta(days=1))
     world.tick()
-    assert job.id not in {task.subject_id for task, _ in world.tasks()}
+    assert read_task(TENANT, world.ada.id) not in [task for task, _ in world.tasks()]
+
+
+def test_a_connection_whose_worker_died_is_rescued(world):
+    """What nobody has stored anything of for five minutes, although a worker had begun it, is read on, also without a
+    job."""
+    with world.uow() as uow:
+        uow.schedules.cancel(TENANT, world.ada.id, TaskKind.SYNC)
+        account = uow.accounts.find(TENANT, world.ada.id, lock=True)
+        uow.accounts.save(attrs.evolve(account, running_since=NOW, heartbeat_at=NOW))
+    world.tick()
+    world.clock.advance(UNTOUCHED_FOR)
+    world.tick()
+    assert read_task(TENANT, world.ada.id) not in [task for task, _ in world.tasks()]
+    world.clock.advance(SERVICE_TASKS[TaskKind.RESCUE])
+    world.tick()
+    assert read_task(TENANT, world.ada.id) in [task for task, _ in world.tasks()]
+    world.work()
+    assert world.account(world.ada).running_since is None
 
 
 @pytest.mark.parametrize("change", [{"status": JobStatus.CANCELLED}, {"updated_at": NOW + timedelta(minutes=9)}])
@@ -369,4 +388,3 @@ def test_a_rescue_overwrites_nothing(world, change):
     schedule = world.connectors.schedule
     attrs.evolve(schedule, housekeeping=attrs.evolve(schedule.housekeeping, unit_of_work=begin_slow)).tick()
     assert world.job(job) == moved
-    assert job.id not in {task.subject_id for task, _ in world.tasks()}

@@ -1,5 +1,7 @@
 """A GitHub that behaves: it keeps issues, pull requests, pushes and releases, lists them, and sends webhooks."""
 
+import copy
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -9,6 +11,9 @@ from connectors.domain.model.http import HttpResponse
 API = "https://api.github.com"
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 ADA = {"id": 101, "login": "ada", "html_url": "https://github.com/ada"}
+
+
+LISTED = ("issues", "pulls", "comments", "review_comments", "reviews", "releases", "activity")
 
 
 def text(at):
@@ -30,7 +35,12 @@ class FakeGitHub:
         self.activity = []
         self.deliveries = []
         self.requests = []
+        self.points = 0
         self.refused = {}
+        self.index_lag = timedelta(0)
+        self.states = []
+        self.show = lambda rows: rows
+        """What a page shows of its rows, where they are edited while it is made."""
         self.before_answer = lambda request: None
         self.ids = iter(range(1, 10**9))
         self.full_name = "ada/lamp"
@@ -42,10 +52,13 @@ class FakeGitHub:
             "archived": False,
             "permissions": {"admin": True},
         }
+        self.repositories = [self.repository]
 
     # --- what people do
 
     def tick(self, seconds=1):
+        if self.index_lag:
+            self.states.append((self.now, {name: copy.deepcopy(getattr(self, name)) for name in LISTED}))
         self.now += timedelta(seconds=seconds)
         return text(self.now)
 
@@ -187,7 +200,7 @@ class FakeGitHub:
 
     # --- what the API answers
 
-    def answer(self, request):  # noqa: PLR0911 - one return a path
+    def answer(self, request):
         """The answer to one request, made after the scheduled changes."""
         self.requests.append(request)
         self.before_answer(request)
@@ -196,9 +209,32 @@ class FakeGitHub:
         path = parts.path.removeprefix(f"/repos/{self.full_name}").strip("/")
         if path in self.refused:
             raise self.refused[path]
+        response = self._conditional(request, self._indexed(request, path, query))
+        self.points += response.status != 304
+        return response
+
+    def _indexed(self, request, path, query):
+        """The answer from the lists as they were a lag ago."""
+        indexed = next((state for at, state in self.states[::-1] if at <= self.now - self.index_lag), {})
+        now = {name: getattr(self, name) for name in indexed}
+        vars(self).update(indexed)
+        try:
+            return self._answer(request, path, query)
+        finally:
+            vars(self).update(now)
+
+    def _conditional(self, request, response):
+        # As GitHub's, the tag covers the rows and not the links; but no page of a server with small pages is full.
+        links = response.headers.get("link", "") if self.per_page_cap < 100 else ""
+        etag = f'W/"{hashlib.sha256(response.body + links.encode()).hexdigest()}"'
+        if request.headers.get("if-none-match") == etag:
+            return HttpResponse(status=304, headers={"date": response.headers["date"]})
+        return HttpResponse(status=200, headers={**response.headers, "etag": etag}, body=response.body)
+
+    def _answer(self, request, path, query):  # noqa: PLR0911 - one return a path
         match path.split("/"):
             case ["user", "repos"]:
-                return self._page(request, [self.repository], query)
+                return self._page(request, self.repositories, query)
             case [""]:
                 return self._respond(self.repository)
             case ["issues"]:
@@ -218,6 +254,12 @@ class FakeGitHub:
                 return self._page(request, self.releases[::-1], query)
             case ["activity"]:
                 return self._page(request, self.activity[::-1], query)
+            case [("issues" | "pulls") as kind, number]:
+                return self._respond(getattr(self, kind)[int(number)])
+            case ["releases", id_]:
+                return self._respond(next(one for one in self.releases if one["id"] == int(id_)))
+            case ["issues", "comments", id_]:
+                return self._respond(next(one for one in self.comments if one["id"] == int(id_)))
         raise AssertionError(f"no such path: {path}")
 
     def _changed(self, items, query):
@@ -234,7 +276,8 @@ class FakeGitHub:
         links = ", ".join(
             f'<{base}?{urlencode({**query, "page": number})}>; rel="{rel}"' for rel, number in around.items()
         )
-        return self._respond(items[(page - 1) * size : page * size], {"link": links} if links else {})
+        rows = copy.deepcopy(items[(page - 1) * size : page * size])
+        return self._respond(self.show(rows), {"link": links} if links else {})
 
     def _respond(self, document, headers=None):
         date = self.now.strftime("%a, %d %b %Y %H:%M:%S GMT")

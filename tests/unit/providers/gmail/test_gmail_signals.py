@@ -1,5 +1,6 @@
 """What Gmail's history means."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,15 @@ from hypothesis import strategies as st
 from tests.support.google import NOW, converse, error_reply, make_app, make_connection, reply
 from tests.support.google_fixtures import assert_expected, load_fixtures
 
-from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.model.streams import Stream, Window
+from connectors.domain.model.sync import SyncMode
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.gmail import GMAIL
 
 FIXTURES = load_fixtures(Path(__file__).parent / "fixtures")
-PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
+EVER = datetime(2000, 1, 1, tzinfo=UTC)
+WINDOW = Window(mode=SyncMode.INCREMENTAL, low=EVER, high=NOW, floor=EVER, bookmark={"history_id": "1230"})
+STREAM = Stream(key="mailbox", name="dana@x.com")
 WHOLE = FIXTURES["message__received"]["message"]
 HISTORY = FIXTURES["message__received_then_trashed"]["history"]
 ANY = st.recursive(
@@ -31,11 +35,11 @@ def read(history, message, *, known=None, label_events="false"):
             return reply({"history": history, "historyId": "1250"})
         return error_reply(404, "notFound") if message is None else reply(message)
 
-    page = converse(GMAIL, GMAIL.sync.read_page(context, PLAN, {"history_id": "1230", "follow": True}), answer)
-    assert page.done
+    page = converse(GMAIL, GMAIL.streams.read_page(context, STREAM, WINDOW, None), answer)
+    assert page.cursor is None
     drafts = []
     for observation in page.observations:
-        drafts += GMAIL.sync.interpret(context, PLAN, observation, known).signals
+        drafts += GMAIL.streams.interpret(context, WINDOW, observation, known).signals
     return page, drafts
 
 
@@ -58,7 +62,7 @@ def test_each_kind_has_a_fixture():
 
 @given(st.sampled_from(["", *WHOLE, "new"]), ANY)
 def test_no_foreign_message_breaks_a_page(name, value):
-    """Whatever types its fields have, a message is read or skipped."""
+    """Whatever types its fields have, a message is read or parked."""
     _, drafts = read(HISTORY, {**WHOLE, name: value}, label_events="true")
     for draft in drafts:
         assert draft.kind in GMAIL.kinds
@@ -68,6 +72,6 @@ def test_no_foreign_message_breaks_a_page(name, value):
 
 @given(st.sampled_from(["id", "messages", "messagesAdded", "labelsAdded", "labelsRemoved", "messagesDeleted"]), ANY)
 def test_no_foreign_record_breaks_a_page(name, value):
-    """Any part of a record of any type: the page goes on and the cursor moves."""
+    """Any part of a record of any type: the page goes on and the bookmark moves."""
     page, _ = read([{**HISTORY[0], name: value}, value, *HISTORY], WHOLE, label_events="true")
-    assert page.cursor["history_id"] == "1250"
+    assert page.bookmark["history_id"] == "1250"

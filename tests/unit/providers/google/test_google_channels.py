@@ -142,8 +142,8 @@ def test_the_sync_message_reports_no_change(provider):
     [
         (GOOGLE_DRIVE, "change", None),
         (GOOGLE_DRIVE, "changed", None),
-        (GOOGLE_CALENDAR, "exists", DANA),
-        (GOOGLE_CALENDAR, "not_exists", DANA),
+        (GOOGLE_CALENDAR, "exists", f"calendar:{DANA}"),
+        (GOOGLE_CALENDAR, "not_exists", f"calendar:{DANA}"),
     ],
 )
 def test_a_change_asks_for_a_read(provider, state, target):

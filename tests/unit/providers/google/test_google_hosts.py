@@ -9,11 +9,14 @@ from tests.support.google import NOW, make_app, make_connection, make_subscripti
 from connectors.domain.model.errors import ConnectorsError
 from connectors.domain.model.http import origin_of
 from connectors.domain.model.secret import Secret
-from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.model.streams import Stream, Window
+from connectors.domain.model.sync import SyncMode
 from connectors.domain.providers.contract import SubscriptionRequest, SyncContext
 from connectors.domain.providers.gmail import GMAIL
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
+from connectors.domain.providers.google_calendar.streams import PARAMETERS_HASH
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
+from connectors.domain.providers.google_drive.oauth import READ_SCOPE
 
 HOSTILE = st.sampled_from(
     [
@@ -51,32 +54,67 @@ def follow(provider, conversation, document):
     return asked
 
 
+def printable(value):
+    """The value as far as a stream's key may hold it."""
+    return "".join(one for one in value if one.isprintable())[:100]
+
+
 @given(HOSTILE, st.sampled_from(list(SyncMode)))
-def test_reading_stays_at_google(value, mode):
+def test_reading_files_stays_at_google(value, mode):
     """Ids, tokens and cursors of any content end up in a query or a quoted path segment."""
     document = {
         "startPageToken": value,
         "newStartPageToken": value,
-        "historyId": "1",
-        "items": [{"id": value, "updated": value}],
+        "nextPageToken": value,
         "drives": [{"id": value}],
         "files": [{"id": value}],
+        "changes": [{"fileId": value}],
+    }
+    stream = Stream(key=f"log:{printable(value)}", name="log")
+    for metadata in ({"shared_drives": [value]}, {}):
+        connection = make_connection(GOOGLE_DRIVE, metadata=metadata, scopes=(READ_SCOPE,))
+        context = SyncContext(app=make_app(GOOGLE_DRIVE), connection=connection)
+        for bookmark in (None, {"token": value, "listed_at": value}):
+            window = Window(mode=mode, low=NOW, high=NOW, floor=NOW, bookmark=bookmark)
+            position = {"before": value, "page": value, "passed_page": value, "since": value}
+            for cursor in (None, {"page": value}, {"token": value}, {"token": value, "files": position}, position):
+                follow(GOOGLE_DRIVE, GOOGLE_DRIVE.streams.discover(context, window, cursor), document)
+                follow(GOOGLE_DRIVE, GOOGLE_DRIVE.streams.read_page(context, stream, window, cursor), document)
+            for reference in (f"changes:{value}", f"files:{value}"):
+                follow(GOOGLE_DRIVE, GOOGLE_DRIVE.streams.read_item(context, stream, window, reference), document)
+
+
+@given(HOSTILE, st.sampled_from(list(SyncMode)))
+def test_reading_streams_stays_at_google(value, mode):
+    """The same of discovery, of the pages of a stream and of single things."""
+    document = {"items": [{"id": value, "updated": value}], "nextSyncToken": value, "nextPageToken": value, "id": value}
+    bookmark = {"token": value, "parameters": PARAMETERS_HASH}
+    window = Window(mode=mode, low=NOW, high=NOW, floor=NOW, bookmark=bookmark)
+    stream = Stream(key=f"calendar:{printable(value)}", name=value, data={"id": value})
+    context = SyncContext(app=make_app(GOOGLE_CALENDAR), connection=make_connection(GOOGLE_CALENDAR))
+    streams = GOOGLE_CALENDAR.streams
+    for cursor in (None, {"page": value}, {"page": value, "bookmark": bookmark}):
+        follow(GOOGLE_CALENDAR, streams.discover(context, window, cursor), document)
+        follow(GOOGLE_CALENDAR, streams.read_page(context, stream, window, cursor), document)
+    follow(GOOGLE_CALENDAR, streams.read_item(context, stream, window, value), document)
+
+
+@given(HOSTILE, st.sampled_from(list(SyncMode)))
+def test_reading_mail_stays_at_google(value, mode):
+    """The same of message ids and page tokens, by history and by the list."""
+    document = {
+        "historyId": "1",
         "messages": [{"id": value}],
         "history": [{"id": "2", "messagesAdded": [{"message": {"id": value}}]}],
-        "nextSyncToken": value,
+        "nextPageToken": value,
         "id": value,
     }
-    cursors = (
-        (GOOGLE_DRIVE, {"tokens": {value: value}, "work": [{"pass": "changes", "log": value, "page": value}]}),
-        (GOOGLE_CALENDAR, {"calendars": {}, "work": [{"id": value, "token": value, "page": value}]}),
-        (GMAIL, {"history_id": "1", "follow": True, "page": value}),
-    )
-    for provider, cursor in cursors:
-        connection = make_connection(provider, metadata={"shared_drives": [value]})
-        context = SyncContext(app=make_app(provider), connection=connection)
-        plan = SyncPlan(mode=mode, started_at=NOW)
-        follow(provider, provider.sync.start(context, plan), document)
-        follow(provider, provider.sync.read_page(context, plan, cursor), document)
+    window = Window(mode=mode, low=NOW, high=NOW, floor=NOW, bookmark={"history_id": value})
+    stream = Stream(key="mailbox", name="mailbox")
+    context = SyncContext(app=make_app(GMAIL), connection=make_connection(GMAIL))
+    for cursor in (None, {"page": value}, {"page": value, "passed_page": value, "passed": [value], "labels": [value]}):
+        follow(GMAIL, GMAIL.streams.read_page(context, stream, window, cursor), document)
+    follow(GMAIL, GMAIL.streams.read_item(context, stream, window, value), document)
 
 
 @given(HOSTILE)

@@ -1,5 +1,6 @@
 """What Calendar's events mean."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,25 @@ from hypothesis import strategies as st
 from tests.support.google import NOW, converse, make_app, make_connection, reply, script
 from tests.support.google_fixtures import assert_expected, load_fixtures
 
-from connectors.domain.model.sync import SyncMode, SyncPlan
+from connectors.domain.model.streams import Stream, Window
+from connectors.domain.model.sync import SyncMode
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_calendar.payloads import Calendar, Event, read_event_item
-from connectors.domain.providers.google_calendar.signals import Window, observe
+from connectors.domain.providers.google_calendar.signals import observe
+from connectors.domain.providers.google_calendar.streams import PARAMETERS_HASH
 
 FIXTURES = load_fixtures(Path(__file__).parent / "fixtures")
 CONTEXT = SyncContext(app=make_app(GOOGLE_CALENDAR), connection=make_connection(GOOGLE_CALENDAR))
-PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=NOW)
+EVER = datetime(2000, 1, 1, tzinfo=UTC)
+WINDOW = Window(
+    mode=SyncMode.INCREMENTAL,
+    low=EVER,
+    high=NOW,
+    floor=EVER,
+    bookmark={"token": "t1", "parameters": PARAMETERS_HASH},
+)
+STREAMS = GOOGLE_CALENDAR.streams
 CALENDAR = Calendar(id="dana@x.com", name="dana@x.com")
 WHOLE = FIXTURES["event__updated"]["item"]
 ANY = st.recursive(
@@ -29,8 +40,7 @@ ANY = st.recursive(
 def interpret(item, known, *, is_full=False):
     event = read_event_item(item)
     assert isinstance(event, Event)
-    window = Window(since=None, until=None, known_from=NOW, is_full=is_full)
-    return GOOGLE_CALENDAR.sync.interpret(CONTEXT, PLAN, observe(CALENDAR, event, item, window), known)
+    return STREAMS.interpret(CONTEXT, WINDOW, observe(CALENDAR, event, item, is_full=is_full), known)
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -81,18 +91,17 @@ def test_a_stub_that_is_not_reported_is_not_remembered():
 
 @given(st.sampled_from(["", *WHOLE, "new"]), ANY)
 def test_no_foreign_value_breaks_a_page(name, value):
-    """Whatever types its fields have, an item is read or skipped, and the cursor moves on."""
+    """Whatever types its fields have, an item is read or parked, and the stream moves on."""
     items = [{**WHOLE, name: value}, value, {"id": "x", "status": "cancelled", name: value}]
     answer = script(reply({"items": items, "nextSyncToken": "t2", "summary": value}))
-    work = {"id": "dana@x.com", "name": "d", "token": "t1", "window": {"known_from": "2026-11-20T10:00:00Z"}}
-    page = converse(
-        GOOGLE_CALENDAR, GOOGLE_CALENDAR.sync.read_page(CONTEXT, PLAN, {"calendars": {}, "work": [work]}), answer
-    )
-    assert page.done
-    assert page.cursor["calendars"]["dana@x.com"]["token"] == "t2"
+    stream = Stream(key="calendar:dana@x.com", name="d", data={"id": "dana@x.com"})
+    page = converse(GOOGLE_CALENDAR, STREAMS.read_page(CONTEXT, stream, WINDOW, None), answer)
+    assert page.cursor is None
+    assert page.bookmark["token"] == "t2"
+    assert page.parked
     for observation in page.observations:
         for known in (None, {"title": value, "url": value, "person": value, "event_type": value}):
-            for draft in GOOGLE_CALENDAR.sync.interpret(CONTEXT, PLAN, observation, known).signals:
+            for draft in STREAMS.interpret(CONTEXT, WINDOW, observation, known).signals:
                 assert draft.kind in GOOGLE_CALENDAR.kinds
                 draft.dedupe_key.encode()
                 draft.title.encode()

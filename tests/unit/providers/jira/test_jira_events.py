@@ -10,7 +10,7 @@ from tests.support.jira import NOW, FakeSite, make_connection, make_request, rec
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.webhook import Ignored
 from connectors.domain.providers.jira import JIRA
-from connectors.domain.providers.jira.details import Details
+from connectors.domain.providers.jira.details import Details, Row
 from connectors.domain.providers.jira.envelope import SELF_SOURCES, Envelope
 from connectors.domain.providers.jira.events import (
     ADMIN_EVENTS,
@@ -22,7 +22,7 @@ from connectors.domain.providers.jira.events import (
     normalize,
 )
 from connectors.domain.providers.jira.signals import Site
-from connectors.domain.providers.jira.sync import envelopes_of
+from connectors.domain.providers.jira.streams import envelopes_of
 from connectors.domain.providers.jira.webhooks import checkboxes
 
 SITE = Site.of(make_connection())
@@ -62,8 +62,9 @@ def test_reading_shows_the_families_that_it_claims():
     site = FakeSite()
     issue_id = site.create()["issue"]["id"]
     comment = {"id": "1", "created": "2026-03-01T00:00:00Z", "updated": "2026-03-02T00:00:00Z"}
-    details = Details([], {issue_id: [{"id": "2"}]}, {issue_id: [comment]}, {}, {})
-    shown = {envelope["webhookEvent"] for _, envelope in envelopes_of(site.issues[issue_id], details)}
+    row = Row.read(site.issues[issue_id])
+    details = Details(rows=[row], changes={issue_id: [{"id": "2"}]}, comments={issue_id: [comment]})
+    shown = {envelope["webhookEvent"] for _, envelope in envelopes_of(row, details)}
     assert shown <= set(RULES)
     assert shown >= {event for family in JIRA.families if family.is_read for event in family.events}
 

@@ -24,12 +24,15 @@ from tests.support.jira import (
     make_jwt,
     make_request,
     material,
+    read_history,
     receive,
+    receive_event,
 )
 
 from connectors.domain.model.connection import ExternalAccount
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.secret import Secret
+from connectors.domain.model.streams import DISCOVERY
 from connectors.domain.model.webhook import DeliveryHints, VerifiedDelivery
 from connectors.domain.providers.contract import ReadContext
 from connectors.domain.providers.jira import JIRA
@@ -290,6 +293,57 @@ def test_admin_hook_needs_no_webhook_id():
     other = ExternalAccount(id="another", name="other", url="https://other.atlassian.net")
     with pytest.raises(DeliveryRejectedError):
         receive(signed(raw, "k"), make_connection(account=other), "k")
+
+
+@pytest.mark.parametrize("known", [{}, {"1": "new"}, {"5": "done"}])
+def test_a_status_of_unknown_category_is_left_to_a_read(known):
+    """The delivery asks for a read, which finds the category and emits the one signal of the change as a closing."""
+    site = FakeSite(now=NOW)
+    issue_id = site.create()["issue"]["id"]
+    envelope = site.move(issue_id, "5")
+    del envelope["issue"]["fields"]["status"]
+    connection = make_connection(metadata={"webhook_ids": ["1000"], "status_categories": known})
+    event = receive_event(make_request(envelope), connection)
+    assert (event.signals, event.needs_sync, event.sync_target) == ((), True, "site")
+    read = read_history(site.answer, connection)
+    assert [draft.kind.value for draft in read.signals] == ["issue_created", "issue_closed"]
+    (pushed,) = receive(make_request(envelope), read.context.connection)
+    assert pushed.dedupe_key in read.keys
+    assert pushed.kind.value == "issue_closed"
+
+
+def test_the_remark_of_a_transition_does_not_wait_for_its_status():
+    """Of an update with a comment and a status of unknown category, the comment's signal is emitted at once."""
+    site = FakeSite(now=NOW)
+    issue_id = site.create()["issue"]["id"]
+    remark = site.comment(issue_id)["comment"]
+    envelope = {**site.move(issue_id, "5"), "comment": remark, "issue_event_type_name": "issue_commented"}
+    event = receive_event(make_request(envelope), make_connection(metadata={"webhook_ids": ["1000"]}))
+    assert [draft.kind.value for draft in event.signals] == ["issue_commented"]
+    assert event.needs_sync
+
+
+def test_a_change_whose_kind_is_known_asks_for_no_read():
+    """Neither a status of known category nor another field needs what only a read finds."""
+    site = FakeSite(now=NOW)
+    issue_id = site.create()["issue"]["id"]
+    for envelope in (site.move(issue_id, "5"), site.change(issue_id, "assignee", None, "712020:sam")):
+        event = receive_event(make_request(envelope), make_connection())
+        assert (len(event.signals), event.needs_sync) == (1, False)
+
+
+def test_a_new_project_asks_for_a_discovery():
+    """An administrator's webhook tells of it, and its history is a stream of its own."""
+    body = {
+        "timestamp": int(NOW.timestamp() * 1000),
+        "webhookEvent": "project_created",
+        "project": {"id": 10001, "key": "WEB", "name": "Web", "self": f"https://{HOST}/rest/api/2/project/10001"},
+    }
+    raw = json.dumps(body).encode()
+    signature = "sha256=" + hmac.new(b"admin-secret", raw, hashlib.sha256).hexdigest()
+    request = make_request(raw, tenant=TENANT, token=None, x_hub_signature=signature)
+    event = receive_event(request, make_connection(), "admin-secret")
+    assert (len(event.signals), event.needs_sync, event.sync_target) == (1, True, DISCOVERY)
 
 
 def test_replay_checks_the_webhook_again():

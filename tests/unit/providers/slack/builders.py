@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from connectors.domain.model.connection import Connection, ExternalAccount
+from connectors.domain.model.errors import ConnectorsError
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.instant import rfc3339
@@ -142,11 +143,16 @@ def fields_of(request: HttpRequest) -> dict[str, str]:
 
 
 def converse(conversation, reply):
-    """The result of a conversation with `reply(request) -> response`."""
+    """The result of a conversation with `reply(request) -> response`, which may raise."""
     try:
         request = next(conversation)
         while True:
-            request = conversation.send(reply(request))
+            try:
+                response = reply(request)
+            except ConnectorsError as error:
+                request = conversation.throw(error)
+            else:
+                request = conversation.send(response)
     except StopIteration as end:
         return end.value
 

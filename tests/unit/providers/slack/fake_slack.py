@@ -5,7 +5,10 @@ from typing import Any
 
 from tests.unit.providers.slack.builders import answer, fields_of, query_of
 
+from connectors.domain.model.errors import RateLimitedError
 from connectors.domain.model.http import HttpRequest, HttpResponse
+from connectors.domain.model.limits import LimitScope
+from connectors.domain.providers.slack.payloads import EPOCH
 
 
 class FakeSlack:
@@ -24,6 +27,13 @@ class FakeSlack:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.refusals: dict[str, list[str]] = {}
         """The next errors, by method."""
+        self.withheld: dict[str, str] = {}
+        """The error that a channel or thread always answers with, by its id."""
+        self.is_bot = True
+        """A user's token reads every public channel."""
+        self.is_strict = False
+        """Outside the Marketplace: each second call for a history or thread is refused."""
+        self._is_limited = False
         self._numbers = itertools.count(1)
 
     def tick(self, seconds: int = 1) -> str:
@@ -41,11 +51,18 @@ class FakeSlack:
             "creator": "U1",
             "is_member": member,
             "is_private": private,
+            "is_archived": False,
         }
         self.messages[channel] = {}
         if not private:
             made = {name: self.channels[channel][name] for name in ("id", "name", "created", "creator")}
             self.events.append({"type": "channel_created", "channel": made, "event_ts": ts})
+
+    def archive(self, channel: str) -> None:
+        """Bots are out of an archived channel."""
+        self.channels[channel]["is_archived"] = True
+        if self.is_bot:
+            self.channels[channel]["is_member"] = False
 
     def post(self, channel: str, text: str = "hi", thread: str | None = None, user: str = "U1", **more: Any) -> str:
         ts = self.tick()
@@ -94,9 +111,16 @@ class FakeSlack:
         method = request.url.partition("?")[0].rpartition("/")[2]
         params = query_of(request) if request.method == "GET" else fields_of(request)
         self.asked.append((method, params))
+        if self.is_strict and method in {"conversations.history", "conversations.replies"}:
+            self._is_limited = not self._is_limited
+            if not self._is_limited:
+                raise RateLimitedError("wait", retry_at=EPOCH, scope=method, limit_scope=LimitScope.ACCOUNT)
         queued = self.refusals.get(method)
         if queued:
             return answer({"ok": False, "error": queued.pop(0)})
+        withheld = self.withheld.get(params.get("ts") or params.get("channel", ""))
+        if withheld is not None:
+            return answer({"ok": False, "error": withheld})
         return answer(getattr(self, "on_" + method.replace(".", "_"))(params))
 
     def on_users_list(self, params: dict[str, str]) -> dict[str, Any]:
@@ -104,7 +128,12 @@ class FakeSlack:
 
     def on_conversations_list(self, params: dict[str, str]) -> dict[str, Any]:
         types = params["types"].split(",")
-        shown = [c for c in self.channels.values() if not c["is_private"] or "private_channel" in types]
+        shown = [
+            channel
+            for channel in self.channels.values()
+            if ("private_channel" if channel["is_private"] else "public_channel") in types
+            and not (channel["is_archived"] and params["exclude_archived"] == "true")
+        ]
         return self._paged("channels", shown, params)
 
     def on_conversations_join(self, params: dict[str, str]) -> dict[str, Any]:
@@ -112,7 +141,8 @@ class FakeSlack:
         return {"ok": True, "warning": "already_in_channel"}
 
     def on_conversations_history(self, params: dict[str, str]) -> dict[str, Any]:
-        if not self.channels[params["channel"]]["is_member"]:
+        channel = self.channels[params["channel"]]
+        if not channel["is_member"] and (self.is_bot or channel["is_private"]):
             return {"ok": False, "error": "not_in_channel"}
         shown = [
             message

@@ -4,8 +4,17 @@ import json
 from collections import Counter
 
 import pytest
-from tests.unit.providers.slack.builders import FIXTURE_NAMES, FIXTURES, envelope, read, read_fixture
+from tests.unit.providers.slack.builders import (
+    FIXTURE_NAMES,
+    FIXTURES,
+    OUR_BOT_USER,
+    envelope,
+    make_user_connection,
+    read,
+    read_fixture,
+)
 
+from connectors.domain.model.streams import DISCOVERY
 from connectors.domain.model.webhook import Ignored
 from connectors.domain.providers.slack import SLACK
 from connectors.domain.providers.slack.events import (
@@ -159,3 +168,35 @@ def test_what_is_ignored_on_purpose_has_a_reason_and_no_row():
 def test_an_unknown_event_is_ignored(event):
     """Slack adds events and subtypes at any time; none of them is an error."""
     assert read(envelope(event)).reason == "not tracked"
+
+
+# --- what there is to read ----------------------------------------------------------------------------------------------
+
+
+def joined(user: str) -> dict[str, str]:
+    return {"type": "member_joined_channel", "user": user, "channel": "C9", "event_ts": "1777896000.000001"}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "channel_created", "channel": {"id": "C9", "created": 1777896000}, "event_ts": "1777896000.000001"},
+        {"type": "group_joined", "channel": {"id": "C9"}, "event_ts": "1777896000.000001"},
+        joined(OUR_BOT_USER),
+    ],
+)
+def test_a_channel_more_is_looked_for_at_once(event):
+    """A new channel, or one that we come into, need not wait for the next discovery."""
+    outcome = read(envelope(event))
+    assert (outcome.needs_sync, outcome.sync_target) == (True, DISCOVERY)
+
+
+def test_a_user_who_comes_into_a_channel_looks_for_it():
+    """A connection with only a user's token reads that user's private channels."""
+    assert read(envelope(joined("U7")), connection=make_user_connection("U7")).sync_target == DISCOVERY
+
+
+def test_others_who_come_into_a_channel_cause_no_read():
+    """Their event is a signal, and says all that there is."""
+    outcome = read(envelope(joined("U5")))
+    assert (len(outcome.signals), outcome.needs_sync, outcome.sync_target) == (1, False, None)

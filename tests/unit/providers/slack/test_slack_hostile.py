@@ -3,17 +3,18 @@
 import contextlib
 import copy
 import json
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import FIXTURES, NOW, answer, converse, make_app, read
-from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.sync_runs import backfill, context_of
+from tests.unit.providers.slack.reading import context_of
 
 from connectors.domain.model.errors import ConnectorsError, UnexpectedResponseError
 from connectors.domain.model.http import HttpRequest, HttpResponse
-from connectors.domain.model.sync import SyncPage
+from connectors.domain.model.streams import DiscoveryPage, Stream, StreamPage, Window
+from connectors.domain.model.sync import SyncMode
 from connectors.domain.model.webhook import Ignored, WebhookEvent
 from connectors.domain.providers.slack import SLACK
 
@@ -119,20 +120,32 @@ def test_any_token_answer_that_is_ok_gives_tokens_or_an_error_of_ours(team, part
     JSON,
     st.sampled_from(["members", "channels", "messages"]),
     st.sampled_from(["people", "channels", "messages", "threads"]),
+    st.sampled_from(SyncMode),
 )
-def test_any_page_gives_a_page_or_an_error_of_ours(content, name, phase):
-    """Whatever a list holds, the sync run has a next cursor or a reason."""
-    slack = FakeSlack()
-    plan, context = backfill(slack), context_of()
-    times = {"floor": "1777000000.000000", "low": "1777000000.000000", "high": "1779000000.000000", "lookback": "0.0"}
-    cursor = {"phase": phase, "queue": [["C1", "c", False]], **times}
-    if phase == "threads":
-        cursor |= {"phase": "messages", "threads": ["1777000001.000000"]}
+def test_any_page_gives_a_page_or_an_error_of_ours(content, name, what, mode):
+    """Whatever a list holds, the run has a next cursor, an end or a reason."""
+    window = Window(mode=mode, low=NOW - timedelta(days=9), high=NOW, floor=NOW, bookmark={})
     document = {"ok": True, name: content if isinstance(content, list) else [content], "response_metadata": content}
+    cursor = {"threads": [["1777000001.000000", None]]} if what == "threads" else {}
+    stream = Stream(key="people" if what == "people" else "channel:C1", name="x")
+    conversation = SLACK.streams.read_page(context_of(), stream, window, cursor)
+    if what == "channels":
+        conversation = SLACK.streams.discover(context_of(), window, cursor)
     with contextlib.suppress(ConnectorsError):
-        page = converse(SLACK.sync.read_page(context, plan, cursor), lambda request: answer(document))
-        assert isinstance(page, SyncPage)
+        page = converse(conversation, lambda request: answer(document))
+        assert isinstance(page, StreamPage | DiscoveryPage)
         json.dumps(page.cursor)
+
+
+@given(JSON, st.sampled_from(["C1/1777000001.000000", "C1/1777000001.000000..1777000002.000000"]) | st.text())
+def test_any_parked_thing_gives_a_page_or_an_error_of_ours(content, reference):
+    """Also under a reference of another version."""
+    window = Window(mode=SyncMode.INCREMENTAL, low=NOW - timedelta(days=9), high=NOW, floor=NOW)
+    document = {"ok": True, "messages": content if isinstance(content, list) else [content]}
+    with contextlib.suppress(ConnectorsError):
+        stream = Stream(key="channel:C1", name="x")
+        page = converse(SLACK.streams.read_item(context_of(), stream, window, reference), lambda _: answer(document))
+        assert page is None or page.cursor is None
 
 
 @given(st.binary(max_size=100), st.integers(100, 599))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.providers.slack.builders import NOW, TEAM, envelope, read, render_draft
 from tests.unit.providers.slack.fake_slack import FakeSlack
-from tests.unit.providers.slack.sync_runs import backfill, incremental, sync_run
+from tests.unit.providers.slack.reading import connect, now_of, read_new
 
 ACTIONS = st.lists(
     st.tuples(
@@ -53,11 +53,10 @@ def pushed(slack: FakeSlack, start: int = 0) -> dict[str, dict]:
     return drafts
 
 
-def drafts_of(pages) -> dict[str, dict]:
+def drafts_of(reader) -> dict[str, dict]:
     drafts = {}
-    for page in pages:
-        for draft in page.signals:
-            drafts.setdefault(draft.dedupe_key, render_draft(draft))
+    for draft in reader.signals:
+        drafts.setdefault(draft.dedupe_key, render_draft(draft))
     return drafts
 
 
@@ -93,13 +92,13 @@ def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
     slack = FakeSlack(start=int(NOW.timestamp()), page=page)
     slack.make_channel("C0")
     play(slack, first)
-    plan = backfill(slack, since=NOW - timedelta(days=1))
-    begun = sync_run(slack, plan)
-    synced = drafts_of(begun)
-    assert set(synced) == shown_by_the_api(slack, pushed(slack))
+    reader = connect(slack)
+    reader.backfill(NOW - timedelta(days=1), now_of(slack))
+    reader.read(now_of(slack))
+    assert set(drafts_of(reader)) == shown_by_the_api(slack, pushed(slack))
     play(slack, second)
-    more = sync_run(slack, incremental(slack, begun[-1].cursor))
-    synced |= {key: draft for key, draft in drafts_of(more).items() if key not in synced}
+    read_new(reader, slack)
+    synced = drafts_of(reader)
     push = pushed(slack)
     shown = shown_by_the_api(slack, push)
     assert shown - edits_of_replies(slack, shown) <= set(synced) <= set(push)
@@ -107,5 +106,5 @@ def test_push_and_sync_agree_on_all_that_the_api_can_show(first, second, page):
         assert (draft["kind"], draft["occurred_at"]) == (push[key]["kind"], push[key]["occurred_at"])
         assert draft["subject"][:2] == push[key]["subject"][:2]
         assert draft["url"] == push[key]["url"]
-    assert set(drafts_of(sync_run(slack, incremental(slack, begun[-1].cursor)))) == set(drafts_of(more))
+    assert read_new(reader, slack) == set()
     assert all(key.startswith(f"slack:{TEAM}:") for key in push)

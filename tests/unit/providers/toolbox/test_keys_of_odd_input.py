@@ -10,13 +10,14 @@ from tests.unit.providers.slack import builders as slack
 from connectors.adapters.storable import key_text
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.instant import read_instant
+from connectors.domain.model.streams import Window
 from connectors.domain.model.sync import Observation, SyncMode, SyncPlan
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.github import GITHUB
 from connectors.domain.providers.gmail import GMAIL
 from connectors.domain.providers.google_calendar import GOOGLE_CALENDAR
 from connectors.domain.providers.google_calendar.payloads import Calendar, read_event_item
-from connectors.domain.providers.google_calendar.signals import Window, observe
+from connectors.domain.providers.google_calendar.signals import observe
 from connectors.domain.providers.google_drive import GOOGLE_DRIVE
 from connectors.domain.providers.google_drive.payloads import read_change
 from connectors.domain.providers.google_drive.signals import observe_change
@@ -26,6 +27,8 @@ from connectors.domain.providers.zoho_mail import ZOHO_MAIL
 HALF = "a\ud83db"
 """A text that was cut in the middle of a character."""
 PLAN = SyncPlan(mode=SyncMode.INCREMENTAL, started_at=google.NOW)
+EVER = read_instant("2000-01-01T00:00:00Z")
+WINDOW = Window(mode=SyncMode.INCREMENTAL, low=EVER, high=google.NOW, floor=EVER)
 AT = "2026-03-04T05:06:07Z"
 MILLIS = 1_773_144_000_703
 
@@ -211,7 +214,7 @@ def test_zoho_cliq_ids(parts, kept):
 
 def interpret(provider, observation, known=None, **options):
     context = SyncContext(app=google.make_app(provider, **options), connection=google.make_connection(provider))
-    return provider.sync.interpret(context, PLAN, observation, known)
+    return provider.streams.interpret(context, WINDOW, observation, known)
 
 
 def gmail(label="Label_1", history_id="12", message_id="m1"):
@@ -256,7 +259,7 @@ def drive(known, time=AT, **changes):
     }
     change = read_change({"fileId": "f1", "time": time, "file": file})
     before = {"name": "before", "parents": ["p"], "trashed": False, "modified_time": AT, **known}
-    return interpret(GOOGLE_DRIVE, observe_change(change, read_instant("2026-01-01T00:00:00Z")), before)
+    return interpret(GOOGLE_DRIVE, observe_change(change), before)
 
 
 @pytest.mark.parametrize(
@@ -272,14 +275,14 @@ def drive(known, time=AT, **changes):
 def test_drive_identities(known, changes, suffix):
     """A name is hashed as it is stored, invalid parents are left out, and times stay as Drive wrote them."""
     account = google.make_connection(GOOGLE_DRIVE).account.id
-    assert keys_of(drive(known, **changes)) == [f"gdrive:{account}:f1:{suffix}"]
+    kept = ["created", suffix] if "modifiedTime" in changes else [suffix]
+    assert keys_of(drive(known, **changes)) == [f"gdrive:{account}:f1:{one}" for one in kept]
 
 
 def calendar(**changes):
     item = {"id": "e1", "status": "cancelled", "etag": '"1"', **changes}
     event = read_event_item(item)
-    window = Window(since=None, until=None, known_from=google.NOW, is_full=False)
-    return interpret(GOOGLE_CALENDAR, observe(Calendar(id="c d@x", name="c"), event, item, window))
+    return interpret(GOOGLE_CALENDAR, observe(Calendar(id="c d@x", name="c"), event, item, is_full=False))
 
 
 @pytest.mark.parametrize(

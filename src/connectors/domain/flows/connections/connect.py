@@ -279,7 +279,6 @@ class ConnectFlow:
             if grant.id != grant_id:
                 # Two consents of one user at the same instant: the other grant was stored first, without our tokens.
                 raise ConflictError("The same account is being connected twice at once.", next_step=CONNECT_AGAIN)
-            self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
             found = (uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts)
             former = [one for one in found if one is not None]
             for one in sorted(former, key=lambda one: (one.created_at, one.id)):
@@ -291,6 +290,7 @@ class ConnectFlow:
                 # An account was connected through another user's grant before. A grant without connections is deleted.
                 if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
                     uow.grants.delete(grant.tenant_id, grant_id)
+            self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
             return stored
 
     def _store_connection(
@@ -337,15 +337,14 @@ class ConnectFlow:
         return stored
 
     def _begin_reading(self, uow: UnitOfWork, connection: Connection, now: datetime) -> None:
-        """Queue an incremental read first, then the backfill, so that new events do not wait for a long history."""
+        """Queue the first read and the backfill. What is new comes first whatever their order."""
         provider = self.providers.get(connection.provider)
+        if provider.streams is not None:
+            if self.settings.backfill is not None:
+                self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=now - self.settings.backfill)
+            self.jobs.enqueue(uow, connection, JobType.INCREMENTAL)
         self.scheduler.plan_maintenance(uow, connection, FIRST_MAINTENANCE)
-        if provider.sync is None:
-            return
         self.scheduler.plan_sync(uow, provider, connection)
-        self.jobs.enqueue(uow, connection, JobType.INCREMENTAL)
-        if self.settings.backfill is not None:
-            self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=now - self.settings.backfill)
 
     def _subscribe(self, connection: Connection) -> Connection:
         """Subscribe to webhooks. An error is recorded on the connection, which works without them."""

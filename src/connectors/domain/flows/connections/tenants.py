@@ -3,6 +3,7 @@
 import attrs
 
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import TenantNotFoundError
 from connectors.domain.model.ids import UNROUTED, TenantId
 from connectors.domain.model.paging import MAX_LIMIT, PageRequest
@@ -50,14 +51,23 @@ class TenantFlow:
             TenantNotFoundError: it is not known here.
         """
         self.get(tenant_id)
+        for connection in self._connections(tenant_id):
+            self.disconnect.end_connection(tenant_id, connection.id)
+        left = self._connections(tenant_id)
+        with self.unit_of_work() as uow:
+            # The oldest first, and before what belongs to them, as everywhere: else the deletion could deadlock.
+            for connection in left:
+                uow.connections.get(tenant_id, connection.id, lock=True)
+            uow.tenants.delete(tenant_id)
+
+    def _connections(self, tenant_id: TenantId) -> list[Connection]:
+        """All of the tenant's connections, the oldest first."""
+        found: list[Connection] = []
         page = PageRequest(limit=MAX_LIMIT)
         while True:
             with self.unit_of_work() as uow:
-                connections = uow.connections.list_page(tenant_id, page)
-            for connection in connections.items:
-                self.disconnect.end_connection(tenant_id, connection.id)
-            if connections.next is None:
-                break
-            page = PageRequest(limit=MAX_LIMIT, after=connections.next)
-        with self.unit_of_work() as uow:
-            uow.tenants.delete(tenant_id)
+                listed = uow.connections.list_page(tenant_id, page)
+            found += listed.items
+            if listed.next is None:
+                return sorted(found, key=lambda one: (one.created_at, one.id))
+            page = PageRequest(limit=MAX_LIMIT, after=listed.next)

@@ -1,5 +1,6 @@
 """Concurrency: no tenant and no provider takes more slots than the operator grants it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -7,7 +8,8 @@ import attrs
 
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.paging import PageRequest
-from connectors.domain.model.sync import JobFilter, JobStatus, JobType, SyncJob
+from connectors.domain.model.stream_state import AccountState
+from connectors.domain.model.sync import JobFilter, JobStatus, JobType
 from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork
 
@@ -23,7 +25,7 @@ _FIRST_QUEUED = PageRequest(limit=50)
 
 @attrs.frozen(kw_only=True)
 class ConcurrencySettings:
-    """How many jobs may run at once, in all workers together."""
+    """How many connections may be read at once, in all workers together."""
 
     per_tenant: int = 4
     per_provider: int | None = None
@@ -34,58 +36,68 @@ class ConcurrencySettings:
 
 @attrs.frozen(kw_only=True)
 class Concurrency:
-    """Decides whether a job may run now."""
+    """Decides whether a connection may be read now."""
 
     settings: ConcurrencySettings
     entropy: Entropy
 
-    def wait_for(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
-        """How long the job has to wait at least; zero if it may run, and then the caller marks it RUNNING."""
-        if job.retry_after is not None and job.retry_after > now:
-            return job.retry_after - now
-        of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
-        # The jobs of one connection run one after the other: where another one is RUNNING, its run is over. It may need
-        # this job to end first, so it must not keep the slot from it.
-        unfinished = uow.jobs.list_unfinished(job.tenant_id, job.connection_id)
-        lost = sum(one.id != job.id and one.status is JobStatus.RUNNING for one in unfinished)
-        of_tenant = uow.jobs.count_running(tenant_id=job.tenant_id) - lost
-        if self._is_full(of_tenant, self.settings.per_tenant, job) or (
-            of_provider is not None
-            and self._is_full(uow.jobs.count_running(provider=job.provider) - lost, of_provider, job)
-        ):
+    def wait_for(self, uow: UnitOfWork, account: AccountState, *, is_history_only: bool) -> timedelta:
+        """How long the connection has to wait at least; zero if it may be read, and then the caller marks it as such.
+
+        One that is marked already has no worker any more: its own slot does not count.
+        """
+        if self._is_full(uow, account, is_history_only=is_history_only):
             return SHORTEST_WAIT + (LONGEST_WAIT - SHORTEST_WAIT) * self.entropy.fraction()
         return timedelta(0)
 
-    def yield_slot(self, uow: UnitOfWork, job: SyncJob, now: datetime) -> timedelta:
-        """How long a job whose time slice is over waits before the next one.
+    def yield_slot(self, uow: UnitOfWork, account: AccountState, *, is_history_only: bool, now: datetime) -> timedelta:
+        """How long a connection whose time slice is over waits before the next one.
 
-        Zero if no other job needs the slot. Else long enough for the waiting jobs to try again: they try only every few
-        seconds, and without the pause this job would keep its slot until it ends. Incremental reads do not yield to
-        backfills. Call it while the job counts as running.
+        Zero if no other connection needs the slot. Else long enough for those that wait to try again: they try only
+        every few seconds, and without the pause this one would keep its slot until it is done. What is new does not
+        yield to history.
         """
-        is_needed = self._is_full(
-            uow.jobs.count_running(tenant_id=job.tenant_id), self.settings.per_tenant, job
-        ) and any(
-            other.connection_id != job.connection_id
+        if not self._is_full(uow, account, is_history_only=is_history_only, besides=1):
+            return timedelta(0)
+        waiting = uow.jobs.list_page(account.tenant_id, _FIRST_QUEUED, JobFilter(status=JobStatus.QUEUED)).items
+        is_needed = any(
+            other.connection_id != account.connection_id
             and (other.retry_after is None or other.retry_after <= now)
-            and _may_take_slot_of(other.type, job.type)
-            for other in uow.jobs.list_page(job.tenant_id, _FIRST_QUEUED, JobFilter(status=JobStatus.QUEUED)).items
-        )
-        of_provider = self.settings.providers.get(job.provider, self.settings.per_provider)
-        if not is_needed and of_provider is not None:
-            is_needed = self._is_full(uow.jobs.count_running(provider=job.provider), of_provider, job) and any(
-                (provider, status) == (job.provider, JobStatus.QUEUED) and _may_take_slot_of(job_type, job.type)
-                for provider, job_type, status in uow.jobs.count_unfinished()
-            )
+            and (is_history_only or other.type is not JobType.BACKFILL)
+            for other in waiting
+        ) or (self._slots_of(account) is not None and self._is_provider_wanted(uow, account, is_history_only))
         return LONGEST_WAIT if is_needed else timedelta(0)
 
-    def _is_full(self, running: int, slots: int, job: SyncJob) -> bool:
-        if job.status is JobStatus.RUNNING:
-            running -= 1  # the job itself is counted: its worker has crashed
-        if job.type is JobType.BACKFILL and slots > 1:
-            slots -= 1  # backfills leave one slot free for incremental reads
-        return running >= slots
+    @staticmethod
+    def _is_provider_wanted(uow: UnitOfWork, account: AccountState, is_history_only: bool) -> bool:  # noqa: FBT001 - private
+        """Whether jobs of other connections of the provider, of any tenant, are queued."""
+        jobs = uow.jobs.list_unfinished(account.tenant_id, account.connection_id)
+        own = Counter(job.type for job in jobs if job.status is JobStatus.QUEUED)
+        return any(
+            provider == account.provider
+            and status is JobStatus.QUEUED
+            and number > own[job_type]
+            and (is_history_only or job_type is not JobType.BACKFILL)
+            for (provider, job_type, status), number in uow.jobs.count_unfinished().items()
+        )
 
+    def _slots_of(self, account: AccountState) -> int | None:
+        return self.settings.providers.get(account.provider, self.settings.per_provider)
 
-def _may_take_slot_of(waiting: JobType, present: JobType) -> bool:
-    return waiting is not JobType.BACKFILL or present is JobType.BACKFILL
+    def _is_full(self, uow: UnitOfWork, account: AccountState, *, is_history_only: bool, besides: int = 0) -> bool:
+        """Whether the tenant or the provider has no slot left for it.
+
+        Args:
+            uow: the caller's transaction.
+            account: whose slot.
+            is_history_only: history leaves one slot free for what is new.
+            besides: how many slots it has that are not counted.
+        """
+        own = account.running_since is not None
+        limits = [(uow.accounts.count_running(tenant_id=account.tenant_id) - own, self.settings.per_tenant)]
+        of_provider = self._slots_of(account)
+        if of_provider is not None:
+            limits.append((uow.accounts.count_running(provider=account.provider) - own, of_provider))
+        return any(
+            running + besides >= (slots - 1 if is_history_only and slots > 1 else slots) for running, slots in limits
+        )

@@ -6,9 +6,11 @@ from datetime import datetime
 
 import attrs
 
+from connectors.domain.flows.reading.claims import Claims, by_family
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, Gap, GapCause, Interval
+from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, Gap, GapCause, GapClosedBy, Interval
 from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.spans import Span, Spans
 from connectors.domain.model.webhook import Recorded
 from connectors.domain.providers.contract import Family, Provider
 from connectors.domain.providers.registry import ProviderRegistry
@@ -28,11 +30,20 @@ class FamilyCoverage:
     """Proven periods, the earliest first; those of different paths may overlap."""
     gaps: tuple[Gap, ...]
     """The earliest first; closed ones are included until they are deleted."""
+    pending: tuple[Span, ...] = ()
+    """What is wanted and not read yet, although it can be."""
+    streams_aside: int = 0
+    """How many streams that the family needs cannot be read now."""
 
     @property
     def open_gaps(self) -> tuple[Gap, ...]:
         """Those where something may still be missing."""
         return tuple(gap for gap in self.gaps if gap.closed_at is None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing of what is wanted."""
+        return not self.open_gaps and not self.pending and not self.streams_aside
 
     @property
     def paths(self) -> tuple[CoveragePath, ...]:
@@ -46,70 +57,46 @@ class Ledger:
 
     clock: Clock
     entropy: Entropy
+    providers: ProviderRegistry
 
-    # --- proofs --------------------------------------------------------------------------------------------------
+    # --- what is read --------------------------------------------------------------------------------------------
 
-    def prove(
-        self,
-        uow: UnitOfWork,
-        connection: Connection,
-        families: Iterable[Family],
-        path: CoveragePath,
-        from_at: datetime,
-        to_at: datetime,
-    ) -> None:
-        """These families are complete between the two instants: a sync run has read them.
+    def claims(self, uow: UnitOfWork, connection: Connection) -> Claims | None:
+        """What reading proves of the connection; None if nothing was read yet, or its provider is not installed."""
+        provider = self.providers.find(connection.provider)
+        if provider is None or provider.streams is None:
+            return None
+        owner = (connection.tenant_id, connection.id)
+        account = uow.accounts.find(*owner)
+        return Claims.of(provider.streams, account, uow.streams.list(*owner), uow.parked.list_open(*owner))
 
-        Closes the gaps that sync runs have read by now, and shortens those whose beginning they have read.
-        """
-        names = sorted({family.name for family in families})  # rows are written in one order, in every process
-        if not names or to_at <= from_at:
+    def review(self, uow: UnitOfWork, connection: Connection, claims: Claims) -> None:
+        """Close the stored gaps that have been read by now, and shorten those whose beginning has been."""
+        open_gaps = uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True)
+        if not open_gaps:
             return
-        known = _by_family(uow.coverage.list_intervals(connection.tenant_id, connection.id), path)
-        merged = {
-            name: merge([*known.get(name, ()), _interval(connection, name, path, from_at, to_at)]) for name in names
-        }
-        uow.coverage.replace_intervals(connection.tenant_id, connection.id, path, merged)
-        self._review(uow, connection, {name: [name] for name in names}, path)
-
-    def prove_all(
-        self,
-        uow: UnitOfWork,
-        connection: Connection,
-        provider: Provider,
-        path: CoveragePath,
-        from_at: datetime,
-        to_at: datetime,
-    ) -> None:
-        """Like `prove`, for all families that this path shows; also closes gaps of unknown family that were read."""
-        self.prove(uow, connection, shown_families(provider, path), path, from_at, to_at)
-        every = [family.name for family in provider.event_families]
-        self._review(uow, connection, {ALL_FAMILIES: every}, path)
-
-    def _review(
-        self, uow: UnitOfWork, connection: Connection, concerned: Mapping[str, Sequence[str]], path: CoveragePath
-    ) -> None:
-        """Compare the open gaps with all that is proven: a sync run may have read one before it was noticed.
-
-        Args:
-            uow: the caller's transaction.
-            connection: whose gaps.
-            concerned: family of a gap → the families that it is about.
-            path: recorded as what closed a gap.
-        """
-        read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
-        for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
-            names = concerned.get(gap.family, ())
-            starts = [_unproven_from(read_ranges.get(name, ()), gap.from_at, gap.to_at) for name in names]
+        read = self._read_ranges(connection, claims)
+        provider = self.providers.find(connection.provider)
+        families = () if provider is None else provider.event_families
+        for gap in open_gaps:
+            names = read if gap.family == ALL_FAMILIES else {gap.family: read.get(gap.family, ())}
+            ranges: Iterable[Spans] = names.values()
+            if gap.stream is not None:
+                ranges = [claims.read_of(gap.stream, family) for family in families if family.name == gap.family]
+            starts = [_unproven_from(spans, gap.from_at, gap.to_at) for spans in ranges]
             left = [start for start in starts if start is not None]
             if starts and not left:
-                self.close(uow, gap, path)
+                self.close(uow, gap, GapClosedBy.SYNC)
             elif left and min(left) > gap.from_at:
                 uow.coverage.save_gap(attrs.evolve(gap, from_at=min(left)))
 
-    def close(self, uow: UnitOfWork, gap: Gap, path: CoveragePath) -> None:
-        """Close a gap: what was missing has arrived, by this path."""
-        uow.coverage.save_gap(attrs.evolve(gap, closed_at=self.clock.now(), closed_by=path))
+    def close(self, uow: UnitOfWork, gap: Gap, closed_by: GapClosedBy) -> None:
+        """Close a gap: what was missing has arrived, or somebody gave it up."""
+        uow.coverage.save_gap(attrs.evolve(gap, closed_at=self.clock.now(), closed_by=closed_by))
+
+    def _read_ranges(self, connection: Connection, claims: Claims | None) -> Mapping[str, Spans]:
+        provider = self.providers.find(connection.provider)
+        return {} if provider is None else by_family(claims, provider.event_families)
 
     # --- gaps ----------------------------------------------------------------------------------------------------
 
@@ -124,15 +111,16 @@ class Ledger:
         from_at: datetime,
         to_at: datetime | None,
         reference: str = "",
+        stream: str | None = None,
     ) -> bool:
         """Record that events of these families may be missing since the instant; whether that is new.
 
         What a sync run has read is not missing: the gap begins after it, or is recorded as closed.
         """
         is_new = False
-        read_ranges = _read_ranges(uow.coverage.list_intervals(connection.tenant_id, connection.id))
+        read = self._read_ranges(connection, self.claims(uow, connection))
         for name in families:
-            start = _unproven_from(read_ranges.get(name, ()), from_at, to_at)
+            start = from_at if stream is not None else _unproven_from(read.get(name, ()), from_at, to_at)
             gap = Gap(
                 id=self.entropy.uuid7(self.clock.now()),
                 tenant_id=connection.tenant_id,
@@ -141,11 +129,12 @@ class Ledger:
                 cause=cause,
                 reference=reference,
                 reason=reason,
+                stream=stream,
                 from_at=from_at if start is None else start,
                 to_at=to_at,
                 opened_at=self.clock.now(),
                 closed_at=self.clock.now() if start is None else None,
-                closed_by=CoveragePath.SYNC if start is None else None,
+                closed_by=GapClosedBy.SYNC if start is None else None,
             )
             if uow.coverage.open_gap(gap) is Recorded.NEW and start is not None:
                 is_new = True
@@ -221,6 +210,7 @@ class CoverageFlow:
 
     unit_of_work: UnitOfWorkFactory
     providers: ProviderRegistry
+    ledger: Ledger
 
     def show(self, tenant_id: TenantId, connection_id: ConnectionId) -> tuple[FamilyCoverage, ...]:
         """What is known of each of the connection's families; a gap of unknown family is listed with every family.
@@ -232,16 +222,28 @@ class CoverageFlow:
             connection = uow.connections.get(tenant_id, connection_id)
             intervals = uow.coverage.list_intervals(tenant_id, connection_id)
             gaps = uow.coverage.list_gaps(tenant_id, connection_id)
+            claims = self.ledger.claims(uow, connection)
         provider = self.providers.find(connection.provider)
         families = _stored_families(intervals, gaps) if provider is None else provider.event_families
-        return tuple(
-            FamilyCoverage(
-                family=family,
-                intervals=tuple(one for one in intervals if one.family == family.name),
-                gaps=tuple(gap for gap in gaps if gap.family in {family.name, ALL_FAMILIES}),
-            )
-            for family in families
-        )
+        return tuple(_of_family(family, intervals, gaps, claims) for family in families)
+
+
+def _of_family(
+    family: Family, intervals: Iterable[Interval], gaps: Iterable[Gap], claims: Claims | None
+) -> FamilyCoverage:
+    pushed = [one for one in intervals if one.family == family.name and one.path is CoveragePath.WEBHOOK]
+    kept = [gap for gap in gaps if gap.family in {family.name, ALL_FAMILIES}]
+    if claims is None:
+        return FamilyCoverage(family=family, intervals=tuple(pushed), gaps=tuple(kept))
+    if not claims.is_pushed(family):
+        pushed = []
+    return FamilyCoverage(
+        family=family,
+        intervals=tuple(sorted([*pushed, *claims.intervals(family)], key=lambda one: (one.from_at, one.path))),
+        gaps=tuple(sorted([*kept, *claims.gaps(family)], key=lambda gap: (gap.from_at, gap.id))),
+        pending=claims.pending(family),
+        streams_aside=sum(family.name in one.stream.families or one.is_discovery for one in claims.aside()),
+    )
 
 
 def _stored_families(intervals: Iterable[Interval], gaps: Iterable[Gap]) -> tuple[Family, ...]:
@@ -250,19 +252,6 @@ def _stored_families(intervals: Iterable[Interval], gaps: Iterable[Gap]) -> tupl
     return tuple(
         Family(name=name, is_pushed=False, is_read=False, is_backfilled=False) for name in sorted(names or {"events"})
     )
-
-
-def merge(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same periods of one family and path in as few intervals as possible, the earliest first."""
-    merged: list[Interval] = []
-    for one in sorted(intervals, key=lambda interval: interval.from_at):
-        last = merged[-1] if merged else None
-        if last is None or (last.to_at is not None and last.to_at < one.from_at):
-            merged.append(one)
-        elif last.to_at is not None:
-            ends = None if one.to_at is None else max(last.to_at, one.to_at)
-            merged[-1] = attrs.evolve(last, to_at=ends)
-    return merged
 
 
 def _is_pushed_in_full(family: Family) -> bool:
@@ -280,27 +269,13 @@ def _shows(family: Family, path: CoveragePath) -> bool:
             return _is_pushed_in_full(family)
 
 
-def shown_families(provider: Provider, path: CoveragePath) -> list[Family]:
-    """The families that this path can prove."""
-    return [family for family in provider.event_families if _shows(family, path)]
-
-
-def _read_ranges(intervals: Sequence[Interval]) -> dict[str, list[Interval]]:
-    """What sync runs of either mode have read, by family, in as few intervals as possible."""
-    found: dict[str, list[Interval]] = {}
-    for path in (CoveragePath.SYNC, CoveragePath.BACKFILL):
-        for name, proven in _by_family(intervals, path).items():
-            found[name] = merge([*found.get(name, ()), *proven])
-    return found
-
-
-def _unproven_from(intervals: Sequence[Interval], from_at: datetime, to_at: datetime | None) -> datetime | None:
+def _unproven_from(spans: Spans, from_at: datetime, to_at: datetime | None) -> datetime | None:
     """Where the unproven part of a gap begins; None if all of it is proven.
 
-    A gap is only shortened from its beginning: an interval that begins inside it changes nothing yet.
+    A gap is only shortened from its beginning: a span that begins inside it changes nothing yet.
     """
-    for one in intervals:
-        if one.to_at is not None and one.from_at <= from_at < one.to_at:
+    for one in spans:
+        if one.from_at <= from_at < one.to_at:
             return None if to_at is not None and to_at <= one.to_at else one.to_at
     return from_at
 

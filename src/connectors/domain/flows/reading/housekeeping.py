@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from connectors.domain.model.errors import NotFoundError
 from connectors.domain.model.schedule import SERVICE_TASKS, ScheduleEntry
-from connectors.domain.model.sync import SyncJob
-from connectors.domain.model.tasks import TaskKind, sync_task
+from connectors.domain.model.tasks import TaskKind, read_task
 from connectors.ports.clock import Clock
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -82,7 +80,7 @@ class Housekeeping:
         )
         jobs = self._prune(lambda uow: uow.jobs.prune(finished_before=now - keep.jobs, limit=LARGEST_SWEEP))
         with self.unit_of_work() as uow:
-            gaps = uow.coverage.prune(closed_before=now - keep.jobs)
+            gaps = uow.coverage.prune(closed_before=now - keep.jobs) + uow.parked.prune(closed_before=now - keep.jobs)
         if deliveries or jobs or gaps:
             log.info("retention_kept", extra={"deliveries": deliveries, "jobs": jobs, "gaps": gaps})
 
@@ -96,22 +94,17 @@ class Housekeeping:
                 return total
 
     def _rescue(self, now: datetime) -> None:
+        """Queue connections again that a worker began to read and that nobody reads, and those whose jobs wait without
+        a task."""
+        before = now - UNTOUCHED_FOR
         with self.unit_of_work() as uow:
-            untouched = uow.jobs.list_untouched(before=now - UNTOUCHED_FOR, limit=RESCUE_BATCH)
-        rescued = sum(self._rescue_one(job, now) for job in untouched)
-        if rescued:
-            log.warning("jobs_rescued", extra={"jobs": rescued})
-
-    def _rescue_one(self, job: SyncJob, now: datetime) -> bool:
-        with self.unit_of_work() as uow:
-            try:
-                present = uow.jobs.get(job.tenant_id, job.id, lock=True)
-            except NotFoundError:
-                return False  # erased with its tenant
-            if present.is_finished or present.updated_at != job.updated_at:
-                return False  # it has changed since: do not overwrite what its worker wrote
-            # If the old task still exists, this one is a duplicate or finds nothing to do. It has its own queueing
-            # lock, because another job's task may hold the one for new jobs.
-            uow.queue.put(sync_task(present, is_continued=True))
-            uow.jobs.save(attrs.evolve(present, updated_at=now))  # next time, others come first
-            return True
+            silent = uow.accounts.list_silent(before=before, limit=RESCUE_BATCH)
+            waiting = uow.jobs.list_untouched(before=before, limit=RESCUE_BATCH)
+        owners = {(one.tenant_id, one.connection_id) for one in silent}
+        owners |= {(job.tenant_id, job.connection_id) for job in waiting}
+        for tenant_id, connection_id in sorted(owners):
+            with self.unit_of_work() as uow:
+                # If its task still exists, this one is a duplicate or finds nothing to do.
+                uow.queue.put(read_task(tenant_id, connection_id))
+        if owners:
+            log.warning("connections_rescued", extra={"connections": len(owners)})

@@ -9,15 +9,19 @@ from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError, NotFoundError, ValidationError
 from connectors.domain.model.idempotency import IdempotentAnswer, fingerprint_of
 from connectors.domain.model.ids import ConnectionId, JobId, TenantId
+from connectors.domain.model.spans import EPOCH, FAR
+from connectors.domain.model.stream_state import AccountState, HistoryRequest
 from connectors.domain.model.sync import JobStatus, JobType, SyncJob
-from connectors.domain.model.tasks import sync_task
+from connectors.domain.model.tasks import read_task
 from connectors.domain.model.trace import TRACE_ID
-from connectors.domain.model.webhook import Recorded
-from connectors.domain.providers.contract import Provider, Sync
+from connectors.domain.providers.contract import Provider, Streams
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+CLOCK_SPREAD = timedelta(minutes=10)
+"""How far ahead our clock may be when an account is connected: what happens since then by its vendor's clock is new."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +53,7 @@ class SyncJobs:
             job_type: what to read.
             since: backfill: nothing older.
             until: backfill: nothing newer.
-            target: only this part (a calendar, a channel).
+            target: only this stream, by its key.
             lookback: backfill: how far back where `since` is not given; None for all there is.
             idempotency_key: the same request with the same key within a day gets the same job.
 
@@ -115,7 +119,7 @@ class SyncJobs:
     ) -> SyncJob:
         """The job and its task, in the caller's transaction. Raises like `request`."""
         require_readable(self.providers.get_stored(connection.provider), connection)
-        now = self.clock.now()
+        now = uow.now()
         wanted = SyncJob(
             id=JobId(self.entropy.uuid7(now)),
             tenant_id=connection.tenant_id,
@@ -128,10 +132,15 @@ class SyncJobs:
             trace_id=TRACE_ID.get(),
             scheduled_at=now,
         )
+        account = None
+        if job_type is JobType.BACKFILL:
+            account = lock_account(uow, connection)
+        if target is not None:
+            uow.streams.request(connection.tenant_id, connection.id, target, at=now)
         job = self._widened(uow, uow.jobs.enqueue(wanted), wanted)
-        if uow.queue.put(sync_task(job)) is Recorded.DUPLICATE and job.id == wanted.id:
-            # The task that holds this lock belongs to a job that has ended: cancelled, or run in the foreground.
-            uow.queue.put(sync_task(job, is_continued=True))
+        if account is not None:
+            uow.accounts.save(_with_request(account, job))
+        uow.queue.put(read_task(connection.tenant_id, connection.id, is_history_only=job_type is JobType.BACKFILL))
         return job
 
     def _widened(self, uow: UnitOfWork, job: SyncJob, wanted: SyncJob) -> SyncJob:
@@ -142,7 +151,7 @@ class SyncJobs:
             return job
         present = uow.jobs.get(job.tenant_id, job.id, lock=True)
         if present.status is not JobStatus.QUEUED or present.attempts > 0:
-            return uow.jobs.enqueue(wanted)  # a worker has just claimed it: its range stays
+            return uow.jobs.enqueue(wanted)  # a worker has just begun it: its range stays
         widened = attrs.evolve(present, since=since, until=until)
         uow.jobs.save(widened)
         return widened
@@ -187,7 +196,7 @@ class SyncJobs:
                 active = sorted(
                     (one for listed in of_providers for one in listed), key=lambda one: (one.created_at, one.id)
                 )
-        readable = {provider.slug for provider in self.providers if provider.sync is not None}
+        readable = {provider.slug for provider in self.providers if provider.streams is not None}
         return tuple(one for one in active if wanted in {None, one.provider} and one.provider in readable)
 
     def reload(self, jobs: Iterable[SyncJob]) -> tuple[SyncJob, ...]:
@@ -202,7 +211,7 @@ class SyncJobs:
         return tuple(found)
 
     def cancel(self, tenant_id: TenantId, job_id: JobId) -> SyncJob:
-        """The job, cancelled. A queued job never starts, a running job stops after its current page.
+        """The job, cancelled; what only it had asked for is read no further than the current page.
 
         A finished job stays as it is. What was read stays.
 
@@ -210,10 +219,15 @@ class SyncJobs:
             NotFoundError: the tenant has no such job.
         """
         with self.unit_of_work() as uow:
-            return self._cancelled(uow, uow.jobs.get(tenant_id, job_id, lock=True))
+            owner = uow.jobs.get(tenant_id, job_id)
+            account = uow.accounts.find(tenant_id, owner.connection_id, lock=True)
+            job = self._cancelled(uow, uow.jobs.get(tenant_id, job_id, lock=True))
+            if account is not None and job.status is JobStatus.CANCELLED:
+                uow.accounts.save(_without_request(account, job))
+        return job
 
     def cancel_all(self, uow: UnitOfWork, connection: Connection) -> None:
-        """Cancel all of the connection's jobs, in the caller's transaction."""
+        """Cancel all of the connection's jobs, in the caller's transaction. What was wanted stays wanted."""
         for job in uow.jobs.list_unfinished(connection.tenant_id, connection.id):
             self._cancelled(uow, uow.jobs.get(job.tenant_id, job.id, lock=True))
 
@@ -272,17 +286,43 @@ class SyncJobs:
             return [uow.jobs.get(tenant_id, job_id) for job_id in answered.job_ids]
 
 
-def require_readable(provider: Provider, connection: Connection) -> Sync:
+def lock_account(uow: UnitOfWork, connection: Connection) -> AccountState:
+    """The state of the connection's reading, locked; made if there is none."""
+    known = uow.accounts.find(connection.tenant_id, connection.id, lock=True)
+    return known or uow.accounts.add(
+        AccountState(
+            tenant_id=connection.tenant_id,
+            connection_id=connection.id,
+            provider=connection.provider,
+            requests=(HistoryRequest(since=connection.created_at - CLOCK_SPREAD),),
+            updated_at=connection.created_at,
+        )
+    )
+
+
+def _with_request(account: AccountState, job: SyncJob) -> AccountState:
+    """The account with what this backfill asks for."""
+    others = tuple(one for one in account.requests if one.job_id is None or one.job_id != job.id)
+    request = HistoryRequest(since=job.since or EPOCH, until=job.until or FAR, job_id=job.id)
+    return attrs.evolve(account, requests=(*others, request))
+
+
+def _without_request(account: AccountState, job: SyncJob) -> AccountState:
+    """The account without what only this backfill asked for."""
+    return attrs.evolve(account, requests=tuple(one for one in account.requests if one.job_id != job.id))
+
+
+def require_readable(provider: Provider, connection: Connection) -> Streams:
     """The provider's way of reading the connection.
 
     Raises:
         ConflictError: the connection is not active, or its provider cannot be read.
     """
-    if provider.sync is None:
+    if provider.streams is None:
         raise ConflictError(f"{provider.name} cannot be read: it only sends webhooks.")
     if connection.status is not ConnectionStatus.ACTIVE:
         raise ConflictError(f"The connection is {connection.status}.", next_step="Connect the account again.")
-    return provider.sync
+    return provider.streams
 
 
 def _check_range(since: datetime | None, until: datetime | None, now: datetime) -> None:

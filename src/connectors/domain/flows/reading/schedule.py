@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -13,7 +13,7 @@ from connectors.domain.model.errors import ConflictError, ConnectionNotFoundErro
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
 from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
 from connectors.domain.model.sync import JobType
-from connectors.domain.model.tasks import TaskKind, maintenance_task, refresh_task
+from connectors.domain.model.tasks import TaskKind, maintenance_task, read_task, refresh_task
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
@@ -31,6 +31,9 @@ RETRY_REFRESH = timedelta(hours=6)
 
 INTERVAL_SETTING = "sync_interval_seconds"
 """A connection's own interval, in its metadata."""
+
+ASKED_AGAIN = timedelta(minutes=2)
+"""When an entry is due again if the process that found it due dies before it has queued anything."""
 
 UNREADABLE = timedelta(days=1)
 """When a connection is checked again whose provider is no longer installed or cannot be read."""
@@ -64,12 +67,22 @@ class Scheduler:
         chosen = self.settings.intervals.get(provider.slug, self.settings.interval)
         if chosen is not None:
             return chosen
-        return timedelta(minutes=15) if provider.sync is None else provider.sync.poll_interval
+        return timedelta(minutes=15) if provider.streams is None else provider.streams.poll_interval
 
     def plan_sync(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
         """Schedule the next read, an interval from now with jitter."""
-        if provider.sync is not None:
+        if provider.streams is not None:
             self._plan(uow, connection, TaskKind.SYNC, self.with_jitter(self.interval(provider, connection)))
+
+    def plan_read(self, uow: UnitOfWork, connection: Connection, at: datetime) -> None:
+        """Wake the connection's reading at this instant: a pause ends, of the provider, a stream or a parked item."""
+        uow.schedules.plan(
+            ScheduleEntry(tenant_id=connection.tenant_id, subject_id=connection.id, kind=TaskKind.READ, next_at=at)
+        )
+
+    def forget_read(self, uow: UnitOfWork, connection: Connection) -> None:
+        """Wake it at no certain instant."""
+        uow.schedules.cancel(connection.tenant_id, connection.id, TaskKind.READ)
 
     def plan_maintenance(self, uow: UnitOfWork, connection: Connection, wait: timedelta) -> None:
         """Schedule the next maintenance of the connection's subscriptions, about this long from now."""
@@ -104,7 +117,7 @@ class ScheduleFlow:
     def tick(self) -> int:
         """Queue everything that is due; the number of tasks. After a long pause each entry is due only once."""
         count = 0
-        for kind in (TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.SYNC):
+        for kind in (TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.READ, TaskKind.SYNC):
             while (queued := self._queue_due(kind)) > 0:
                 count += queued
         for kind in SERVICE_TASKS:
@@ -112,12 +125,22 @@ class ScheduleFlow:
         return count
 
     def _queue_due(self, kind: TaskKind) -> int:
+        """Queue what is due of this kind; how much that was.
+
+        Each entry is first put off, in a transaction of its own: who queues a task locks other rows before the
+        schedule's, so nobody may hold these meanwhile. A process that dies in between loses no entry, only time.
+        """
         with self.unit_of_work() as uow:
             due = uow.schedules.lock_due(kind, now=self.clock.now(), limit=BATCH)
             for entry in due:
+                uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + ASKED_AGAIN))
+        for entry in due:
+            with self.unit_of_work() as uow:
                 match kind:
                     case TaskKind.SYNC:
                         self._queue_sync(uow, entry)
+                    case TaskKind.READ:
+                        self._queue_read(uow, entry)
                     case TaskKind.MAINTAIN:
                         self._queue_maintenance(uow, entry)
                     case _:
@@ -130,8 +153,6 @@ class ScheduleFlow:
         except ConnectionNotFoundError:
             connection = None
         if connection is None or connection.status is ConnectionStatus.REVOKED:
-            # Only the entry that is locked already: whoever connects again plans the others at the same time, in an
-            # order of its own, and each would wait for the other.
             uow.schedules.cancel(entry.tenant_id, entry.subject_id, entry.kind)
             return None
         return connection
@@ -141,19 +162,23 @@ class ScheduleFlow:
         if connection is None:
             return
         provider = self.providers.find(connection.provider)
-        if provider is None or provider.sync is None:
+        if provider is None or provider.streams is None:
             # A problem of one connection must not hold up all those that are due with it.
             uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + UNREADABLE))
             return
-        # Schedule now in case the job never finishes. When it does, it schedules the next read itself.
-        self.scheduler.plan_sync(uow, provider, connection)
         unfinished = uow.jobs.list_unfinished(connection.tenant_id, connection.id)
-        if any(job.type is JobType.INCREMENTAL and job.target is None for job in unfinished):
-            return  # that job will read what this one would have read
-        try:
-            self.jobs.enqueue(uow, connection, JobType.INCREMENTAL)
-        except ConflictError:
-            log.debug("sync_skipped", extra={"connection_id": str(connection.id), "status": str(connection.status)})
+        if not any(job.type is JobType.INCREMENTAL and job.target is None for job in unfinished):
+            try:
+                self.jobs.enqueue(uow, connection, JobType.INCREMENTAL)
+            except ConflictError:
+                log.debug("sync_skipped", extra={"connection_id": str(connection.id), "status": str(connection.status)})
+        # In case the job never finishes. When it does, the next read is scheduled from there.
+        self.scheduler.plan_sync(uow, provider, connection)
+
+    def _queue_read(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
+        connection = self._find_connection(uow, entry)
+        if connection is not None and connection.status is ConnectionStatus.ACTIVE:
+            uow.queue.put(read_task(connection.tenant_id, connection.id))
 
     def _queue_maintenance(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
         connection = self._find_connection(uow, entry)

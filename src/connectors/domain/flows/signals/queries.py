@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.signals.feed import SignalFeed
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import Gap
@@ -52,7 +53,9 @@ class ConnectionDetails:
     subscriptions: tuple[Subscription, ...]
     """Of any status, the oldest first."""
     open_gaps: tuple[Gap, ...]
-    """Where events may be missing, the earliest first."""
+    """Where events may be missing, the earliest first: stored gaps, and those that follow from what cannot be read."""
+    is_all_readable: bool
+    """Whether no stream stands aside and nothing is parked."""
     has_broken_subscription: bool
     """Whether a target's subscription is refused, unconfirmed, lapsed or expired."""
     next_sync_at: datetime | None
@@ -61,7 +64,8 @@ class ConnectionDetails:
     @property
     def health(self) -> Health:
         """Its health, with its gaps and subscriptions taken into account."""
-        return health_of(self.connection, may_miss_events=bool(self.open_gaps) or self.has_broken_subscription)
+        is_well = self.is_all_readable and not self.open_gaps and not self.has_broken_subscription
+        return health_of(self.connection, may_miss_events=not is_well)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +75,7 @@ class QueryFlow:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
     providers: ProviderRegistry
+    ledger: Ledger
 
     def provider_to_list(self, tenant_id: TenantId, slug: str) -> ProviderSlug:
         """The slug to filter a list by: an installed provider's, or that of a connection of the tenant.
@@ -107,13 +112,19 @@ class QueryFlow:
                 entry = None  # the schedule entry exists, but nothing will be read
             subscriptions = tuple(uow.subscriptions.list_of_connection(tenant_id, connection_id))
             now = self.clock.now()
+            claims = self.ledger.claims(uow, connection)
+            gaps = list(uow.coverage.list_gaps(tenant_id, connection_id, is_open=True))
+            provider = self.providers.find(connection.provider)
+            if claims is not None and provider is not None:
+                gaps += [gap for family in provider.event_families for gap in claims.gaps(family)]
             return ConnectionDetails(
                 connection=connection,
                 subscriptions=subscriptions,
                 has_broken_subscription=any(
                     one.status is not SubscriptionStatus.ENDED and not one.works_at(now) for one in subscriptions
                 ),
-                open_gaps=tuple(uow.coverage.list_gaps(tenant_id, connection_id, is_open=True)),
+                open_gaps=tuple(sorted(gaps, key=lambda gap: (gap.from_at, gap.id))),
+                is_all_readable=claims is None or not (claims.aside() or claims.agenda.parked),
                 next_sync_at=None if entry is None else entry.next_at,
             )
 

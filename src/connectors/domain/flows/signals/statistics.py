@@ -1,4 +1,4 @@
-"""Statistics: how much there is, and how long jobs wait."""
+"""Statistics: how much there is, and how long it waits."""
 
 from datetime import timedelta
 
@@ -37,4 +37,9 @@ class StatisticsFlow:
                     provider: at - now for provider, at in uow.subscriptions.earliest_expiries().items()
                 },
                 open_gaps=uow.coverage.count_open(),
+                streams=uow.streams.count(),
+                longest_unread={
+                    provider: max(now - since, timedelta(0)) for provider, since in uow.streams.oldest_unread().items()
+                },
+                parked_items=uow.parked.count_open(),
             )

@@ -9,7 +9,7 @@ from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.flows.webhooks.routing import Outcome
 from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.coverage import GapCause, GapClosedBy
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
 from connectors.domain.model.ids import UNROUTED, SignalId
 from connectors.domain.model.signal import Origin, Signal
@@ -141,7 +141,7 @@ class Inbox:
             return
         for gap in uow.coverage.list_gaps(row.tenant_id, row.connection_id, is_open=True):
             if gap.cause is cause and gap.reference == reference:
-                self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
+                self.ledger.close(uow, gap, GapClosedBy.WEBHOOK)
 
     def _record_signals(self, uow: UnitOfWork, outcome: Outcome) -> int:
         signals = [
@@ -159,10 +159,12 @@ class Inbox:
         return len(uow.signals.record_all(signals)) if signals else 0
 
     def _follow_up(self, uow: UnitOfWork, outcome: Outcome) -> None:
+        # Rows are locked in one order everywhere: connections before what is read of them.
+        for connection, event in outcome.connections:
+            self._change_connection(uow, connection, event)
         for connection, event in outcome.connections:
             if event.needs_sync:
                 self._enqueue(uow, connection, event)
-            self._change_connection(uow, connection, event)
 
     def _enqueue(self, uow: UnitOfWork, connection: Connection, event: WebhookEvent) -> None:
         try:

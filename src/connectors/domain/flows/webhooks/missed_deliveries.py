@@ -8,7 +8,7 @@ import attrs
 from connectors.domain.flows.provider_access.session import ProviderSession
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.coverage import CoveragePath, GapCause
+from connectors.domain.model.coverage import GapCause, GapClosedBy
 from connectors.domain.model.errors import ProviderFailedError, RateLimitedError
 from connectors.domain.model.webhook import DeliveryStatus, Subscription
 from connectors.domain.providers.contract import MissedDelivery, Subscriptions
@@ -66,7 +66,7 @@ class MissedDeliveries:
         """Close the gaps of deliveries that have arrived since."""
         for gap in uow.coverage.list_gaps(connection.tenant_id, connection.id, is_open=True):
             if gap.cause is GapCause.DELIVERY_MISSED and _has_arrived(uow, connection, gap.reference):
-                self.ledger.close(uow, gap, CoveragePath.WEBHOOK)
+                self.ledger.close(uow, gap, GapClosedBy.WEBHOOK)
 
     def _record_gap(self, session: ProviderSession, delivery: MissedDelivery) -> bool:
         """Record the delivery's gap if it is really missing; whether it is."""

@@ -181,13 +181,8 @@ def reason_of(error: ConnectorsError) -> str:
 
 
 def google_limits(quota: Quota) -> Limits:
-    """The limits of one of Google's APIs.
-
-    Google advises the same pauses for all of them: exponential from one second, at most 64 s.
-    """
+    """The limits of one of Google's APIs."""
     return Limits(
         read_failure=partial(read_failure, quota),
         budgets=quota.budgets,
-        backoff_base=timedelta(seconds=1),
-        backoff_cap=timedelta(seconds=64),
     )

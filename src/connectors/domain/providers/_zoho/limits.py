@@ -29,6 +29,7 @@ from connectors.domain.model.errors import (
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.contract import Limits
+from connectors.domain.providers.toolbox import structure
 from connectors.domain.providers.toolbox.foreign import read_count, read_object, read_text
 from connectors.domain.providers.toolbox.retry_after import read_retry_after
 
@@ -148,8 +149,6 @@ def zoho_limits(name: str, lock: timedelta, find_budget: FindBudget) -> Limits:
         read_throttle=read_throttle,
         is_unauthorized=is_unauthorized,
         budgets=budgets,
-        backoff_base=timedelta(seconds=1),
-        backoff_cap=timedelta(seconds=64),
     )
 
 
@@ -165,6 +164,16 @@ def read_answer(name: str, response: HttpResponse) -> Any:
     if response.status == HTTPStatus.NO_CONTENT or not response.body.strip():
         return None
     return response.json()
+
+
+def read_rows(name: str, response: HttpResponse, member: str) -> list[Any]:
+    """The rows of a list in a success; none for an answer without content.
+
+    Raises:
+        ConnectorsError: as from `read_answer`, or there is no list.
+    """
+    answer = read_answer(name, response)
+    return [] if response.status == HTTPStatus.NO_CONTENT else structure.read_rows(read_object(answer), member, name)
 
 
 def _failure(name: str, refusal: Refusal) -> ConnectorsError:

@@ -6,7 +6,7 @@ from connectors.domain.providers.github.endpoints import allowed_origins
 from connectors.domain.providers.github.events import FAMILIES, KINDS
 from connectors.domain.providers.github.limits import LIMITS
 from connectors.domain.providers.github.oauth import OAUTH
-from connectors.domain.providers.github.sync import SYNC
+from connectors.domain.providers.github.streams import STREAMS
 from connectors.domain.providers.github.webhooks import WEBHOOKS
 
 __all__ = ["GITHUB"]
@@ -19,7 +19,7 @@ GITHUB = Provider(
     kinds=KINDS,
     oauth=OAUTH,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     limits=LIMITS,
     families=FAMILIES,
     allowed_origins=allowed_origins,

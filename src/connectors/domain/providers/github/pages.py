@@ -1,90 +1,197 @@
-"""What reading any of a repository's lists needs: a position, a page, and a retry with smaller pages.
+"""What reading any of a repository's lists needs: where to begin, one answer, and the end with its bookmark.
+
+Every list leaves the same bookmark: `since`, an instant of GitHub's clock (all that changed before was read), and the
+`etag` of the answer that will be asked for first, where an unchanged answer proves that nothing happened.
 
 Source: docs.github.com, "Using pagination in the REST API", "Best practices for using the REST API".
 """
 
 import re
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
-from connectors.domain.model.errors import ProviderUnavailableError, UnexpectedResponseError
+from connectors.domain.model.errors import AccessLostError, ProviderUnavailableError, UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpResponse
+from connectors.domain.model.instant import read_instant
 from connectors.domain.model.signal import SignalDraft
-from connectors.domain.model.sync import SkippedItem
+from connectors.domain.model.streams import StreamPage, Window
+from connectors.domain.model.sync import Cursor, SyncMode
 from connectors.domain.providers.github import numbered, payloads
-from connectors.domain.providers.github.endpoints import PAGE_SIZE, Endpoints, get, read_list
+from connectors.domain.providers.github.endpoints import PAGE_SIZE, Endpoints, get, read_link, read_list
 from connectors.domain.providers.github.numbered import Position
+from connectors.domain.providers.toolbox.http_dates import read_http_date
+from connectors.domain.providers.toolbox.parking import ItemGuard
 
-SMALLER_PAGES = (50, 25)
-"""Page sizes to try when GitHub gives up on a page: it cuts off what takes longer than ten seconds."""
+SETTLE = timedelta(minutes=2)
+"""GitHub's lists lag behind its clock a little: what changed later than that before an answer may be missing from it.
+"""
 
+RECENT = timedelta(hours=1)
+"""A first run reads what is wanted by itself where that began no earlier; older history is left to a backfill."""
+
+SMALLER_PAGE = 25
+"""The page size to try when GitHub gives up on a page: it cuts off what takes longer than ten seconds."""
+
+LONGEST_ETAG = 200
+"""Characters. GitHub's have about 70."""
+
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC) + SETTLE
 _PAGE_NUMBER = re.compile(r"[?&]page=")
 
 
-@attrs.frozen(kw_only=True)
-class Window:
-    """The signals that a sync run emits, by their own time. Both ends are included."""
+@attrs.define(kw_only=True)
+class Rows:
+    """One answer of a list, read."""
 
-    floor: datetime | None
-    upper: datetime
+    response: HttpResponse = attrs.field(repr=False)
+    date: datetime
+    """GitHub's clock when it answered."""
+    settled: datetime
+    """What changed before that is in the list by now."""
+    is_nothing: bool = False
+    """Whether nothing has changed, or the list is switched off: there are no rows, and none were lost."""
+    items: int = 0
+    signals: list[SignalDraft] = attrs.field(factory=list)
+    guard: ItemGuard = attrs.field(factory=ItemGuard)
+    times: list[datetime] = attrs.field(factory=list)
+    """When each row last changed, as far as it says so."""
+    ids: list[int] = attrs.field(factory=list)
+    read: list[Any] = attrs.field(factory=list)
+    """The rows that could be read."""
 
-    def has(self, at: datetime) -> bool:
-        """Whether it is inside."""
-        return (self.floor is None or self.floor <= at) and at <= self.upper
-
-
-@attrs.frozen(kw_only=True)
-class ListContext:
-    """One repository, and from when on its lists are read."""
-
-    endpoints: Endpoints
-    repository: payloads.ListedRepository
-    since: datetime | None
-    """Items that did not change since then are not looked at; None reads all."""
-    window: Window
-
-    def url(self, *segments: str, **params: str | None) -> str:
-        """The URL of a list's first page."""
-        return self.page_url({}, *segments, **params)
-
-    def page_url(self, position: Position, *segments: str, **params: str | None) -> str:
-        """The URL of the page of a numbered list that is next there."""
-        next_url: str | None = position.get("url")
-        return next_url or self.endpoints.repository_url(
-            self.repository.full_name, *segments, **params, **numbered.parameters(position)
+    def page(
+        self, cursor: Cursor | None, bookmark: Cursor | None = None, read_from: datetime | None = None
+    ) -> StreamPage:
+        """These rows as a page of their stream."""
+        return StreamPage(
+            cursor=cursor,
+            bookmark=bookmark,
+            read_from=read_from,
+            signals=tuple(self.signals),
+            items=self.items,
+            parked=tuple(self.guard.parked),
         )
 
 
-@attrs.define(kw_only=True)
-class Part:
-    """What one page of a list gave."""
-
-    signals: list[SignalDraft] = attrs.field(factory=list)
-    items: int = 0
-    skipped: list[SkippedItem] = attrs.field(factory=list)
-    position: Position | None = None
-    """Where to go on, None at the end of the list."""
-    ids: list[int] = attrs.field(factory=list)
-    """Of the items that have one, in the list's order."""
+ReadRow = Callable[["Reading", Any], tuple[Any, Sequence[SignalDraft]]]
+"""Reads one row: the object, and its signals. Raises UnexpectedResponseError if it is not as documented."""
 
 
-def next_position(
-    list_context: ListContext, part: Part, position: Position, response: HttpResponse, *, has_ended: bool = False
-) -> Position | None:
-    """Where a numbered list goes on after this part, which is of one page. See `numbered.next_position`."""
-    return numbered.next_position(list_context.endpoints, position, response, part.ids, part.items, has_ended=has_ended)
+@attrs.frozen(kw_only=True)
+class Reading:
+    """One list of one repository, and the window in which it is read."""
+
+    endpoints: Endpoints
+    repository: payloads.ListedRepository
+    window: Window
+
+    @property
+    def begin(self) -> datetime:
+        """What changed from then on has to be read."""
+        bookmark, window = self.window.bookmark, self.window
+        if bookmark is not None:
+            return read_instant(bookmark.get("since")) or window.low.replace(microsecond=0)
+        at = window.low if window.mode is SyncMode.BACKFILL else max(window.floor, window.high - RECENT)
+        return max(at.replace(microsecond=0), _FIRST) - SETTLE
+
+    def url(self, *segments: str, position: Position | None = None, **params: str | None) -> str:
+        """The URL of the page of a list that is next there; of its first page without a position."""
+        next_url: str | None = (position or {}).get("url")
+        return next_url or self.endpoints.repository_url(
+            self.repository.full_name, *segments, **params, **numbered.parameters(position or {})
+        )
+
+    def read(
+        self, url: str, read_row: ReadRow, word: str, *, is_first: bool = False, guard: ItemGuard | None = None
+    ) -> Conversation[Rows]:
+        """An answer of the list.
+
+        Args:
+            url: where to ask.
+            read_row: reads one row. A row that it cannot read is parked.
+            word: what a row is called in references: `issue 42`.
+            is_first: whether it is the window's first page, which is asked for only if it has changed.
+            guard: where to park; None for one of its own.
+
+        Raises:
+            AccessLostError: the list is not, or no longer, visible.
+        """
+        etag = (self.window.bookmark or {}).get("etag") if is_first else None
+        response = yield from ask(url, etag)
+        high = self.window.high
+        date = read_http_date(response.headers.get("date")) or high
+        # The earlier of two clocks; where history is read, `high` is not a clock.
+        clock = date if self.window.mode is SyncMode.BACKFILL else min(date, high)
+        rows = Rows(response=response, date=date, settled=max(clock, _FIRST) - SETTLE, guard=guard or ItemGuard())
+        if response.status == HTTPStatus.NOT_MODIFIED or is_switched_off(response):
+            rows.is_nothing = True
+            return rows
+        for index, item in enumerate(read_list(response)):
+            self._read_row(rows, read_row, f"{word} {identity_of(word, item) or f'[{index}]'}", item)
+        return rows
+
+    def _read_row(self, rows: Rows, read_row: ReadRow, reference: str, item: Any) -> None:
+        rows.items += 1
+        fields = item if isinstance(item, dict) else {}
+        if isinstance(fields.get("id"), int):
+            rows.ids.append(fields["id"])
+        changed_at = read_instant(fields.get("updated_at") or fields.get("timestamp"))
+        if changed_at is not None:
+            rows.times.append(changed_at)
+        try:
+            read, drafts = read_row(self, item)
+        except UnexpectedResponseError as error:
+            created_at = read_instant(fields.get("created_at"))
+            between = None if created_at is None or changed_at is None else lifetime(created_at, changed_at)
+            rows.guard.park(reference, error.message, between)
+        else:
+            rows.read.append(read)
+            rows.signals += drafts
+
+    def following(self, rows: Rows, rel: str = "next") -> str | None:
+        """The URL of the page that GitHub itself says is next; None at the list's end."""
+        return read_link(self.endpoints, rows.response, rel)
+
+    def etag(self, rows: Rows, *, is_sound: bool = False) -> str | None:
+        """What to ask with next time; None if the same answer could come again after something was added.
+
+        The tag covers the rows and not the links, so what is added behind a full page does not change it: then only
+        the list's order makes it sound.
+        """
+        etag = rows.response.headers.get("etag")
+        if etag is None or len(etag) > LONGEST_ETAG or not etag.isprintable():
+            return None
+        is_whole = rows.items < PAGE_SIZE and self.following(rows) is None
+        return etag if is_whole or is_sound else None
+
+    def end(self, rows: Rows, since: datetime, etag: str | None) -> StreamPage:
+        """The window's last page. `etag` is of the page that is asked for first from this `since` on."""
+        return rows.page(None, **self.ending(since, etag))
+
+    def ending(self, since: datetime, etag: str | None) -> dict[str, Any]:
+        """The bookmark, and since when a first run has read the list whole, as `Rows.page` takes them."""
+        window = self.window
+        if window.mode is SyncMode.BACKFILL:
+            return {}
+        is_whole = window.bookmark is None and window.floor >= window.high - RECENT
+        bookmark = {"since": instant_text(since)} | ({} if etag is None else {"etag": etag})
+        return {"bookmark": bookmark, "read_from": window.floor if is_whole else None}
+
+    def end_with_nothing(self, rows: Rows) -> StreamPage:
+        """The last page where nothing has changed, or nothing can. What was read so far is still what was read."""
+        if self.window.bookmark is not None:
+            return rows.page(None, self.window.bookmark)
+        # A list that is switched on later shows what it held before, under its old dates.
+        return self.end(rows, max(self.window.floor, _FIRST) - SETTLE, None)
 
 
-class Stream(Protocol):
-    """Reads one page of one list."""
-
-    def __call__(self, list_context: ListContext, position: Position, /) -> Conversation[Part]:
-        """The page there. Raises AccessLostError if the list is not (or no longer) visible."""
-        ...
+def lifetime(created_at: datetime, changed_at: datetime) -> tuple[datetime, datetime]:
+    """Between which instants something can have happened to a row."""
+    return min(created_at, changed_at), max(created_at, changed_at)
 
 
 def instant_text(at: datetime) -> str:
@@ -92,9 +199,9 @@ def instant_text(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def ask(url: str) -> Conversation[HttpResponse]:
-    """The page, or a smaller one if GitHub times out."""
-    request = get(url, expects=frozenset({HTTPStatus.CONFLICT}))
+def ask(url: str, etag: str | None = None) -> Conversation[HttpResponse]:
+    """The page, or a smaller one if GitHub times out; with an etag, 304 if the page has not changed."""
+    request = get(url, etag, expects=frozenset({HTTPStatus.CONFLICT, HTTPStatus.GONE}))
     try:
         return (yield request)
     except ProviderUnavailableError:
@@ -102,63 +209,32 @@ def ask(url: str) -> Conversation[HttpResponse]:
         # A link's page number counts pages of its own size: those are asked again as they are, later.
         if not url.endswith(full) or _PAGE_NUMBER.search(url):
             raise
-    for size in SMALLER_PAGES[:-1]:
-        try:
-            return (yield attrs.evolve(request, url=url.replace(full, f"per_page={size}")))
-        except ProviderUnavailableError:
-            continue
-    return (yield attrs.evolve(request, url=url.replace(full, f"per_page={SMALLER_PAGES[-1]}")))
+    return (yield get(url.replace(full, f"per_page={SMALLER_PAGE}"), expects=request.expects))
 
 
-def read_items(
-    list_context: ListContext,
-    part: Part,
-    response: HttpResponse,
-    name: str,
-    read_item: Callable[[ListContext, Any], tuple[Any, list[SignalDraft]]],
-) -> Iterable[tuple[Any, list[SignalDraft]]]:
-    """Each item that can be read with its signals inside the window; the others are noted in the part."""
-    if response.status == HTTPStatus.NOT_MODIFIED or _is_empty_repository(response):
-        return
-    for index, item in enumerate(read_list(response)):
-        part.items += 1
-        identity = item.get("id") if isinstance(item, dict) else None
-        if isinstance(identity, int):
-            part.ids.append(identity)
-        try:
-            read, drafts = read_item(list_context, item)
-        except UnexpectedResponseError as error:
-            reference = reference_of(list_context, name, identity if isinstance(identity, int) else f"[{index}]")
-            part.skipped.append(SkippedItem(reference=reference, reason=error.message))
-        else:
-            yield read, [draft for draft in drafts if list_context.window.has(draft.occurred_at)]
+def identity_of(word: str, item: Any) -> int | None:
+    """What names the row in GitHub's URLs."""
+    value = item.get("number" if word in {"issue", "pull"} else "id") if isinstance(item, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
-def _is_empty_repository(response: HttpResponse) -> bool:
-    """Whether the answer is that there is nothing yet. Any other conflict must not pass for an empty list.
+def is_switched_off(response: HttpResponse) -> bool:
+    """Whether the answer is that there is nothing: an empty repository, or issues that are disabled.
 
     Raises:
-        UnexpectedResponseError: it is a conflict of another kind.
+        AccessLostError: it is gone in another sense.
+        UnexpectedResponseError: it is a conflict of another kind; what the list holds was not read.
     """
-    if response.status != HTTPStatus.CONFLICT:
+    if response.status not in {HTTPStatus.CONFLICT, HTTPStatus.GONE}:
         return False
-    message = response.json_object().get("message")
+    word = "empty" if response.status == HTTPStatus.CONFLICT else "disabled"
+    try:
+        message = response.json_object().get("message")
+    except UnexpectedResponseError:
+        message = None
     # The wording is not documented.
-    if isinstance(message, str) and "empty" in message.lower():
+    if isinstance(message, str) and word in message.lower():
         return True
+    if response.status == HTTPStatus.GONE:
+        raise AccessLostError("GitHub answered 410: it is not there, or not visible to this user.")
     raise UnexpectedResponseError("GitHub answered a GET with 409.")
-
-
-def reference_of(list_context: ListContext, name: str, identity: int | str) -> str:
-    """A name for an unreadable item: where it is, never its contents."""
-    return f"{list_context.repository.full_name}/{name} {identity}"
-
-
-def is_before(at: datetime, since: datetime | None) -> bool:
-    """Whether it is earlier than `since`; nothing is, where that is None."""
-    return since is not None and at < since
-
-
-def optional_text(at: datetime | None) -> str | None:
-    """`instant_text` that lets None through."""
-    return None if at is None else instant_text(at)

@@ -1,6 +1,6 @@
 """From GitHub's objects to signals, and their dedupe keys.
 
-Both paths use these functions: `events.py` for webhooks, `streams.py` for the REST API. A key contains only what both
+Both paths use these functions: `events.py` for webhooks, `rows.py` for the REST API. A key contains only what both
 have (the repository's id, a number or id, whole epoch seconds), never the delivery, so that push, redelivery, sync and
 backfill agree. Keys use `number` and not `id`: a pull request has another id in the list of issues than in webhooks.
 """

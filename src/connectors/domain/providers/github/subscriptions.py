@@ -5,7 +5,6 @@ Source: docs.github.com, REST "Repository webhooks" and "Organization webhooks".
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -33,7 +32,6 @@ from connectors.domain.providers.github.hooks import ORGANIZATION, REPOSITORY, f
 from connectors.domain.providers.github.limits import validation_codes
 from connectors.domain.providers.github.numbered import Position
 from connectors.domain.providers.toolbox import structure
-from connectors.domain.providers.toolbox.http_dates import read_http_date
 from connectors.domain.providers.toolbox.rules import subscribed_events
 
 MAX_REPOSITORIES = 1000
@@ -92,45 +90,26 @@ def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str,
         repositories = [f"repo:{name}" for name in chosen.repositories]
         return (*repositories, *(f"org:{name}" for name in chosen.organizations))
     listing = yield from list_repositories(endpoints_of(app))
-    # An archived repository is read-only: it takes no hook, and nothing happens in it.
-    return tuple(
-        f"repo:{item.full_name}"
-        for item in listing.repositories
-        if item.permissions is not None and item.permissions.admin and not item.archived and not item.disabled
-    )
+    return tuple(f"repo:{item.full_name}" for item in listing if may_have_hook(item) and not is_still(item))
 
 
-@attrs.frozen(kw_only=True)
-class Listing:
-    """The repositories that the user can access."""
-
-    repositories: tuple[payloads.ListedRepository, ...]
-    answered_at: datetime | None
-    """GitHub's clock when it began to answer; None if it did not say."""
-    is_cut: bool = False
-    """Whether there are more than `MAX_REPOSITORIES`."""
+def may_have_hook(item: payloads.ListedRepository) -> bool:
+    """Whether the user may make a hook in the repository."""
+    return item.permissions is not None and item.permissions.admin
 
 
-def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
-    """The repositories that the user can access, the newest `MAX_REPOSITORIES`; unreadable entries are left out.
+def is_still(item: payloads.ListedRepository) -> bool:
+    """Whether nothing happens in the repository any more: then it takes no hook, and needs none."""
+    return item.archived or item.disabled
 
-    Sorted by creation, which no rename and no push moves.
-    """
+
+def list_repositories(endpoints: Endpoints) -> Conversation[tuple[payloads.ListedRepository, ...]]:
+    """The repositories that the user can access, the newest `MAX_REPOSITORIES`; unreadable entries are left out."""
     found: dict[int, payloads.ListedRepository] = {}
-    answered_at: datetime | None = None
     position: Position | None = {}
     pages = 0
     while position is not None and pages < MAX_REPOSITORY_PAGES and len(found) < MAX_REPOSITORIES:
-        url = position.get("url") or endpoints.api_url(
-            "user",
-            "repos",
-            affiliation="owner,collaborator,organization_member",
-            sort="created",
-            direction="desc",
-            **numbered.parameters(position),
-        )
-        response = yield get(url)
-        answered_at = answered_at if pages else read_http_date(response.headers.get("date"))
+        response = yield get(repositories_url(endpoints, position))
         pages += 1
         items = read_list(response)
         for item in items:
@@ -139,9 +118,20 @@ def list_repositories(endpoints: Endpoints) -> Conversation[Listing]:
                 found[repository.id] = repository
         ids = [item.get("id") for item in items if isinstance(item, dict)]
         position = numbered.next_position(endpoints, position, response, ids, len(items))
-    listed = tuple(found.values())
-    is_cut = position is not None or len(listed) > MAX_REPOSITORIES
-    return Listing(repositories=listed[:MAX_REPOSITORIES], answered_at=answered_at, is_cut=is_cut)
+    return tuple(found.values())[:MAX_REPOSITORIES]
+
+
+def repositories_url(endpoints: Endpoints, position: Position) -> str:
+    """The URL of a page of the user's repositories. Sorted by creation, which no rename and no push moves."""
+    next_url: str | None = position.get("url")
+    return next_url or endpoints.api_url(
+        "user",
+        "repos",
+        affiliation="owner,collaborator,organization_member",
+        sort="created",
+        direction="desc",
+        **numbered.parameters(position),
+    )
 
 
 def read_repository(item: Any) -> payloads.ListedRepository | None:

@@ -6,7 +6,7 @@ from connectors.domain.providers.contract import Option, Provider
 from connectors.domain.providers.gmail.limits import LIMITS
 from connectors.domain.providers.gmail.oauth import OAUTH
 from connectors.domain.providers.gmail.signals import FAMILIES, KINDS, LABEL_OPTION
-from connectors.domain.providers.gmail.sync import SYNC
+from connectors.domain.providers.gmail.streams import STREAMS
 from connectors.domain.providers.gmail.webhooks import (
     ACCOUNT_OPTION,
     AUDIENCE_OPTION,
@@ -29,7 +29,7 @@ GMAIL = Provider(
     allowed_origins=allowed_origins,
     limits=LIMITS,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     families=FAMILIES,
     settings_prefixes=("GOOGLE",),
     options={

@@ -1,19 +1,17 @@
 """Single calls to Gmail that both the listing and the history make."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest
-from connectors.domain.model.instant import read_instant, rfc3339
-from connectors.domain.model.sync import Cursor
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_url
-from connectors.domain.providers.gmail.payloads import HEADERS
+from connectors.domain.providers.gmail.payloads import HEADERS, Message, read_message
 from connectors.domain.providers.toolbox.foreign import read_count
+from connectors.domain.providers.toolbox.parking import ItemGuard
 
 
 def with_pairs(url: str, pairs: Sequence[tuple[str, str | None]]) -> str:
@@ -40,8 +38,15 @@ def get_message(ctx: SyncContext, message_id: str) -> Conversation[Mapping[str, 
     return None if response.status == HTTPStatus.NOT_FOUND else response.json_object()
 
 
-def later(cursor: Cursor, seen_at: datetime | None) -> str | None:
-    """When the newest message seen so far was received."""
-    known = read_instant(cursor.get("seen_at"))
-    newest = max((at for at in (known, seen_at) if at is not None), default=None)
-    return None if newest is None else rfc3339(newest)
+def get_envelope(
+    ctx: SyncContext, guard: ItemGuard, message_id: str, reference: str
+) -> Conversation[tuple[Message, Mapping[str, Any]] | None]:
+    """The message and its document; None if it is gone, or cannot be read and so is parked."""
+    document = yield from guard.read(reference, get_message(ctx, message_id))
+    if document is None:
+        return None
+    message = read_message(document)
+    if isinstance(message, Message) and message.id == message_id:
+        return message, document
+    guard.park(reference, f"The message {message}." if isinstance(message, str) else "It is another message.")
+    return None

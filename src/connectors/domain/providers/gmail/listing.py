@@ -9,163 +9,122 @@ above where it was.
 Source: developers.google.com/workspace/gmail/api/guides/list-messages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any
 
 import attrs
 
 from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest
 from connectors.domain.model.instant import epoch_seconds, read_instant, rfc3339
-from connectors.domain.model.sync import Cursor, SkippedItem, SyncPage
-from connectors.domain.providers._google.ids import read_id
+from connectors.domain.model.streams import ParkedItem, StreamPage, Window
+from connectors.domain.model.sync import Cursor
+from connectors.domain.providers._google.ids import read_id, reference_to
 from connectors.domain.providers.contract import SyncContext
-from connectors.domain.providers.gmail.calls import get_message, later, with_pairs
+from connectors.domain.providers.gmail.calls import get_envelope, with_pairs
 from connectors.domain.providers.gmail.limits import PAGE_SIZE
 from connectors.domain.providers.gmail.oauth import SEARCH_SCOPES, mailbox_url
-from connectors.domain.providers.gmail.payloads import Message, read_message
+from connectors.domain.providers.gmail.payloads import HIDDEN_LABELS
 from connectors.domain.providers.gmail.signals import observe_message
-from connectors.domain.providers.toolbox.foreign import read_count, read_each, read_object, read_objects, read_text
+from connectors.domain.providers.toolbox.foreign import read_each, read_object, read_text
+from connectors.domain.providers.toolbox.order import TAIL, has_passed
+from connectors.domain.providers.toolbox.parking import ItemGuard
+from connectors.domain.providers.toolbox.structure import read_rows
 
 OVERLAP = timedelta(days=1)
 """Dates in queries are the mailbox's own days, and mail is not listed in the order of its arrival to the second."""
 LABEL_RUN = ("INBOX", "SENT")
 """Without the right to search, these labels are listed one by one."""
-STARTS = 3
-"""How often in a row a listing may start over; more is an error."""
 
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """The position of a listing."""
+    """The position of a listing. One that starts over without progress is at a position where it has been."""
 
-    since: datetime | None
-    until: datetime | None
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     """The label that is listed, and those that come after it; empty for a search."""
     page: str | None = None
     before: datetime | None = None
     """What is newer was read before the listing started over."""
-    oldest: datetime | None = None
-    """When the oldest message read so far was received."""
+    read_to: datetime | None = None
+    """What is newer has been read, as far as the last messages of the pages agree on it."""
     passed: tuple[str, ...] = ()
     """The messages of the page before; none on the first."""
     passed_page: str | None = None
     """That page's token, None for the first."""
-    starts: int = 0
-    """How often it has started over without progress."""
 
-    def to_state(self) -> dict[str, Any]:
+    def to_cursor(self) -> Cursor:
         """As JSON values."""
-        moments = {name: getattr(self, name) for name in ("since", "until", "before", "oldest")}
         return {
-            **{name: at and rfc3339(at) for name, at in moments.items()},
             "labels": list(self.labels),
             "page": self.page,
+            "before": self.before and rfc3339(self.before),
+            "read_to": self.read_to and rfc3339(self.read_to),
             "passed": list(self.passed),
             "passed_page": self.passed_page,
-            "starts": self.starts,
         }
 
-    def has(self, at: datetime) -> bool:
-        """Whether messages received then are reported."""
-        return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
 
-    @property
-    def query(self) -> str:
-        """The search query for the whole listing."""
-        bounds = [at for at in (self.until and self.until + OVERLAP, self.before) if at is not None]
-        before = f"before:{epoch_seconds(min(bounds))} " if bounds else ""
-        after = "" if self.since is None else f"after:{epoch_seconds(self.since - OVERLAP)} "
-        return f"{before}{after}-in:chats"
-
-
-def begin_listing(ctx: SyncContext, since: datetime | None, until: datetime | None) -> Listing:
-    """A listing of what was received between, by search where the grant allows it, else label by label."""
-    can_search = not SEARCH_SCOPES.isdisjoint(ctx.connection.scopes)
-    return Listing(since=since, until=until, labels=() if can_search else LABEL_RUN)
-
-
-def read_listing(value: Any) -> Listing:
-    """The listing of a stored cursor."""
-    data = read_object(value)
+def read_listing(ctx: SyncContext, cursor: Cursor | None) -> Listing:
+    """The listing of a cursor. Without one it begins: by search where the grant allows it, else label by label."""
+    if cursor is None:
+        return Listing(labels=() if not SEARCH_SCOPES.isdisjoint(ctx.connection.scopes) else LABEL_RUN)
     return Listing(
-        since=read_instant(data.get("since")),
-        until=read_instant(data.get("until")),
-        labels=tuple(read_each(data.get("labels"), read_id)),
-        page=read_text(data.get("page")),
-        before=read_instant(data.get("before")),
-        oldest=read_instant(data.get("oldest")),
-        passed=tuple(read_each(data.get("passed"), read_id)),
-        passed_page=read_text(data.get("passed_page")),
-        starts=read_count(data.get("starts")) or 0,
+        labels=tuple(read_each(cursor.get("labels"), read_id)),
+        page=read_text(cursor.get("page")),
+        before=read_instant(cursor.get("before")),
+        read_to=read_instant(cursor.get("read_to")),
+        passed=tuple(read_each(cursor.get("passed"), read_id)),
+        passed_page=read_text(cursor.get("passed_page")),
     )
 
 
-def read_listed(ctx: SyncContext, cursor: Cursor) -> Conversation[SyncPage]:
+def read_listed(ctx: SyncContext, window: Window, cursor: Cursor | None) -> Conversation[StreamPage]:
     """One page of the listing: its messages, and those that have come up to the page before."""
-    listing = read_listing(cursor.get("listing"))
+    listing = read_listing(ctx, cursor)
     try:
-        identifiers, following = yield from _list(ctx, listing, listing.page)
+        identifiers, following = yield from _list(ctx, window, listing, listing.page)
         again: tuple[str, ...] = ()
         if listing.passed:
-            again, _ = yield from _list(ctx, listing, listing.passed_page)
+            again, _ = yield from _list(ctx, window, listing, listing.passed_page)
     except UnexpectedResponseError as error:
-        if not is_bad_page(error) or listing.page is None:
+        if listing.page is None or not _is_bad_page(error):
             raise
-        return _start_over(cursor, listing)
+        return _start_over(listing)
     if listing.passed and set(listing.passed).isdisjoint((*identifiers, *again)):
-        return _start_over(cursor, listing)
-    if following is not None and following == listing.page:
-        raise UnexpectedResponseError("Gmail's message list does not go on.")
+        return _start_over(listing)
     risen = [each for each in again if each not in {*listing.passed, *identifiers}]
-    found = yield from _read_messages(ctx, (*risen, *identifiers))
-    ahead = _ahead(listing, identifiers, following, found)
-    seen = [message.received_at for message, _ in found.messages if listing.has(message.received_at)]
-    moved = {
-        **cursor,
-        "seen_at": later(cursor, max(seen, default=None)),
-        "listing": None if ahead is None else ahead.to_state(),
-        "follow": ahead is None,
-    }
-    observations = tuple(
-        observe_message(message.id, document=document, arrival_labels=message.labels)
-        for message, document in found.messages
-        if listing.has(message.received_at)
+    listed = tuple(dict.fromkeys((*risen, *identifiers)))
+    guard = ItemGuard()
+    times: dict[str, datetime] = {}
+    observations = []
+    for identifier in listed:
+        envelope = yield from get_envelope(ctx, guard, identifier, reference_to(identifier))
+        if envelope is None:
+            continue
+        message, document = envelope
+        times[identifier] = message.received_at
+        if window.emits(message.received_at):
+            # It was listed, so it was neither spam nor trash.
+            labels = message.labels - HIDDEN_LABELS
+            observations.append(observe_message(message.id, document=document, arrival_labels=labels))
+    ahead = _ahead(window, listing, identifiers, following, [times[each] for each in identifiers if each in times])
+    return StreamPage(
+        cursor=None if ahead is None else ahead.to_cursor(),
+        observations=tuple(observations),
+        parked=tuple(_with_bounds(window, listing, one, listed, times) for one in guard.parked),
+        items=len(listed),
     )
-    return SyncPage(cursor=moved, observations=observations, skipped=found.skipped, items=len(identifiers) + len(risen))
 
 
-@attrs.frozen(kw_only=True)
-class _Found:
-    messages: tuple[tuple[Message, Any], ...]
-    """Each with its document."""
-    skipped: tuple[SkippedItem, ...]
-
-
-def _read_messages(ctx: SyncContext, identifiers: Sequence[str]) -> Conversation[_Found]:
-    messages = []
-    skipped = []
-    for identifier in dict.fromkeys(identifiers):
-        document = yield from get_message(ctx, identifier)
-        if document is None:
-            continue  # gone since it was listed
-        message = read_message(document)
-        if isinstance(message, Message) and message.id == identifier:
-            messages.append((message, document))
-        else:
-            reason = message if isinstance(message, str) else "is another message"
-            skipped.append(SkippedItem(reference=identifier, reason=reason))
-    return _Found(messages=tuple(messages), skipped=tuple(skipped))
-
-
-def _list(ctx: SyncContext, listing: Listing, page: str | None) -> Conversation[tuple[tuple[str, ...], str | None]]:
+def _list(
+    ctx: SyncContext, window: Window, listing: Listing, page: str | None
+) -> Conversation[tuple[tuple[str, ...], str | None]]:
     url = with_pairs(
         mailbox_url(ctx.app) + "/messages",
         [
-            ("q", None if listing.labels else listing.query),
+            ("q", None if listing.labels else _query(window, listing)),
             ("labelIds", listing.labels[0] if listing.labels else None),
             ("maxResults", str(PAGE_SIZE)),
             ("includeSpamTrash", "false"),
@@ -174,44 +133,60 @@ def _list(ctx: SyncContext, listing: Listing, page: str | None) -> Conversation[
     )
     response = yield HttpRequest(method="GET", url=url)
     answer = response.json_object()
-    identifiers = [read_id(entry.get("id")) for entry in read_objects(answer.get("messages"))]
+    # An empty page has no list; what has no count either is no page.
+    is_empty = "messages" not in answer and not {"resultSizeEstimate", "nextPageToken"}.isdisjoint(answer)
+    entries = [] if is_empty else read_rows(answer, "messages", "Gmail")
+    identifiers = [read_id(read_object(entry).get("id")) for entry in entries]
     return tuple(each for each in identifiers if each is not None), read_text(answer.get("nextPageToken"))
 
 
-def is_bad_page(error: UnexpectedResponseError) -> bool:
+def _query(window: Window, listing: Listing) -> str:
+    """The search query for the whole listing."""
+    bounds = [at + OVERLAP for at in (window.until, listing.before) if at is not None]
+    before = f"before:{epoch_seconds(min(bounds))} " if bounds else ""
+    return f"{before}after:{max(epoch_seconds(window.low - OVERLAP), 0)} -in:chats"
+
+
+def _is_bad_page(error: UnexpectedResponseError) -> bool:
     """Whether Gmail refused the page token: nothing else of the query changes from page to page."""
-    return bool(error.details) and error.details[0].get("status") == HTTPStatus.BAD_REQUEST
+    return any(detail.get("status") == HTTPStatus.BAD_REQUEST for detail in error.details)
 
 
-def _start_over(cursor: Cursor, listing: Listing) -> SyncPage:
-    """From the top again; where there is a search, from a day above the oldest message read."""
-    if listing.starts == STARTS:
-        raise UnexpectedResponseError("Gmail's message list changes faster than it can be read.")
-    again = Listing(
-        since=listing.since,
-        until=listing.until,
-        labels=listing.labels,
-        before=None if listing.labels or listing.oldest is None else listing.oldest + OVERLAP,
-        oldest=listing.oldest,
-        starts=listing.starts + 1,
-    )
-    return SyncPage(cursor={**cursor, "listing": again.to_state()})
+def _start_over(listing: Listing) -> StreamPage:
+    """From the top again; where there is a search, from a day above what has been read."""
+    again = Listing(labels=listing.labels, before=listing.read_to, read_to=listing.read_to)
+    return StreamPage(cursor=again.to_cursor())
 
 
-def _ahead(listing: Listing, identifiers: Sequence[str], following: str | None, found: _Found) -> Listing | None:
-    """Where the listing goes on; None when it is through, and history is next."""
-    times = [message.received_at for message, _ in found.messages]
-    oldest = min((at for at in (listing.oldest, *times) if at is not None), default=None)
-    is_past_window = listing.since is not None and bool(times) and times[-1] < listing.since - OVERLAP
+def _ahead(
+    window: Window, listing: Listing, identifiers: tuple[str, ...], following: str | None, times: Sequence[datetime]
+) -> Listing | None:
+    """Where the listing goes on; None at its end."""
     # Label by label there is no query to end the list: newest first, it ends when it leaves the window.
-    if following is None or (listing.labels and is_past_window):
+    if following is None or (listing.labels and has_passed(times, window.low - OVERLAP)):
         rest = listing.labels[1:]
-        return Listing(since=listing.since, until=listing.until, labels=rest) if rest else None
+        return Listing(labels=rest) if rest else None
+    read_to = listing.read_to
+    if len(times) >= TAIL:
+        read_to = min(max(times[-TAIL:]), read_to or window.high)
     return attrs.evolve(
         listing,
         page=following,
-        oldest=oldest,
-        passed=tuple(identifiers) or listing.passed,
+        read_to=read_to,
+        passed=identifiers or listing.passed,
         passed_page=listing.page if identifiers else listing.passed_page,
-        starts=0 if listing.passed else listing.starts,
     )
+
+
+def _with_bounds(
+    window: Window, listing: Listing, item: ParkedItem, listed: Sequence[str], times: Mapping[str, datetime]
+) -> ParkedItem:
+    """The parked message with the instants between which it was received, as its neighbours in the list tell."""
+    if item.reference not in listed:
+        return item
+    index = listed.index(item.reference)
+    newer = [times[each] for each in listed[:index] if each in times][-TAIL:]
+    older = [times[each] for each in listed[index:] if each in times][:TAIL]
+    low = min(older, default=window.low) - OVERLAP
+    high = min(max(newer, default=listing.read_to or window.high), window.high) + OVERLAP
+    return attrs.evolve(item, between=(low, high)) if low <= high else item

@@ -57,12 +57,17 @@ def read_message(document: Any) -> Message | str:
     return Message(
         id=identifier,
         thread_id=read_id(data.get("threadId")),
-        labels=frozenset(read_each(data.get("labelIds"), read_id)),
+        labels=read_labels(data),
         received_at=received_at,
         subject=headers.get("subject"),
         sender_name=name or address,
         sender_address=address.lower(),
     )
+
+
+def read_labels(message: Any) -> frozenset[str]:
+    """The ids of a message's labels."""
+    return frozenset(read_each(read_object(message).get("labelIds"), read_id))
 
 
 def read_headers(payload: Any) -> dict[str, str]:
@@ -100,6 +105,8 @@ class MessageHistory:
 
     id: str
     was_added: bool = False
+    added_labels: frozenset[str] = frozenset()
+    """Its labels as the record of its arrival shows them. Those of `messages.get` are more reliable."""
     deletion: Mapping[str, Any] | None = None
     label_events: list[LabelEvent] = attrs.field(factory=list)
 
@@ -117,6 +124,7 @@ def read_history(records: list[Mapping[str, Any]]) -> dict[str, MessageHistory]:
         for entry in read_objects(record.get("messagesAdded")):
             if (message := _history_of(entry, found)) is not None:
                 message.was_added = True
+                message.added_labels = read_labels(entry.get("message"))
         for key, was_added in (("labelsAdded", True), ("labelsRemoved", False)):
             for entry in read_objects(record.get(key)):
                 if (message := _history_of(entry, found)) is not None:
@@ -138,12 +146,12 @@ def _history_of(entry: Mapping[str, Any], found: dict[str, MessageHistory]) -> M
     return None if identifier is None else found.setdefault(identifier, MessageHistory(id=identifier))
 
 
-def labels_at_arrival(message: Message, history: MessageHistory) -> frozenset[str]:
-    """The labels that the message arrived with: its present ones, without the changes that the page shows.
+def labels_at_arrival(present: frozenset[str], history: MessageHistory) -> frozenset[str]:
+    """The labels that the message arrived with: the present ones, without the changes that the page shows.
 
     A message that was trashed before we read it was still received.
     """
-    labels = set(message.labels)
+    labels = set(present)
     for event in reversed(history.label_events):
         if event.was_added:
             labels.difference_update(event.labels)

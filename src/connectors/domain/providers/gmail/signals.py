@@ -23,7 +23,8 @@ from typing import Any
 
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
-from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.model.streams import Window
+from connectors.domain.model.sync import Interpretation, Observation
 from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.gmail.oauth import mailbox_of
@@ -135,7 +136,7 @@ def observe_message(
 
 
 def interpret(
-    ctx: SyncContext, plan: SyncPlan, observation: Observation, previous: Mapping[str, Any] | None
+    ctx: SyncContext, window: Window, observation: Observation, previous: Mapping[str, Any] | None
 ) -> Interpretation:
     """The signals of an observation, and what to remember of the message."""
     state = observation.state
@@ -156,12 +157,12 @@ def interpret(
         if "DRAFT" not in message.labels and (arrival is None or kind is not None):
             snapshot = {"subject": message.subject, "thread_id": message.thread_id}
     if not _is_draft(state):
-        drafts += _label_drafts(ctx.app, mailbox, message_id, state, snapshot, plan.started_at)
+        drafts += _label_drafts(ctx.app, mailbox, message_id, state, snapshot, window.high)
     deletion = state.get("deletion")
     if isinstance(deletion, dict):
         if snapshot is not None:
             identity = f"gmail:{mailbox}:{message_id}:deleted"
-            at = plan.started_at
+            at = window.high
             drafts.append(_change(mailbox, message_id, snapshot, SignalKind.EMAIL_DELETED, at, identity, deletion))
         snapshot = None
     return Interpretation(signals=tuple(drafts), snapshot=snapshot)

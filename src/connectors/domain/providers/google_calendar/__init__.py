@@ -6,7 +6,7 @@ from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.google_calendar.limits import LIMITS
 from connectors.domain.providers.google_calendar.oauth import OAUTH
 from connectors.domain.providers.google_calendar.signals import FAMILIES, KINDS
-from connectors.domain.providers.google_calendar.sync import SYNC
+from connectors.domain.providers.google_calendar.streams import STREAMS
 from connectors.domain.providers.google_calendar.webhooks import WEBHOOKS
 
 GOOGLE_CALENDAR = Provider(
@@ -19,7 +19,7 @@ GOOGLE_CALENDAR = Provider(
     allowed_origins=allowed_origins,
     limits=LIMITS,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     families=FAMILIES,
     settings_prefixes=("GOOGLE",),
 )

@@ -12,10 +12,12 @@ import attrs
 from connectors.domain.model.instant import read_instant
 from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text, read_url
+from connectors.domain.providers.toolbox.structure import read_rows
 
 CANCELLED = "cancelled"
 NO_TITLE = "(No title)"
 """What Calendar shows for an event without a summary."""
+FREE_BUSY_ONLY = "The account may see only when this calendar is busy, not its events."
 
 
 @attrs.frozen(kw_only=True)
@@ -105,15 +107,22 @@ class Calendar:
 
     id: str
     name: str
+    unreadable: str | None = None
+    """Why its events cannot be read, as a sentence."""
 
 
 def read_calendars(answer: Mapping[str, Any]) -> list[Calendar]:
-    """The calendars of one page of the list whose events the account may see."""
+    """The calendars of one page of the list.
+
+    Raises:
+        UnexpectedResponseError: it is no list.
+    """
     found = []
-    for entry in read_objects(answer.get("items")):
+    for entry in map(read_object, read_rows(answer, "items", "Calendar")):
         identifier = read_id(entry.get("id"))
-        if identifier is None or entry.get("deleted") is True or entry.get("accessRole") == "freeBusyReader":
+        if identifier is None or entry.get("deleted") is True:
             continue
         name = read_text(entry.get("summaryOverride")) or read_text(entry.get("summary")) or identifier
-        found.append(Calendar(id=identifier, name=name))
+        unreadable = FREE_BUSY_ONLY if entry.get("accessRole") == "freeBusyReader" else None
+        found.append(Calendar(id=identifier, name=name, unreadable=unreadable))
     return found

@@ -15,11 +15,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
-
-from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
-from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.model.streams import Window
+from connectors.domain.model.sync import Interpretation, Observation, SyncMode
 from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_calendar.payloads import NO_TITLE, Calendar, Event, Person, read_event_item
@@ -49,57 +47,22 @@ UNTRACKED_TYPES = frozenset({"workingLocation", "focusTime", "birthday", "fromGm
 """Entries that are made automatically, or that are no meetings."""
 
 
-@attrs.frozen(kw_only=True)
-class Window:
-    """The updates that a pass reports; others are only remembered."""
+def observe(calendar: Calendar, event: Event, document: Mapping[str, Any], *, is_full: bool) -> Observation:
+    """The observation of an event.
 
-    since: datetime | None
-    until: datetime | None
-    known_from: datetime
-    """From here on everything is reported, even after `until`: the pass's cursor will not show it again."""
-    is_full: bool
-    """A pass without a sync token: it finds old cancellations without a time."""
-
-    def has(self, at: datetime) -> bool:
-        """Whether an update of that instant is reported."""
-        if self.since is not None and at < self.since:
-            return False
-        return self.until is None or at <= self.until or at >= self.known_from
-
-    def to_state(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "since": self.since and rfc3339(self.since),
-            "until": self.until and rfc3339(self.until),
-            "known_from": rfc3339(self.known_from),
-            "is_full": self.is_full,
-        }
-
-
-def read_window(state: Any, plan: SyncPlan) -> Window:
-    """The window of a stored cursor or observation."""
-    data = read_object(state)
-    return Window(
-        since=read_instant(data.get("since")),
-        until=read_instant(data.get("until")),
-        known_from=read_instant(data.get("known_from")) or plan.started_at,
-        is_full=data.get("is_full") is True,
-    )
-
-
-def observe(calendar: Calendar, event: Event, document: Mapping[str, Any], window: Window) -> Observation:
-    """The observation of an event in a pass."""
-    state = {
-        "item": dict(document),
-        "calendar": [calendar.id, calendar.name],
-        "window": window.to_state(),
-    }
+    Args:
+        calendar: where it is.
+        event: what was read of it.
+        document: as Calendar sent it.
+        is_full: whether the list shows more than what changed: it may have old cancellations without a time.
+    """
+    state = {"item": dict(document), "calendar": [calendar.id, calendar.name], "is_full": is_full}
     return Observation(key=f"event:{calendar.id}:{event.id}", state=state)
 
 
 def interpret(
     ctx: SyncContext,  # noqa: ARG001 - the form's signature
-    plan: SyncPlan,
+    window: Window,
     observation: Observation,
     previous: Mapping[str, Any] | None,
 ) -> Interpretation:
@@ -108,30 +71,30 @@ def interpret(
     names = observation.state.get("calendar")
     if isinstance(event, str) or not isinstance(names, list) or len(names) != 2:  # noqa: PLR2004 - id and name
         return Interpretation(snapshot=previous)
-    window = read_window(observation.state.get("window"), plan)
     known = read_object(previous)
-    if not _is_reported(event, window, known if previous is not None else None):
-        # A bare cancellation that is not reported is not remembered either: the token's pass still has to report it.
-        is_bare = event.updated_at is None
-        return Interpretation(snapshot=previous if is_bare else _snapshot(event, known))
     calendar = Calendar(id=str(names[0]), name=str(names[1]))
-    draft = _draft(calendar, event, read_object(observation.state.get("item")), previous, plan.started_at)
+    draft = _draft(calendar, event, read_object(observation.state.get("item")), previous, window.high)
+    is_full = observation.state.get("is_full") is True
+    if not window.emits(draft.occurred_at) or not _is_reported(event, window, previous, is_full=is_full):
+        # Another run still has to report what is later than this window, and bare cancellations.
+        is_anothers = event.updated_at is None or draft.occurred_at > (window.until or draft.occurred_at)
+        return Interpretation(snapshot=previous if is_anothers else _snapshot(event, known))
     is_told = draft.kind is SignalKind.CALENDAR_EVENT_CREATED
     return Interpretation(signals=(draft,), snapshot=_snapshot(event, known, is_creation_told=is_told))
 
 
-def _is_reported(event: Event, window: Window, known: Mapping[str, Any] | None) -> bool:
-    event_type = event.event_type or read_id((known or {}).get("event_type"))
-    if event_type in UNTRACKED_TYPES:
+def _is_reported(event: Event, window: Window, previous: Mapping[str, Any] | None, *, is_full: bool) -> bool:
+    known = read_object(previous)
+    if (event.event_type or read_id(known.get("event_type"))) in UNTRACKED_TYPES:
         return False
-    was_cancelled = known is not None and known.get("is_cancelled") is True
+    was_cancelled = known.get("is_cancelled") is True
     if event.updated_at is not None:
         # The same cancellation once with all fields and once as a bare id is one cancellation.
-        is_told = event.is_cancelled and was_cancelled and known is not None and known.get("updated") is None
-        return window.has(event.updated_at) and not is_told
-    if was_cancelled:
+        return not (event.is_cancelled and was_cancelled and known.get("updated") is None)
+    # A bare cancellation is dated by its read, which says nothing of what was long ago.
+    if was_cancelled or window.mode is SyncMode.BACKFILL:
         return False
-    return known is not None or not window.is_full
+    return previous is not None or not is_full
 
 
 def _snapshot(event: Event, known: Mapping[str, Any], *, is_creation_told: bool = False) -> dict[str, Any]:

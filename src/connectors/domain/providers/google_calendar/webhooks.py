@@ -31,7 +31,8 @@ from connectors.domain.providers.contract import (
     SubscriptionScope,
     Webhooks,
 )
-from connectors.domain.providers.google_calendar.sync import events_url, list_calendars
+from connectors.domain.providers.google_calendar.calendars import list_calendars, stream_key
+from connectors.domain.providers.google_calendar.streams import events_url
 
 CHANGE_STATES = frozenset({"exists", "not_exists"})
 """Something changed, or the calendar is gone, which the read finds out."""
@@ -40,14 +41,15 @@ CALENDAR_PATH = re.compile(r"/calendars/([^/]+)/events$")
 
 
 def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:  # noqa: ARG001
-    """A notification has no contents: it means "read this calendar from its cursor"."""
+    """A notification has no contents: it means "read this calendar from its bookmark"."""
     state = read_id(delivery.request.headers.get(STATE_HEADER)) or "unknown"
     if state == SYNC_STATE:
         return Ignored(SYNC_STATE, "the channel is open; nothing has changed")
     if state not in CHANGE_STATES:
         return Ignored(state)
-    uri = delivery.request.headers.get(RESOURCE_URI_HEADER, "")
-    return WebhookEvent(event=state, needs_sync=True, sync_target=read_calendar_id(uri))
+    calendar_id = read_calendar_id(delivery.request.headers.get(RESOURCE_URI_HEADER, ""))
+    target = None if calendar_id is None else stream_key(calendar_id)
+    return WebhookEvent(event=state, needs_sync=True, sync_target=target)
 
 
 def read_calendar_id(uri: str) -> str | None:

@@ -6,7 +6,7 @@ from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.google_drive.limits import LIMITS
 from connectors.domain.providers.google_drive.oauth import OAUTH
 from connectors.domain.providers.google_drive.signals import FAMILIES, KINDS
-from connectors.domain.providers.google_drive.sync import SYNC
+from connectors.domain.providers.google_drive.streams import STREAMS
 from connectors.domain.providers.google_drive.webhooks import WEBHOOKS
 
 GOOGLE_DRIVE = Provider(
@@ -19,7 +19,7 @@ GOOGLE_DRIVE = Provider(
     allowed_origins=allowed_origins,
     limits=LIMITS,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     families=FAMILIES,
     settings_prefixes=("GOOGLE",),
 )

@@ -1,79 +1,92 @@
-"""Drive's files, by the time of their last edit.
+"""Drive's files, by the time of their last edit, the newest first.
 
 A listing continues by `modifiedTime`, not by page token. Google does not document how a token keeps its position, and
 when a trashed or edited file leaves the list, everything behind it may move up. Each page asks for what is no newer
-than the last file seen, so the pages overlap in one second. The token is followed only where one second fills a page,
-and then the previous page is read once more with each page.
+than the last files seen, so the pages overlap. The token is followed only where one second fills a page, and then the
+previous page is read once more with each page.
 
 Source: developers.google.com/workspace/drive/api/guides/search-files.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import MAXYEAR, datetime, timedelta
 from typing import Any
 
-from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
+from connectors.domain.model.errors import UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest, with_query
 from connectors.domain.model.instant import read_instant, rfc3339
-from connectors.domain.model.sync import Cursor, Observation, SkippedItem, SyncPage, SyncPlan
+from connectors.domain.model.streams import ParkedItem, StreamPage
+from connectors.domain.model.sync import Cursor, Observation
 from connectors.domain.providers._google.hosts import Endpoint, url_of
-from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import SyncContext
-from connectors.domain.providers.google_drive.logs import USER_LOG, log_parameters
-from connectors.domain.providers.google_drive.payloads import LIST_FIELDS, read_change, read_file
-from connectors.domain.providers.google_drive.signals import CLOCK_DOUBT, observe_change, observe_file
-from connectors.domain.providers.google_drive.sync_run import Work, is_bad_token, page_of
-from connectors.domain.providers.toolbox.foreign import read_object, read_objects, read_text
+from connectors.domain.providers.google_drive.logs import USER_LOG, log_parameters, read_rows
+from connectors.domain.providers.google_drive.payloads import LIST_FIELDS, read_file
+from connectors.domain.providers.google_drive.signals import observe_file
+from connectors.domain.providers.toolbox.foreign import read_object, read_text
+from connectors.domain.providers.toolbox.order import DOUBT
 
 FILES_PAGE = 500
 """Files per page. Always sent: without it Drive may return a whole My Drive at once."""
+FILES_REFERENCE = "files:"
+"""What a parked file's reference begins with; the rest is where in the list it stands."""
 
 
-def read_files(ctx: SyncContext, plan: SyncPlan, cursor: Cursor, work: Sequence[Work]) -> Conversation[SyncPage]:
-    """One page of the first item of work, which is a listing."""
-    item = work[0]
-    log, page = read_id(item.get("log")) or USER_LOG, read_text(item.get("page"))
-    try:
-        answer = yield from _list_files(ctx, item, page)
-        # Within one second, files trashed meanwhile may have moved others from this page to the previous one.
-        risen = {} if page is None else (yield from _list_files(ctx, item, read_text(item.get("passed_page"))))
-    except AccessLostError:
-        if log == USER_LOG:
-            raise
-        tokens = {name: token for name, token in read_object(cursor.get("tokens")).items() if name != log}
-        rest = [other for other in work if other.get("log") != log]
-        return page_of(plan, {**cursor, "tokens": tokens}, rest)
-    except UnexpectedResponseError as error:
-        if page is None or not is_bad_token(error) or item.get("restarted") is True:
-            raise
-        # Tokens of listings lapse within hours: read the second from its beginning, once.
-        return page_of(plan, cursor, [{**item, "page": None, "restarted": True}, *work[1:]])
-    following = read_text(answer.get("nextPageToken"))
-    files = read_objects(answer.get("files"))
-    observations, skipped, seen = _observe_files(
-        [*read_objects(risen.get("files")), *files], plan, cursor, str(item.get("pass"))
+def read_files(
+    context: SyncContext, log: str, position: Cursor, since: datetime | None = None, *, remembers: bool = False
+) -> Conversation[StreamPage]:
+    """One page of a log's files; its cursor is the next position.
+
+    Args:
+        context: whose files.
+        log: whose files of theirs.
+        position: where in the list; empty at its beginning.
+        since: files that were made or edited since then and are not in the trash; None: all files.
+        remembers: whether the files are to be remembered.
+
+    Raises:
+        UnexpectedResponseError: Drive did not search everywhere, or refuses a token that has lapsed.
+    """
+    page = read_text(position.get("page"))
+    rows, following = yield from _list_files(context, log, position, since, page)
+    # Within one second, files trashed meanwhile may have moved others from this page to the previous one.
+    risen: list[Any] = []
+    if page is not None:
+        passed = read_text(position.get("passed_page"))
+        risen, _ = yield from _list_files(context, log, position, since, passed)
+    observations: dict[str, Observation] = {}
+    parked: dict[str, ParkedItem] = {}
+    for row in (*risen, *rows):
+        file = read_file(row)
+        if file is None:
+            reference = FILES_REFERENCE + _standing_of(row, position)
+            parked[reference] = ParkedItem(reference=reference, reason="a listed file has no id")
+        else:
+            observation = observe_file(file, row, remembers=remembers)
+            observations[observation.key] = observation
+    times = [file.modified_at for file in map(read_file, rows) if file is not None and file.modified_at is not None]
+    return StreamPage(
+        cursor=None if following is None else _position_after(position, following, times),
+        observations=tuple(observations.values()),
+        items=len(rows),
+        parked=tuple(parked.values()),
     )
-    if answer.get("incompleteSearch") is True:
-        skipped = (*skipped, SkippedItem(reference=f"files of {log}", reason="Drive did not search all of them"))
-    return page_of(
-        plan,
-        cursor,
-        work[1:] if following is None else [_files_ahead(item, page, following, seen), *work[1:]],
-        observations=observations,
-        skipped=skipped,
-        items=len(files),
-    )
 
 
-def _list_files(ctx: SyncContext, item: Work, page: str | None) -> Conversation[Mapping[str, Any]]:
-    log = read_id(item.get("log")) or USER_LOG
-    condition, before = read_text(item.get("filter")), read_text(item.get("before"))
-    if before is not None:
-        condition = f"modifiedTime <= '{before}'" + (f" and ({condition})" if condition else "")
+def _list_files(
+    context: SyncContext, log: str, position: Cursor, since: datetime | None, page: str | None
+) -> Conversation[tuple[list[Any], str | None]]:
+    """The rows of a page, and the token of the next."""
+    conditions = []
+    if (before := read_text(position.get("before"))) is not None:
+        conditions.append(f"modifiedTime <= '{before}'")
+    if since is not None:
+        # A file that is uploaded keeps the time of its last edit elsewhere. Seconds: fractions may not be compared.
+        at = rfc3339(since.replace(microsecond=0))
+        conditions += ["trashed = false", f"(modifiedTime >= '{at}' or createdTime >= '{at}')"]
     url = with_query(
-        url_of(ctx.app, Endpoint.DRIVE) + "/files",
+        url_of(context.app, Endpoint.DRIVE) + "/files",
         {
-            "q": condition,
+            "q": " and ".join(conditions) or None,
             "orderBy": "modifiedTime desc",
             "pageSize": str(FILES_PAGE),
             "pageToken": page,
@@ -83,44 +96,33 @@ def _list_files(ctx: SyncContext, item: Work, page: str | None) -> Conversation[
         },
     )
     response = yield HttpRequest(method="GET", url=url)
-    return response.json_object()
+    answer = response.json_object()
+    if answer.get("incompleteSearch", False) is not False:
+        raise UnexpectedResponseError("Drive did not search all files.")
+    return read_rows(answer, "files"), read_text(answer.get("nextPageToken"))
 
 
-def _files_ahead(item: Work, page: str | None, following: str, seen: str | None) -> Work:
-    """Where a listing continues: at the second of the last file, or by token within that second."""
-    last, before = read_instant(seen), read_instant(item.get("before"))
-    # Rounded up: Google does not document whether a query compares fractions of a second.
-    bound = None if last is None else last.replace(microsecond=0) + timedelta(seconds=1)
+def _position_after(position: Cursor, following: str, times: Sequence[datetime]) -> Cursor:
+    """Where a listing continues: at the second of the last files, or by token within that second.
+
+    The latest of the last rows' times is no earlier than the time that the last row is sorted by, even if some of them
+    are edited while the page is made.
+    """
+    before = read_instant(position.get("before"))
+    bound = _end_of_second(max(times[-1 - DOUBT :])) if len(times) > DOUBT else None
     if bound is not None and (before is None or bound < before):
-        rest = {name: value for name, value in item.items() if name not in {"page", "passed_page", "restarted"}}
+        rest = {name: value for name, value in position.items() if name not in {"page", "passed_page"}}
         return {**rest, "before": rfc3339(bound)}
-    if following == page:
-        raise UnexpectedResponseError("Drive's file list does not go on.")
-    return {**item, "page": following, "passed_page": page}
+    return {**position, "page": following, "passed_page": position.get("page")}
 
 
-def _observe_files(
-    files: Sequence[Mapping[str, Any]], plan: SyncPlan, cursor: Cursor, kind: str
-) -> tuple[tuple[Observation, ...], tuple[SkippedItem, ...], str | None]:
-    observations: dict[str, Observation] = {}
-    skipped = []
-    seen: str | None = None
-    baseline = read_instant(cursor.get("baseline")) or plan.started_at
-    for document in files:
-        file = read_file(document)
-        if file is None:
-            skipped.append(SkippedItem(reference="a file", reason="has no id"))
-            continue
-        seen = file.modified_time or seen
-        if kind == "resync":
-            # As the log would have shown it, with the only time that a listing has.
-            change = read_change({"fileId": file.id, "time": document.get("modifiedTime"), "file": document})
-            if isinstance(change, str):
-                skipped.append(SkippedItem(reference=file.id, reason=change))
-                continue
-            observation = observe_change(change, baseline)
-        else:
-            since = plan.started_at - CLOCK_DOUBT if kind == "first" else plan.since
-            observation = observe_file(file, document, since, plan.until, is_in_window=kind != "older")
-        observations[observation.key] = observation
-    return tuple(observations.values()), tuple(skipped), seen
+def _end_of_second(at: datetime) -> datetime | None:
+    """The instant rounded up: Google does not document whether a query compares fractions of a second."""
+    return at.replace(microsecond=0) + timedelta(seconds=1) if at.year < MAXYEAR else None
+
+
+def _standing_of(row: Any, position: Cursor) -> str:
+    """From where on a listing shows the row."""
+    at = read_instant(read_object(row).get("modifiedTime"))
+    bound = None if at is None else _end_of_second(at)
+    return (read_text(position.get("before")) or "") if bound is None else rfc3339(bound)

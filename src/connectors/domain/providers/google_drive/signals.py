@@ -3,17 +3,17 @@
 Its contents, as a listing reports them, too:
 
     change                                          signal          identity
-    never seen                                      file_created    created
-    never seen, modified after its creation         file_updated    updated:{modifiedTime}
-    was in the trash, is not                        both again: a listing leaves out what is in the trash
-    another modifiedTime                            file_updated    updated:{modifiedTime}
+    never seen, another modifiedTime, or            file_created    created
+    into or out of the trash                        file_updated    updated:{modifiedTime}, if after its creation
+
+Both, because a listing under way may miss such a file: it moves to the listing's top, or leaves it.
 
 And what only the change log shows. The first matching row counts:
 
     removed                                         file_deleted    deleted:{change.time}
     in the trash, was not                           file_trashed    trashed:{occurred_at}
     was in the trash, is not                        file_restored   restored:{change.time}
-    never seen, created since the baseline          none            -
+    never seen, created inside the window          none            -
     never seen, older: newly visible                file_shared     visible:{occurred_at}
     other parents                                   file_moved      moved:{parents}:{change.time}
     another name                                    file_renamed    renamed:{sha(name)}:{change.time}
@@ -29,9 +29,10 @@ from typing import Any
 
 import attrs
 
-from connectors.domain.model.instant import read_instant, rfc3339
+from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
-from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.model.streams import Window
+from connectors.domain.model.sync import Interpretation, Observation
 from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.google_drive.payloads import (
@@ -120,107 +121,97 @@ def read_snapshot(state: Mapping[str, Any] | None) -> Snapshot | None:
     )
 
 
-def observe_change(change: Change, baseline: datetime) -> Observation:
+def observe_change(change: Change) -> Observation:
     """The observation of a file in a change log."""
-    state = {"change": dict(change.document), "baseline": rfc3339(baseline)}
-    return Observation(key=f"file:{change.file_id}", state=state)
+    return Observation(key=f"file:{change.file_id}", state={"change": dict(change.document)})
 
 
-def observe_file(
-    file: File, document: Mapping[str, Any], since: datetime | None, until: datetime | None, *, is_in_window: bool
-) -> Observation:
+def observe_file(file: File, document: Mapping[str, Any], *, remembers: bool) -> Observation:
     """The observation of a file in a listing.
 
     Args:
         file: the file.
         document: as Drive sent it.
-        since: the window's start, None if it has none.
-        until: the window's end, None if it has none.
-        is_in_window: False for a file that is only remembered.
+        remembers: whether the file is to be remembered, if it is not known.
     """
-    window = [since and rfc3339(since), until and rfc3339(until)] if is_in_window else None
-    return Observation(key=f"file:{file.id}", state={"file": dict(document), "window": window})
+    return Observation(key=f"file:{file.id}", state={"file": dict(document), "remembers": remembers})
 
 
 def interpret(
     ctx: SyncContext,
-    plan: SyncPlan,
+    window: Window,
     observation: Observation,
     previous: Mapping[str, Any] | None,
 ) -> Interpretation:
     """The signal of an observation, and what to remember."""
-    known = read_snapshot(previous)
     account = ctx.connection.account.id
     if "change" not in observation.state:
-        return _interpret_listed(account, plan, observation.state, previous)
+        return _interpret_listed(account, window, observation.state, previous)
+    known = read_snapshot(previous)
     change = read_change(read_object(observation.state["change"]))
     if isinstance(change, str):
         return Interpretation(snapshot=previous)
     if change.file is None:
         return Interpretation(signals=(_removal(account, change, known),))
-    baseline = read_instant(observation.state.get("baseline"))
-    is_restored = known is not None and known.trashed and not change.file.trashed
-    document = read_object(change.document.get("file"))
-    drafts = [*_edits(account, change.file, None if is_restored else known, document)]
-    drafts += _moves(account, change, change.file, known, baseline)
+    drafts = [*_moves(account, change, change.file, known, window.floor)]
+    if known is None or (known.modified_time, known.trashed) != (change.file.modified_time, change.file.trashed):
+        contents = _contents(account, change.file, read_object(change.document.get("file")))
+        # What a known file was long before us is not new; one that the log shows for the first time, or again, is.
+        is_new = known is None or (known.trashed and not change.file.trashed)
+        drafts = [*(one for one in contents if is_new or window.emits(one.occurred_at)), *drafts]
     return Interpretation(signals=tuple(drafts), snapshot=snapshot_of(change.file).to_state())
 
 
 def _interpret_listed(
-    account: str, plan: SyncPlan, state: Mapping[str, Any], previous: Mapping[str, Any] | None
+    account: str, window: Window, state: Mapping[str, Any], previous: Mapping[str, Any] | None
 ) -> Interpretation:
-    """A listing reports creations and updates by their own times, whatever we knew.
+    """A listing reports creations and edits by their own times, whatever we knew.
 
-    What we knew is kept: the change log still has to be compared with it.
+    What we knew is kept: the change log still has to be compared with it. What a backfill shows for the first time the
+    log has yet to report.
     """
     file = read_file(state.get("file"))
     if file is None:
         return Interpretation(snapshot=previous)
-    snapshot = previous if previous is not None else _remember_listed(file, plan)
-    window = state.get("window")
-    if not isinstance(window, list) or file.trashed:
-        return Interpretation(snapshot=snapshot)
-    since, until = (read_instant(bound) for bound in (*window, None, None)[:2])
-    drafts = _edits(account, file, None, state["file"])
-    return Interpretation(
-        signals=tuple(draft for draft in drafts if _is_within(draft.occurred_at, since, until)), snapshot=snapshot
-    )
+    drafts = [] if file.trashed else [*_contents(account, file, state["file"])]
+    if state.get("remembers") is not True:
+        return Interpretation(signals=tuple(drafts), snapshot=previous)
+    known = read_snapshot(previous)
+    if known is None:
+        return Interpretation(signals=tuple(drafts), snapshot=_remember(file, window.high - CLOCK_DOUBT))
+    if file.name != known.name and file.modified_at is not None and file.modified_at >= window.low:
+        # The log that was lost would have shown it. A listing only has the time of the last edit, which a rename is.
+        suffix = _rename_suffix(file, file.modified_time)
+        drafts.append(_draft(account, file, SignalKind.FILE_RENAMED, file.modified_at, suffix, state["file"]))
+        known = attrs.evolve(known, name=file.name)
+    return Interpretation(signals=tuple(drafts), snapshot=known.to_state())
 
 
-def _remember_listed(file: File, plan: SyncPlan) -> dict[str, Any]:
-    """What to remember of a listed file; if the log has yet to report its last edit, not that edit."""
-    read_at = read_instant((plan.last_cursor or {}).get("read_at")) or plan.started_at
+def _remember(file: File, token_at: datetime) -> dict[str, Any] | None:
+    """What to remember of a listed file: nothing that the log may report after the token.
+
+    Not its last edit if that may be later than the token, and nothing at all if it may have been shared later.
+    """
+    if file.shared_at is not None and file.shared_at >= token_at:
+        return None
     snapshot = snapshot_of(file)
-    times = (at for at in (file.created_at, file.modified_at, file.shared_at) if at is not None)
-    if any(at >= read_at - CLOCK_DOUBT for at in times):
+    if any(at is not None and at >= token_at for at in (file.created_at, file.modified_at)):
         snapshot = attrs.evolve(snapshot, modified_time="")
     return snapshot.to_state()
 
 
-def _is_within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
-    return (since is None or at >= since) and (until is None or at <= until)
-
-
-def _edits(account: str, file: File, known: Snapshot | None, document: Mapping[str, Any]) -> Iterator[SignalDraft]:
-    """The file's creation and its last edit, as far as they are not known."""
-    if known is not None and not known.modified_time:
-        known = None
-    if known is None and file.created_at is not None:
+def _contents(account: str, file: File, document: Mapping[str, Any]) -> Iterator[SignalDraft]:
+    """The file's creation and its last edit."""
+    if file.created_at is not None:
         yield _draft(account, file, SignalKind.FILE_CREATED, file.created_at, "created", document)
-    if known is not None:
-        is_edited = file.modified_time != known.modified_time
-    else:
-        is_edited = file.created_at is None or (file.modified_at is not None and file.modified_at > file.created_at)
-    if is_edited and file.modified_at is not None:
+    if file.modified_at is not None and (file.created_at is None or file.modified_at > file.created_at):
         suffix = f"updated:{file.modified_time}"
         yield _draft(account, file, SignalKind.FILE_UPDATED, file.modified_at, suffix, document)
 
 
-def _moves(
-    account: str, change: Change, file: File, known: Snapshot | None, baseline: datetime | None
-) -> Iterator[SignalDraft]:
+def _moves(account: str, change: Change, file: File, known: Snapshot | None, floor: datetime) -> Iterator[SignalDraft]:
     """What the change says besides: where the file is now, and what it is called."""
-    kind, at, suffix = _verdict(change, file, known, baseline)
+    kind, at, suffix = _verdict(change, file, known, floor)
     if kind is None:
         return
     actor = (file.trasher or file.last_editor) if kind is SignalKind.FILE_TRASHED else file.last_editor
@@ -228,7 +219,7 @@ def _moves(
 
 
 def _verdict(
-    change: Change, file: File, known: Snapshot | None, baseline: datetime | None
+    change: Change, file: File, known: Snapshot | None, floor: datetime
 ) -> tuple[SignalKind | None, datetime, str]:
     """Kind, instant and key, row by row of the second table above."""
     if file.trashed and (known is None or not known.trashed):
@@ -236,7 +227,7 @@ def _verdict(
         return SignalKind.FILE_TRASHED, at, f"trashed:{rfc3339(at)}"
     if known is not None and known.trashed and not file.trashed:
         return SignalKind.FILE_RESTORED, change.at, f"restored:{change.time}"
-    if known is None and file.created_at is not None and (baseline is None or file.created_at >= baseline):
+    if known is None and file.created_at is not None and file.created_at >= floor:
         return None, change.at, ""
     if known is None:
         at = file.shared_at or change.at
@@ -244,9 +235,13 @@ def _verdict(
     if file.parents != known.parents:
         return SignalKind.FILE_MOVED, change.at, f"moved:{','.join(file.parents)}:{change.time}"
     if file.name != known.name:
-        digest = hashlib.sha256(file.name.encode()).hexdigest()[:16]
-        return SignalKind.FILE_RENAMED, change.at, f"renamed:{digest}:{change.time}"
+        return SignalKind.FILE_RENAMED, change.at, _rename_suffix(file, change.time)
     return None, change.at, ""
+
+
+def _rename_suffix(file: File, time: str) -> str:
+    digest = hashlib.sha256(file.name.encode()).hexdigest()[:16]
+    return f"renamed:{digest}:{time}"
 
 
 def _draft(

@@ -3,12 +3,15 @@
 Source: developers.google.com/workspace/drive/api/guides/push.
 """
 
+from urllib.parse import parse_qs, urlsplit
+
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.http import Conversation, with_query
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Ignored, Subscription, VerifiedDelivery, WebhookEvent
 from connectors.domain.providers._google.channels import (
     LIFETIME,
+    RESOURCE_URI_HEADER,
     SECRET_HEADERS,
     STATE_HEADER,
     SYNC_STATE,
@@ -33,7 +36,9 @@ from connectors.domain.providers.google_drive.logs import (
     USER_TARGET,
     find_logs,
     get_start_token,
+    key_of,
     log_parameters,
+    read_drive_id,
 )
 
 CHANGE_STATES = frozenset({"change", "changed"})
@@ -41,14 +46,26 @@ CHANGE_STATES = frozenset({"change", "changed"})
 
 
 def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | Ignored:  # noqa: ARG001
-    """A notification has no contents: it means "read the change log from its cursor"."""
+    """A notification has no contents: it means "read the change log from its token"."""
     state = read_id(delivery.request.headers.get(STATE_HEADER)) or "unknown"
     if state == SYNC_STATE:
         return Ignored(SYNC_STATE, "the channel is open; nothing has changed")
     if state not in CHANGE_STATES:
         return Ignored(state)
-    # No target: all logs of a connection share one cursor, so a burst of notifications becomes one read.
-    return WebhookEvent(event="change", needs_sync=True)
+    log = read_log(delivery.request.headers.get(RESOURCE_URI_HEADER, ""))
+    return WebhookEvent(event="change", needs_sync=True, sync_target=None if log is None else key_of(log))
+
+
+def read_log(uri: str) -> str | None:
+    """The shared drive of a resource URI; None, which means all logs, for the user's own.
+
+    The user's channel also reports shared drives that have no channel, and that a drive was joined.
+    """
+    try:
+        drives = parse_qs(urlsplit(uri).query).get("driveId", [])
+    except ValueError:
+        return None
+    return read_drive_id(drives[0]) if len(drives) == 1 else None
 
 
 def targets(app: ProviderApp, connection: Connection) -> Conversation[tuple[str, ...]]:

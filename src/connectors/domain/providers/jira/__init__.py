@@ -4,15 +4,13 @@ from connectors.domain.providers.contract import Limits, Provider
 from connectors.domain.providers.jira.endpoints import SLUG, allowed_origins
 from connectors.domain.providers.jira.events import FAMILIES, KINDS
 from connectors.domain.providers.jira.limits import (
-    BACKOFF_BASE,
-    BACKOFF_CAP,
     budgets,
     is_unauthorized,
     read_failure,
     read_throttle,
 )
 from connectors.domain.providers.jira.oauth import OAUTH
-from connectors.domain.providers.jira.sync import SYNC
+from connectors.domain.providers.jira.streams import STREAMS
 from connectors.domain.providers.jira.webhooks import WEBHOOKS
 
 JIRA = Provider(
@@ -28,11 +26,9 @@ JIRA = Provider(
         read_throttle=read_throttle,
         is_unauthorized=is_unauthorized,
         budgets=budgets,
-        backoff_base=BACKOFF_BASE,
-        backoff_cap=BACKOFF_CAP,
     ),
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     families=FAMILIES,
 )
 

@@ -4,94 +4,117 @@ Source: REST v3, Issues (bulk changelog), Issue comments, Workflow statuses.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
+from datetime import datetime
 from typing import Any
 
 import attrs
 
-from connectors.domain.model.errors import AccessLostError
+from connectors.domain.model.errors import AccessLostError, ProviderUnavailableError, UnexpectedResponseError
 from connectors.domain.model.http import Conversation, HttpRequest, json_request
-from connectors.domain.model.sync import SkippedItem
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.jira.endpoints import site_api
-from connectors.domain.providers.jira.lists import read_listing
-from connectors.domain.providers.jira.payloads import Change, read_id
+from connectors.domain.providers.jira.lists import Listing, read_listing
+from connectors.domain.providers.jira.payloads import Categories, Change, Issue, read_id
 from connectors.domain.providers.jira.signals import STATUS_CATEGORIES
 from connectors.domain.providers.toolbox.foreign import read_list, read_object
+from connectors.domain.providers.toolbox.parking import ItemGuard
+from connectors.domain.providers.toolbox.structure import read_rows
 
 CHANGES_PAGE = 1000
 """History entries asked for at a time."""
 MAX_PAGES = 500
 """Pages of details for one page of issues, against a server that never ends."""
 MAX_CALLS = 40
-"""Calls to one endpoint after which a page of issues ends early, if possible. A page that a limit stops is repeated as
-a whole, so all of it has to fit into that limit."""
-BULK_MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE})
-"""Answers of a site that has no bulk changelog."""
+"""Calls for single issues after which a page of issues ends early, if possible. A page that a limit stops is repeated
+as a whole, so all of it has to fit into that limit."""
+
+FIELDS, CHANGELOG, COMMENTS = "fields", "changelog", "comments"
+"""The parts of an issue, each of which can fail by itself."""
 
 
 @attrs.frozen
+class Row:
+    """One issue of a search, as it came and as it was read."""
+
+    document: Mapping[str, Any]
+    issue: Issue
+
+    @classmethod
+    def read(cls, value: Any) -> "Row | None":
+        """The row, or None unless the issue's id is a number, as Jira's are: nothing else may go into a path."""
+        issue = Issue.read(value)
+        return cls(read_object(value), issue) if issue is not None and issue.id.isdigit() else None
+
+    def reference(self, part: str) -> str:
+        """How a part of it is named when it is parked."""
+        return f"issue {self.issue.id} {part}"
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """The instants between which the issue's events lie; None if it does not say."""
+        created, updated = self.issue.created, self.issue.updated
+        return None if created is None or updated is None or created > updated else (created, updated)
+
+
+Entries = list[Mapping[str, Any]]
+
+
+@attrs.frozen(kw_only=True)
 class Details:
     """The details of a page's issues."""
 
-    issues: Sequence[Mapping[str, Any]]
+    rows: Sequence[Row]
     """The issues that were read: the first ones of the page, mostly all."""
-    changes: Mapping[str, list[Mapping[str, Any]]]
+    changes: Mapping[str, Entries]
     """Issue id → history entries."""
-    comments: Mapping[str, list[Mapping[str, Any]]]
-    categories: Mapping[str, str]
-    metadata: Mapping[str, Any]
-    skipped: tuple[SkippedItem, ...] = ()
-    """Histories and comments that this user may not read."""
+    comments: Mapping[str, Entries]
+    categories: Categories = attrs.field(factory=dict)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """For the connection, where new statuses were found."""
 
 
 def read_details(
-    context: SyncContext, issues: Sequence[Mapping[str, Any]], may_end: Callable[[int], bool] = lambda count: False
+    context: SyncContext, rows: Sequence[Row], may_end: Callable[[int], bool], guard: ItemGuard
 ) -> Conversation[Details]:
     """History and comments of these issues, and the categories of the statuses that they went through.
 
     Args:
         context: whose site.
-        issues: a page of the search.
+        rows: a page of the search.
         may_end: whether the page may end after so many of them; if so, issues that need many calls wait.
+        guard: keeps what cannot be read.
     """
-    skipped: list[SkippedItem] = []
-    changes, issues = yield from read_changes(context, issues, may_end, skipped)
-    comments: dict[str, list[Mapping[str, Any]]] = {}
+    bulk = yield from _read_all_changes(context, rows)
+    changes = {} if bulk is None else bulk
+    comments: dict[str, Entries] = {}
     calls = 0
-    for count, issue in enumerate(issues):
+    for count, row in enumerate(rows):
         if calls >= MAX_CALLS and may_end(count):
-            issues = issues[:count]
+            rows = rows[:count]
             break
-        issue_id = _issue_id(issue)
-        if issue_id is None:
-            continue
-        embedded = embedded_comments(read_object(issue.get("fields")))
-        if embedded is not None:
-            comments[issue_id] = embedded
-            continue
-        try:
-            listing = yield from read_listing(
-                *(context.app, context.connection, f"issue/{issue_id}/comment"),
-                member="comments",
-                gone_is_empty=True,  # deleted since the search
-                orderBy="created",
-            )
-        except AccessLostError as error:
-            calls += 1
-            skipped.append(SkippedItem(reference=f"comments of issue {issue_id}", reason=error.message))
-        else:
-            calls += listing.calls
-            comments[issue_id] = [read_object(item) for item in listing.items]
-    known = read_object(context.connection.metadata.get(STATUS_CATEGORIES))
-    if known and _statuses(changes) <= known.keys():
-        return Details(issues, changes, comments, known, {}, tuple(skipped))
+        if bulk is None:
+            changes[row.issue.id], used = yield from _read_part(context, row, CHANGELOG, guard)
+            calls += used
+        comments[row.issue.id], used = yield from _read_part(context, row, COMMENTS, guard)
+        calls += used
+    details = Details(rows=rows, changes=changes, comments=comments)
+    try:
+        return (yield from with_categories(context, details))
+    except (AccessLostError, UnexpectedResponseError) as error:
+        return _without_unknown(context, details, guard, error.message)
+
+
+def with_categories(context: SyncContext, details: Details) -> Conversation[Details]:
+    """The details with the categories of statuses, which are asked for if one is unknown."""
+    known = known_categories(context)
+    if all(_statuses(entries) <= known.keys() for entries in details.changes.values()):
+        return attrs.evolve(details, categories=known)
     categories = {**known, **(yield from read_categories(context))}
     metadata = {STATUS_CATEGORIES: categories} if categories != known else {}
-    return Details(issues, changes, comments, categories, metadata, tuple(skipped))
+    return attrs.evolve(details, categories=categories, metadata=metadata)
 
 
-def read_categories(context: SyncContext) -> Conversation[Mapping[str, str]]:
+def read_categories(context: SyncContext) -> Conversation[Categories]:
     """Status id → category key, of every status on the site."""
     url = site_api(context.app, context.connection.account.id, "status")
     response = yield HttpRequest(method="GET", url=url, headers={"accept": "application/json"})
@@ -102,85 +125,77 @@ def read_categories(context: SyncContext) -> Conversation[Mapping[str, str]]:
     return {status_id: key for status_id, key in pairs if status_id is not None and key is not None}
 
 
-def read_changes(
-    context: SyncContext,
-    issues: Sequence[Mapping[str, Any]],
-    may_end: Callable[[int], bool],
-    skipped: list[SkippedItem],
-) -> Conversation[tuple[dict[str, list[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]]:
-    """Issue id → all entries of its history (one issue's may be spread over pages), and the issues that were read.
+def known_categories(context: SyncContext) -> Categories:
+    """Status id → category key, as far as the connection has learnt them."""
+    return read_object(context.connection.metadata.get(STATUS_CATEGORIES))
 
-    If the bulk call is missing or repeats itself, each issue is read separately; an issue that is gone or no longer
-    visible is noted in `skipped`.
+
+def read_part(context: SyncContext, row: Row, part: str) -> Conversation[Listing]:
+    """The whole history of one issue, or all of its comments: those that came with it, or their list."""
+    if part == CHANGELOG:
+        return (yield from read_listing(context.app, context.connection, f"issue/{row.issue.id}/changelog"))
+    embedded = read_object(read_object(row.document.get("fields")).get("comment"))
+    first, total = read_list(embedded.get("comments")), embedded.get("total")
+    if isinstance(total, int) and total <= len(first):
+        return Listing(tuple(first))
+    path = f"issue/{row.issue.id}/comment"
+    return (yield from read_listing(context.app, context.connection, path, member="comments", orderBy="created"))
+
+
+def _read_part(context: SyncContext, row: Row, part: str, guard: ItemGuard) -> Conversation[tuple[Entries, int]]:
+    """The entries and the number of calls. What cannot be read is parked."""
+    listing = yield from guard.read(row.reference(part), read_part(context, row, part), row.span)
+    return ([], 1) if listing is None else ([read_object(item) for item in listing.items], listing.calls)
+
+
+def _read_all_changes(context: SyncContext, rows: Sequence[Row]) -> Conversation[dict[str, Entries] | None]:
+    """Issue id → all entries of its history (one issue's may be spread over pages).
+
+    None if each issue has to be asked for: the call is missing, repeats itself, or fails, maybe because of one issue.
     """
-    ids = [item for item in map(_issue_id, issues) if item is not None]
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    if not ids:
-        return found, issues
+    found: dict[str, Entries] = {}
+    if not rows:
+        return found
     url = site_api(context.app, context.connection.account.id, "changelog/bulkfetch")
-    token: str | None = None
+    document: dict[str, Any] = {"issueIdsOrKeys": [row.issue.id for row in rows], "maxResults": CHANGES_PAGE}
     used: set[str] = set()
     for _ in range(MAX_PAGES):
-        document: dict[str, Any] = {"issueIdsOrKeys": ids, "maxResults": CHANGES_PAGE}
-        if token is not None:
-            document["nextPageToken"] = token
-        response = yield json_request("POST", url, document, expects=BULK_MISSING)
-        if response.status in BULK_MISSING:
-            break
-        page = response.json_object()
-        for log in map(read_object, read_list(page.get("issueChangeLogs"))):
+        try:
+            response = yield json_request("POST", url, document)
+            page = response.json_object()
+            logs = read_rows(page, "issueChangeLogs", "Jira")
+        except (AccessLostError, UnexpectedResponseError, ProviderUnavailableError):
+            return None
+        for log in map(read_object, logs):
             issue_id = read_id(log.get("issueId"))
             if issue_id is not None:
                 found.setdefault(issue_id, []).extend(map(read_object, read_list(log.get("changeHistories"))))
         token = page.get("nextPageToken")
         if not isinstance(token, str) or not token:
-            return found, issues
+            return found
         if token in used:
-            break
+            return None
         used.add(token)
-    return (yield from _changes_one_by_one(context, issues, may_end, skipped))
+        document = {**document, "nextPageToken": token}
+    return None
 
 
-def _changes_one_by_one(
-    context: SyncContext,
-    issues: Sequence[Mapping[str, Any]],
-    may_end: Callable[[int], bool],
-    skipped: list[SkippedItem],
-) -> Conversation[tuple[dict[str, list[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    calls = 0
-    for count, issue in enumerate(issues):
-        if calls >= MAX_CALLS and may_end(count):
-            return found, issues[:count]
-        issue_id = _issue_id(issue)
-        if issue_id is None:
-            continue
-        try:
-            listing = yield from read_listing(context.app, context.connection, f"issue/{issue_id}/changelog")
-        except AccessLostError as error:
-            calls += 1
-            skipped.append(SkippedItem(reference=f"history of issue {issue_id}", reason=error.message))
-        else:
-            calls += listing.calls
-            found[issue_id] = [read_object(value) for value in listing.items]
-    return found, issues
+def _without_unknown(context: SyncContext, details: Details, guard: ItemGuard, reason: str) -> Details:
+    """The details without the histories that need a status of unknown category: those are parked.
+
+    Without the category, a closing would be taken for another change of the status, and under the same key for good.
+    """
+    known = known_categories(context)
+    changes = dict(details.changes)
+    for row in details.rows:
+        if not _statuses(changes.get(row.issue.id, [])) <= known.keys():
+            guard.park(row.reference(CHANGELOG), reason, row.span)
+            del changes[row.issue.id]
+    return attrs.evolve(details, changes=changes, categories=known)
 
 
-def embedded_comments(fields: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    """The comments that came with an issue, None if they are not all."""
-    embedded = read_object(fields.get("comment"))
-    first, total = read_list(embedded.get("comments")), embedded.get("total")
-    return [read_object(item) for item in first] if isinstance(total, int) and total <= len(first) else None
-
-
-def _issue_id(issue: Mapping[str, Any]) -> str | None:
-    """The issue's id if it is a number, as Jira's are: nothing else may go into a path."""
-    found = read_id(issue.get("id"))
-    return found if found is not None and found.isdigit() else None
-
-
-def _statuses(changes: Mapping[str, list[Mapping[str, Any]]]) -> set[str]:
-    """Every status id in these histories."""
-    read = (Change.read(change) for entries in changes.values() for change in entries)
+def _statuses(entries: Entries) -> set[str]:
+    """Every status id in a history."""
+    read = (Change.read(change) for change in entries)
     items = (item for change in read if change is not None for item in change.items if item.field == "status")
     return {status_id for item in items for status_id in (item.from_id, item.to_id) if status_id is not None}

@@ -1,6 +1,6 @@
 """What surrounds a delivery's payload: the event, its time, person, site and webhooks.
 
-`sync.py` wraps REST objects in the same form, so that push and reading use the same code from here on.
+`streams.py` wraps REST objects in the same form, so that push and reading use the same code from here on.
 
 Source: Webhooks (Jira platform).
 """

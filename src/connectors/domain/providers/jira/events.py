@@ -22,6 +22,7 @@ from connectors.domain.providers.jira.signals import (
     issue_changed,
     issue_created,
     issue_deleted,
+    knows_kind,
     project_created,
     thing_became,
     work_logged,
@@ -51,6 +52,7 @@ def _on(
 
 _K = SignalKind
 UPDATED = "jira:issue_updated"
+PROJECT_CREATED = "project_created"
 
 # fmt: off
 RULES: Mapping[str, JiraRule[Any]] = {
@@ -73,7 +75,7 @@ RULES: Mapping[str, JiraRule[Any]] = {
     "worklog_created": _on(
         Thing, "worklog", work_logged, "worklogs and projects", "worklog:{id}:created", _K.WORK_LOGGED,
         is_dynamic=False),
-    "project_created": _on(
+    PROJECT_CREATED: _on(
         Project, "project", project_created, "worklogs and projects", "project:{id}:created", _K.PROJECT_CREATED,
         is_dynamic=False),
 }
@@ -148,6 +150,17 @@ def why_ignored(envelope: Envelope) -> str:
     if envelope.event == UPDATED:
         return "an update without a readable change or comment"
     return IGNORED_ON_PURPOSE.get(envelope.event, "not an event that we know")
+
+
+def lacks_category(envelope: Envelope, site: Site) -> bool:
+    """Whether the event changes a status, and the categories that give the signal its kind are not known here."""
+    change, issue = Change.read(envelope.document.get("changelog")), Issue.read(envelope.document.get("issue"))
+    return (
+        envelope.event == UPDATED
+        and change is not None
+        and issue is not None
+        and not knows_kind(change, issue, site.categories)
+    )
 
 
 def normalize(envelope: Envelope, site: Site) -> tuple[SignalDraft, ...]:

@@ -17,7 +17,8 @@ from connectors.domain.model.http import Conversation, HttpRequest, HttpResponse
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.jira.endpoints import site_api
 from connectors.domain.providers.jira.payloads import read_id
-from connectors.domain.providers.toolbox.foreign import read_list, read_object
+from connectors.domain.providers.toolbox.foreign import read_object
+from connectors.domain.providers.toolbox.structure import read_rows
 
 PAGE_SIZE = 100
 """Items asked for at a time."""
@@ -46,7 +47,7 @@ class _Reading:
     def take(self, response: HttpResponse) -> tuple[list[Any], Mapping[str, Any]]:
         self.calls += 1
         page = response.json_object()
-        items = read_list(page.get(self.member))
+        items = read_rows(page, self.member, "Jira")
         for item in items:
             # Items without an id cannot be compared: each counts.
             self.found.setdefault(_mark(item) or f"?{len(self.found)}", item)

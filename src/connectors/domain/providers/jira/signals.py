@@ -1,8 +1,8 @@
 """The functions of the table's rows (`events.py`): from Jira's objects to signals.
 
-Webhook bodies and REST objects (wrapped by `sync.py` in the same envelope) go through the same functions, so push and
-reading agree on every key. A key contains the subject and its change, never the delivery and never the kind: one
-history entry is one signal, even if the two paths would give it different kinds.
+Webhook bodies and REST objects (wrapped by `streams.py` in the same envelope) go through the same functions, so push
+and reading agree on every key. A key contains the subject and its change, never the delivery and never the kind: one
+history entry is one signal. What cannot name the kind must therefore not make the signal (`knows_kind`).
 """
 
 from collections.abc import Callable
@@ -258,6 +258,16 @@ def judge(change: Change, issue: Issue, categories: Categories) -> tuple[SignalK
         return SignalKind.ISSUE_ASSIGNED, _assignment(assigned[-1])
     fields = sorted({item.field for item in change.items})
     return SignalKind.ISSUE_UPDATED, f"updated ({', '.join(fields[:3])}{', …' if len(fields) > 3 else ''})"  # noqa: PLR2004 - as many as a title takes
+
+
+def knows_kind(change: Change, issue: Issue, categories: Categories) -> bool:
+    """Whether the categories are known that decide between a closing, a reopening and another change of the status."""
+    return all(
+        _category(status_id, issue, categories) is not None
+        for item in change.items
+        if item.field == "status"
+        for status_id in (item.from_id, item.to_id)
+    )
 
 
 def epoch_ms(at: datetime) -> int:

@@ -19,6 +19,7 @@ import attrs
 
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.streams import DISCOVERY
 from connectors.domain.model.webhook import (
     Ignored,
     VerifiedDelivery,
@@ -36,12 +37,15 @@ from connectors.domain.providers.jira.envelope import Envelope
 from connectors.domain.providers.jira.events import (
     ADMIN_EVENTS,
     DYNAMIC_EVENTS,
+    PROJECT_CREATED,
     find_rules,
+    lacks_category,
     normalize,
     why_ignored,
 )
 from connectors.domain.providers.jira.payloads import read_id
-from connectors.domain.providers.jira.signals import Site
+from connectors.domain.providers.jira.position import SITE
+from connectors.domain.providers.jira.signals import CHANGE_KINDS, Site
 from connectors.domain.providers.jira.subscriptions import SUBSCRIPTIONS, WEBHOOK_IDS
 from connectors.domain.providers.toolbox.foreign import read_each
 from connectors.domain.providers.toolbox.jwt import get_bearer_token, verify_times, verify_token
@@ -158,6 +162,8 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
     """The event with its signals for this connection.
 
+    A change of a status of unknown category makes none: a read finds the category, and emits it with the right kind.
+
     Raises:
         DeliveryRejectedError: it is from another site, or for a webhook that this connection does not have.
         UnexpectedResponseError: the id of the subject or the time is missing.
@@ -169,7 +175,14 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
         raise DeliveryRejectedError("The delivery is of another site than the connection's.")
     if is_dynamic and not envelope.webhook_ids & own_ids(connection):
         raise DeliveryRejectedError("The delivery is of a webhook that the connection does not have.")
-    return attrs.evolve(event, signals=normalize(envelope, Site.of(connection)))
+    site = Site.of(connection)
+    signals = normalize(envelope, site)
+    if envelope.event == PROJECT_CREATED:
+        return attrs.evolve(event, signals=signals, needs_sync=True, sync_target=DISCOVERY)
+    if not lacks_category(envelope, site):
+        return attrs.evolve(event, signals=signals)
+    sure = tuple(one for one in signals if one.kind not in CHANGE_KINDS)
+    return attrs.evolve(event, signals=sure, needs_sync=True, sync_target=SITE)
 
 
 def own_ids(connection: Connection) -> frozenset[str]:

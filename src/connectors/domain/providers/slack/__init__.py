@@ -7,7 +7,7 @@ from connectors.domain.providers.slack.events import FAMILIES, KINDS
 from connectors.domain.providers.slack.limits import LIMITS
 from connectors.domain.providers.slack.oauth import OAUTH
 from connectors.domain.providers.slack.options import OPTIONS
-from connectors.domain.providers.slack.sync import SYNC
+from connectors.domain.providers.slack.streams import STREAMS
 from connectors.domain.providers.slack.webhooks import WEBHOOKS
 
 SLACK = Provider(
@@ -21,7 +21,7 @@ SLACK = Provider(
     limits=LIMITS,
     families=FAMILIES,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     options=OPTIONS,
     webhook_secret_option="signing_secret",  # noqa: S106 - a setting's name
 )

@@ -67,12 +67,14 @@ CLIENT_IS_WRONG = frozenset(
         "scope_not_allowed_on_enterprise",
     }
 )
+THREAD_IS_GONE = "thread_not_found"
 RESOURCE_IS_LOST = frozenset(
     {
+        THREAD_IS_GONE,
         "not_in_channel",
         "channel_not_found",
         "is_archived",
-        "thread_not_found",
+        "ekm_access_denied",
         "team_access_not_granted",
         "no_permission",
         "access_denied",
@@ -83,6 +85,10 @@ TRANSIENT = frozenset(
     {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org", "accesslimited"}
 )
 STALE_CURSOR = frozenset({"invalid_cursor"})
+
+
+class ThreadGoneError(AccessLostError):
+    """A thread was deleted."""
 
 
 class StaleCursorError(UnexpectedResponseError):
@@ -96,6 +102,7 @@ def read_answer(response: HttpResponse) -> dict[str, Any]:
         ReauthorizationRequiredError: the token is revoked, its user or workspace gone, or expired beyond refresh.
         InsufficientScopeError: `missing_scope`.
         AccessLostError: this channel (or other thing) cannot be read with this token.
+        ThreadGoneError: a thread was deleted.
         StaleCursorError: `invalid_cursor`.
         ProviderUnavailableError: an error on Slack's side.
         UnexpectedResponseError: not JSON, no `ok`, or an error that no table here has.
@@ -118,7 +125,8 @@ def failure(document: Mapping[str, Any]) -> ConnectorsError:
             f"Slack does not take the token any more ({code}).", next_step="Connect the workspace again."
         )
     if code in RESOURCE_IS_LOST:
-        return AccessLostError(f"Slack refused this resource ({code}).")
+        lost = ThreadGoneError if code == THREAD_IS_GONE else AccessLostError
+        return lost(f"Slack refused this resource ({code}).")
     if code in STALE_CURSOR:
         return StaleCursorError("Slack's paging cursor is not valid any more.")
     if code in CLIENT_IS_WRONG:

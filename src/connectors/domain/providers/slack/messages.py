@@ -81,7 +81,7 @@ def deleted(change: MessageChange, source: Source) -> Outcome:
     )
 
 
-def read_item(item: Mapping[str, Any], workspace: Workspace) -> tuple[SignalDraft, ...]:
+def signals_of_item(item: Mapping[str, Any], workspace: Workspace) -> tuple[SignalDraft, ...]:
     """The signals of one item of the history: that it was posted, and its last edit if there was one.
 
     Raises:

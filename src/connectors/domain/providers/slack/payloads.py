@@ -189,6 +189,7 @@ class Channel:
     creator: str | None
     is_member: bool
     is_public: bool
+    is_archived: bool
 
 
 def read_channel(document: Mapping[str, Any]) -> Channel:
@@ -201,6 +202,7 @@ def read_channel(document: Mapping[str, Any]) -> Channel:
         creator=read_id(document.get("creator")),
         is_member=document.get("is_member") is True,
         is_public=not private,
+        is_archived=document.get("is_archived") is True,
     )
 
 

@@ -18,6 +18,7 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.instant import epoch_seconds
 from connectors.domain.model.signal import SignalDraft
+from connectors.domain.model.streams import DISCOVERY
 from connectors.domain.model.webhook import (
     FORM,
     Ignored,
@@ -46,6 +47,9 @@ WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 URL_VERIFICATION = "url_verification"
 RATE_LIMITED = "app_rate_limited"
+MEMBER_JOINED = "member_joined_channel"
+NEW_CHANNEL_EVENTS = frozenset({"channel_created", "group_joined"})
+"""After these there may be a channel more to read; after `MEMBER_JOINED`, if it is we who came into one."""
 
 
 def _step_of_bot_events() -> str:
@@ -120,7 +124,7 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     if envelope.name in LIFECYCLE_EVENTS:
         return attrs.evolve(found, lifecycle=Lifecycle.REVOKED)
     reading = read_signal(envelope.event, Workspace(id=envelope.account_id), envelope.fallback_ts)
-    return reading if isinstance(reading, Ignored) else found
+    return reading if isinstance(reading, Ignored) and envelope.name not in NEW_CHANNEL_EVENTS else found
 
 
 def answer_challenge(envelope: Envelope) -> Ignored:
@@ -145,7 +149,16 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
     if envelope.type != EVENT_CALLBACK:
         return event
     reading = read_signal(envelope.event, workspace_of(connection), envelope.fallback_ts)
-    return attrs.evolve(event, signals=(reading,) if isinstance(reading, SignalDraft) else ())
+    event = attrs.evolve(event, signals=(reading,) if isinstance(reading, SignalDraft) else ())
+    return attrs.evolve(event, needs_sync=True, sync_target=DISCOVERY) if shows_channel(envelope, connection) else event
+
+
+def shows_channel(envelope: Envelope, connection: Connection) -> bool:
+    """Whether there may be a channel more to read: one was made, or we came into one."""
+    metadata = connection.account.metadata
+    we = metadata.get("bot_user_id") or metadata.get("user_id")
+    is_ours = envelope.name == MEMBER_JOINED and we is not None and read_id(envelope.event.get("user")) == we
+    return is_ours or envelope.name in NEW_CHANNEL_EVENTS
 
 
 def ends_connection(envelope: Envelope, connection: Connection) -> bool:

@@ -43,6 +43,23 @@ def read(document: Any, shape: type[T], what: str) -> T:
         ) from error
 
 
+def read_rows(document: Mapping[str, Any], name: str, whose: str) -> list[Any]:
+    """The rows of a list.
+
+    Args:
+        document: an answer that should hold the list.
+        name: the list's member.
+        whose: the vendor, for the error.
+
+    Raises:
+        UnexpectedResponseError: there is no list, which is not the same as an empty one: nothing was read.
+    """
+    rows = document.get(name)
+    if not isinstance(rows, list):
+        raise UnexpectedResponseError(f"{whose}'s answer has no list of {name}.")
+    return rows
+
+
 def _structure_int(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("not a whole number")

@@ -5,10 +5,11 @@ from connectors.domain.providers._zoho.data_centres import OPTIONS, Product, all
 from connectors.domain.providers._zoho.oauth import authorization_header
 from connectors.domain.providers.contract import Option, Provider
 from connectors.domain.providers.toolbox.options import several, text_of, yes_or_no
+from connectors.domain.providers.zoho_cliq.discovery import DIRECT_OPTION
 from connectors.domain.providers.zoho_cliq.limits import LIMITS
 from connectors.domain.providers.zoho_cliq.oauth import NAME, OAUTH
 from connectors.domain.providers.zoho_cliq.signals import BOT_OPTION, KINDS
-from connectors.domain.providers.zoho_cliq.sync import DIRECT_OPTION, SYNC
+from connectors.domain.providers.zoho_cliq.streams import STREAMS
 from connectors.domain.providers.zoho_cliq.verification import PUBLIC_KEY_OPTION, PUBLIC_KEYS
 from connectors.domain.providers.zoho_cliq.webhooks import FAMILIES, WEBHOOKS
 
@@ -24,7 +25,7 @@ ZOHO_CLIQ = Provider(
     allowed_origins=allowed_origins(Product.CLIQ),
     limits=LIMITS,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     families=FAMILIES,
     authorization_header=authorization_header,
     settings_prefixes=("ZOHO",),

@@ -18,7 +18,7 @@ CHANNELS = Budget(name="channels", limit_scope=LimitScope.ACCOUNT)
 CHATS = Budget(name="chats", limit_scope=LimitScope.ACCOUNT, requests=6, burst=12)
 """20 per minute. Two are left for clocks that differ and requests that overtake each other."""
 MESSAGES = Budget(name="messages", limit_scope=LimitScope.ACCOUNT, requests=8, burst=5)
-"""15 per minute, of which two are left for the same reason. A page of a sync run takes one."""
+"""15 per minute, of which two are left for the same reason. A page takes one."""
 
 FAMILIES = (
     (re.compile(r"/api/v2/chats/[^/]+/messages(?:/|$)"), MESSAGES),

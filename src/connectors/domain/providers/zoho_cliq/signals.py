@@ -54,6 +54,11 @@ def chat_url(location: str, organization: str | None, chat_id: str) -> str | Non
     return f"{host}/company/{quote(organization, safe='')}/chats/{quote(chat_id, safe='')}"
 
 
+def stream_key(chat_id: str) -> str:
+    """The key of the stream of a chat."""
+    return f"chat:{chat_id}"
+
+
 def message_key(connection: Connection, chat_id: str, message_id: str) -> str:
     """The dedupe key of a message, which is also the prefix of keys of its changes."""
     return f"cliq:{location_of(connection)}:{chat_id}:{message_id}"

@@ -29,6 +29,7 @@ from connectors.domain.providers.zoho_cliq.signals import (
     is_own_bot,
     pushed_message,
     pushed_thread,
+    stream_key,
 )
 from connectors.domain.providers.zoho_cliq.verification import (
     AUTHORIZATION_HEADER,
@@ -169,8 +170,8 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
         return with_signal(event, pushed_thread(connection, kind, push, document))
     is_mention = push.handler == MENTION
     if kind is SignalKind.MESSAGE_POSTED and push.message_id is None:
-        if is_read_anyway(connection, push.chat_id):
-            return attrs.evolve(event, needs_sync=True, sync_target=push.chat_id)
+        if push.chat_id is not None and is_read_anyway(connection, push.chat_id):
+            return attrs.evolve(event, needs_sync=True, sync_target=stream_key(push.chat_id))
         if is_mention and push.chat_id in read_bot_chats(connection):
             return event  # the participation handler reports the same message
     derived = {"mentioned": True} if is_mention else {}
@@ -182,8 +183,8 @@ def with_signal(event: WebhookEvent, draft: SignalDraft | None) -> WebhookEvent:
     return event if draft is None else attrs.evolve(event, signals=(draft,))
 
 
-def is_read_anyway(connection: Connection, chat_id: str | None) -> bool:
-    """Whether the last sync run read this chat, so that the next can read the message."""
+def is_read_anyway(connection: Connection, chat_id: str) -> bool:
+    """Whether this chat is read, so that the next read finds the message."""
     may_read = not connection.scopes or MESSAGES_SCOPE in connection.scopes
     return may_read and chat_id in read_object(connection.metadata.get(CHATS))
 

@@ -8,7 +8,7 @@ from connectors.domain.providers.toolbox.options import yes_or_no
 from connectors.domain.providers.zoho_mail.limits import LIMITS
 from connectors.domain.providers.zoho_mail.oauth import NAME, OAUTH
 from connectors.domain.providers.zoho_mail.signals import CHANGES_OPTION, FAMILIES, KINDS
-from connectors.domain.providers.zoho_mail.sync import SYNC
+from connectors.domain.providers.zoho_mail.streams import STREAMS
 from connectors.domain.providers.zoho_mail.webhooks import WEBHOOKS
 
 __all__ = ["ZOHO_MAIL"]
@@ -23,7 +23,7 @@ ZOHO_MAIL = Provider(
     allowed_origins=allowed_origins(Product.MAIL),
     limits=LIMITS,
     webhooks=WEBHOOKS,
-    sync=SYNC,
+    streams=STREAMS,
     families=FAMILIES,
     authorization_header=authorization_header,
     settings_prefixes=("ZOHO",),

@@ -14,7 +14,7 @@ LOCK = timedelta(minutes=15)
 
 CALLS = Budget(name="calls", limit_scope=LimitScope.ACCOUNT, requests=10, burst=18)
 """30 per minute, of which two are left for clocks that differ. A page takes one. Most may be used at once, because a
-sync run without new mail takes one for each folder and then pauses for minutes."""
+read without new mail takes one for each folder and then pauses for minutes."""
 API = "/api/accounts"
 
 

@@ -181,3 +181,8 @@ def _read_plain(value: Any, *, is_escaped: bool) -> str | None:
 def is_task(data: Mapping[str, Any]) -> bool:
     """Whether a webhook's body is about a task: webhooks for both are made on the same settings page."""
     return "entityType" in data and "receivedTime" not in data
+
+
+def stream_key(folder_id: str) -> str:
+    """The key of the stream of a folder."""
+    return f"folder:{folder_id}"

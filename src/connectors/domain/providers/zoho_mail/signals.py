@@ -18,7 +18,8 @@ import attrs
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.signal import Actor, Container, SignalDraft, SignalKind, Subject, one_line
-from connectors.domain.model.sync import Interpretation, Observation, SyncPlan
+from connectors.domain.model.streams import Window
+from connectors.domain.model.sync import Interpretation, Observation
 from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers.contract import Family, SyncContext
 from connectors.domain.providers.toolbox.foreign import read_name, read_object
@@ -64,7 +65,7 @@ def mailbox_of(connection: Connection) -> str:
 
 
 def known_folder(connection: Connection, folder_id: str | None) -> Folder | None:
-    """The folder as the last sync run saw it."""
+    """The folder as it was last listed."""
     entry = read_object(connection.metadata.get("folders")).get(folder_id or "")
     data = read_object(entry)
     if folder_id is None or data.get("kind") not in set(FolderKind):
@@ -139,7 +140,7 @@ def observe(message: Message, folder: Folder, document: Mapping[str, Any]) -> Ob
 
 
 def interpret(
-    ctx: SyncContext, plan: SyncPlan, observation: Observation, previous: Mapping[str, Any] | None
+    ctx: SyncContext, window: Window, observation: Observation, previous: Mapping[str, Any] | None
 ) -> Interpretation:
     """What changed since the message was last seen. Rows have no times of changes, so they are dated by our read."""
     document = read_object(observation.state.get("document"))
@@ -162,5 +163,5 @@ def interpret(
         changes.append((kind, f"{key}:{suffix}"))
     drafts = [_draft(ctx.connection, message, folder, kind, identity, document) for kind, identity in changes]
     return Interpretation(
-        signals=tuple(attrs.evolve(draft, occurred_at=plan.started_at) for draft in drafts), snapshot=snapshot
+        signals=tuple(attrs.evolve(draft, occurred_at=window.high) for draft in drafts), snapshot=snapshot
     )
