@@ -48,11 +48,8 @@ UNSEEN: Mapping[str, str] = {
     "a disconnect cancels the connection's jobs": (
         "A job of an ended connection ends by itself when it runs: whatever it asks for is refused here."
     ),
-    "a disconnect ends the subscriptions at the vendor": (
-        "What is left there is explained by known faults of hooks, which are too wide to tell it apart; why is open."
-    ),
     "background work keeps within the vendor's limits": (
-        "Reads rest between their time slices, so a quick succession of requests for them asks for no flood any more."
+        "Reads rest for two seconds and requests for them become one: three hundred in ten minutes are no flood."
     ),
     "a subscription whose answer was lost is kept as pending": (
         "Nothing tells an answer that was lost from a request that never left: `outcome_unknown` is set by no adapter."

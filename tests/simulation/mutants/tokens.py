@@ -8,7 +8,6 @@ import attrs
 from connectors.adapters.memory.database import GrantRow
 from connectors.adapters.memory.grants import MemoryGrantStore
 from connectors.domain.flows.provider_access import tokens
-from connectors.domain.flows.provider_access.conversations import Converser
 from connectors.domain.flows.provider_access.rate_limits import RateLimiter
 from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
 from connectors.domain.flows.reading import failures
@@ -17,9 +16,6 @@ from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.oauth import RefreshLease
 from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
 from tests.simulation.mutants.reading import limited_for_a_second
-
-_refresh_with_lease = TokenKeeper._refresh_with_lease
-_run = Converser.run
 
 
 def _lease_for_everybody(self: Any, tenant_id: Any, grant_id: Any, *, now: Any, until: Any) -> RefreshLease | None:
@@ -62,16 +58,8 @@ def _without_newer_grant(self: Any, grant: Any, reason: str) -> None:
                 uow.connections.save(connection.moved_to(status, at=now, reason=reason))
 
 
-def _without_second_look(self: Any, lease: Any, tenant_id: Any, _seen_version: int) -> Any:
-    return _refresh_with_lease(self, lease, tenant_id, 10**9)
-
-
 def _stale_as_it_is(_self: Any, stale: Any) -> Any:
     return stale
-
-
-def _call_alone(_self: Any, _key: Any, work: Any) -> Any:
-    return work()
 
 
 def _sealed_for_another(self: Any, tenant_id: Any, _grant_id: Any, token_set: Any) -> Any:
@@ -84,17 +72,9 @@ _DIES_WITH_THE_ANSWER = (
     deed(4200, "refresh"),
 )
 
-_MANY_READS = tuple(deed(3600 + 2 * number, "sync") for number in range(300))
-
 
 def _one_budget(_self: Any, _scope: Any, _name: str) -> str:
     return "all"
-
-
-def _run_unlimited(
-    self: Any, provider: Any, app: Any, conversation: Any, tokens: Any = None, *, limiter: Any = None
-) -> Any:
-    return _run(self, provider, app, conversation, tokens)
 
 
 MUTANTS = (

@@ -15,14 +15,10 @@ from connectors.domain.model.errors import InfrastructureError, UnexpectedRespon
 from connectors.domain.model.secret import SecretContext, SecretPurpose
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import Recorded
-from tests.simulation.mutants.mutant import Change, Mutant, act, always, fault, nothing
+from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
 from tests.simulation.mutants.reading import RARE_READS
 
 _accept_delivery = IngestFlow.accept_delivery
-_record = MemoryDeliveryLog.record
-_record_failure = Subscriber._record_failure
-_store_pending = Subscriber._store_pending
-_mark_lapsed = SubscriptionMaintenance._mark_lapsed
 
 
 def _accepted_anyway(self: Any, request: Any, **options: Any) -> Acceptance:
@@ -171,6 +167,16 @@ MUTANTS = (
         slugs=("jira",),
         aimed=(act(2200, "hooks_vanish"),),
         why="hooks that vanish",
+    ),
+    Mutant(
+        name="not-unsubscribed",
+        rule="A disconnect ends the subscriptions at the vendor.",
+        changes=(Change(Subscriber, "unsubscribe_all", always(())),),
+        breaks={"hook-left"},
+        profile="calm",
+        slugs=("github",),
+        aimed=(deed(4000, "disconnect"),),
+        why="a disconnect",
     ),
     Mutant(
         name="no-missed-deliveries",
