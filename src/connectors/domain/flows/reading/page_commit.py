@@ -264,9 +264,9 @@ class PageCommitter:
         again = {one.reference for one in page.parked}
         for one in sorted(page.parked, key=lambda item: item.reference):
             known = uow.parked.lock(state.tenant_id, state.connection_id, state.key, one.reference)
-            item = parked(state, one, work, known, now)
             if known is not None and work.item is not None and one.reference == work.item.reference:
                 continue  # it was asked for, and still cannot be read: the caller counts that
+            item = parked(state, one, work, known, now)
             uow.parked.save(item)
             items.append(item)
         if work.item is not None and work.item.reference not in again:
@@ -350,8 +350,7 @@ def _check_listed(held: TimeSlice, page: DiscoveryPage) -> None:
     Streams that show the changes of others are not claimed by themselves, so one that leaves its own to another one, or
     to itself, would be read by nobody and claimed by nobody.
     """
-    known = {**held.agenda.states}
-    named = {**{key: one.stream for key, one in known.items()}, **{one.key: one for one in page.streams}}
+    named = {key: one.stream for key, one in held.agenda.states.items()} | {one.key: one for one in page.streams}
     for one in page.streams:
         if one.key == DISCOVERY:
             raise UnexpectedResponseError("A stream was listed without a key.")

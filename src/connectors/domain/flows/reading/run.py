@@ -366,7 +366,7 @@ class SyncFlow:
                 self._record(held, work, error)
         except Exception as error:
             if held.is_storing and held.quiet:
-                self._flush(held)
+                self._flush(held)  # as above; if it was the page, it crashes again without them
                 return
             # A bug, of ours or of a provider package: the stream shows it, and the others go on.
             log.exception("reading_crashed", extra={"provider": held.session.provider.slug, "stream": work.key})
