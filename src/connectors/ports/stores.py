@@ -7,7 +7,7 @@ for an unknown tenant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from connectors.domain.model.connection import Connection, ConnectionStatus
@@ -140,13 +140,18 @@ class GrantStore(Protocol):
         ...
 
     def claim_refresh(
-        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime
+        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime, hold: timedelta
     ) -> RefreshLease | None:
-        """The right to refresh until `until`; None while another lease is valid, or if there is no grant."""
+        """The right to refresh until `until`; None while another lease is valid, or if there is no grant.
+
+        A lease with an open attempt that was never released stays valid for `hold` after its end: its holder may have
+        new tokens that it cannot store yet. Instants of leases and attempts are the database's (`UnitOfWork.now`).
+        """
         ...
 
-    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, at: datetime) -> bool:
-        """Record, before the call, that the refresh token is about to be sent; False if the lease is no longer ours."""
+    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, now: datetime) -> bool:
+        """Record, before the call, that the refresh token is about to be sent; False if the lease is over or no longer
+        ours. An attempt that is open already stays the first one."""
         ...
 
     def record_refreshed(
@@ -164,7 +169,7 @@ class GrantStore(Protocol):
         ...
 
     def release(self, tenant_id: TenantId, lease: RefreshLease, *, attempt_settled: bool) -> None:
-        """End the lease without a new pair. `attempt_settled`: the vendor answered, so the outcome is known."""
+        """End the lease without a new pair. `attempt_settled`: no attempt has an unknown outcome any more."""
         ...
 
 

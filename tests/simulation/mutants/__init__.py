@@ -52,7 +52,10 @@ UNSEEN: Mapping[str, str] = {
         "Reads rest for two seconds and requests for them become one: three hundred in ten minutes are no flood."
     ),
     "a subscription whose answer was lost is kept as pending": (
-        "Nothing tells an answer that was lost from a request that never left: `outcome_unknown` is set by no adapter."
+        "It is asked for again all the same, and takes over what is there; a few deliveries are lost meanwhile."
+    ),
+    "a refresh token that was sent in vain is sent again at once only where the vendor tolerates it": (
+        "It is for requests that reach the vendor late; here they arrive at once or never."
     ),
 }
 """Rules whose absence is not noticed, and why."""

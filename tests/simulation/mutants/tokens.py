@@ -18,7 +18,7 @@ from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, f
 from tests.simulation.mutants.reading import limited_for_a_second
 
 
-def _lease_for_everybody(self: Any, tenant_id: Any, grant_id: Any, *, now: Any, until: Any) -> RefreshLease | None:
+def _lease_for_everybody(self: Any, tenant_id: Any, grant_id: Any, *, until: Any, **_: Any) -> RefreshLease | None:
     row = self._rows.get((tenant_id, grant_id))
     if row is None:
         return None
@@ -66,10 +66,22 @@ def _sealed_for_another(self: Any, tenant_id: Any, _grant_id: Any, token_set: An
     return self.vault.seal(tokens.dump_token_set(token_set), tokens._secret_context(tenant_id, tenant_id))
 
 
-_DIES_WITH_THE_ANSWER = (
-    fault(3999, "kill", label="done:", part="access_token", n=1),
+def _stored_or_lost(_clock: Any, _what: str, store: Any) -> Any:
+    return store()
+
+
+_claim_refresh = MemoryGrantStore.claim_refresh
+
+
+def _without_hold(self: Any, tenant_id: Any, grant_id: Any, **given: Any) -> RefreshLease | None:
+    return _claim_refresh(self, tenant_id, grant_id, **{**given, "hold": timedelta(0)})
+
+
+_STANDS_STILL_WITH_THE_ANSWER = (
+    fault(3999, "hold_up", label="done:", part="access_token", n=1, seconds=150),
     deed(4000, "refresh"),
-    deed(4200, "refresh"),
+    act(4101, "end_tokens_early"),
+    deed(4102, "sync"),
 )
 
 
@@ -101,10 +113,10 @@ MUTANTS = (
         profile="calm",
         slugs=("jira",),
         aimed=(
-            fault(4999, "hold_up", label="done:", part="oauth/token", n=1, seconds=150),
+            fault(4999, "hold_up", label="done:", part="oauth/token", n=1, seconds=250),
             deed(5000, "refresh"),
-            act(5101, "end_tokens_early"),
-            deed(5102, "sync"),
+            act(5211, "end_tokens_early"),
+            deed(5212, "sync"),
         ),
         why="a refresh whose process stands still for longer than its lease",
     ),
@@ -112,21 +124,21 @@ MUTANTS = (
         name="no-attempt",
         rule="Before a refresh token is sent, that it will be is recorded.",
         changes=(Change(MemoryGrantStore, "record_attempt", always(True)),),
-        breaks={"token-reused"},
+        breaks={"ended-by-us", "token-reused"},
         profile="calm",
         slugs=("github",),
-        aimed=_DIES_WITH_THE_ANSWER,
-        why="a process that dies with the vendor's answer to a refresh",
+        aimed=_STANDS_STILL_WITH_THE_ANSWER,
+        why="a process that stands still with the vendor's answer to a refresh for longer than its lease",
     ),
     Mutant(
-        name="no-reuse-window",
-        rule="A refresh token whose use has an unknown outcome is not sent again when the vendor tolerates it no more.",
-        changes=(Change(TokenKeeper, "_refuse_unknown_outcome", nothing),),
-        breaks={"token-reused"},
+        name="lease-ends-in-time",
+        rule="While an attempt is open, a lease that was not released stays valid for as long as its holder may store.",
+        changes=(Change(MemoryGrantStore, "claim_refresh", _without_hold),),
+        breaks={"ended-by-us", "token-reused"},
         profile="calm",
         slugs=("github",),
-        aimed=_DIES_WITH_THE_ANSWER,
-        why="a process that dies with the vendor's answer to a refresh",
+        aimed=_STANDS_STILL_WITH_THE_ANSWER,
+        why="a process that stands still with the vendor's answer to a refresh for longer than its lease",
     ),
     Mutant(
         name="renewed-with-the-rest",
@@ -144,6 +156,20 @@ MUTANTS = (
             deed(4030, "refresh"),
         ),
         why="a commit that fails after a refresh",
+    ),
+    Mutant(
+        name="not-held",
+        rule="What a vendor gave is kept until it is stored, while our database fails.",
+        changes=(Change(tokens, "store_held", _stored_or_lost),),
+        breaks={"ended-by-us", "token-reused"},
+        profile="calm",
+        slugs=("github",),
+        aimed=(
+            fault(3999.9, "commit", write="grants.record_refreshed", n=1, how="before"),
+            deed(4000, "refresh"),
+            deed(4400, "refresh"),
+        ),
+        why="a commit that fails with the vendor's answer to a refresh",
     ),
     Mutant(
         name="no-recovery",

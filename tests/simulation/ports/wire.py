@@ -148,7 +148,8 @@ class Wire:
         refusal = next((one for one in self.refusals if self._concerns(one, mount, url, headers, body)), None)
         if lost == "before" or (refusal is not None and refusal.status is None):
             self._note(method, mount, path, 0, was_refused=refusal is not None)
-            raise ProviderUnavailableError("No connection. (simulated)")
+            # Whoever sent it cannot tell a lost request from a lost answer.
+            raise ProviderUnavailableError("No connection. (simulated)", outcome_unknown=lost == "before")
         if refusal is not None and refusal.damage is None:
             assert refusal.status is not None
             self._hear(mount, refusal.retry_after)
@@ -159,7 +160,7 @@ class Wire:
             answer = call_wsgi(self._app, method, url, headers, body)
         except ConnectionResetError:
             self._note(method, mount, path, 0)
-            raise ProviderUnavailableError("Cut off. (simulated)") from None
+            raise ProviderUnavailableError("Cut off. (simulated)", outcome_unknown=True) from None
         except Exception as error:  # noqa: BLE001 - reported
             schedule.report("sandbox-error", f"{label}: {type(error).__name__}: {error}", mount)
             self._note(method, mount, path, 0)
@@ -170,7 +171,7 @@ class Wire:
         is_slow = refusal is not None and refusal.damage == "slow"
         schedule.sleep(self._random.choice(VERY_SLOW if is_slow else SLOWNESS_BACK), "wire")
         if lost == "after":
-            raise ProviderUnavailableError("The answer was lost. (simulated)")
+            raise ProviderUnavailableError("The answer was lost. (simulated)", outcome_unknown=True)
         response = HttpResponse(status=answer.status, headers=answer.headers, body=answer.body, url=url)
         if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
             return attrs.evolve(response, body=response.body[: len(response.body) // 2])

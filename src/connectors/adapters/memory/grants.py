@@ -1,6 +1,6 @@
 """Grants and their refresh leases in memory."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -30,7 +30,7 @@ class MemoryGrantStore:
             )
         elif self._rows.get((grant.tenant_id, grant.id)) is not None:
             raise ConflictError("Another grant has this id.")
-        grant = attrs.evolve(grant, refresh_attempted_at=None)
+        grant = attrs.evolve(grant, refresh_attempted_at=None, refresh_sent_at=None)
         # The next number, so that a holder of the cleared lease is refused.
         self._put(GrantRow(grant, 0 if there is None else there.fencing_token + 1))
         return grant
@@ -61,22 +61,26 @@ class MemoryGrantStore:
         return len(self._rows.find("consent", key_text(grant_key)))
 
     def claim_refresh(
-        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime
+        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime, hold: timedelta
     ) -> RefreshLease | None:
         """See `GrantStore.claim_refresh`."""
         row = self._rows.get((tenant_id, grant_id))
-        if row is None or (row.leased_until is not None and row.leased_until > now):
+        if row is None:
+            return None
+        longer = timedelta(0) if row.grant.refresh_attempted_at is None else hold
+        if row.leased_until is not None and row.leased_until + longer > now:
             return None
         lease = RefreshLease(grant_id=grant_id, fencing_token=row.fencing_token + 1, expires_at=until)
         self._put(GrantRow(row.grant, lease.fencing_token, lease.expires_at))
         return lease
 
-    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, at: datetime) -> bool:
+    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, now: datetime) -> bool:
         """See `GrantStore.record_attempt`."""
         row = self._held(tenant_id, lease)
-        if row is None or row.leased_until is None or row.leased_until <= at:
+        if row is None or row.leased_until is None or row.leased_until <= now:
             return False
-        self._put(attrs.evolve(row, grant=attrs.evolve(row.grant, refresh_attempted_at=at)))
+        first = row.grant.refresh_attempted_at or now
+        self._put(attrs.evolve(row, grant=attrs.evolve(row.grant, refresh_attempted_at=first, refresh_sent_at=now)))
         return True
 
     def record_refreshed(
@@ -101,6 +105,7 @@ class MemoryGrantStore:
             refresh_expires_at=refresh_expires_at,
             version=row.grant.version + 1,
             refresh_attempted_at=None,
+            refresh_sent_at=None,
             updated_at=at,
         )
         self._put(GrantRow(grant, row.fencing_token))
@@ -110,7 +115,9 @@ class MemoryGrantStore:
         """See `GrantStore.release`."""
         row = self._held(tenant_id, lease)
         if row is not None:
-            grant = attrs.evolve(row.grant, refresh_attempted_at=None) if attempt_settled else row.grant
+            grant = row.grant
+            if attempt_settled:
+                grant = attrs.evolve(grant, refresh_attempted_at=None, refresh_sent_at=None)
             self._put(GrantRow(grant, row.fencing_token))
 
     def _find_row(self, tenant_id: TenantId, provider: ProviderSlug, grant_key: str) -> GrantRow | None:

@@ -4,7 +4,7 @@ The lease is in the grant's row. One UPDATE takes it; its WHERE fails while some
 fencing token, which must still be the row's when the holder writes.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, null, or_, select, update
@@ -37,6 +37,7 @@ _UPSERT = _INSERT.on_conflict_do_update(
         },
         "version": _T.version + 1,
         "refresh_attempted_at": null(),
+        "refresh_sent_at": null(),
         "leased_until": null(),
         # The next number, so that a holder of the cleared lease is refused.
         "fencing_token": _T.fencing_token + 1,
@@ -89,7 +90,7 @@ class PostgresGrantStore:
         return counted
 
     def claim_refresh(
-        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime
+        self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime, hold: timedelta
     ) -> RefreshLease | None:
         """See `GrantStore.claim_refresh`."""
         row = self._transaction.first(
@@ -97,7 +98,11 @@ class PostgresGrantStore:
             .where(
                 _T.tenant_id == tenant_id,
                 _T.id == grant_id,
-                or_(_T.leased_until.is_(None), _T.leased_until <= now),
+                or_(
+                    _T.leased_until.is_(None),
+                    and_(_T.leased_until <= now, _T.refresh_attempted_at.is_(None)),
+                    _T.leased_until <= now - hold,
+                ),
             )
             .values(leased_until=until, fencing_token=_T.fencing_token + 1)
             .returning(_T.fencing_token)
@@ -106,10 +111,11 @@ class PostgresGrantStore:
             return None
         return RefreshLease(grant_id=grant_id, fencing_token=row.fencing_token, expires_at=until)
 
-    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, at: datetime) -> bool:
+    def record_attempt(self, tenant_id: TenantId, lease: RefreshLease, *, now: datetime) -> bool:
         """See `GrantStore.record_attempt`."""
-        statement = update(grants).where(_held(tenant_id, lease), _T.leased_until > at)
-        return self._transaction.count(statement.values(refresh_attempted_at=at)) > 0
+        statement = update(grants).where(_held(tenant_id, lease), _T.leased_until > now)
+        first = func.coalesce(_T.refresh_attempted_at, now)
+        return self._transaction.count(statement.values(refresh_attempted_at=first, refresh_sent_at=now)) > 0
 
     def record_refreshed(
         self,
@@ -133,6 +139,7 @@ class PostgresGrantStore:
                     refresh_expires_at=refresh_expires_at,
                     version=_T.version + 1,
                     refresh_attempted_at=None,
+                    refresh_sent_at=None,
                     leased_until=None,
                     updated_at=at,
                 )
@@ -143,7 +150,8 @@ class PostgresGrantStore:
     def release(self, tenant_id: TenantId, lease: RefreshLease, *, attempt_settled: bool) -> None:
         """See `GrantStore.release`."""
         statement = update(grants).where(_held(tenant_id, lease)).values(leased_until=None)
-        self._transaction.run(statement.values(refresh_attempted_at=None) if attempt_settled else statement)
+        settled = {"refresh_attempted_at": None, "refresh_sent_at": None} if attempt_settled else {}
+        self._transaction.run(statement.values(**settled))
 
 
 def _held(tenant_id: TenantId, lease: RefreshLease) -> ColumnElement[bool]:
@@ -173,6 +181,7 @@ def _read(row: Row[Any]) -> Grant:
         refresh_expires_at=row.refresh_expires_at,
         version=row.version,
         refresh_attempted_at=row.refresh_attempted_at,
+        refresh_sent_at=row.refresh_sent_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -135,7 +135,9 @@ grants = Table(
     _at("expires_at", nullable=True),
     _at("refresh_expires_at", nullable=True),
     Column("version", Integer, nullable=False),
+    # A refresh of unknown outcome: when its token was sent for the first and for the last time.
     _at("refresh_attempted_at", nullable=True),
+    _at("refresh_sent_at", nullable=True),
     # The refresh lease: null if nobody holds it; the fencing token counts all leases so far.
     _at("leased_until", nullable=True),
     Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),

@@ -5,6 +5,7 @@ one tenant's call to the next, redirects, proxies and netrc from the environment
 thread-safe.
 """
 
+import ssl
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -87,7 +88,8 @@ class Transport:
             request: complete; only `User-Agent`, `Accept` and `Accept-Encoding` are added if they are missing.
 
         Raises:
-            ProviderUnavailableError: no connection, timeout, or the response was cut off.
+            ProviderUnavailableError: no connection, timeout, or the response was cut off. Its outcome is unknown unless
+                the request has certainly not left.
             UnexpectedResponseError: the request cannot be sent over HTTP, or the response is too large or cannot be
                 decoded.
         """
@@ -119,9 +121,9 @@ class Transport:
         while chunk := raw.read1(_CHUNK, decode_content=True):
             body += chunk
             if len(body) > limit:
-                raise UnexpectedResponseError(f"{host} answered with more than {limit} bytes")
+                raise UnexpectedResponseError(f"{host} answered with more than {limit} bytes", outcome_unknown=True)
             if self._monotonic() > deadline:
-                raise ProviderUnavailableError(f"{host} took too long to answer")
+                raise ProviderUnavailableError(f"{host} took too long to answer", outcome_unknown=True)
         return bytes(body)
 
 
@@ -138,15 +140,18 @@ def _checked_host(url: str) -> str:
 
 
 def _translated(error: Exception, host: str) -> ConnectorsError:
+    unknown = not _never_left(error)
     match error:
         case requests.exceptions.ConnectTimeout():
             return ProviderUnavailableError(f"{host} did not accept a connection in time")
         case requests.exceptions.Timeout() | urllib3.exceptions.TimeoutError() | TimeoutError():
-            return ProviderUnavailableError(f"{host} took too long to answer")
+            return ProviderUnavailableError(f"{host} took too long to answer", outcome_unknown=True)
         case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
-            return ProviderUnavailableError(f"no trusted TLS connection to {host} could be made")
+            text = f"no trusted TLS connection to {host} could be made"
+            return ProviderUnavailableError(text, outcome_unknown=unknown)
         case urllib3.exceptions.DecodeError():
-            return UnexpectedResponseError(f"{host} answered with a body that cannot be decoded as declared")
+            text = f"{host} answered with a body that cannot be decoded as declared"
+            return UnexpectedResponseError(text, outcome_unknown=True)
         case requests.exceptions.InvalidHeader() | UnicodeError():
             return UnexpectedResponseError(f"a request to {host} has a header that HTTP cannot carry")
         case (
@@ -157,6 +162,23 @@ def _translated(error: Exception, host: str) -> ConnectorsError:
         ):
             return UnexpectedResponseError(f"a URL at {host} is malformed")
         case urllib3.exceptions.ProtocolError():
-            return ProviderUnavailableError(f"{host} cut off its response")
+            return ProviderUnavailableError(f"{host} cut off its response", outcome_unknown=True)
         case _:
-            return ProviderUnavailableError(f"{host} could not be reached")
+            return ProviderUnavailableError(f"{host} could not be reached", outcome_unknown=unknown)
+
+
+_BEFORE_SENDING = (
+    requests.exceptions.ConnectTimeout,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.NewConnectionError,  # refused, no route, no such name
+    ssl.SSLCertVerificationError,
+)
+"""Errors of making the connection. Any other may come after the request has left."""
+
+
+def _never_left(error: BaseException) -> bool:
+    """Whether the request has certainly not been sent: the error is one of making the connection, or wraps one."""
+    inner = [getattr(error, "reason", None), *error.args]
+    return isinstance(error, _BEFORE_SENDING) or any(
+        _never_left(one) for one in inner if isinstance(one, BaseException) and one is not error
+    )

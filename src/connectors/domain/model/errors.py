@@ -138,9 +138,12 @@ class ConflictError(RequestRejectedError):
 
 
 class ProviderFailedError(ConnectorsError):
-    """The provider did not do what was asked."""
+    """The provider did not do what was asked, or did not say that it did."""
 
     code = "PROVIDER_ERROR"
+
+    outcome_unknown: bool = False
+    """The request may have reached the provider, and no readable answer came: it may have done what was asked."""
 
 
 class RateLimitedError(ProviderFailedError):
@@ -165,11 +168,21 @@ class ProviderUnavailableError(ProviderFailedError):
     def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
-        """The request was sent and no response came: the provider may have done what was asked."""
 
 
 class UnexpectedResponseError(ProviderFailedError):
     """A response that the provider's documentation does not explain; a person has to look at it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Sequence[Mapping[str, Any]] = (),
+        next_step: str | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message, details=details, next_step=next_step)
+        self.outcome_unknown = outcome_unknown
 
 
 class ForbiddenHostError(ProviderFailedError):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator, Mapping
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -53,6 +54,16 @@ class HttpResponse:
     url: str = attrs.field(default="", repr=False)
     """The URL that answered, after redirects."""
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the vendor has certainly not done what was asked: 4xx, or 503 with `Retry-After` (RFC 9110 §10.2.3).
+
+        Any other failure may come from a gateway after the vendor has acted.
+        """
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return "retry-after" in self.headers
+        return HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
+
     def json(self) -> Any:
         """The body as JSON.
 
@@ -62,7 +73,8 @@ class HttpResponse:
         try:
             return read_json(self.body)
         except UnexpectedResponseError as error:
-            raise UnexpectedResponseError(f"answered {self.status} with a body that is not JSON") from error
+            text = f"answered {self.status} with a body that is not JSON"
+            raise UnexpectedResponseError(text, outcome_unknown=not self.is_refusal) from error
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object.
@@ -72,7 +84,8 @@ class HttpResponse:
         """
         document = self.json()
         if not isinstance(document, dict):
-            raise UnexpectedResponseError(f"answered {self.status} with JSON that is not an object")
+            text = f"answered {self.status} with JSON that is not an object"
+            raise UnexpectedResponseError(text, outcome_unknown=not self.is_refusal)
         return document
 
     def json_list(self) -> list[Any]:
@@ -83,7 +96,8 @@ class HttpResponse:
         """
         document = self.json()
         if not isinstance(document, list):
-            raise UnexpectedResponseError(f"answered {self.status} with JSON that is not an array")
+            text = f"answered {self.status} with JSON that is not an array"
+            raise UnexpectedResponseError(text, outcome_unknown=not self.is_refusal)
         return document
 
 

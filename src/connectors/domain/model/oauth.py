@@ -123,7 +123,10 @@ class Grant:
     version: int = 1
     """Grows with every stored pair, so that the loser of a refresh race sees that the pair has changed."""
     refresh_attempted_at: datetime | None = attrs.field(default=None, converter=optional_utc)
-    """Set before the refresh token is sent, cleared with the response. If it is found set, the outcome is unknown."""
+    """Since when a refresh token that was sent has an unknown outcome: set before it is sent, by the database's clock,
+    and cleared with a response that says what became of it."""
+    refresh_sent_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """When it was sent for the last time since."""
     created_at: datetime = attrs.field(converter=utc)
     updated_at: datetime = attrs.field(converter=utc)
 

@@ -15,6 +15,9 @@ SHORTEST_INTERVAL = timedelta(minutes=1)
 LONGEST_INTERVAL = timedelta(days=366)
 """The longest interval: a year, including a leap year."""
 
+RETRY_REFRESH = timedelta(hours=6)
+"""When an idle grant is checked again if its refresh has failed."""
+
 SERVICE_TASKS = {
     TaskKind.SWEEP: timedelta(minutes=10),
     TaskKind.RETAIN: timedelta(hours=6),

@@ -1,11 +1,13 @@
 """Refreshes of grants: one at a time, no token used twice, no new token lost."""
 
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import attrs
 import pytest
 
+from connectors.domain.flows.provider_access.holding import HOLD_LIFETIME
 from connectors.domain.flows.provider_access.token_sets import dump_token_set, load_token_set
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME, GrantTokens
 from connectors.domain.model.connection import ConnectionStatus
@@ -18,14 +20,18 @@ from connectors.domain.model.errors import (
     ReauthorizationRequiredError,
     UnexpectedResponseError,
 )
+from connectors.domain.model.http import HttpResponse
 from connectors.domain.model.oauth import TokenSet
 from connectors.domain.model.secret import Secret
+from connectors.domain.model.tasks import TaskKind
 from tests.support.builders import NOW, TENANT
 from tests.support.provider import make_acme
 from tests.support.vendor import Family, answer
 from tests.support.world import StillClock, World
 
 HOUR = timedelta(hours=1)
+SETTLED = LEASE_LIFETIME + HOLD_LIFETIME
+"""How long after an attempt nobody can have its answer any more."""
 
 
 @pytest.fixture
@@ -135,9 +141,9 @@ def test_a_crashed_holders_lease_expires(world):
     """A holder that crashed before sending keeps the others waiting no longer than its lease lasts."""
     connection = stale(world)
     with world.uow() as uow:
-        assert uow.grants.claim_refresh(
-            TENANT, connection.grant_id, now=world.clock.now(), until=world.clock.now() + LEASE_LIFETIME
-        )
+        now = world.clock.now()
+        until = now + LEASE_LIFETIME
+        assert uow.grants.claim_refresh(TENANT, connection.grant_id, now=now, until=until, hold=HOLD_LIFETIME)
     begun = world.clock.now()
     assert text(fresh(world, connection)) == world.vendor.families[0].access
     assert LEASE_LIFETIME <= world.clock.now() - begun < 2 * LEASE_LIFETIME
@@ -148,7 +154,7 @@ def test_waiting_has_an_end(world):
     connection = stale(world)
     with world.uow() as uow:
         now = world.clock.now()
-        uow.grants.claim_refresh(TENANT, connection.grant_id, now=now, until=now + HOUR)
+        uow.grants.claim_refresh(TENANT, connection.grant_id, now=now, until=now + HOUR, hold=HOLD_LIFETIME)
     with pytest.raises(ProviderUnavailableError):
         fresh(world, connection)
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
@@ -161,10 +167,11 @@ def test_a_late_holders_write_is_refused(world):
 
     def stall(request):
         world.vendor.before = lambda request: None
-        world.clock.advance(LEASE_LIFETIME)
+        world.clock.advance(SETTLED)
         with world.uow() as uow:
             now = world.clock.now()
-            taken.append(uow.grants.claim_refresh(TENANT, connection.grant_id, now=now, until=now + HOUR))
+            claim = uow.grants.claim_refresh
+            taken.append(claim(TENANT, connection.grant_id, now=now, until=now + HOUR, hold=HOLD_LIFETIME))
 
     world.vendor.before = stall
     before = world.grant(connection).version
@@ -222,60 +229,172 @@ def lose_answer(world, connection):
     assert world.grant(connection).refresh_attempted_at is not None
 
 
-def test_an_unknown_outcome_is_not_tried_again(world):
-    """Where a used token is invalid at once, a lost answer requires another consent, and no token is sent twice."""
+def test_an_unknown_outcome_is_asked_again_once_it_is_settled(world):
+    """A used token is not sent again while somebody may have the answer; after that the vendor's word decides."""
     connection = stale(world)
     lose_answer(world, connection)
+    world.clock.advance(SETTLED - timedelta(seconds=1))
+    with pytest.raises(ProviderUnavailableError, match="not known yet"):
+        fresh(world, connection)
+    assert (refreshes(world), world.reload(connection).status) == (0, ConnectionStatus.ACTIVE)
     world.later(seconds=1)
-    for _ in range(3):
-        with pytest.raises(ReauthorizationRequiredError):
-            fresh(world, connection)
-    assert refreshes(world) == 0
-    assert not world.vendor.families[0].dead
-    assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
-
-
-def test_a_slow_clock_does_not_cause_a_second_use(world):
-    """A machine whose clock is behind does not send a used token again either."""
-    connection = stale(world)
-    lose_answer(world, connection)
-    world.clock.advance(-timedelta(seconds=5))
     with pytest.raises(ReauthorizationRequiredError):
         fresh(world, connection)
+    assert refreshes(world) == 1
+    assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    assert world.reload(connection).status_reason == "A refresh was interrupted, and its tokens are lost."
+
+
+def test_a_request_that_never_arrived_costs_nothing(world):
+    """If the vendor never saw the lost request, the next one works, however long after."""
+    connection = stale(world)
+    world.vendor.before = silent
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    world.vendor.before = lambda request: None
+    world.later(days=3)
+    assert text(fresh(world, connection)) == world.vendor.families[0].access
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
+def test_an_unknown_outcome_is_looked_at_by_itself(world):
+    """Nobody has to use the connection: the schedule asks again as soon as the outcome is settled."""
+    connection = stale(world)
+    world.vendor.before = silent
+    with pytest.raises(ProviderUnavailableError):
+        fresh(world, connection)
+    world.vendor.before = lambda request: None
+    world.clock.advance(SETTLED)
+    world.tick()
+    assert TaskKind.REFRESH in {task.kind for task, _ in world.tasks()}
+    world.keeper.refresh_idle(TENANT, connection.grant_id)
+    assert world.grant(connection).refresh_attempted_at is None
+    assert text(world.tokens(connection)) == world.vendor.families[0].access
+
+
+def test_looks_at_an_unknown_outcome_become_rarer(world):
+    """While the vendor gives no answer, the pauses between two looks grow to an hour, and no look is forgotten."""
+    connection = stale(world)
+    world.vendor.before = silent
+    pauses = []
+    for _ in range(8):
+        world.keeper.refresh_idle(TENANT, connection.grant_id)
+        entry = world.entry(connection.grant_id, TaskKind.REFRESH)
+        pauses.append(entry.next_at - world.clock.now())
+        world.clock.advance(pauses[-1])
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (SETTLED, HOUR)
+
+
+def test_machine_clocks_do_not_matter(world):
+    """A machine whose clock is minutes off does not send a used token again while another may have the answer."""
+    connection = stale(world)
+    lose_answer(world, connection)
+    for skew in (timedelta(minutes=-30), timedelta(minutes=30)):
+        keeper = attrs.evolve(world.keeper, clock=StillClock(world.clock.now() + skew))
+        with pytest.raises(ProviderUnavailableError):
+            keeper.refresh(TENANT, connection.grant_id, seen_version=world.grant(connection).version)
     assert refreshes(world) == 0
 
 
-@pytest.mark.parametrize(("minutes", "calls"), [(9, 1), (10, 1), (11, 0)])
-def test_inside_the_reuse_window_it_is_tried_again(minutes, calls):
-    """After a lost answer the token is sent again within the vendor's reuse window, and not after it."""
+@pytest.mark.parametrize("minutes", [9, 10, 11])
+def test_it_is_tried_again_inside_the_reuse_window_and_after_it(minutes):
+    """After a lost answer the token is sent again, and where the vendor tolerates that, its answer is stored."""
     world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
     connection = stale(world)
     lose_answer(world, connection)
     world.later(minutes=minutes)
     world.vendor.before = lambda request: answer({"access_token": "again", "refresh_token": "r", "expires_in": 3600})
-    if calls:
-        assert text(fresh(world, connection)) == "again"
-        assert world.grant(connection).refresh_attempted_at is None
-    else:
-        with pytest.raises(ReauthorizationRequiredError):
-            fresh(world, connection)
-    assert refreshes(world) == calls
+    assert text(fresh(world, connection)) == "again"
+    assert world.grant(connection).refresh_attempted_at is None
+    assert refreshes(world) == 1
 
 
-@pytest.mark.parametrize("failure", [silent, lambda request: answer(status=503)])
+@pytest.mark.parametrize("failure", [silent, lambda request: answer(status=503, retry_after="1")])
 def test_the_reuse_window_does_not_slide(failure):
-    """It begins with the first use: neither another lost answer nor a known failure moves or clears it."""
+    """It begins with the first use: neither another lost answer nor a refusal moves or clears it."""
     world = World(make_acme(oauth={"reuse_window": timedelta(minutes=10)}))
     connection = stale(world)
     lose_answer(world, connection)
+    first = world.grant(connection).refresh_attempted_at
     world.later(minutes=9)
     world.vendor.before = failure
     with pytest.raises(ProviderUnavailableError):
         fresh(world, connection)
-    world.later(minutes=9)
-    with pytest.raises(ReauthorizationRequiredError):
+    assert world.grant(connection).refresh_attempted_at == first
+
+
+class Outage:
+    """A database that fails from the vendor's answer on, for as many transactions as it is told."""
+
+    def __init__(self, world, failures, *, after_commit=False):
+        self.world, self.left, self.after_commit = world, failures, after_commit
+        self.begin_inner = world.keeper.unit_of_work
+
+    def begin(self):
+        if not refreshes(self.world) or not self.left:
+            return self.begin_inner()
+        self.left -= 1
+        if not self.after_commit:
+            raise InfrastructureError("The database is gone.")
+        return self._committed_in_silence()
+
+    @contextmanager
+    def _committed_in_silence(self):
+        with self.begin_inner() as uow:
+            yield uow
+        raise InfrastructureError("The answer to the commit was lost.")
+
+
+@pytest.mark.parametrize(("failures", "after_commit"), [(20, False), (1, True)])
+def test_what_the_vendor_gave_outlives_an_outage_of_our_database(world, failures, after_commit):
+    """New tokens are kept in the process until they are stored, and stored once."""
+    connection = stale(world)
+    outage = Outage(world, failures, after_commit=after_commit)
+    keeper = attrs.evolve(world.keeper, unit_of_work=outage.begin)
+    version = world.grant(connection).version
+    assert text(keeper.fresh_tokens(TENANT, connection.grant_id)) == world.vendor.families[0].access
+    assert text(world.tokens(connection)) == world.vendor.families[0].access
+    assert (world.grant(connection).version, refreshes(world)) == (version + 1, 1)
+
+
+def test_an_outage_longer_than_the_hold_leaves_the_attempt_on_record(world):
+    """The process gives up after a bounded time; the next one knows that the outcome is unknown."""
+    connection = stale(world)
+    keeper = attrs.evolve(world.keeper, unit_of_work=Outage(world, 1000).begin)
+    begun = world.clock.now()
+    with pytest.raises(InfrastructureError):
+        keeper.fresh_tokens(TENANT, connection.grant_id)
+    assert world.clock.now() - begun <= HOLD_LIFETIME
+    assert world.grant(connection).refresh_attempted_at is not None
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+
+
+def without_json(status, body):
+    return HttpResponse(status=status, headers={"content-type": "text/html"}, body=body)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(status=500),
+        answer(status=503),
+        without_json(502, b"<html>"),
+        without_json(200, b"<html>"),
+        without_json(200, b'{"access_token": "cut'),
+        answer({"neither": "tokens nor error"}),
+        answer({"access_token": "a\nb", "expires_in": 3600}),
+    ],
+)
+def test_an_unreadable_answer_is_no_answer(world, reply):
+    """After a 5xx or an unreadable answer the vendor may have rotated the tokens, so the attempt stays open."""
+    connection = stale(world)
+    world.vendor.before = lambda request: reply
+    with pytest.raises(ProviderFailedError) as caught:
         fresh(world, connection)
-    assert refreshes(world) == 1
+    assert caught.value.outcome_unknown
+    assert world.grant(connection).refresh_attempted_at is not None
+    assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
 def test_a_token_that_does_not_rotate_is_sent_again():
@@ -293,7 +412,7 @@ def test_a_token_that_does_not_rotate_is_sent_again():
 @pytest.mark.parametrize(
     ("reply", "error"),
     [
-        (answer(status=503), ProviderUnavailableError),
+        (answer(status=503, retry_after="1"), ProviderUnavailableError),
         (answer({"error": "weird"}, 400), UnexpectedResponseError),
         (answer({"error": "invalid_client"}, 401), ClientRejectedError),
     ],
@@ -452,7 +571,7 @@ class Pairs:
         name = "user" if "refresh_token=user" in body else "bot"
         self.sent.append(name)
         if name in self.refused:
-            return answer(status=503)
+            return answer(status=503, retry_after="1")
         return answer(self.pair(name, len(self.sent) + 1, 10_000))
 
     def pair(self, name, number, lifetime):

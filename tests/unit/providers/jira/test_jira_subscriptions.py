@@ -10,7 +10,7 @@ import attrs
 import pytest
 from tests.support.jira import APP, CLOUD, NOW, SLUG, TENANT, hold, make_connection, ms, replies, reply, stamp
 
-from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
+from connectors.domain.model.errors import AccessLostError, ProviderFailedError, UnexpectedResponseError
 from connectors.domain.model.ids import ConnectionId, SubscriptionId
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import Subscription
@@ -144,8 +144,9 @@ def test_error_inside_200_is_an_error(server):
     """A registration that failed for its item is no success, and the reason is shown."""
     for _ in range(5):
         server.put(url="https://staging.example/")
-    with pytest.raises(UnexpectedResponseError, match="too many"):
+    with pytest.raises(ProviderFailedError, match="too many") as caught:
         hold(subscribe(APP, make_connection(), REQUEST), server.answer)
+    assert not caught.value.outcome_unknown
 
 
 def test_registered_but_not_listed_is_an_error(server):

@@ -13,6 +13,7 @@ import attrs
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
 from connectors.domain.flows.provider_access.session import ProviderAccess
+from connectors.domain.flows.provider_access.token_answers import token_reader
 from connectors.domain.flows.provider_access.token_sets import earliest_expiry
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.coverage import Ledger
@@ -25,6 +26,7 @@ from connectors.domain.model.errors import (
     ConflictError,
     ConnectorsError,
     InsufficientScopeError,
+    ProviderFailedError,
     ProviderNotConfiguredError,
     ReauthorizationRequiredError,
     StateUnknownError,
@@ -233,12 +235,15 @@ class ConnectFlow:
         if request.code_verifier is not None:
             verifier = self.vault.open(request.code_verifier, _verifier(request.tenant_id, request.verifier_id))
         exchange = CodeExchange(code=Secret(code), redirect_uri=request.redirect_uri, code_verifier=verifier)
-        return self.token_endpoint.exchange_code(
-            app,
-            provider.oauth.token_endpoint(app, query),
-            exchange,
-            lambda response: provider.oauth.read_tokens(response, self.clock.now(), None),
-        )
+        call, read = provider.oauth.token_endpoint(app, query), token_reader(provider, self.clock, None)
+        try:
+            return self.token_endpoint.exchange_code(app, call, exchange, read)
+        except ProviderFailedError as error:
+            if not error.outcome_unknown:
+                raise
+        # Once more, at once: either the code never arrived and still works, or the vendor refuses it, and what it gave
+        # for it is lost in any case (RFC 6749 §4.1.2 lets it revoke that).
+        return self.token_endpoint.exchange_code(app, call, exchange, read)
 
     def _require_scopes(
         self, provider: Provider, app: ProviderApp, request: AuthorizationRequest, token_set: TokenSet

@@ -13,6 +13,7 @@ from connectors.domain.flows.provider_access.rate_limits import RESERVE, RateLim
 from connectors.domain.model.errors import (
     ConnectorsError,
     ForbiddenHostError,
+    ProviderFailedError,
     ProviderUnavailableError,
     RateLimitedError,
     ReauthorizationRequiredError,
@@ -125,6 +126,10 @@ class Converser:
         except StopIteration as end:
             result: T = end.value
             return result
+        except UnexpectedResponseError as error:
+            # The provider has done something, and the package cannot read what.
+            error.outcome_unknown = error.outcome_unknown or exchange.has_changed_something
+            raise
         finally:
             conversation.close()
 
@@ -143,10 +148,14 @@ class _Exchange:
     was_refreshed: bool = False
     token_error: ProviderUnavailableError | None = None
     limiter_refusal: RateLimitedError | None = None
+    has_changed_something: bool = False
+    """A request that may change something at the provider was answered without a failure."""
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         if request.method != "GET":
-            return self._attempt(request)
+            response = self._attempt(request)
+            self.has_changed_something = self.has_changed_something or response.status < HTTPStatus.BAD_REQUEST
+            return response
         for pause in RETRY_PAUSES:
             try:
                 return self._attempt(request)
@@ -183,7 +192,10 @@ class _Exchange:
             expected = response.status in request.expects
         now = self.clock.now()
         if response.status >= HTTPStatus.BAD_REQUEST and not expected:
-            raise limits.read_failure(request, response, now)
+            failure = limits.read_failure(request, response, now)
+            if isinstance(failure, ProviderFailedError):
+                failure.outcome_unknown = not response.is_refusal
+            raise failure
         throttle = limits.read_throttle(response, now)
         if throttle is not None and throttle.scope != RESERVE:
             raise throttle

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
+from connectors.domain.flows.provider_access.holding import HOLD_LIFETIME, store_held
+from connectors.domain.flows.provider_access.token_answers import token_reader
 from connectors.domain.flows.provider_access.token_sets import (
     dump_token_set,
     earliest_expiry,
@@ -17,13 +19,14 @@ from connectors.domain.model.errors import (
     ClientRejectedError,
     ConnectorsError,
     InfrastructureError,
+    ProviderFailedError,
     ProviderNotConfiguredError,
     ProviderUnavailableError,
     ReauthorizationRequiredError,
 )
 from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
 from connectors.domain.model.oauth import Grant, ProviderApp, RefreshLease, TokenSet
-from connectors.domain.model.schedule import ScheduleEntry
+from connectors.domain.model.schedule import RETRY_REFRESH, ScheduleEntry
 from connectors.domain.model.secret import SealedSecret, SecretContext, SecretPurpose
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.providers.contract import Provider
@@ -39,14 +42,13 @@ LEASE_LIFETIME = timedelta(seconds=100)
 """Longer than a call to a token endpoint can take with the usual timeout (10 s to connect, 30 s to the headers, 30 s
 without a byte of the body), and short enough that a holder that has crashed is soon replaced."""
 
+LONGEST_LOOK_PAUSE = timedelta(hours=1)
+"""Between two looks at a refresh whose outcome is unknown; the pauses double until then."""
+
 POLL_INTERVAL = timedelta(milliseconds=50)
 """How often a waiting caller checks whether the lease's holder is done."""
 
 log = logging.getLogger(__name__)
-
-
-class _UnknownOutcomeError(ReauthorizationRequiredError):
-    """A refresh token was sent, no answer came, and it is too late to send it again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +133,6 @@ class TokenKeeper:
         """The same, from the process that gets the grant's lease. In the others, wait for what it stores."""
         give_up_at = self.clock.now() + 2 * self.lease_lifetime
         while True:
-            now = self.clock.now()
             with self.unit_of_work() as uow:
                 grant = uow.grants.get(tenant_id, grant_id)
                 if grant is None:
@@ -139,10 +140,13 @@ class TokenKeeper:
                 provider = self.providers.get_stored(grant.provider)
                 if grant.version > seen_version:
                     return self.open(grant), grant.version, provider
-                lease = uow.grants.claim_refresh(tenant_id, grant_id, now=now, until=now + self.lease_lifetime)
+                now = uow.now()
+                lease = uow.grants.claim_refresh(
+                    tenant_id, grant_id, now=now, until=now + self.lease_lifetime, hold=HOLD_LIFETIME
+                )
             if lease is not None:
                 break
-            if now > give_up_at:
+            if self.clock.now() > give_up_at:
                 raise ProviderUnavailableError("Another refresh of this grant does not end.")
             self.clock.sleep(POLL_INTERVAL)
         return self._refresh_with_lease(lease, tenant_id, seen_version)
@@ -154,36 +158,29 @@ class TokenKeeper:
         # The previous holder may have finished before we got the lease: read again, now that nobody else can refresh.
         grant = self._get_grant(tenant_id, lease.grant_id)
         provider = self.providers.get_stored(grant.provider)
-        # An earlier attempt stays recorded until the provider has answered with tokens or with "dead": a temporary
-        # refusal says nothing about its outcome.
-        settled = grant.refresh_attempted_at is None
+        is_settled = grant.refresh_attempted_at is None
         try:
             token_set = self.open(grant)
             if grant.version > seen_version:
-                self._release_lease(tenant_id, lease, settled=settled)
+                self._release_lease(tenant_id, lease, settled=is_settled)
                 return token_set, grant.version, provider
-            self._refuse_unknown_outcome(provider, grant)
             app = self._get_app(provider)
-            self._record_attempt(tenant_id, lease, grant)
+            self._begin_attempt(tenant_id, lease, provider, grant)
             renewed = self._refresh_one_pair(provider, app, token_set)
-            stored = self._store_renewed(tenant_id, lease, provider, renewed)
-        except _UnknownOutcomeError as error:
-            self.telemetry.refreshed(grant.provider, RefreshOutcome.DEAD)
-            # It stays unknown: the token must not go out the next time either.
-            self._release_lease(tenant_id, lease, settled=False)
-            self._mark_dead(grant, error.message)
-            raise
         except ReauthorizationRequiredError as error:
             self._release_lease(tenant_id, lease, settled=True)
-            newer = self._mark_dead(grant, error.message)
+            # After an attempt whose answer was lost, this refusal says that the vendor had answered with new tokens.
+            reason = error.message if is_settled else "A refresh was interrupted, and its tokens are lost."
+            newer = self._mark_dead(grant, reason)
             if newer is None:
                 self.telemetry.refreshed(grant.provider, RefreshOutcome.DEAD)
                 raise
             # The user has connected again while we asked for the old tokens.
             return self.open(newer), newer.version, provider
         except ConnectorsError as error:
-            unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
-            self._release_lease(tenant_id, lease, settled=settled and not unknown)
+            # A refusal says nothing about an earlier attempt, which stays open.
+            is_unknown = isinstance(error, ProviderFailedError) and error.outcome_unknown
+            self._release_lease(tenant_id, lease, settled=is_settled and not is_unknown)
             is_rejected = isinstance(error, ClientRejectedError)
             outcome = RefreshOutcome.CLIENT_REJECTED if is_rejected else RefreshOutcome.FAILED
             self.telemetry.refreshed(grant.provider, outcome)
@@ -192,28 +189,47 @@ class TokenKeeper:
                     "client_rejected", extra={"provider": provider.slug, "reason": error.message}
                 )
             raise
+        stored = self._store_renewed(tenant_id, lease, provider, renewed)
         self.record_working(stored)
         self.telemetry.refreshed(grant.provider, RefreshOutcome.REFRESHED)
         log.info("grant_refreshed", extra={"tenant_id": str(tenant_id), "provider": provider.slug})
         return renewed, stored.version, provider
 
-    def _refuse_unknown_outcome(self, provider: Provider, grant: Grant) -> None:
-        window = provider.oauth.reuse_window
-        if grant.refresh_attempted_at is None or window is None:
-            return
-        # A refresh token was sent earlier and its outcome is unknown. Sent again later than the provider tolerates, it
-        # would look stolen, and the whole family of tokens would be revoked. Where nothing is tolerated, the clock does
-        # not count: ours may be behind that of the machine which made the attempt.
-        if not window or self.clock.now() > grant.refresh_attempted_at + window:
-            raise _UnknownOutcomeError("A refresh was interrupted, and its tokens are lost.")
+    def _begin_attempt(self, tenant_id: TenantId, lease: RefreshLease, provider: Provider, grant: Grant) -> None:
+        """Record that the refresh token is about to be sent, and schedule a look at the outcome.
 
-    def _record_attempt(self, tenant_id: TenantId, lease: RefreshLease, grant: Grant) -> None:
-        now = self.clock.now()
-        # The provider's reuse window opens with the first use, so a second one does not move it.
-        first = grant.refresh_attempted_at or now
+        Raises:
+            ProviderUnavailableError: it must not be sent now, or the lease is no longer ours.
+        """
         with self.unit_of_work() as uow:
-            if lease.expires_at <= now or not uow.grants.record_attempt(tenant_id, lease, at=first):
+            now = uow.now()
+            self._require_settled(provider, grant, now)
+            if not uow.grants.record_attempt(tenant_id, lease, now=now):
                 raise _lease_lost()
+            if provider.oauth.reuse_window is not None:
+                # If this process dies, another one finishes what it has begun.
+                self._plan_look(uow, grant, now)
+
+    @property
+    def _settled_after(self) -> timedelta:
+        """How long after a refresh token was sent nobody can have its answer any more."""
+        return self.lease_lifetime + HOLD_LIFETIME
+
+    def _require_settled(self, provider: Provider, grant: Grant, now: datetime) -> None:
+        """Raise ProviderUnavailableError while somebody may have the answer to an earlier attempt.
+
+        Sent again later than the vendor tolerates, a token that was used looks stolen, and the vendor revokes the whole
+        family. That does no harm once nobody can have the new tokens: either the earlier request never arrived, and the
+        token still works, or what is revoked is lost anyway. So the same token is sent once more then, and a vendor's
+        refusal is the only proof that the grant is dead.
+        """
+        window = provider.oauth.reuse_window
+        if grant.refresh_attempted_at is None or grant.refresh_sent_at is None or window is None:
+            return
+        # The vendor's window opens with the first use, and a second one does not move it.
+        is_tolerated = bool(window) and now <= grant.refresh_attempted_at + window
+        if not is_tolerated and now < grant.refresh_sent_at + self._settled_after:
+            raise ProviderUnavailableError("The outcome of an earlier refresh is not known yet.")
 
     def _refresh_one_pair(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> TokenSet:
         """The set with one pair refreshed: its own, or, while that is fresh, a companion that is not."""
@@ -234,26 +250,33 @@ class TokenKeeper:
             app,
             call,
             token_set.refresh_token,
-            lambda response: provider.oauth.read_tokens(response, self.clock.now(), token_set),
+            token_reader(provider, self.clock, token_set),
         )
 
     def _store_renewed(self, tenant_id: TenantId, lease: RefreshLease, provider: Provider, renewed: TokenSet) -> Grant:
-        # In a transaction of its own: nothing that follows may roll the new tokens back.
-        with self.unit_of_work() as uow:
-            # First the grant, then its schedule entry: a consent that replaces the grant locks in the same order.
-            stored = uow.grants.record_refreshed(
-                tenant_id,
-                lease,
-                self.seal(tenant_id, lease.grant_id, renewed),
-                expires_at=earliest_expiry(renewed),
-                refresh_expires_at=renewed.refresh_expires_at,
-                at=self.clock.now(),
-            )
-            if stored is not None:
-                self.plan_refresh(uow, provider, tenant_id, lease.grant_id, renewed)
-        if stored is None:
-            raise _lease_lost()
-        return stored
+        sealed = self.seal(tenant_id, lease.grant_id, renewed)
+
+        def store() -> Grant:
+            # In a transaction of its own: nothing that follows may roll the new tokens back.
+            with self.unit_of_work() as uow:
+                # First the grant, then its schedule entry: a consent that replaces the grant locks in the same order.
+                stored = uow.grants.record_refreshed(
+                    tenant_id,
+                    lease,
+                    sealed,
+                    expires_at=earliest_expiry(renewed),
+                    refresh_expires_at=renewed.refresh_expires_at,
+                    at=self.clock.now(),
+                )
+                if stored is not None:
+                    self.plan_refresh(uow, provider, tenant_id, lease.grant_id, renewed)
+                    return stored
+                present = uow.grants.get(tenant_id, lease.grant_id)
+            if present is None or present.token_set != sealed:
+                raise _lease_lost()
+            return present  # an earlier try was committed, and only the answer to its commit was lost
+
+        return store_held(self.clock, "refreshed tokens", store)
 
     def _release_lease(self, tenant_id: TenantId, lease: RefreshLease, *, settled: bool) -> None:
         with self.unit_of_work() as uow:
@@ -294,14 +317,17 @@ class TokenKeeper:
         if at is None:
             uow.schedules.cancel(tenant_id, grant_id)
         else:
-            uow.schedules.plan(
-                ScheduleEntry(tenant_id=tenant_id, subject_id=grant_id, kind=TaskKind.REFRESH, next_at=at)
-            )
+            self._plan(uow, tenant_id, grant_id, at)
+
+    @staticmethod
+    def _plan(uow: UnitOfWork, tenant_id: TenantId, grant_id: GrantId, at: datetime) -> None:
+        uow.schedules.plan(ScheduleEntry(tenant_id=tenant_id, subject_id=grant_id, kind=TaskKind.REFRESH, next_at=at))
 
     def refresh_idle(self, tenant_id: TenantId, grant_id: GrantId) -> None:
-        """Refresh tokens that would expire for want of use. The next schedule entry tries again after a failure.
+        """Refresh tokens that would expire for want of use, or whose last refresh has an unknown outcome.
 
-        A grant without an active connection is not refreshed any more.
+        The next schedule entry tries again after a failure. A grant without an active connection is not refreshed any
+        more.
 
         Raises:
             InfrastructureError: our database failed.
@@ -318,6 +344,17 @@ class TokenKeeper:
             raise
         except ConnectorsError as error:
             log.warning("idle_refresh_failed", extra={"tenant_id": str(tenant_id), "reason": error.message})
+            with self.unit_of_work() as uow:
+                present = uow.grants.get(tenant_id, grant_id)
+                if present is not None and present.refresh_attempted_at is not None:
+                    self._plan_look(uow, present, uow.now())
+                elif present is not None:
+                    self._plan(uow, tenant_id, grant_id, self.clock.now() + RETRY_REFRESH)
+
+    def _plan_look(self, uow: UnitOfWork, grant: Grant, now: datetime) -> None:
+        """Schedule another look at a refresh of unknown outcome, for when it may be asked for again."""
+        pause = max(self._settled_after, now - (grant.refresh_attempted_at or now))
+        self._plan(uow, grant.tenant_id, grant.id, self.clock.now() + min(pause, LONGEST_LOOK_PAUSE))
 
     # --- lookups --------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,13 @@ from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
-from connectors.domain.model.schedule import LONGEST_INTERVAL, SERVICE_TASKS, SHORTEST_INTERVAL, ScheduleEntry
+from connectors.domain.model.schedule import (
+    LONGEST_INTERVAL,
+    RETRY_REFRESH,
+    SERVICE_TASKS,
+    SHORTEST_INTERVAL,
+    ScheduleEntry,
+)
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.tasks import TaskKind, maintenance_task, read_task, refresh_task
 from connectors.domain.providers.contract import Provider
@@ -25,9 +31,6 @@ JITTER = 0.2
 
 BATCH = 200
 """Schedule entries per transaction: few enough that their rows stay locked only briefly."""
-
-RETRY_REFRESH = timedelta(hours=6)
-"""When an idle grant is checked again if its refresh does not move the schedule entry itself."""
 
 INTERVAL_SETTING = "sync_interval_seconds"
 """A connection's own interval, in its metadata."""

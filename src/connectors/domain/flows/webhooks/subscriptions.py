@@ -11,6 +11,7 @@ from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import (
     ConnectorsError,
     InfrastructureError,
+    ProviderFailedError,
     ProviderUnavailableError,
     RateLimitedError,
     error_text,
@@ -144,7 +145,7 @@ class Subscriber:
     def _record_failure(self, connection: Connection, pending: Subscription, error: ConnectorsError) -> Subscription:
         log.warning("subscription_failed", extra={"subscription_id": str(pending.id), "reason": error.message})
         # A lost answer is no refusal: the provider may have made the subscription, and its deliveries have to verify.
-        unknown = isinstance(error, ProviderUnavailableError) and error.outcome_unknown
+        unknown = isinstance(error, ProviderFailedError) and error.outcome_unknown
         status = SubscriptionStatus.PENDING if unknown else SubscriptionStatus.FAILED
         with self.unit_of_work() as uow:
             present = self._lock_and_reload(uow, connection, pending)
@@ -161,10 +162,14 @@ class Subscriber:
     ) -> tuple[Subscription, Secret]:
         # Store the row before the call: the provider's first delivery can arrive before its answer.
         now = self.clock.now()
-        subscription_id = SubscriptionId(self.entropy.uuid7(now))
-        secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
         with self.unit_of_work() as uow:
             earlier = _of_target(uow.subscriptions.list_of_connection(connection.tenant_id, connection.id), target)
+        unknown = next((one for one in reversed(earlier) if one.status is SubscriptionStatus.PENDING), None)
+        if unknown is not None and unknown.secret is not None:
+            # The vendor may have made it, so the same one is asked for again: with another id there would be two.
+            return unknown, self.vault.open(unknown.secret, subscription_context(unknown.tenant_id, unknown.id))
+        subscription_id = SubscriptionId(self.entropy.uuid7(now))
+        secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
         pending = Subscription(
             id=subscription_id,
             tenant_id=connection.tenant_id,

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
+from connectors.domain.model.errors import AccessLostError, ProviderFailedError, UnexpectedResponseError
 from connectors.domain.model.http import Conversation, json_request
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Subscription
@@ -226,9 +226,10 @@ def _register(app: ProviderApp, connection: Connection, url: str, jql: str) -> C
     hook_id = read_id(result.get("createdWebhookId"))
     if hook_id is None or not hook_id.isdigit():
         reasons = [text for text in map(read_line, read_list(result.get("errors"))) if text]
-        why = "; ".join(reasons[:3]) or "no reason was given"
-        raise UnexpectedResponseError(
-            f"Jira did not register the webhook: {why}",
+        if not reasons:
+            raise UnexpectedResponseError("Jira did not say whether it registered the webhook.")
+        raise ProviderFailedError(
+            f"Jira did not register the webhook: {'; '.join(reasons[:3])}",
             next_step="Look at the webhooks that this app already has on the site (five at most, with one URL).",
         )
     return hook_id
