@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from connectors.domain.flows.connections.connect import AuthorizationStart
+from connectors.domain.flows.connections.authorization import AuthorizationStart
 from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConnectorsError, RequestRejectedError
