@@ -474,6 +474,54 @@ def test_a_commit_of_unknown_outcome_is_no_second_exchange(world, monkeypatch):
     assert not world.vendor.families[0].dead
 
 
+def test_a_database_that_fails_before_the_store_leaves_no_tokens(world):
+    """If our database fails while the account is asked for, the tokens are revoked, and the repeat says: start again."""
+    query = consented(world)
+    fail(world, "/api/accounts", InfrastructureError("The database is down."))
+    with pytest.raises(InfrastructureError):
+        world.finish(query)
+    assert [family.dead for family in world.vendor.families] == [True]
+    for _ in range(2):
+        with pytest.raises(ReauthorizationRequiredError):
+            world.finish(query)
+    assert world.vendor.count(EXCHANGE) == 2
+
+
+def test_a_store_that_fails_is_told_at_once(world, monkeypatch):
+    """If our database fails while the connections are stored, the repeat does not wait: it says what the provider says."""
+    query = consented(world)
+
+    def refuse(*_):
+        raise InfrastructureError("The database is down.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.connectors.connect.authorizations), "finish", refuse)
+        with pytest.raises(InfrastructureError):
+            world.finish(query)
+    began = world.clock.now()
+    with pytest.raises(ReauthorizationRequiredError):
+        world.finish(query)
+    assert (world.clock.now(), world.grants()) == (began, [])
+
+
+def test_a_release_that_fails_hides_no_error(world, monkeypatch):
+    """If the database fails, too, the provider's error is told, and the state is usable when the lease has run out."""
+    query = consented(world)
+
+    def refuse(*_):
+        raise InfrastructureError("The database is down.")
+
+    with world.uow() as uow:
+        store = type(uow.authorization_requests)
+    fail(world, "/oauth/token", ProviderUnavailableError("No connection."))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "release", refuse)
+        with pytest.raises(ProviderUnavailableError):
+            world.finish(query)
+    world.clock.advance(LEASE_LIFETIME)
+    assert world.finish(query)
+
+
 def test_a_consent_of_a_tenant_that_is_erased_meanwhile(world):
     """If the tenant is erased while its callback is at work, it is not found, and the new tokens are revoked."""
     query = consented(world)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from connectors.domain.model.errors import (
     BusyError,
     ConflictError,
     ConnectorsError,
+    InfrastructureError,
     ProviderFailedError,
     ProviderNotConfiguredError,
     ReauthorizationRequiredError,
@@ -53,6 +55,8 @@ LONGEST_WAIT = timedelta(seconds=10)
 
 POLL_INTERVAL = timedelta(milliseconds=100)
 """How often it checks whether the other one is done."""
+
+log = logging.getLogger(__name__)
 
 _ERRORS: Mapping[str, type[ConnectorsError]] = {
     kind.code: kind
@@ -241,9 +245,12 @@ class Authorizations:
     # --- ending --------------------------------------------------------------------------------------------------
 
     def release(self, request: AuthorizationRequest) -> None:
-        """Let the next callback with the same code take the request."""
-        with self.unit_of_work() as uow:
-            uow.authorization_requests.release(request)
+        """Let the next callback with the same code take the request. If the database fails, its lease runs out."""
+        try:
+            with self.unit_of_work() as uow:
+                uow.authorization_requests.release(request)
+        except InfrastructureError as error:
+            log.warning("authorization_not_released", extra={"reason": error.message})
 
     def finish(self, uow: UnitOfWork, request: AuthorizationRequest, connections: Sequence[Connection]) -> bool:
         """Record that the request gave these connections; False if another callback has taken it meanwhile."""

@@ -182,11 +182,10 @@ class ConnectFlow:
             self._fail(request, error)
             raise
         try:
-            return self._store_consent(provider, app, request, token_set)
+            accounts = self._identify(provider, app, request, token_set)
         except InfrastructureError:
-            raise  # nobody knows whether it was stored; if it was, so was the request's outcome
-        except _TakenOverError:
             self.disconnect.revoke(provider, app, token_set)
+            self.authorizations.release(request)
             raise
         except (RateLimitedError, ProviderUnavailableError) as error:
             # The code is spent: waiting does not help any more.
@@ -194,6 +193,19 @@ class ConnectFlow:
             final = ProviderFailedError(error.message, next_step=CONNECT_AGAIN)
             self._fail(request, final)
             raise final from error
+        except Exception as error:
+            self.disconnect.revoke(provider, app, token_set)
+            self._fail(request, error)
+            raise
+        try:
+            return self._store_once_more(provider, request, token_set, accounts)
+        except InfrastructureError:
+            # Nobody knows whether it was stored. If it was, so was the outcome, and a release changes nothing.
+            self.authorizations.release(request)
+            raise
+        except _TakenOverError:
+            self.disconnect.revoke(provider, app, token_set)
+            raise
         except Exception as error:
             self.disconnect.revoke(provider, app, token_set)
             self._fail(request, error)
@@ -219,14 +231,23 @@ class ConnectFlow:
             # At once, because codes are short-lived: if it has not arrived, this gives tokens.
             return send()
 
-    def _store_consent(
+    def _identify(
         self, provider: Provider, app: ProviderApp, request: AuthorizationRequest, token_set: TokenSet
-    ) -> tuple[Connection, ...]:
-        """Find out what was granted, and by whom, and store the connections."""
+    ) -> tuple[ExternalAccount, ...]:
+        """The accounts of a consent that gave what the request asked for."""
         self._require_scopes(provider, app, request, token_set)
         conversation = provider.oauth.identify(app, token_set)
         accounts = self.converser.run(provider, app, conversation, FixedTokens(token_set))
         self._require_account(request, accounts)
+        return accounts
+
+    def _store_once_more(
+        self,
+        provider: Provider,
+        request: AuthorizationRequest,
+        token_set: TokenSet,
+        accounts: Sequence[ExternalAccount],
+    ) -> tuple[Connection, ...]:
         try:
             return self._store(provider, request, token_set, accounts)
         except ConflictError:
