@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.domain.flows.connections.authorization import LEASE_LIFETIME, LONGEST_WAIT
 from connectors.domain.model.connection import ConnectionStatus
@@ -549,3 +551,63 @@ def test_the_wait_is_by_short_looks(world):
     with pytest.raises(BusyError):
         world.finish(query)
     assert set(slept) == {timedelta(seconds=0.1)}
+
+
+# --- whatever comes ------------------------------------------------------------------------------------------------
+
+TROUBLE = {
+    "token endpoint down": ("/oauth/token", lambda: ProviderUnavailableError("No connection.")),
+    "exchange lost": ("/oauth/token", lambda: ProviderUnavailableError("Cut.", outcome_unknown=True)),
+    "killed in the exchange": ("/oauth/token", Killed),
+    "code refused": ("/oauth/token", lambda: answer({"error": "invalid_grant"}, 400)),
+    "account refused": ("/api/accounts", lambda: answer({}, 404)),
+    "killed after the exchange": ("/api/accounts", Killed),
+    "database down after the exchange": ("/api/accounts", lambda: InfrastructureError("Down.")),
+}
+CALLBACKS = {
+    "right": {},
+    "other code": {"code": "other"},
+    "no code": {"code": ""},
+    "denied": {"code": "", "error": "access_denied"},
+    "denied, and a code": {"error": "access_denied"},
+}
+TEMPORARY = (BusyError, InfrastructureError, RateLimitedError, ProviderUnavailableError)
+REFUSED = (StateUnknownError, ValidationError)
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.sampled_from(list(CALLBACKS)),
+            st.sampled_from(list(TROUBLE)),
+            st.integers(min_value=1, max_value=400),
+        ),
+        max_size=12,
+    )
+)
+def test_every_final_answer_to_one_state_is_the_same(steps):
+    """Whatever callbacks come, and whatever fails, one code is exchanged at most once, and one final answer is given."""
+    world = World()
+    query = consented(world)
+    world.vendor.codes["other"] = world.vendor.codes[query["code"]]
+    finals = set()
+    for step in steps:
+        if isinstance(step, int):
+            world.later(seconds=step)
+            world.tick()
+        elif step in TROUBLE:
+            path, failure = TROUBLE[step]
+            fail(world, path, failure())
+        else:
+            try:
+                finals.add(tuple(one.id for one in world.finish({**query, **CALLBACKS[step]})))
+            except (Killed, *TEMPORARY, *REFUSED):
+                pass
+            except ConnectorsError as error:
+                finals.add((error.code, error.message, repr(error.details), error.next_step))
+    assert len(finals) <= 1
+    assert len(world.vendor.families) <= 1
+    alive = [
+        one for one in finals if one and one[0] not in {"OAUTH_DENIED", "REAUTHORIZATION_REQUIRED", "PROVIDER_ERROR"}
+    ]
+    assert len(world.connectors.queries.list_connections(TENANT).items) == len(alive)
