@@ -115,7 +115,7 @@ class UnitOfWorkContract(StoreContract):
                 return [
                     work.connections.find_by_account(tenant_id, connection.provider, connection.account.id) is not None,
                     work.grants.get(tenant_id, grant.id) is not None,
-                    work.authorization_requests.consume(request.state_hash, now=request.created_at) is not None,
+                    work.authorization_requests.find(request.state_hash, now=request.created_at) is not None,
                     len(work.subscriptions.list_of_connection(tenant_id, connection.id)) == 1,
                     work.deliveries.find_by_delivery_id(tenant_id, delivery.provider, delivery.delivery_id) is not None,
                     bool(work.snapshots.load(tenant_id, connection.id, ["file"])),

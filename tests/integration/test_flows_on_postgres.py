@@ -71,6 +71,29 @@ def test_consents_racing_give_one_connection(world):
     assert world.tokens(connections[0]).access_token.reveal() in {one.access for one in world.vendor.families}
 
 
+def test_callbacks_racing_give_one_answer(world):
+    """Callbacks with one state at once all get the same connections, and one of them exchanges the code."""
+    query = world.vendor.consent(world.start().authorize_url)
+    results = at_once(*[partial(world.finish, query)] * 8)
+    assert [repr(one) for one in results if not isinstance(one, tuple)] == []
+    assert len({tuple(one.id for one in connections) for connections in results}) == 1
+    assert world.vendor.count("POST /oauth/token") == 1
+
+
+def test_a_failure_is_told_to_all_racing_callbacks(world):
+    """Callbacks with one state at once all get the same error, as it was stored."""
+    query = world.vendor.consent(world.start().authorize_url, scope="admin")
+    results = at_once(*[partial(world.finish, query)] * 8)
+    assert {(one.code, one.message, one.next_step) for one in results} == {
+        (
+            "REAUTHORIZATION_REQUIRED",
+            "The user did not grant what this connection needs: items:read.",
+            "Start again with POST /connect/{provider}.",
+        )
+    }
+    assert world.vendor.count("POST /oauth/token") == 1
+
+
 def test_refreshing_and_disconnecting_at_once(world):
     """However they meet, nothing deadlocks, one call refreshes, and what was disconnected stays so."""
     for _ in range(5):

@@ -76,7 +76,9 @@ def test_the_whole_journey(api, vendor):
     query = vendor.consent(start["authorize_url"])
     connection = api.get("/connect/acme/callback", query_string=query).get_json()["connection"]
     assert (connection["provider"], connection["status"]) == ("acme", "active")
-    assert problem(api.get("/connect/acme/callback", query_string=query)) == (400, "OAUTH_STATE_INVALID")
+    assert api.get("/connect/acme/callback", query_string=query).get_json()["connection"]["id"] == connection["id"]
+    forged = {**query, "code": "another"}
+    assert problem(api.get("/connect/acme/callback", query_string=forged)) == (400, "OAUTH_STATE_INVALID")
 
     (hook,) = vendor.hooks.values()
     path = urlsplit(hook["url"]).path

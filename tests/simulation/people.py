@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from connectors.domain.flows.connections.connect import AuthorizationStart
+from connectors.domain.flows.connections.authorization import AuthorizationStart
 from connectors.domain.flows.webhooks.subscriptions import webhook_url
 from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import ConnectorsError, RequestRejectedError
@@ -135,8 +135,12 @@ def _connect(run: "Run", item: Mapping[str, Any]) -> tuple[Connection, ...] | No
     run.schedule.sleep(item.get("thinks", 0.0), "thinks")
     told = run.processes.call("api:callback", lambda api: api.connect.complete_authorization(account.slug, query))
     if item.get("reloads"):
-        with suppress(RequestRejectedError):  # the code is used up; the connections that it gave stay
-            run.processes.call("api:callback", lambda api: api.connect.complete_authorization(account.slug, query))
+        with suppress(RequestRejectedError):  # its tenant was erased, or the state has expired
+            again = run.processes.call(
+                "api:callback", lambda api: api.connect.complete_authorization(account.slug, query)
+            )
+            if [one.id for one in again] != [one.id for one in told]:
+                run.schedule.report("another-answer", f"{account.slug}: a repeated callback gave other connections")
     return told
 
 

@@ -29,7 +29,7 @@ PROFILES: Mapping[str, str] = {
 }
 
 WRITES = (
-    "authorization_requests.consume",
+    "authorization_requests.take",
     "authorization_requests.issue",
     "authorization_requests.sweep",
     "connections.save",

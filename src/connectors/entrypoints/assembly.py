@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from connectors.domain.flows.connections.authorization import Authorizations
 from connectors.domain.flows.connections.connect import ConnectFlow
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
@@ -148,10 +149,19 @@ class Assembly:
             jobs=jobs,
             ledger=ledger,
         )
-        connect = ConnectFlow(
-            disconnect=disconnect,
+        authorizations = Authorizations(
             unit_of_work=unit_of_work,
             vault=vault,
+            clock=clock,
+            entropy=entropy,
+            providers=registry,
+            apps=apps,
+            settings=settings.connect,
+        )
+        connect = ConnectFlow(
+            authorizations=authorizations,
+            disconnect=disconnect,
+            unit_of_work=unit_of_work,
             token_endpoint=ports.token_endpoint,
             converser=converser,
             access=access,
@@ -160,7 +170,6 @@ class Assembly:
             clock=clock,
             entropy=entropy,
             providers=registry,
-            apps=apps,
             settings=settings.connect,
             jobs=jobs,
             scheduler=scheduler,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import attrs
 from dependency_injector import containers, providers
 
-from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.connections.authorization import ConnectSettings
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
 from connectors.domain.flows.reading.concurrency import ConcurrencySettings
 from connectors.domain.flows.reading.housekeeping import RetentionSettings

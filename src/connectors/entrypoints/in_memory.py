@@ -11,7 +11,7 @@ from connectors.adapters.memory.provider_api import MemoryProviderApi, MemoryTok
 from connectors.adapters.system.clock import SystemClock
 from connectors.adapters.system.entropy import SystemEntropy
 from connectors.adapters.system.single_flight import ThreadSingleFlight
-from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.connections.authorization import ConnectSettings
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.secret import Secret

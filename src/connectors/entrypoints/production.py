@@ -22,7 +22,7 @@ from connectors.adapters.system.entropy import SystemEntropy
 from connectors.adapters.system.key_file import resolve_key_ring
 from connectors.adapters.system.settings import Settings, load_settings, read_settings
 from connectors.adapters.system.single_flight import ThreadSingleFlight
-from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.connections.authorization import ConnectSettings
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
 from connectors.domain.flows.reading.concurrency import ConcurrencySettings
 from connectors.domain.flows.reading.housekeeping import RetentionSettings

@@ -20,7 +20,7 @@ from connectors.domain.model.ids import (
     SubscriptionId,
     TenantId,
 )
-from connectors.domain.model.oauth import AuthorizationRequest, Grant, RefreshLease
+from connectors.domain.model.oauth import AuthorizationOutcome, AuthorizationRequest, Grant, RefreshLease
 from connectors.domain.model.paging import Page, PageRequest
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import Signal, SignalFilter
@@ -174,16 +174,34 @@ class GrantStore(Protocol):
 
 
 class AuthorizationRequestStore(Protocol):
-    """Pending authorization requests. They are issued and consumed."""
+    """Authorization requests. They are issued, taken by one callback at a time, and finished."""
 
     def issue(self, request: AuthorizationRequest) -> None:
-        """Store the request until it is consumed or expires."""
+        """Store a new request until it expires."""
         ...
 
-    def consume(self, state_hash: bytes, *, now: datetime) -> AuthorizationRequest | None:
-        """The request, deleted in the same statement; None if it is unknown, consumed or expired.
+    def find(self, state_hash: bytes, *, now: datetime) -> AuthorizationRequest | None:
+        """The request, whichever tenant's it is; None if it is unknown or has expired."""
+        ...
 
-        Of two concurrent callers exactly one gets it (RFC 9700 §4.2.4).
+    def take(
+        self, request: AuthorizationRequest, *, code_hash: bytes | None, now: datetime, until: datetime
+    ) -> AuthorizationRequest | None:
+        """The request, leased until `until` and kept at least that long.
+
+        None, with nothing changed, if it is leased, finished, expired, or was taken for another code before. Of
+        concurrent callers exactly one gets it (RFC 9700 §4.2.4).
+        """
+        ...
+
+    def release(self, request: AuthorizationRequest) -> None:
+        """End the lease of the request that `take` returned, unless another caller has taken it since."""
+        ...
+
+    def finish(self, request: AuthorizationRequest, outcome: AuthorizationOutcome) -> bool:
+        """Store the outcome of the request that `take` returned, end its lease and destroy its code verifier.
+
+        False, with nothing changed, if another caller has taken it since, or it is finished or gone.
         """
         ...
 

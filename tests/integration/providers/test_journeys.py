@@ -81,7 +81,8 @@ def assert_nothing_secret(stage, tenant_id):
     """No row of the tenant holds a token, a verifier or a webhook's secret."""
     found = stage.rows(
         """SELECT (SELECT count(*) FROM grants WHERE tenant_id = :tenant),
-                  (SELECT count(*) FROM authorization_requests WHERE tenant_id = :tenant),
+                  (SELECT count(*) FROM authorization_requests WHERE tenant_id = :tenant
+                      AND (code_verifier_ciphertext IS NOT NULL OR code_verifier_nonce IS NOT NULL)),
                   (SELECT count(*) FROM connections WHERE tenant_id = :tenant AND grant_id IS NOT NULL),
                   (SELECT count(*) FROM subscriptions WHERE tenant_id = :tenant
                       AND (status <> 'ended' OR secret_ciphertext IS NOT NULL OR secret_nonce IS NOT NULL))""",

@@ -57,8 +57,10 @@ def test_the_five_steps(core, github, happen):
     connection = core.get("/connect/github/callback", headers=BEARER, params=query)["connection"]
     assert (connection["tenant_id"], connection["provider"]) == (core.tenant_id, "github")
     assert (connection["account"]["name"], connection["status"]) == ("ada", "active")
-    again = core.call("GET", "/connect/github/callback", headers=BEARER, params=query)
-    assert code_of(again) == (400, "OAUTH_STATE_INVALID")
+    again = core.get("/connect/github/callback", headers=BEARER, params=query)["connection"]
+    assert again["id"] == connection["id"]
+    forged = core.call("GET", "/connect/github/callback", headers=BEARER, params={**query, "code": "another"})
+    assert code_of(forged) == (400, "OAUTH_STATE_INVALID")
 
     # Step 4.
     assert [one["id"] for one in core.get("/connections")["connections"]] == [connection["id"]]

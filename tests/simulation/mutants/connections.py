@@ -7,6 +7,7 @@ from connectors.adapters.memory.database import MemoryDatabase
 from connectors.adapters.memory.grants import MemoryGrantStore
 from connectors.adapters.memory.signals import MemorySignalStore
 from connectors.adapters.memory.table import Table
+from connectors.domain.flows.connections.authorization import Authorizations
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.signals.feed import SignalFeed, first_id_at
 from tests.simulation.mutants.mutant import Change, Mutant, always, deed, fault, nothing
@@ -116,6 +117,16 @@ MUTANTS = (
         slugs=("zoho-cliq",),
         aimed=(fault(0, "refuse", mount="zoho", part="oauth/user/info", status=403, seconds=9000),),
         why="a vendor that does not say whose consent it was",
+    ),
+    Mutant(
+        name="repeat-answers-nothing",
+        rule="A repeated callback gives the connections of the first one.",
+        changes=(Change(Authorizations, "repeat", always(())),),
+        breaks={"another-answer"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(deed(4000, "connect", reloads=True),),
+        why="a callback that comes twice",
     ),
     Mutant(
         name="erased-in-part",

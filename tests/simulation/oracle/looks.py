@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from connectors.domain.flows.connections.connect import ConnectSettings
+from connectors.domain.flows.connections.authorization import ConnectSettings
 from connectors.domain.flows.reading.claims import Claims
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, Gap, Interval

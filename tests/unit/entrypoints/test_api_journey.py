@@ -170,16 +170,6 @@ def test_a_malformed_tenant_is_an_unknown_one(api, wrong):
 # --- the redirect back ---------------------------------------------------------------------------------------------
 
 
-def test_a_denied_consent_says_so(api):
-    """An error in the redirect is OAUTH_DENIED, and the state cannot be used again."""
-    tenant = api.new_tenant()
-    url = api.post("/connect/github", tenant=tenant).get_json()["authorize_url"]
-    state = url.partition("state=")[2].partition("&")[0]
-    query = {"error": "access_denied", "error_description": "No.", "state": state}
-    assert problem(api.get("/connect/github/callback", query_string=query)) == (400, "OAUTH_DENIED")
-    assert problem(api.get("/connect/github/callback", query_string=query)) == (400, "OAUTH_STATE_INVALID")
-
-
 def test_parameters_that_vendors_add_are_let_through(api):
     """The callback accepts unknown parameters, but no parameter twice."""
     query = {"code": "c", "state": "s", "scope": "x", "iss": "https://accounts.example"}

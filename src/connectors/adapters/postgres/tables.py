@@ -59,8 +59,8 @@ def _tenant_id() -> Column[Any]:
     return Column("tenant_id", Uuid, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False)
 
 
-def _id(name: str = "id") -> Column[Any]:
-    return Column(name, Uuid, nullable=False)
+def _id(name: str = "id", *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Uuid, nullable=nullable)
 
 
 def _at(name: str, *, nullable: bool = False) -> Column[Any]:
@@ -159,8 +159,16 @@ authorization_requests = Table(
     _id("verifier_id"),
     *_sealed("code_verifier", nullable=True),
     _json("options"),
+    _id("connection_id", nullable=True),
     _at("created_at"),
     _at("expires_at"),
+    _at("taken_at", nullable=True),
+    _at("leased_until", nullable=True),
+    Column("code_hash", LargeBinary),
+    _at("finished_at", nullable=True),
+    Column("connection_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    _text("problem_code", nullable=True),
+    _json("problem", nullable=True),
     PrimaryKeyConstraint("tenant_id", "state_hash"),
     Index("authorization_requests_state", "state_hash"),
     Index("authorization_requests_expiry", "expires_at"),

@@ -100,7 +100,7 @@ class ProviderNotConfiguredError(RequestRejectedError):
 
 
 class StateUnknownError(RequestRejectedError):
-    """The OAuth `state` is unknown, used, expired or for something else: one answer, no hints."""
+    """The OAuth `state` is unknown, expired or for something else: one answer, no hints."""
 
     code = "OAUTH_STATE_INVALID"
 
@@ -212,6 +212,12 @@ class AccessLostError(ProviderFailedError):
 
 class InfrastructureError(ConnectorsError):
     """Our database or vault failed: retry."""
+
+    code = "SERVICE_UNAVAILABLE"
+
+
+class BusyError(ConnectorsError):
+    """Another call is doing the same at this moment: retry."""
 
     code = "SERVICE_UNAVAILABLE"
 

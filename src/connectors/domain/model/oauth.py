@@ -1,6 +1,6 @@
-"""OAuth 2.0 as values (RFC 6749, 7636, 9700): our registration, a pending authorization request, and a grant."""
+"""OAuth 2.0 as values (RFC 6749, 7636, 9700): our registration, an authorization request, and a grant."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 
-from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
+from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.secret import SealedSecret, Secret
 
@@ -90,8 +90,28 @@ class CodeExchange:
 
 
 @attrs.frozen(kw_only=True)
+class AuthorizationProblem:
+    """Why an authorization request gave no connection, as the caller was told."""
+
+    code: str
+    """The error's."""
+    message: str
+    details: Sequence[Mapping[str, Any]] = ()
+    next_step: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AuthorizationOutcome:
+    """How an authorization request ended: with connections, or with a problem."""
+
+    finished_at: datetime = attrs.field(converter=utc)
+    connection_ids: tuple[ConnectionId, ...] = ()
+    problem: AuthorizationProblem | None = None
+
+
+@attrs.frozen(kw_only=True)
 class AuthorizationRequest:
-    """A request for consent that is not answered yet. It is consumed once or expires."""
+    """A request for consent. One callback at a time takes it; it keeps its outcome until it expires."""
 
     state_hash: bytes = attrs.field(repr=False)
     """SHA-256 of `state`: somebody who can read the table cannot complete anybody's flow."""
@@ -104,8 +124,17 @@ class AuthorizationRequest:
     code_verifier: SealedSecret | None
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """The caller's options for the connection (chosen repositories); they become part of its metadata."""
+    connection_id: ConnectionId | None = None
+    """The connection that the consent must be for; None for any."""
     created_at: datetime = attrs.field(converter=utc)
     expires_at: datetime = attrs.field(converter=utc)
+    taken_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """When the last callback took it, which also tells two takers apart."""
+    leased_until: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """Until when only that callback may exchange the code."""
+    code_hash: bytes | None = attrs.field(default=None, repr=False)
+    """SHA-256 of the first callback's code: no other code is accepted afterwards."""
+    outcome: AuthorizationOutcome | None = None
 
 
 @attrs.frozen(kw_only=True)

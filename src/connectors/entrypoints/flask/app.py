@@ -81,6 +81,7 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
     problems.install(app, connectors.clock)
     for name, operations in RESOURCES.items():
         app.register_blueprint(_blueprint(name, operations, service))
+    _refuse_head(app)
     app.register_blueprint(docs.assets())
     app.after_request(_add_headers)
     tracing.install(app)
@@ -106,6 +107,19 @@ def _blueprint(name: str, operations: Sequence[Operation], service: Service) -> 
             rule, endpoint=operation.id, view_func=_view(operation, service), methods=[operation.method]
         )
     return blueprint
+
+
+def _refuse_head(app: Flask) -> None:
+    """Take HEAD, which Flask adds to every GET, from the operations that do not allow it: it is answered with 405."""
+    refusing = {
+        f"{name}.{operation.id}"
+        for name, operations in RESOURCES.items()
+        for operation in operations
+        if not operation.allows_head
+    }
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in refusing and rule.methods is not None:
+            rule.methods.discard("HEAD")
 
 
 def _rule_part(part: str) -> str:

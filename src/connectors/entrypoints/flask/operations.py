@@ -89,6 +89,8 @@ class Operation:
     """Error codes beyond those that the other members imply."""
     creates_tenant: bool
     """Whether an unknown tenant is created."""
+    allows_head: bool
+    """Whether HEAD is answered as GET is; not where GET changes something."""
 
     @property
     def id(self) -> str:
@@ -133,6 +135,7 @@ def operation(
     media_type: str = "application/json",
     errors: Sequence[str] = (),
     creates_tenant: bool = False,
+    allows_head: bool = True,
 ) -> Callable[[Handler], Operation]:
     """Turn a handler into an operation. Its name becomes the operation's id, its docstring the description."""
 
@@ -153,6 +156,7 @@ def operation(
             media_type=media_type,
             errors=errors,
             creates_tenant=creates_tenant,
+            allows_head=allows_head,
         )
 
     return decorate

@@ -62,6 +62,13 @@ class RepeatableHeaders:
 
 
 @attrs.frozen(kw_only=True)
+class CallbackHeaders:
+    """Headers of the callback."""
+
+    x_tenant_id: Annotated[UUID, Meta(description="If given, the tenant whose `state` it must be.")] | None = None
+
+
+@attrs.frozen(kw_only=True)
 class NoQuery:
     """No query parameters."""
 
@@ -197,3 +204,10 @@ class ConnectBody:
     ) = None
     scopes: Annotated[Texts, Meta(description="Instead of the default ones.")] | None = None
     options: ConnectOptions | None = None
+    connection_id: (
+        Annotated[
+            UUID,
+            Meta(description="Connect this connection again: a consent of another account is a `CONFLICT`."),
+        ]
+        | None
+    ) = None

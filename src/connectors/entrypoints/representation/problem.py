@@ -10,12 +10,7 @@ from typing import Annotated, Any
 import attrs
 from msgspec import UNSET, Meta, UnsetType
 
-from connectors.domain.model.errors import (
-    ConnectorsError,
-    InfrastructureError,
-    RateLimitedError,
-    TooManyDeliveriesError,
-)
+from connectors.domain.model.errors import ConnectorsError, RateLimitedError, TooManyDeliveriesError
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -50,7 +45,7 @@ STATUS: Mapping[str, HTTPStatus] = MappingProxyType(
 """Every error code and its status."""
 
 OUTAGE_RETRY_AFTER = 5
-"""Seconds after which a caller may try again when our own database or vault has failed."""
+"""Seconds after which a caller may try again when our own database or vault has failed, or another call is at it."""
 
 MESSAGES: Mapping[str, str] = MappingProxyType(
     {
@@ -139,4 +134,4 @@ def _retry_after(error: ConnectorsError, now: datetime) -> int | None:
         return max(0, math.ceil((error.retry_at - now).total_seconds()))
     if isinstance(error, TooManyDeliveriesError):
         return error.retry_after
-    return OUTAGE_RETRY_AFTER if isinstance(error, InfrastructureError) else None
+    return OUTAGE_RETRY_AFTER if error.code == "SERVICE_UNAVAILABLE" else None

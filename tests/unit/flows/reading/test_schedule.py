@@ -288,8 +288,8 @@ def test_sweeping_deletes_what_has_expired(world):
     world.tick()
     with world.uow() as uow:
         now = world.clock.now()
-        assert uow.authorization_requests.consume(bytes([0]) * 32, now=NOW) is None
-        assert uow.authorization_requests.consume(bytes([1]) * 32, now=now) is not None
+        assert uow.authorization_requests.find(bytes([0]) * 32, now=NOW) is None
+        assert uow.authorization_requests.find(bytes([1]) * 32, now=now) is not None
         assert [uow.limits.sweep(now=now + timedelta(hours=at)) for at in (0, 2)] == [0, 1]
 
 

@@ -1,15 +1,18 @@
 """Connects accounts: starts the authorization, exchanges the code, stores connections, refreshes on request."""
 
-import base64
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import attrs
 
+from connectors.domain.flows.connections.authorization import (
+    CONNECT_AGAIN,
+    Authorizations,
+    AuthorizationStart,
+    ConnectSettings,
+)
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
 from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
 from connectors.domain.flows.provider_access.session import ProviderAccess
@@ -22,68 +25,50 @@ from connectors.domain.flows.reading.schedule import Scheduler
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount
 from connectors.domain.model.errors import (
-    AuthorizationDeniedError,
     ConflictError,
     ConnectorsError,
+    InfrastructureError,
     InsufficientScopeError,
     ProviderFailedError,
-    ProviderNotConfiguredError,
+    ProviderUnavailableError,
+    RateLimitedError,
     ReauthorizationRequiredError,
-    StateUnknownError,
-    TenantNotFoundError,
-    ValidationError,
     error_text,
 )
-from connectors.domain.model.ids import UNROUTED, ConnectionId, GrantId, ProviderSlug, TenantId
-from connectors.domain.model.oauth import AuthorizationRequest, CodeExchange, Grant, ProviderApp, TokenSet
-from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
+from connectors.domain.model.ids import ConnectionId, GrantId, TenantId
+from connectors.domain.model.oauth import (
+    AuthorizationRequest,
+    CodeExchange,
+    Grant,
+    ProviderApp,
+    TokenEndpointCall,
+    TokenSet,
+)
 from connectors.domain.model.sync import JobType
-from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import SubscriptionStatus
-from connectors.domain.providers.contract import AuthorizationParams, Provider
+from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from connectors.ports.vault import Vault
 
 FIRST_MAINTENANCE = timedelta(minutes=10)
 """When a new connection's subscriptions are maintained for the first time."""
 
-CONNECT_AGAIN = "Start again with POST /connect/{provider}."
-
 log = logging.getLogger(__name__)
 
 
-@attrs.frozen(kw_only=True)
-class ConnectSettings:
-    """What an operator sets about connecting."""
-
-    redirect_uri: str | None = None
-    """Core's callback, with `{provider}` where the slug goes."""
-    allowed_redirect_uris: tuple[str, ...] = ()
-    """What a caller may ask for instead, to the letter."""
-    state_lifetime: timedelta = timedelta(minutes=10)
-    """As long as most vendors keep a code valid."""
-    backfill: timedelta | None = timedelta(days=30)
-    """How far back the first backfill goes; None for none."""
-
-
-@attrs.frozen(kw_only=True)
-class AuthorizationStart:
-    """Where to send the user."""
-
-    authorize_url: str = attrs.field(repr=False)
-    state_expires_at: datetime
+class _TakenOverError(Exception):
+    """Our lease of the authorization request ran out, and another callback has taken it."""
 
 
 @attrs.frozen(kw_only=True)
 class ConnectFlow:
     """Connects accounts."""
 
+    authorizations: Authorizations
     unit_of_work: UnitOfWorkFactory
-    vault: Vault
     token_endpoint: TokenEndpoint
     converser: Converser
     access: ProviderAccess
@@ -93,7 +78,6 @@ class ConnectFlow:
     clock: Clock
     entropy: Entropy
     providers: ProviderRegistry
-    apps: Mapping[ProviderSlug, ProviderApp]
     settings: ConnectSettings
     jobs: SyncJobs
     scheduler: Scheduler
@@ -109,6 +93,7 @@ class ConnectFlow:
         redirect_uri: str | None = None,
         scopes: Sequence[str] | None = None,
         options: Mapping[str, Any] | None = None,
+        connection_id: ConnectionId | None = None,
     ) -> AuthorizationStart:
         """Where to send the user for their consent; records the tenant if it is new.
 
@@ -118,45 +103,23 @@ class ConnectFlow:
             redirect_uri: one of the allowed list, instead of the configured one.
             scopes: instead of the configured or default ones.
             options: what the connection should cover (`repositories`, `organizations`); kept in its metadata.
+            connection_id: the connection to connect again; None for whichever account the user chooses.
 
         Raises:
+            ConnectionNotFoundError: the tenant has no such connection.
+            ConflictError: that connection is another provider's.
             ProviderNotSupportedError: there is no such provider.
             ProviderNotConfiguredError: its client or our redirect URI is not set here.
             TenantNotFoundError: the nil UUID, which is no tenant.
             ValidationError: that redirect URI is not allowed.
         """
-        if tenant_id == UNROUTED:
-            raise TenantNotFoundError("The nil UUID is not a tenant.")
-        provider, app = self._provider(provider_slug)
-        target = self._redirect_uri(provider, redirect_uri)
-        state = self.entropy.token()
-        verifier = Secret(self.entropy.token()) if provider.oauth.pkce else None
-        now = self.clock.now()
-        verifier_id = self.entropy.uuid7(now)
-        requested_scopes = tuple(scopes) if scopes else app.scopes or default_scopes(provider)
-        request = AuthorizationRequest(
-            state_hash=hash_state(state),
-            tenant_id=tenant_id,
-            provider=provider.slug,
-            redirect_uri=target,
-            scopes=requested_scopes,
-            verifier_id=verifier_id,
-            code_verifier=None if verifier is None else self.vault.seal(verifier, _verifier(tenant_id, verifier_id)),
-            options=dict(options or {}),
-            created_at=now,
-            expires_at=now + self.settings.state_lifetime,
-        )
-        with self.unit_of_work() as uow:
-            uow.tenants.record(Tenant(id=tenant_id, created_at=now))
-            uow.authorization_requests.issue(request)
-        params = AuthorizationParams(
-            state=state,
-            redirect_uri=target,
-            scopes=requested_scopes,
-            code_challenge=None if verifier is None else s256_challenge(verifier),
-        )
-        return AuthorizationStart(
-            authorize_url=provider.oauth.authorize_url(app, params), state_expires_at=request.expires_at
+        return self.authorizations.start(
+            tenant_id,
+            provider_slug,
+            redirect_uri=redirect_uri,
+            scopes=scopes,
+            options=options,
+            connection_id=connection_id,
         )
 
     def complete_authorization(
@@ -164,78 +127,99 @@ class ConnectFlow:
         provider_slug: str,
         query: Mapping[str, str],
         *,
+        tenant_id: TenantId | None = None,
         may_act_for: Callable[[TenantId], bool] = lambda tenant_id: True,
     ) -> tuple[Connection, ...]:
         """The connections that the consent gave: one with most providers, one for each site with Jira.
 
+        Called again with the same query while the state is valid, it gives the same connections, as they are then, or
+        raises the same error, without asking the provider again. What failed before the provider saw the code can be
+        tried again.
+
         Args:
             provider_slug: which provider's redirect this is.
             query: the redirect's query parameters, unchanged.
+            tenant_id: whose consent it must be; None for any tenant that the caller may act for.
             may_act_for: whether the caller may act for a tenant; the states of other tenants are unknown to it.
 
         Raises:
-            StateUnknownError: `state` is missing, unknown, used, expired, or not for this provider or caller.
+            StateUnknownError: `state` is missing, unknown, expired, or not for this provider, tenant, caller or code.
             AuthorizationDeniedError: the provider sent the user back with an error.
             ValidationError: there is no `code`.
+            BusyError: another call with this query does not end.
+            ConflictError: the consent is of another account than that of the connection to connect again.
             ReauthorizationRequiredError: the provider does not accept the code.
             InsufficientScopeError: the user granted less than the connection needs.
             ProviderFailedError: the provider could not be asked, or gave an error.
         """
-        provider, app = self._provider(provider_slug)
-        request = self._consume(provider, query.get("state"), may_act_for)
-        if "error" in query:
-            raise AuthorizationDeniedError(
-                "The authorization was not granted.",
-                details=[{"field": "error", "message": _printable(query["error"])}],
-                next_step=CONNECT_AGAIN,
-            )
-        code = query.get("code")
-        if not code:
-            raise ValidationError(
-                "The redirect brought no code.", details=[{"field": "code", "message": "is required"}]
-            )
-        token_set = self._exchange(provider, app, request, code, query)
+        provider, app = self.authorizations.get_provider(provider_slug)
+        while True:
+            request = self.authorizations.take(provider, query, tenant_id=tenant_id, may_act_for=may_act_for)
+            if request.outcome is not None:
+                return self.authorizations.repeat(request, request.outcome)
+            try:
+                connections = self._connect(provider, app, request, query)
+            except _TakenOverError:
+                continue  # we were slow, and another callback has the request: answer what it answers
+            return tuple(self._subscribe(connection) for connection in connections)
+
+    def _connect(
+        self, provider: Provider, app: ProviderApp, request: AuthorizationRequest, query: Mapping[str, str]
+    ) -> tuple[Connection, ...]:
+        """Exchange the code of the request that we have taken, store what it gives, and record how it ended."""
         try:
-            self._require_scopes(provider, app, request, token_set)
-            conversation = provider.oauth.identify(app, token_set)
-            accounts = self.converser.run(provider, app, conversation, FixedTokens(token_set))
-        except ConnectorsError:
-            self.disconnect.revoke(provider, app, token_set)
+            call = provider.oauth.token_endpoint(app, query)
+            exchange = self.authorizations.open_exchange(request, query)
+        except Exception:
+            self.authorizations.release(request)
             raise
         try:
-            connections = self._store(provider, request, token_set, accounts)
-        except ConflictError:
-            # Another consent of this user was stored between our read and our write. A second try replaces it.
-            connections = self._store(provider, request, token_set, accounts)
-        return tuple(self._subscribe(connection) for connection in connections)
+            token_set = self._exchange(provider, app, call, exchange)
+        except (RateLimitedError, ProviderUnavailableError):
+            # The same code may be sent again: if it has arrived, the provider refuses it, and ends what it gave.
+            self.authorizations.release(request)
+            raise
+        except Exception as error:
+            self._fail(request, error)
+            raise
+        try:
+            accounts = self._identify(provider, app, request, token_set)
+        except InfrastructureError:
+            self.disconnect.revoke(provider, app, token_set)
+            self.authorizations.release(request)
+            raise
+        except (RateLimitedError, ProviderUnavailableError) as error:
+            # The code is spent: waiting does not help any more.
+            self.disconnect.revoke(provider, app, token_set)
+            final = ProviderFailedError(error.message, next_step=CONNECT_AGAIN)
+            self._fail(request, final)
+            raise final from error
+        except Exception as error:
+            self.disconnect.revoke(provider, app, token_set)
+            self._fail(request, error)
+            raise
+        try:
+            return self._store_once_more(provider, request, token_set, accounts)
+        except InfrastructureError:
+            # Nobody knows whether it was stored. If it was, so was the outcome, and a release changes nothing.
+            self.authorizations.release(request)
+            raise
+        except _TakenOverError:
+            self.disconnect.revoke(provider, app, token_set)
+            raise
+        except Exception as error:
+            self.disconnect.revoke(provider, app, token_set)
+            self._fail(request, error)
+            raise
 
-    def _consume(
-        self, provider: Provider, state: str | None, may_act_for: Callable[[TenantId], bool]
-    ) -> AuthorizationRequest:
-        unknown = StateUnknownError(
-            "This state is not known: it was used, has expired, or never was.", next_step=CONNECT_AGAIN
-        )
-        if not state:
-            raise unknown
-        with self.unit_of_work() as uow:
-            request = uow.authorization_requests.consume(hash_state(state), now=self.clock.now())
-        if request is None or request.provider != provider.slug or not may_act_for(request.tenant_id):
-            raise unknown
-        return request
+    def _fail(self, request: AuthorizationRequest, error: Exception) -> None:
+        if not self.authorizations.fail(request, error):
+            raise _TakenOverError from error
 
     def _exchange(
-        self,
-        provider: Provider,
-        app: ProviderApp,
-        request: AuthorizationRequest,
-        code: str,
-        query: Mapping[str, str],
+        self, provider: Provider, app: ProviderApp, call: TokenEndpointCall, exchange: CodeExchange
     ) -> TokenSet:
-        verifier = None
-        if request.code_verifier is not None:
-            verifier = self.vault.open(request.code_verifier, _verifier(request.tenant_id, request.verifier_id))
-        exchange = CodeExchange(code=Secret(code), redirect_uri=request.redirect_uri, code_verifier=verifier)
-        call, read = provider.oauth.token_endpoint(app, query), token_reader(provider, self.clock, None)
+        read = token_reader(provider, self.clock, None)
         try:
             return self.token_endpoint.exchange_code(app, call, exchange, read)
         except ProviderFailedError as error:
@@ -244,6 +228,51 @@ class ConnectFlow:
         # Once more, at once: either the code never arrived and still works, or the vendor refuses it, and what it gave
         # for it is lost in any case (RFC 6749 §4.1.2 lets it revoke that).
         return self.token_endpoint.exchange_code(app, call, exchange, read)
+
+    def _identify(
+        self, provider: Provider, app: ProviderApp, request: AuthorizationRequest, token_set: TokenSet
+    ) -> tuple[ExternalAccount, ...]:
+        """The accounts of a consent that gave what the request asked for."""
+        self._require_scopes(provider, app, request, token_set)
+        conversation = provider.oauth.identify(app, token_set)
+        accounts = self.converser.run(provider, app, conversation, FixedTokens(token_set))
+        self._require_account(request, accounts)
+        return accounts
+
+    def _store_once_more(
+        self,
+        provider: Provider,
+        request: AuthorizationRequest,
+        token_set: TokenSet,
+        accounts: Sequence[ExternalAccount],
+    ) -> tuple[Connection, ...]:
+        try:
+            return self._store(provider, request, token_set, accounts)
+        except ConflictError:
+            # Another consent of this user was stored between our read and our write. A second try replaces it.
+            return self._store(provider, request, token_set, accounts)
+
+    def _require_account(self, request: AuthorizationRequest, accounts: Sequence[ExternalAccount]) -> None:
+        """Check that the consent is of the account of the connection to connect again, if one was asked for."""
+        if request.connection_id is None:
+            return
+        with self.unit_of_work() as uow:
+            asked = uow.connections.get(request.tenant_id, request.connection_id).account
+        if asked.id in {one.id for one in accounts}:
+            return
+        names = ", ".join(one.name for one in accounts)
+        raise ConflictError(
+            "The consent is of another account than the connection.",
+            details=[
+                {
+                    "field": "connection_id",
+                    "message": f"is a connection of {asked.name}, the consent is of {names}",
+                    "connection_account": asked.name,
+                    "consent_accounts": [one.name for one in accounts],
+                }
+            ],
+            next_step=f"Start again with POST /connect/{{provider}}, and consent as {asked.name}.",
+        )
 
     def _require_scopes(
         self, provider: Provider, app: ProviderApp, request: AuthorizationRequest, token_set: TokenSet
@@ -296,6 +325,8 @@ class ConnectFlow:
                 if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
                     uow.grants.delete(grant.tenant_id, grant_id)
             self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
+            if not self.authorizations.finish(uow, request, stored):
+                raise _TakenOverError
             return stored
 
     def _store_connection(
@@ -397,7 +428,7 @@ class ConnectFlow:
             grant = None if connection.grant_id is None else uow.grants.get(tenant_id, connection.grant_id)
         if grant is None:
             raise ReauthorizationRequiredError("The connection's tokens are gone.", next_step=CONNECT_AGAIN)
-        provider, app = self._provider(self.providers.get_stored(connection.provider).slug)
+        provider, app = self.authorizations.get_provider(self.providers.get_stored(connection.provider).slug)
         token_set = self.keeper.open(grant)
         if token_set.refresh_token is None and not any(one.refresh_token for one in token_set.companions.values()):
             self.access.open(connection).run(provider.oauth.identify(app, token_set))
@@ -406,59 +437,3 @@ class ConnectFlow:
             self.keeper.refresh(tenant_id, grant.id, seen_version=grant.version)
         with self.unit_of_work() as uow:
             return uow.connections.get(tenant_id, connection_id)
-
-    # --- lookups -----------------------------------------------------------------------------------------------
-
-    def _provider(self, slug: str) -> tuple[Provider, ProviderApp]:
-        provider = self.providers.get(slug)
-        app = self.apps.get(provider.slug)
-        if app is None:
-            name = provider.slug.upper().replace("-", "_")
-            raise ProviderNotConfiguredError(
-                f"{provider.name} is not configured here.",
-                next_step=f"Set POBLYSH_{name}_CLIENT_ID and POBLYSH_{name}_CLIENT_SECRET.",
-            )
-        return provider, app
-
-    def _redirect_uri(self, provider: Provider, wanted: str | None) -> str:
-        configured = self.settings.redirect_uri
-        if configured is not None:
-            configured = configured.replace("{provider}", provider.slug)
-        if wanted is None or wanted == configured:
-            if configured is None:
-                raise ProviderNotConfiguredError(
-                    "There is no redirect URI.", next_step="Set POBLYSH_OAUTH_REDIRECT_URI."
-                )
-            return configured
-        allowed = {uri.replace("{provider}", provider.slug) for uri in self.settings.allowed_redirect_uris}
-        if wanted not in allowed:
-            raise ValidationError(
-                "This redirect URI is not allowed.",
-                details=[{"field": "redirect_uri", "message": "is not one of the allowed redirect URIs"}],
-                next_step="Add it to POBLYSH_OAUTH_ALLOWED_REDIRECT_URIS.",
-            )
-        return wanted
-
-
-def default_scopes(provider: Provider) -> tuple[str, ...]:
-    """The scopes that are requested when neither caller nor settings name others."""
-    return tuple(scope.name for scope in provider.oauth.scopes if scope.default)
-
-
-def hash_state(state: str) -> bytes:
-    """SHA-256 of an OAuth `state`: all of it that is ever stored."""
-    return hashlib.sha256(state.encode(errors="replace")).digest()
-
-
-def s256_challenge(verifier: Secret) -> str:
-    """The S256 code challenge of a verifier: base64url of its SHA-256, unpadded (RFC 7636 §4.2)."""
-    digest = hashlib.sha256(verifier.reveal_bytes()).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
-
-def _verifier(tenant_id: TenantId, verifier_id: UUID) -> SecretContext:
-    return SecretContext(tenant_id, verifier_id, SecretPurpose.CODE_VERIFIER)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)[:100]

@@ -65,7 +65,7 @@ class Housekeeping:
     def _sweep(self, now: datetime) -> None:
         with self.unit_of_work() as uow:
             swept = {
-                "authorization_requests": uow.authorization_requests.sweep(now=now),
+                "authorization_requests": uow.authorization_requests.sweep(now=uow.now()),
                 "idempotency_keys": uow.idempotency.sweep(created_before=now - IDEMPOTENCY_LIFETIME),
                 "rate_limits": uow.limits.sweep(now=now),
             }
