@@ -155,7 +155,7 @@ def test_a_denial_that_comes_after_the_code_is_refused(world):
 
 LASTING = {
     "code refused": ("/oauth/token", lambda: answer({"error": "invalid_grant"}, 400), ReauthorizationRequiredError),
-    "unreadable": ("/oauth/token", lambda: answer(["no", "tokens"]), ProviderFailedError),
+    "code refused strangely": ("/oauth/token", lambda: answer(["no", "tokens"], 400), ProviderFailedError),
     "no account": ("/api/accounts", lambda: answer({"error": "no"}, 404), ProviderFailedError),
     "account unavailable": ("/api/accounts", lambda: answer(status=503), ProviderFailedError),
     "account limited": ("/api/accounts", lambda: answer(status=429, retry_after="60"), ProviderFailedError),
@@ -202,7 +202,7 @@ def test_too_few_scopes_are_repeated(world):
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
-        (lambda: answer(status=503), ProviderUnavailableError),
+        (lambda: answer(status=503, retry_after="5"), ProviderUnavailableError),
         (lambda: RateLimitedError("Too many calls.", retry_at=NOW), RateLimitedError),
         (lambda: ProviderUnavailableError("No connection."), ProviderUnavailableError),
     ],
