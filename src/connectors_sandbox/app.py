@@ -11,8 +11,9 @@ from werkzeug.wrappers import Request
 from connectors_sandbox import github, google, jira, slack, zoho
 from connectors_sandbox.clock import SandboxClock
 from connectors_sandbox.control import create_control_blueprint
-from connectors_sandbox.core import LoggedRequest, SandboxCore, World
+from connectors_sandbox.core import LoggedRequest, SandboxCore, StandingHook, World
 from connectors_sandbox.delivery import DeliveryService, Outgoing, Sender
+from connectors_sandbox.families import Family
 from connectors_sandbox.faults import FaultBook, FaultMiddleware
 from connectors_sandbox.github.world import GitHubWorld
 from connectors_sandbox.google.world import GoogleWorld
@@ -91,6 +92,14 @@ class Sandbox:
     def deliveries(self) -> DeliveryService:
         """The webhooks that were sent or are waiting."""
         return self.core.deliveries
+
+    def live_tokens(self, provider: str) -> list[Family]:
+        """The token families that live at a provider now, oldest first."""
+        return self.worlds[provider].families.live()
+
+    def live_hooks(self, provider: str) -> list[StandingHook]:
+        """The hooks, channels and watches that apps have at a provider now."""
+        return self.worlds[provider].live_hooks()
 
     def deliver_pending(self) -> list[Outgoing]:
         """Send every webhook that is due, in this thread; returns those that were attempted, in order."""

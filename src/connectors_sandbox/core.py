@@ -11,6 +11,7 @@ import attrs
 
 from connectors_sandbox.clock import SandboxClock
 from connectors_sandbox.delivery import DeliveryService
+from connectors_sandbox.families import TokenFamilies
 from connectors_sandbox.faults import FaultBook
 
 ALPHANUMERIC: Final = string.ascii_letters + string.digits
@@ -19,8 +20,30 @@ REQUEST_LOG_LENGTH: Final = 20_000
 """Requests kept in memory; enough for a backfill of two million items at 100 a page."""
 
 
+@attrs.frozen(kw_only=True)
+class StandingHook:
+    """A hook, channel or watch that an app made and that sends events now."""
+
+    id: str
+    """Unique at its vendor."""
+    target: str
+    """What it tells of: a repository, a site, a resource."""
+    address: str
+    """The URL, or Gmail's topic."""
+    maker: str | None = None
+    """The user whose tokens alone can remove it; None: whoever administers the target."""
+    expires_at: datetime | None = None
+
+
 class World(Protocol):
-    """One provider's state, as the control pages see it."""
+    """One provider's state, as the control pages and tests see it."""
+
+    @property
+    def families(self) -> TokenFamilies:
+        """What consents gave, ended families too."""
+
+    def live_hooks(self) -> list[StandingHook]:
+        """What an app made and what sends events now; nothing that people set up by hand."""
 
     def describe(self) -> Mapping[str, Any]:
         """The contents of the index page: a JSON object without secrets."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 
 from connectors.domain.model.errors import ConnectorsError
-from connectors.domain.model.ids import ConnectionId
+from connectors.domain.model.ids import ConnectionId, GrantId
 from connectors.domain.model.oauth import AuthorizationOutcome, AuthorizationProblem
 from tests.contracts.unit_of_work import StoreContract, race
 from tests.support.builders import NOW, OTHER_TENANT, make_authorization_request, make_id
@@ -130,6 +130,37 @@ class AuthorizationRequestStoreContract(StoreContract):
             work.authorization_requests.release(former)
             assert find(work, request) == latter
             assert work.authorization_requests.finish(latter, outcome)
+
+    def test_the_next_taker_finds_the_grant(self, unit_of_work):
+        """The grant that a code gave stays on record for whoever takes the request next, and after it is finished."""
+        request = self.issued(unit_of_work)
+        grant_id = GrantId(make_id())
+        with unit_of_work() as work:
+            taken = take(work, request)
+            assert work.authorization_requests.note_grant(taken, grant_id)
+        with unit_of_work() as work:
+            assert find(work, request) == attrs.evolve(taken, grant_id=grant_id)
+            latter = take(work, request, now=UNTIL, until=UNTIL + timedelta(minutes=1))
+            assert latter.grant_id == grant_id
+            work.authorization_requests.release(latter)
+            assert find(work, request).grant_id == grant_id
+            assert work.authorization_requests.finish(latter, AuthorizationOutcome(finished_at=UNTIL))
+            assert find(work, request).grant_id == grant_id
+
+    def test_only_the_last_taker_notes_a_grant(self, unit_of_work):
+        """Who has not taken the request, has lost it or has finished it records no grant."""
+        request = self.issued(unit_of_work)
+        with unit_of_work() as work:
+            note = work.authorization_requests.note_grant
+            assert not note(request, GrantId(make_id()))
+            former = take(work, request)
+            latter = take(work, request, now=UNTIL, until=UNTIL + timedelta(minutes=1))
+            assert not note(former, GrantId(make_id()))
+            assert not note(attrs.evolve(latter, tenant_id=OTHER_TENANT), GrantId(make_id()))
+            assert find(work, request) == latter
+            assert work.authorization_requests.finish(latter, AuthorizationOutcome(finished_at=UNTIL))
+            assert not note(latter, GrantId(make_id()))
+            assert find(work, request).grant_id is None
 
     def test_a_late_taker_finishes(self, unit_of_work):
         """Who is slower than its lease can finish as long as nobody else has taken the request."""

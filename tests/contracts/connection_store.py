@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.connection import ConnectionStatus, ReasonCode
 from connectors.domain.model.errors import ConnectionNotFoundError
 from connectors.domain.model.paging import PageRequest
 from tests.contracts.unit_of_work import StoreContract, race
@@ -103,6 +103,18 @@ class ConnectionStoreContract(StoreContract):
             assert work.connections.list_of_provider(TENANT, GITHUB, ConnectionStatus.ACTIVE) == [old]
             assert work.connections.list_by_grant(TENANT, grant) == [old, new]
             assert work.connections.list_all(status=ConnectionStatus.DISABLED) == [new]
+
+    def test_what_is_known_of_its_end_is_kept(self, unit_of_work):
+        """Why it ended, since when it is suspected and when its user consented are stored; a consent is the creation
+        where nothing else is said."""
+        later = NOW.replace(year=2030)
+        told = make_connection(reason_code=ReasonCode.TOKEN_DEAD, suspected_at=later, consented_at=later)
+        plain = make_connection()
+        with unit_of_work() as work:
+            for one in (told, plain):
+                assert work.connections.save(one) == one
+                assert work.connections.get(TENANT, one.id) == one
+        assert (plain.consented_at, plain.suspected_at, plain.reason_code) == (plain.created_at, None, None)
 
     def test_pages_newest_first(self, unit_of_work):
         """Pages are in descending order of (created_at, id), without gap or repetition, whatever is added in front."""

@@ -7,7 +7,10 @@ import pytest
 
 from connectors.adapters.postgres.unit_of_work import postgres_unit_of_work
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
+from connectors.domain.flows.connections.authorization import Authorizations
+from connectors.domain.flows.connections.tenants import TenantFlow
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.oauth import GrantState
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import SubscriptionStatus
@@ -44,6 +47,16 @@ def at_once(*calls):
     return results
 
 
+def end_what_is_due(world):
+    """What workers do within hours about that which has to go at its vendor."""
+    for _ in range(3):
+        world.later(hours=1)
+        with world.uow() as uow:
+            due = uow.schedules.lock_due(TaskKind.END, now=world.clock.now(), limit=99)
+        for entry in due:
+            world.connectors.connect.endings.end(entry.tenant_id, entry.subject_id)
+
+
 def test_the_journey(world):
     """Connect, deliver, sync, replay, look after the hook, disconnect."""
     connection = world.connect()
@@ -62,13 +75,60 @@ def test_the_journey(world):
 
 
 def test_consents_racing_give_one_connection(world):
-    """Consents of one user at once all succeed: one grant, its tokens readable, one connection for each account."""
+    """Consents of one user at once all succeed: one connection for each account, and the tokens of one at the vendor."""
     queries = [world.vendor.consent(world.start().authorize_url) for _ in range(4)]
     results = at_once(*(partial(world.finish, query) for query in queries))
     assert [repr(one) for one in results if not isinstance(one, tuple)] == []
     connections = world.connectors.queries.list_connections(TENANT).items
     assert (len(connections), len({one.grant_id for one in connections})) == (2, 1)
-    assert world.tokens(connections[0]).access_token.reveal() in {one.access for one in world.vendor.families}
+    (alive,) = [one for one in world.vendor.families if not one.dead]
+    assert world.tokens(connections[0]).access_token.reveal() == alive.access
+    with world.uow() as uow:
+        assert {state for _, state in uow.grants.count_by_state()} == {GrantState.LIVE}
+
+
+def test_a_consent_and_an_erasure_at_once_leave_nothing(world):
+    """Whichever is first, no connection of an erased tenant lives, and none of its tokens at the vendor."""
+    for _ in range(5):
+        queries = [world.vendor.consent(world.start().authorize_url) for _ in range(3)]
+        at_once(*(partial(world.finish, query) for query in queries), partial(world.connectors.tenants.erase, TENANT))
+        with world.uow() as uow:
+            assert {one.status for one in uow.connections.list_all()} <= {ConnectionStatus.REVOKED}
+            assert {state for _, state in uow.grants.count_by_state()} <= {GrantState.NEW, GrantState.ENDING}
+        end_what_is_due(world)
+        assert [one for one in world.vendor.families if not one.dead] == []
+        assert world.vendor.live_hooks() == []
+        world.connectors.tenants.ensure(TENANT)
+
+
+def test_an_erasure_ends_a_consent_that_is_being_stored(world, monkeypatch):
+    """A consent that is not committed yet when its tenant is erased is ended by that erasure."""
+    is_stored, is_listed = threading.Event(), threading.Event()
+    finish, connections = Authorizations.finish, TenantFlow._connections
+
+    def wait_for_the_erasure(*given):
+        finished = finish(*given)
+        is_stored.set()
+        is_listed.wait(0.5)
+        return finished
+
+    def tell(*given):
+        found = connections(*given)
+        is_listed.set()
+        return found
+
+    monkeypatch.setattr(Authorizations, "finish", wait_for_the_erasure)
+    monkeypatch.setattr(TenantFlow, "_connections", tell)
+    query = world.vendor.consent(world.start().authorize_url)
+    results = at_once(
+        partial(world.finish, query), lambda: is_stored.wait(30) and world.connectors.tenants.erase(TENANT)
+    )
+    assert [repr(one) for one in results if isinstance(one, Exception)] == []
+    with world.uow() as uow:
+        assert {one.status for one in uow.connections.list_all()} == {ConnectionStatus.REVOKED}
+    end_what_is_due(world)
+    assert [one for one in world.vendor.families if not one.dead] == []
+    assert world.vendor.live_hooks() == []
 
 
 def test_callbacks_racing_give_one_answer(world):
@@ -106,9 +166,34 @@ def test_refreshing_and_disconnecting_at_once(world):
         )
         assert [repr(error) for error in results if isinstance(error, Exception)] == []
         ended = world.reload(one)
-        assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
+        assert ended.status is ConnectionStatus.REVOKED
         assert world.reload(two).status is ConnectionStatus.ACTIVE
         assert world.vendor.count("POST /oauth/token") == 1
+
+
+def test_connecting_and_disconnecting_at_once(world):
+    """However they meet, nothing fails, and the vendor has the tokens and hooks of the connections that live."""
+    for _ in range(5):
+        one, two = world.finish(world.vendor.consent(world.start().authorize_url))
+        queries = [world.vendor.consent(world.start().authorize_url) for _ in range(2)]
+        results = at_once(
+            *(partial(world.finish, query) for query in queries),
+            *(partial(world.connectors.disconnect.end_connection, TENANT, each.id) for each in (one, two)),
+        )
+        assert [repr(error) for error in results if isinstance(error, Exception)] == []
+        end_what_is_due(world)
+        living = [each for each in map(world.reload, (one, two)) if each.status is ConnectionStatus.ACTIVE]
+        alive = [family.access for family in world.vendor.families if not family.dead]
+        assert alive == sorted({world.tokens(each).access_token.reveal() for each in living})
+        named = {
+            row.external_id
+            for each in living
+            for row in world.subscriptions(each)
+            if row.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING}
+        }
+        assert {hook["id"] for hook in world.vendor.live_hooks()} <= named
+        with world.uow() as uow:
+            assert {state for _, state in uow.grants.count_by_state()} <= {GrantState.LIVE}
 
 
 def test_schedulers_at_once_queue_everything_once(world, queue):

@@ -16,7 +16,9 @@ from connectors.domain.model.ids import TenantId
 from connectors.domain.model.paging import PageRequest
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import DeliveryFilter, DeliveryStatus
+from connectors.domain.providers.contract import SubscriptionScope
 from connectors.entrypoints.library import Connectors
+from connectors_sandbox.families import RefreshRefusedError
 from tests.simulation.processes import ConnectionLostError
 from tests.simulation.system import MOVED_URL, Changes
 from tests.simulation.world.account import Account
@@ -46,6 +48,17 @@ class Entry:
         return self.outcome == OK
 
 
+@attrs.frozen(kw_only=True)
+class Repeat:
+    """A callback that came once more, after the first had been answered with connections."""
+
+    item: Mapping[str, Any]
+    first: tuple[Connection, ...]
+    again: tuple[Connection, ...]
+    problem: str = ""
+    """Why the second was refused, if it was."""
+
+
 CHANGES: Mapping[str, Changes] = {
     "nothing": Changes(),
     "short_slices": Changes(time_slice=timedelta(milliseconds=200)),
@@ -64,6 +77,7 @@ class People:
 
     run: "Run"
     diary: list[Entry] = attrs.field(factory=list)
+    repeats: list[Repeat] = attrs.field(factory=list)
 
     def do(self, item: Mapping[str, Any]) -> None:
         """One item of the plan, noted in the diary with its outcome."""
@@ -97,6 +111,15 @@ def _withdraw(run: "Run", item: Mapping[str, Any]) -> None:
     run.accounts[item["account"]].withdraw()
 
 
+def _steal(run: "Run", item: Mapping[str, Any]) -> None:
+    """A thief has read our oldest refresh tokens and the app's secret, and uses them: the vendor may notice."""
+    families = run.sandbox.worlds[run.accounts[item["account"]].mount].families
+    for family in families.live():
+        if family.replaced:
+            with suppress(RefreshRefusedError):
+                families.renewable(family.client_id, next(iter(family.replaced)))
+
+
 def _finish(run: "Run", item: Mapping[str, Any]) -> None:
     """What a person sets up by hand, with the URL that the service shows."""
     account = run.accounts[item["account"]]
@@ -106,6 +129,9 @@ def _finish(run: "Run", item: Mapping[str, Any]) -> None:
     if found and api.public_url is not None:
         scope = api.providers.get(account.slug).webhooks.url_scope
         url = webhook_url(api.public_url, scope, account.slug, str(found[0].tenant_id), str(found[0].id))
+        if scope is SubscriptionScope.CONNECTION:
+            with suppress(RequestRejectedError):  # the connection has ended meanwhile
+                url = api.webhook_secrets.url(found[0].tenant_id, found[0].id)
     account.finish(url)
 
 
@@ -135,12 +161,13 @@ def _connect(run: "Run", item: Mapping[str, Any]) -> tuple[Connection, ...] | No
     run.schedule.sleep(item.get("thinks", 0.0), "thinks")
     told = run.processes.call("api:callback", lambda api: api.connect.complete_authorization(account.slug, query))
     if item.get("reloads"):
-        with suppress(RequestRejectedError):  # its tenant was erased, or the state has expired
+        try:
             again = run.processes.call(
                 "api:callback", lambda api: api.connect.complete_authorization(account.slug, query)
             )
-            if [one.id for one in again] != [one.id for one in told]:
-                run.schedule.report("another-answer", f"{account.slug}: a repeated callback gave other connections")
+            run.people.repeats.append(Repeat(item=item, first=told, again=again))
+        except RequestRejectedError as error:
+            run.people.repeats.append(Repeat(item=item, first=told, again=(), problem=error.message))
     return told
 
 
@@ -193,6 +220,7 @@ def _restart(run: "Run", item: Mapping[str, Any]) -> None:
 DEEDS: Mapping[str, Callable[..., Any]] = {
     "act": _act,
     "withdraw": _withdraw,
+    "steal": _steal,
     "finish": _finish,
     "connect": _connect,
     "disconnect": _each("disconnect", lambda api, one, _: api.disconnect.end_connection(one.tenant_id, one.id)),

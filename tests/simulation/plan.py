@@ -29,9 +29,12 @@ PROFILES: Mapping[str, str] = {
 }
 
 WRITES = (
-    "authorization_requests.take",
+    "authorization_requests.finish",
     "authorization_requests.issue",
+    "authorization_requests.note_grant",
+    "authorization_requests.release",
     "authorization_requests.sweep",
+    "authorization_requests.take",
     "connections.save",
     "coverage.open_gap",
     "coverage.prune",
@@ -43,7 +46,7 @@ WRITES = (
     "deliveries.record",
     "deliveries.settle",
     "grants.claim_refresh",
-    "grants.delete",
+    "grants.prune",
     "grants.record_attempt",
     "grants.record_refreshed",
     "grants.release",
@@ -65,10 +68,13 @@ WRITES = (
     "signals.record_all",
     "snapshots.save",
     "subscriptions.delete",
+    "subscriptions.prune",
     "subscriptions.save",
     "streams.request",
     "streams.save",
-    "tenants.delete",
+    "tenants.erase",
+    "tenants.forget_erased",
+    "tenants.mark_erased",
     "tenants.record",
 )
 """Parts of the labels of commits. `test_levers.py` proves that each occurs, and that none is left out."""
@@ -81,6 +87,21 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "zoho": ("oauth/v2/auth", "oauth/v2/token", "token/revoke", "oauth/user/info"),
 }
 """Parts of the labels of requests that read no list, by mount: consents, tokens, hooks, the browser's too."""
+
+HOOK_CALLS: Mapping[str, str] = {"github": "/hooks", "google": "/watch", "jira": "/webhook"}
+"""Parts of the labels of requests that make a hook, by mount."""
+
+TOKEN_CALLS: Mapping[str, str] = {
+    "github": "oauth/access_token",
+    "google": "google/token",
+    "jira": "oauth/token",
+    "slack": "oauth.v2.access",
+    "zoho": "oauth/v2/token",
+}
+"""Parts of the labels of requests for tokens, by mount."""
+
+MOST_CONSENTS: Mapping[str, int] = {"github": 10, "zoho": 20}
+"""How many consents of a user one app may have, by mount, where that is few."""
 
 PROCESSES = ("api", "worker-1", "worker-2", "ticker")
 
@@ -178,7 +199,9 @@ class _Draft:
         if self.profile in {"vendors", "mixed"}:
             self.late_mail()
         if self.profile in {"vendors", "mixed"}:
-            self.single_things([one.slug for one in accounts])
+            self.single_things(accounts)
+        if self.profile in {"people", "mixed"}:
+            self.rare_consents(accounts)
         dice = self.dice
         is_slow = self.profile in {"people", "deaths", "mixed"}
         return Plan(
@@ -187,7 +210,7 @@ class _Draft:
             accounts=accounts,
             items=sorted(self.items, key=lambda item: item["at"]),
             ends_at=self.ends_at,
-            settles_for=1.25 * HOUR,
+            settles_for=1.5 * HOUR,
             stalls=dice.choice((0.0, 0.0, 0.002)) if is_slow else 0.0,
             offsets=self.clocks() if self.profile in {"deaths", "mixed"} else {},
             slow={dice.choice(PROCESSES): dice.choice((0.05, 0.5))} if is_slow and dice.random() < 0.2 else {},
@@ -350,15 +373,43 @@ class _Draft:
         ahead = self.dice.choice((-86400, 60, 1200, 10**9))
         return format_datetime(Schedule.instant_of(at + ahead).replace(microsecond=0), usegmt=True)
 
-    def single_things(self, slugs: Sequence[str]) -> None:
+    def single_things(self, accounts: Sequence[PlannedAccount]) -> None:
         """A message, a thread, the reviews of a pull request, the comments of an issue that cannot be read. Drawn by dice
-        of its own."""
+        of its own. Jira is asked for comments only where an issue has more of them than come with it."""
         dice = random.Random(f"single things {self.seed}")
-        for slug in slugs:
-            if slug in SINGLE_THINGS and dice.random() < 0.4:
-                mount, part, status = SINGLE_THINGS[slug]
+        for account in accounts:
+            if account.slug in SINGLE_THINGS and dice.random() < 0.4:
+                mount, part, status = SINGLE_THINGS[account.slug]
                 at, seconds = dice.choice((0.0, 1200.0, 2400.0)), dice.choice((1500, 9000))
                 self.add(at, "refuse", mount=mount, part=part, status=status, seconds=seconds, single=True)
+                if account.slug == "jira":
+                    thread = {"account": account.name, "what": "long_thread", "dice": dice.randrange(10**6)}
+                    self.add(dice.choice((100.0, at + 100.0, at + seconds)), "act", **thread)
+
+    def rare_consents(self, accounts: Sequence[PlannedAccount]) -> None:
+        """What a life of ordinary people meets too rarely: one consent too many, two tenants' consents at once, a thief, an
+        end while a hook or a consent is being made. Drawn by dice of its own."""
+        dice = random.Random(f"rare consents {self.seed}")
+        for account in accounts:
+            mount, at = ACCOUNTS[account.kind].mount, dice.uniform(2000, self.ends_at - 1500)
+            what = dice.choice(("", "", "", "", "often", "twins", "steal", "end_in_subscribe", "erase_in_consent"))
+            if what == "often" and mount in MOST_CONSENTS:
+                self.add(at, "connect", account=account.name, tenant=1)
+                for number in range(MOST_CONSENTS[mount]):
+                    self.add(at + 90 + 30 * number, "connect", account=account.name, tenant=0)
+            elif what == "twins":
+                self.add(at, "connect", account=account.name, tenant=0)
+                self.add(at + dice.choice((0.0, 0.1)), "connect", account=account.name, tenant=1)
+            elif what == "steal":
+                self.add(at, "steal", account=account.name)
+            elif what == "end_in_subscribe" and mount in HOOK_CALLS:
+                when = {"label": dice.choice(("ask:POST", "done:POST")), "part": HOOK_CALLS[mount], "n": 1}
+                self.add(at, "disconnect", account=account.name, tenant=1, when=when)
+                self.add(at, "connect", account=account.name, tenant=1)
+            elif what == "erase_in_consent":
+                when = {"label": dice.choice(("ask:POST", "done:POST")), "part": TOKEN_CALLS[mount], "n": 1}
+                self.add(at, "erase", account=account.name, tenant=1, when=when)
+                self.add(at, "connect", account=account.name, tenant=1)
 
     def trap_time(self) -> float:
         """When a trap is set: before the first consent, or at any time."""

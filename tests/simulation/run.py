@@ -14,7 +14,9 @@ from connectors_sandbox import create_sandbox
 from tests.simulation.core import Core
 from tests.simulation.faults import FAULTS, arm_item
 from tests.simulation.mail import Mail
-from tests.simulation.oracle import Auditor, judge
+from tests.simulation.oracle import Auditor, Holdings, judge
+from tests.simulation.oracle.cost import Cost
+from tests.simulation.oracle.order import Order
 from tests.simulation.people import DEEDS, People
 from tests.simulation.plan import Item, Plan
 from tests.simulation.ports.chance import SeededEntropy
@@ -28,6 +30,8 @@ from tests.simulation.system import HOSTS, PUBLIC_URL, VENDORS_URL, Surroundings
 from tests.simulation.truth import Truth
 from tests.simulation.world import ACCOUNTS
 from tests.support import stage
+
+LEFT = frozenset({"subscription_left", "tokens_left"})
 
 
 class Run:
@@ -48,7 +52,7 @@ class Run:
         self.sandbox.core.url = VENDORS_URL
         self.sandbox.app.config["PROPAGATE_EXCEPTIONS"] = True  # the wire reports a bug of the sandbox
         self.wire = Wire(schedule, self.sandbox, plan.seed)
-        self.wire.find_owner = self._find_owner
+        self.wire.find_owner = self.find_owner
         self.wire.has_circles = any(item.get("damage") == "circle" for item in plan.items)
         self.database = Database(schedule)
         self.around = Surroundings(
@@ -60,10 +64,16 @@ class Run:
         self.people = People(self)
         self.truth = Truth(self)
         self.auditor = Auditor(self)
+        self.holdings = Holdings(self)
+        self.order, self.cost = Order(self), Cost(self)
+        self.wire.hear = self.order.hear
+        self.database.listeners += [self.order.look, self.cost.look]
         used = {item["tenant"] for item in plan.items if "tenant" in item}
         self.cores = [Core(self, tenant_id) for number, tenant_id in enumerate(self.tenants) if number in used]
         self.undisturbed: dict[str, MemoryDatabase] = {}
         """What an undisturbed reader found in the end, by account."""
+        self.left: list[tuple[str, str, str]] = []
+        """What the operator was told that we could not end: event, provider, id."""
         self.cpu_seconds = 0.0
 
     def connections(self, account: str, tenant: int | None = None) -> list[Connection]:
@@ -75,11 +85,12 @@ class Run:
             if one.provider == slug and (tenant is None or one.tenant_id == self.tenants[tenant])
         ]
 
-    def _find_owner(self, headers: Mapping[str, str]) -> TenantId | None:
+    def find_owner(self, headers: Mapping[str, str]) -> TenantId | None:
         """The tenant whose access token a request has. The simulation's vault hides nothing."""
         values = {name.lower(): value for name, value in headers.items()}
         token = values.get("authorization", "").rpartition(" ")[2].encode()
-        owners = (row.grant for row in self.database.memory.grants.values() if token in row.grant.token_set.ciphertext)
+        grants = (row.grant for row in self.database.memory.grants.values())
+        owners = (one for one in grants if one.token_set is not None and token in one.token_set.ciphertext)
         return next((one.tenant_id for one in owners), None) if token else None
 
     def play(self) -> list[Finding]:
@@ -105,6 +116,7 @@ class Run:
         for planned in self.plan.accounts:
             dice = random.Random(f"prepare {self.plan.seed} {planned.name}")
             self.accounts[planned.name].prepare(planned.items, dice)
+        self.holdings.watch()
         self.truth.begin()
         self.processes.start()
         schedule = self.schedule
@@ -153,7 +165,9 @@ class _Crashes(logging.Handler):
         self._logger = logging.getLogger("connectors")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Report it."""
+        """Report it. Or note what we could not end at a vendor: of an erased tenant nothing else tells it."""
+        if record.getMessage() in LEFT:
+            self._run.left.append((record.getMessage(), record.__dict__["provider"], record.__dict__["subject_id"]))
         if record.exc_info is not None and record.exc_info[1] is not None:
             error = record.exc_info[1]
             self._run.schedule.report("crash", f"{record.getMessage()}: {type(error).__name__}: {error}")

@@ -98,6 +98,7 @@ def receive_event(request: WebhookRequest, connection: Connection, *secrets: str
     event = JIRA.webhooks.read_event(delivery, ReadContext(app=APP))
     if isinstance(event, Ignored):
         return event
+    JIRA.webhooks.verify_owner(delivery, connection)
     return JIRA.webhooks.to_signals(delivery, event, connection)
 
 

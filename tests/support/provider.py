@@ -161,7 +161,9 @@ def read_event(delivery, context):
         case "changed":
             return WebhookEvent(event=name, account_ids=accounts, needs_sync=True, sync_target=document.get("target"))
         case "revoked":
-            return WebhookEvent(event=name, account_ids=accounts, lifecycle=Lifecycle.REVOKED)
+            return WebhookEvent(
+                event=name, account_ids=accounts, lifecycle=Lifecycle.REVOKED, at=read_instant(document.get("at"))
+            )
         case "renamed":
             return WebhookEvent(event=name, account_ids=accounts, connection_metadata={"name": document["name"]})
     return Ignored(name)

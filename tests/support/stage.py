@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 from connectors.adapters.postgres import create_engine
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.sync import JobType
+from connectors.domain.model.tasks import TaskKind
 from connectors.domain.providers.registry import installed_providers
 from connectors.entrypoints.library import Connectors
 from connectors.entrypoints.production import load, prepare, production_container
@@ -145,6 +146,10 @@ class Tenant(Core):
         (connection,) = self.connect_all(slug, user, options)
         return connection
 
+    def prove(self, connection):
+        """Ask the provider whether it still works, as a worker does after the provider has said that it ended."""
+        self.stage.connectors.tasks.handle(TaskKind.PROVE, TenantId(UUID(self.tenant_id)), UUID(connection["id"]))
+
     def disconnect(self, connection):
         """End it."""
         assert self.call("DELETE", f"/connections/{connection['id']}").status_code == 204
@@ -154,9 +159,11 @@ class Tenant(Core):
         return self.get(f"/connections/{connection['id']}")
 
     def webhook_url(self, connection):
-        """Where the catalog says that the provider has to deliver to."""
-        url = self.get(f"/providers/{connection['provider']}")["webhook"]["url"]
-        return url.replace("{tenant_id}", self.tenant_id).replace("{connection_id}", connection["id"])
+        """Where the service says that the provider has to deliver to."""
+        webhook = self.get(f"/providers/{connection['provider']}")["webhook"]
+        if webhook["scope"] == "connection":
+            return self.call("POST", f"/connections/{connection['id']}/webhook-url").json()["url"]
+        return webhook["url"].replace("{tenant_id}", self.tenant_id)
 
     def sync(self, connection, job_type=JobType.INCREMENTAL):
         """Read it now, as `connectors sync --wait` does; the job, ended, its vendor's limits waited out. In an outage

@@ -67,8 +67,22 @@ class World:
         return self.keeper.open(self.grant(connection))
 
     def grants(self):
+        """The grants whose secrets are held here."""
         with self.uow() as uow:
-            return [row.grant for row in uow.grants._rows.values()]
+            return [row.grant for row in uow.grants._rows.values() if row.grant.token_set is not None]
+
+    def end_all(self, *, within=timedelta(hours=26)):
+        """Let the background end what it can: every minute for so long."""
+        give_up_at = self.clock.now() + within
+        while self.clock.now() < give_up_at and self.has_endings():
+            self.clock.advance(timedelta(minutes=1))
+            self.tick()
+            self.work()
+
+    def has_endings(self):
+        """Whether something has to go at the vendor."""
+        with self.uow() as uow:
+            return uow.grants.oldest_ending() is not None or uow.subscriptions.oldest_ending() is not None
 
     def subscriptions(self, connection):
         with self.uow() as uow:
@@ -168,7 +182,21 @@ class World:
         """The connection's one hook, as the vendor stores it."""
         return next(one for one in self.vendor.hooks.values() if connection.account.id in one["accounts"])
 
-    def request(self, document, *, secret="webhook-secret", tenant=TENANT, connection=None, hook=None, **headers):
+    def url_key(self, connection):
+        """The unguessable part of the connection's own URL."""
+        return self.connectors.webhook_secrets.url(connection.tenant_id, connection.id).rpartition("/")[2]
+
+    def request(
+        self,
+        document,
+        *,
+        secret="webhook-secret",
+        tenant=TENANT,
+        connection=None,
+        url_key=None,
+        hook=None,
+        **headers,
+    ):
         """A delivery as Acme sends it."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         sent = {"x-acme-delivery": f"delivery-{next(self._deliveries)}", "Content-Type": "application/json"}
@@ -181,6 +209,7 @@ class World:
             provider=SLUG,
             tenant_id=tenant,
             connection_id=None if connection is None else connection.id,
+            url_key=url_key,
             headers=sent,
             body=body,
             received_at=self.clock.now(),

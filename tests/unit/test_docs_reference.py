@@ -26,6 +26,17 @@ def test_every_kind_has_a_meaning():
     assert all(re.fullmatch(r"[A-Z][^.]*\.", text) for text in MEANINGS.values())
 
 
+def test_every_promise_is_attacked():
+    """Each row of docs/reliability.md names its tests, and these exist."""
+    page = (DOCS / "reliability.md").read_text()
+    rows = re.findall(r"^\| (?!what happened)(?!-)(.*) \|$", page, re.MULTILINE)
+    assert len(rows) > 30
+    assert all("`test_" in row.rpartition("|")[2] for row in rows)
+    tests = "\n".join(path.read_text() for path in (DOCS.parent / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert sorted(name for name in named if f"def {name}(" not in tests) == []
+
+
 def test_every_setting_is_explained():
     """The page lists exactly the existing settings with their defaults."""
     rows = ROW.findall((DOCS / "settings.md").read_text())

@@ -7,9 +7,13 @@ import attrs
 
 from connectors.domain.flows.connections.authorization import Authorizations
 from connectors.domain.flows.connections.connect import ConnectFlow
+from connectors.domain.flows.connections.consents import Consents
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.flows.connections.proof import ConnectionProof
 from connectors.domain.flows.connections.settings import ConnectionSettingsFlow
 from connectors.domain.flows.connections.tenants import TenantFlow
+from connectors.domain.flows.endings.endings import Endings
+from connectors.domain.flows.endings.held import HeldFlow
 from connectors.domain.flows.provider_access.conversations import Converser
 from connectors.domain.flows.provider_access.session import ProviderAccess
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
@@ -56,6 +60,8 @@ class Assembly:
     """Authorize, complete, refresh."""
     disconnect: DisconnectFlow
     """End connections."""
+    held: HeldFlow
+    """What has to go at vendors and what may be left there: list, try again, give up."""
     tenants: TenantFlow
     """Make tenants known, show and erase them."""
     ingest: IngestFlow
@@ -138,17 +144,20 @@ class Assembly:
         subscriber = Subscriber(
             unit_of_work=unit_of_work, vault=vault, clock=clock, entropy=entropy, public_url=settings.public_url
         )
-        disconnect = DisconnectFlow(
+        endings = Endings(
             unit_of_work=unit_of_work,
             converser=converser,
             access=access,
             keeper=keeper,
-            subscriber=subscriber,
+            remover=subscriber,
             clock=clock,
             providers=registry,
-            jobs=jobs,
-            ledger=ledger,
+            apps=apps,
+            lifetime=settings.ending_lifetime,
         )
+        held = HeldFlow(unit_of_work=unit_of_work, endings=endings, providers=registry)
+        disconnect = DisconnectFlow(unit_of_work=unit_of_work, endings=endings, clock=clock, jobs=jobs, ledger=ledger)
+        tenants = TenantFlow(unit_of_work=unit_of_work, disconnect=disconnect, clock=clock)
         authorizations = Authorizations(
             unit_of_work=unit_of_work,
             vault=vault,
@@ -160,7 +169,17 @@ class Assembly:
         )
         connect = ConnectFlow(
             authorizations=authorizations,
-            disconnect=disconnect,
+            consents=Consents(
+                unit_of_work=unit_of_work,
+                keeper=keeper,
+                authorizations=authorizations,
+                clock=clock,
+                entropy=entropy,
+                jobs=jobs,
+                scheduler=scheduler,
+                settings=settings.connect,
+            ),
+            endings=endings,
             unit_of_work=unit_of_work,
             token_endpoint=ports.token_endpoint,
             converser=converser,
@@ -168,11 +187,8 @@ class Assembly:
             keeper=keeper,
             subscriber=subscriber,
             clock=clock,
-            entropy=entropy,
             providers=registry,
             settings=settings.connect,
-            jobs=jobs,
-            scheduler=scheduler,
             ledger=ledger,
         )
         ingest = IngestFlow(
@@ -186,6 +202,7 @@ class Assembly:
                 providers=registry,
                 jobs=jobs,
                 ledger=ledger,
+                scheduler=scheduler,
                 telemetry=ports.telemetry,
             ),
             providers=registry,
@@ -213,6 +230,7 @@ class Assembly:
         maintenance = SubscriptionMaintenance(
             unit_of_work=unit_of_work,
             subscriber=subscriber,
+            endings=endings,
             access=access,
             missed_deliveries=MissedDeliveries(unit_of_work=unit_of_work, ledger=ledger),
             ledger=ledger,
@@ -224,7 +242,8 @@ class Assembly:
             apps=apps,
             connect=connect,
             disconnect=disconnect,
-            tenants=TenantFlow(unit_of_work=unit_of_work, disconnect=disconnect, clock=clock),
+            held=held,
+            tenants=tenants,
             ingest=ingest,
             webhook_secrets=WebhookSecretFlow(
                 unit_of_work=unit_of_work,
@@ -237,7 +256,7 @@ class Assembly:
             connection_settings=ConnectionSettingsFlow(
                 unit_of_work=unit_of_work, clock=clock, providers=registry, scheduler=scheduler
             ),
-            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock, providers=registry, ledger=ledger),
+            queries=QueryFlow(unit_of_work=unit_of_work, clock=clock, providers=registry, ledger=ledger, held=held),
             jobs=jobs,
             sync=sync,
             maintenance=maintenance,
@@ -249,6 +268,16 @@ class Assembly:
                 sync=sync,
                 maintenance=maintenance,
                 keeper=keeper,
+                proof=ConnectionProof(
+                    unit_of_work=unit_of_work,
+                    access=access,
+                    keeper=keeper,
+                    scheduler=scheduler,
+                    disconnect=disconnect,
+                    clock=clock,
+                ),
+                endings=endings,
+                tenants=tenants,
                 schedule=schedule,
                 clock=clock,
                 entropy=entropy,

@@ -7,6 +7,7 @@ import attrs
 from dependency_injector import containers, providers
 
 from connectors.domain.flows.connections.authorization import ConnectSettings
+from connectors.domain.flows.endings.endings import LIFETIME as ENDING_LIFETIME
 from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
 from connectors.domain.flows.reading.concurrency import ConcurrencySettings
 from connectors.domain.flows.reading.housekeeping import RetentionSettings
@@ -44,6 +45,8 @@ class FlowSettings:
     lease_lifetime: timedelta = LEASE_LIFETIME
     """How long one process may take to refresh a token before another one tries."""
     time_slice: timedelta = TIME_SLICE
+    ending_lifetime: timedelta = ENDING_LIFETIME
+    """How long it is tried to remove at a vendor what has to go there."""
 
 
 @attrs.frozen

@@ -216,6 +216,7 @@ def _flow_settings(settings: Settings, registry: ProviderRegistry) -> FlowSettin
         # With a longer timeout, a refresh may take longer: once to connect, once for the headers, once for the body.
         lease_lifetime=max(LEASE_LIFETIME, 3 * service.outbound_timeout),
         time_slice=service.job_time_slice,
+        ending_lifetime=service.ending_lifetime,
     )
 
 

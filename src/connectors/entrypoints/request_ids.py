@@ -43,6 +43,7 @@ PATH_PARAMETERS: Mapping[str, PathParameter] = {
     "provider": PathParameter("The provider's slug.", None, is_text=True),
     "tenant_id": PathParameter("The tenant.", TenantNotFoundError, "There is no such tenant."),
     "connection_id": PathParameter("The connection.", ConnectionNotFoundError, "There is no such connection."),
+    "url_key": PathParameter("The key of the connection's URL.", None, is_text=True),
     "signal_id": PathParameter("The signal.", NotFoundError, "There is no such signal."),
     "job_id": PathParameter("The job.", NotFoundError, "There is no such job."),
     "stream_key": PathParameter(

@@ -35,6 +35,7 @@ def api_settings(settings: Settings) -> ApiSettings:
     return ApiSettings(
         max_body_bytes=service.webhook_max_bytes,
         webhook_rate_limit=f"{limit}/minute" if limit else None,
+        trusted_proxy_hops=service.trusted_proxy_hops,
         version=version("poblysh-connectors"),
     )
 

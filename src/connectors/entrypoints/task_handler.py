@@ -10,6 +10,9 @@ from uuid import UUID
 import attrs
 from structlog.contextvars import bind_contextvars
 
+from connectors.domain.flows.connections.proof import ConnectionProof
+from connectors.domain.flows.connections.tenants import TenantFlow
+from connectors.domain.flows.endings.endings import Endings
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.run import SyncFlow
 from connectors.domain.flows.reading.schedule import ScheduleFlow
@@ -22,7 +25,15 @@ from connectors.domain.model.errors import (
     VaultError,
 )
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId, TenantId
-from connectors.domain.model.tasks import QueuedTask, TaskKind, maintenance_task, read_task, refresh_task
+from connectors.domain.model.tasks import (
+    QueuedTask,
+    TaskKind,
+    end_task,
+    maintenance_task,
+    proof_task,
+    read_task,
+    refresh_task,
+)
 from connectors.domain.model.trace import TRACE_ID
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
@@ -50,6 +61,8 @@ LOG_FIELDS: Mapping[TaskKind, str] = {
     TaskKind.SYNC: "job_id",
     TaskKind.MAINTAIN: "connection_id",
     TaskKind.REFRESH: "grant_id",
+    TaskKind.PROVE: "connection_id",
+    TaskKind.END: "subject_id",
 }
 """The log field that holds a task's subject."""
 
@@ -64,6 +77,9 @@ class TaskHandler:
     sync: SyncFlow
     maintenance: SubscriptionMaintenance
     keeper: TokenKeeper
+    proof: ConnectionProof
+    endings: Endings
+    tenants: TenantFlow
     schedule: ScheduleFlow
     clock: Clock
     entropy: Entropy
@@ -110,6 +126,10 @@ class TaskHandler:
                     uow.queue.put(read_task(tenant_id, job.connection_id), delay=delay)
                 case TaskKind.MAINTAIN:
                     uow.queue.put(maintenance_task(tenant_id, ConnectionId(subject_id)), delay=delay)
+                case TaskKind.END:
+                    uow.queue.put(end_task(tenant_id, subject_id), delay=delay)
+                case TaskKind.PROVE:
+                    uow.queue.put(proof_task(tenant_id, ConnectionId(subject_id)), delay=delay)
                 case TaskKind.REFRESH:
                     uow.queue.put(refresh_task(tenant_id, GrantId(subject_id)), delay=delay)
 
@@ -142,6 +162,12 @@ class TaskHandler:
                 self.requeue(kind, tenant_id, subject_id)
             case TaskKind.MAINTAIN:
                 self.maintenance.maintain(tenant_id, ConnectionId(subject_id))
+            case TaskKind.END if subject_id == tenant_id:
+                self.tenants.finish_erasure(tenant_id)
+            case TaskKind.END:
+                self.endings.end(tenant_id, subject_id)
+            case TaskKind.PROVE:
+                self.proof.prove(tenant_id, ConnectionId(subject_id))
             case TaskKind.REFRESH:
                 self.keeper.refresh_idle(tenant_id, GrantId(subject_id))
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import attrs
 
+from connectors.domain.flows.webhooks.ingest import Admit
 from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.errors import ConnectorsError, NotFoundError
 from connectors.domain.model.http import lower_names
@@ -28,8 +29,8 @@ from connectors.entrypoints.representation.problem import (
 )
 from connectors.entrypoints.request_ids import TENANT_HEADER, read_path, read_tenant_header
 
-PARAMETERS = ("provider", "tenant_id", "connection_id")
-"""What follows `/webhooks/`: the app's URL has the first, a tenant's URL two of them, a connection's URL all."""
+PARAMETERS = ("provider", "tenant_id", "connection_id", "url_key")
+"""What follows `/webhooks/`: the app's URL has the first, a tenant's two of them, a connection's three or all."""
 
 NO_TRACE = "0" * 32
 """The trace id of a problem outside any trace. W3C Trace Context §3.2.2.3: it names no trace."""
@@ -43,6 +44,7 @@ class WebhookTarget:
     tenant_id: TenantId | None = None
     """None on the app's URL, unless a trusted relay names the tenant."""
     connection_id: ConnectionId | None = None
+    url_key: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -64,6 +66,7 @@ def get_target(providers: ProviderRegistry, values: Mapping[str, Any]) -> Webhoo
         provider=providers.get(values["provider"]).slug,
         tenant_id=values.get("tenant_id"),
         connection_id=values.get("connection_id"),
+        url_key=values.get("url_key"),
     )
 
 
@@ -87,6 +90,7 @@ def receive(
     headers: Mapping[str, str],
     body: bytes,
     trust: Trust = Trust.NONE,
+    admit: Admit = lambda tenants: None,
 ) -> WebhookAnswer:
     """The answer to a delivery that is now stored, or needed no storing.
 
@@ -98,6 +102,7 @@ def receive(
         headers: names in any case.
         body: exactly the bytes that were sent.
         trust: how far the sender is trusted before the signature is checked.
+        admit: see `IngestFlow.accept_delivery`.
 
     Raises:
         ConnectorsError: see `IngestFlow.accept_delivery`.
@@ -107,6 +112,7 @@ def receive(
             provider=target.provider,
             tenant_id=target.tenant_id,
             connection_id=target.connection_id,
+            url_key=target.url_key,
             method=method,
             url=url,
             headers=headers,
@@ -114,6 +120,7 @@ def receive(
             received_at=connectors.clock.now(),
         ),
         trust=trust,
+        admit=admit,
     )
     reply = acceptance.reply
     if reply is not None:
@@ -186,7 +193,7 @@ def _match(path: str) -> dict[str, str]:
     """The texts of the path's parameters by name.
 
     Raises:
-        NotFoundError: the path is not one of the three forms.
+        NotFoundError: the path is not one of the four forms.
     """
     match path.split("/"):
         case ["", "webhooks", *texts] if 1 <= len(texts) <= len(PARAMETERS) and all(texts):

@@ -20,7 +20,7 @@ from connectors.domain.model.ids import (
     SubscriptionId,
     TenantId,
 )
-from connectors.domain.model.oauth import AuthorizationOutcome, AuthorizationRequest, Grant, RefreshLease
+from connectors.domain.model.oauth import AuthorizationOutcome, AuthorizationRequest, Grant, GrantState, RefreshLease
 from connectors.domain.model.paging import Page, PageRequest
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import Signal, SignalFilter
@@ -38,19 +38,35 @@ class TenantStore(Protocol):
     """The tenants known here."""
 
     def record(self, tenant: Tenant) -> Recorded:
-        """Store the tenant; DUPLICATE, with nothing changed, if it is known already."""
-        ...
-
-    def get(self, tenant_id: TenantId) -> Tenant:
-        """The tenant.
+        """Store the tenant; DUPLICATE, with nothing changed, if it is known already. One that was erased begins anew.
 
         Raises:
-            TenantNotFoundError: it is not known here. The nil UUID never is.
+            ConflictError: it is being erased, and something of it is still ending at a provider.
         """
         ...
 
-    def delete(self, tenant_id: TenantId) -> bool:
-        """Delete the tenant and all its data; False if there was none."""
+    def get(self, tenant_id: TenantId, *, lock: bool = False) -> Tenant:
+        """The tenant. With `lock`, nobody else can lock or erase it before this unit of work ends.
+
+        Raises:
+            TenantNotFoundError: it is not known here, or was erased. The nil UUID never is.
+        """
+        ...
+
+    def mark_erased(self, tenant_id: TenantId, *, at: datetime) -> None:
+        """Note that the tenant is being erased: nobody finds it from now on."""
+        ...
+
+    def is_being_erased(self, tenant_id: TenantId, *, lock: bool = False) -> bool:
+        """Whether it is known only as one that is being erased. `lock` as in `get`."""
+        ...
+
+    def erase(self, tenant_id: TenantId) -> None:
+        """Delete all data of the tenant, except what is needed to end its grants and subscriptions."""
+        ...
+
+    def forget_erased(self, *, erased_before: datetime) -> int:
+        """Delete the tenants that were erased before that instant and of which nothing is ending any more; how many."""
         ...
 
 
@@ -113,36 +129,50 @@ class ConnectionStore(Protocol):
 
 
 class GrantStore(Protocol):
-    """Grants; (tenant, provider, grant_key) is unique. Token sets stay sealed here."""
+    """Grants; among the live ones, (tenant, provider, grant_key) is unique. Token sets stay sealed here."""
 
-    def save(self, grant: Grant) -> Grant:
-        """Store the token pair of a consent. A grant with the same key is replaced: it keeps its id, `version` grows,
-        and its lease and unknown attempt are cleared. The pair must be sealed for the stored id, so call `find_by_key`
-        first."""
+    def save(self, grant: Grant) -> None:
+        """Insert the grant, or replace the one with its id. A newer version ends the refresh lease: its holder has
+        refreshed a pair that was replaced.
+
+        Raises:
+            ConflictError: another live grant has its key.
+        """
         ...
 
-    def get(self, tenant_id: TenantId, grant_id: GrantId) -> Grant | None:
-        """The tenant's grant, or None."""
+    def get(self, tenant_id: TenantId, grant_id: GrantId, *, lock: bool = False) -> Grant | None:
+        """The tenant's grant, or None. With `lock`, nobody else can change it before this unit of work ends."""
         ...
 
-    def find_by_key(
-        self, tenant_id: TenantId, provider: ProviderSlug, grant_key: str, *, lock: bool = False
-    ) -> Grant | None:
-        """The tenant's grant for this consent. With `lock`, nobody else can change it before this unit of work ends."""
+    def find_live(self, tenant_id: TenantId, provider: ProviderSlug, grant_key: str) -> Grant | None:
+        """The tenant's live grant for this consent, or None."""
         ...
 
-    def delete(self, tenant_id: TenantId, grant_id: GrantId) -> bool:
-        """Delete the grant and its secrets; False if there was none."""
+    def is_lived_on(self, grant_key: str, *, besides: GrantId) -> bool:
+        """Across tenants: whether another grant of the same consent is needed: a live one by an active or disabled
+        connection, or one that has to go by a subscription that has to go before it."""
         ...
 
-    def count_by_key(self, grant_key: str) -> int:
-        """Across tenants and providers: the number of grants with this consent key."""
+    def list_held(self, tenant_id: TenantId | None, *, limit: int) -> Sequence[Grant]:
+        """Those that are ending or were left, of the tenant or (None) across tenants, the longest first."""
+        ...
+
+    def prune(self, *, ended_before: datetime, limit: int) -> int:
+        """Across tenants: delete grants that have been ended or left for so long, at most `limit`; returns how many."""
+        ...
+
+    def count_by_state(self) -> Mapping[tuple[ProviderSlug, GrantState], int]:
+        """Across tenants: the number of grants, without the ended ones. For metrics."""
+        ...
+
+    def oldest_ending(self) -> datetime | None:
+        """Across tenants: since when the oldest grant that is ending has been. For metrics."""
         ...
 
     def claim_refresh(
         self, tenant_id: TenantId, grant_id: GrantId, *, now: datetime, until: datetime, hold: timedelta
     ) -> RefreshLease | None:
-        """The right to refresh until `until`; None while another lease is valid, or if there is no grant.
+        """The right to refresh until `until`; None while another lease is valid, or if the grant is not live or ending.
 
         A lease with an open attempt that was never released stays valid for `hold` after its end: its holder may have
         new tokens that it cannot store yet. Instants of leases and attempts are the database's (`UnitOfWork.now`).
@@ -194,6 +224,10 @@ class AuthorizationRequestStore(Protocol):
         """
         ...
 
+    def note_grant(self, request: AuthorizationRequest, grant_id: GrantId) -> bool:
+        """Record the grant that the request's code gave; False, with nothing written, if somebody else has taken it."""
+        ...
+
     def release(self, request: AuthorizationRequest) -> None:
         """End the lease of the request that `take` returned, unless another caller has taken it since."""
         ...
@@ -229,11 +263,31 @@ class SubscriptionStore(Protocol):
         """All of a connection's subscriptions, whatever their status, oldest first."""
         ...
 
+    def list_of_grant(self, tenant_id: TenantId, grant_id: GrantId) -> Sequence[Subscription]:
+        """All subscriptions that the grant's tokens have made, whatever their status, oldest first."""
+        ...
+
+    def list_held(self, tenant_id: TenantId | None, *, limit: int) -> Sequence[Subscription]:
+        """Those that are ending or were left, of the tenant or (None) across tenants, the longest first."""
+        ...
+
+    def prune(self, *, ended_before: datetime, limit: int) -> int:
+        """Across tenants: delete those that have been ended or left for so long, at most `limit`; returns how many."""
+        ...
+
+    def oldest_ending(self) -> datetime | None:
+        """Across tenants: since when the oldest subscription that is ending has been. For metrics."""
+        ...
+
     def list_candidates(
         self, tenant_id: TenantId, provider: ProviderSlug, external_id: str | None
     ) -> Sequence[Subscription]:
-        """The subscriptions whose secret may have signed a delivery: those that the external id names, and those still
-        PENDING (their first delivery can arrive before the provider's response). ENDED ones are left out."""
+        """The subscriptions whose secret may have signed a delivery, oldest first.
+
+        Those that the external id names; those still PENDING, whose first delivery can arrive before the provider's
+        response; and those that are ENDING without an external id, because that response was lost. Those that have
+        ended or were left are left out.
+        """
         ...
 
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:

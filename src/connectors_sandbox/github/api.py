@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from connectors_sandbox.github.authorization import Token
 from connectors_sandbox.github.directory import RateWindow
-from connectors_sandbox.github.records import Permission, Repository
+from connectors_sandbox.github.records import Account, Permission, Repository
 from connectors_sandbox.github.scopes import covers
 from connectors_sandbox.github.world import GitHubWorld
 
@@ -193,7 +193,29 @@ class Api:
     def _visible(self, repo: Repository | None) -> Repository:
         if repo is None or self.permission(repo) is None:
             raise not_found()
+        self.require_sign_on(repo.owner)
         return repo
+
+    def hides(self, owner: Account) -> bool:
+        """Whether the owner is an organization that the token has yet to be authorized for."""
+        token: Token | None = g.token
+        authorized = self.world.sign_on.get(owner.id)
+        return authorized is not None and token is not None and token.client_id not in authorized
+
+    def require_sign_on(self, owner: Account) -> None:
+        """Refuse a token that the organization's single sign-on has not authorized.
+
+        Raises:
+            ApiError: 403, with the URL to authorize it in a header.
+        """
+        if self.hides(owner):
+            url = f"{self.world.renderer.web}/orgs/{owner.login}/sso?authorization_request={owner.id}"
+            raise ApiError(
+                403,
+                "Resource protected by organization SAML enforcement. You must grant your OAuth token access to this "
+                "organization.",
+                headers={"X-GitHub-SSO": f"required; url={url}"},
+            )
 
     def _admit(self) -> None:
         g.token, g.window = None, None

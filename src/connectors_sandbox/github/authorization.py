@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 import attrs
 
 from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.families import Family, RefreshRefusedError, Rules, TokenFamilies
 from connectors_sandbox.github.scopes import OFFLINE_ACCESS, normalize
 
 CODE_LIFETIME: Final = timedelta(minutes=10)
 ACCESS_LIFETIME: Final = timedelta(hours=8)
 REFRESH_LIFETIME: Final = timedelta(seconds=15_897_600)
 """About six months; GitHub's pages disagree on the exact number."""
-MAX_LIVE_TOKENS: Final = 10
-"""Tokens per user, app and set of scopes; the eleventh revokes the oldest."""
+RULES: Final = Rules(window=timedelta(), most=10, is_counted_by_scopes=True)
+"""A used refresh token stops working at once. Ten tokens per user, app and set of scopes; the eleventh revokes the
+oldest."""
 CHALLENGE_LENGTH: Final = 43
 """base64url of a SHA-256, unpadded."""
 LOOPBACK_LITERALS: Final = frozenset({"127.0.0.1", "::1"})
@@ -74,6 +76,7 @@ class Token:
     created_at: datetime
     expires_at: datetime | None
     refresh_expires_at: datetime | None
+    family: Family = attrs.field(repr=False)
 
 
 class Authorization:
@@ -84,10 +87,8 @@ class Authorization:
         self.apps: dict[str, OAuthApp] = {}
         self.codes: dict[str, Code] = {}
         self.tokens: dict[str, Token] = {}
-        self.refresh_tokens: dict[str, Token] = {}
-        self.used_refresh_tokens: set[str] = set()
-        self.reused_refresh_tokens: list[str] = []
-        """Refresh tokens that were used again, in order: a client that does not refresh single-flight."""
+        """The newest pair of each family, by its access token."""
+        self.families = TokenFamilies(core.clock, RULES, self._forget)
 
     def grant_code(
         self,
@@ -113,7 +114,7 @@ class Authorization:
         return code
 
     def exchange(self, app: OAuthApp, code: str | None, redirect_uri: str | None, verifier: str | None) -> Token:
-        """The token for a code. Any attempt by the code's own app uses the code up.
+        """The token for a code. Any attempt by the code's own app uses the code up; a second one ends what it gave.
 
         Raises:
             TokenCallError: the code is unknown, used, expired, another app's, or fails a check.
@@ -121,39 +122,35 @@ class Authorization:
         found = self.codes.get(code or "")
         if found is None or found.client_id != app.client_id:
             raise _bad_code()
-        del self.codes[code or ""]
-        if found.expires_at <= self._core.clock.now():
+        if self.families.is_spent(code or "") or found.expires_at <= self._core.clock.now():
             raise _bad_code()
+        self.families.spend(code or "")
         if redirect_uri is not None and redirect_uri != found.redirect_uri:
             raise TokenCallError("redirect_uri_mismatch", "The redirect_uri is not the one the code was issued for.")
         if found.challenge is not None and not is_verifier_of(verifier, found.challenge):
             raise _bad_code()
-        return self.issue(app, found.user_id, found.scopes, is_expiring=found.is_expiring)
+        family = self.families.begin(app.client_id, str(found.user_id), found.scopes)
+        self.families.spend(code or "", family)
+        return self._issue(app, family, is_expiring=found.is_expiring)
 
-    def issue(self, app: OAuthApp, user_id: int, scopes: tuple[str, ...], *, is_expiring: bool) -> Token:
-        """A new token; the oldest beyond the limit is revoked."""
+    def _issue(self, app: OAuthApp, family: Family, *, is_expiring: bool) -> Token:
+        """The family's next token."""
         now = self._core.clock.now()
         is_expiring = is_expiring and not app.omits_refresh_tokens
         token = Token(
             access="gho_" + self._core.random_string(36),
             refresh="ghr_" + self._core.random_string(76) if is_expiring else None,
-            client_id=app.client_id,
-            user_id=user_id,
-            scopes=scopes,
+            client_id=family.client_id,
+            user_id=int(family.user),
+            scopes=family.scopes,
             created_at=now,
             expires_at=now + ACCESS_LIFETIME if is_expiring else None,
             refresh_expires_at=now + REFRESH_LIFETIME if is_expiring else None,
+            family=family,
         )
-        siblings = [
-            other
-            for other in self.tokens.values()
-            if (other.client_id, other.user_id, other.scopes) == (app.client_id, user_id, scopes)
-        ]
-        for oldest in siblings[: max(0, len(siblings) + 1 - MAX_LIVE_TOKENS)]:
-            self.revoke(oldest)
+        self._forget(family)
         self.tokens[token.access] = token
-        if token.refresh is not None:
-            self.refresh_tokens[token.refresh] = token
+        self.families.give(family, token.access, token.refresh, token.refresh_expires_at)
         return token
 
     def refresh(self, app: OAuthApp, refresh_token: str | None) -> Token:
@@ -162,18 +159,12 @@ class Authorization:
         Raises:
             TokenCallError: the refresh token is unknown, used, expired or another app's.
         """
-        old = self.refresh_tokens.get(refresh_token or "")
-        if refresh_token in self.used_refresh_tokens and refresh_token is not None:
-            self.reused_refresh_tokens.append(refresh_token)
-        is_stale = old is None or (
-            old.refresh_expires_at is not None and old.refresh_expires_at <= self._core.clock.now()
-        )
-        if old is None or is_stale or old.client_id != app.client_id:
-            raise TokenCallError("bad_refresh_token", "The refresh token passed is incorrect or expired.")
-        self.revoke(old)
-        if refresh_token is not None:
-            self.used_refresh_tokens.add(refresh_token)
-        return self.issue(app, old.user_id, old.scopes, is_expiring=True)
+        try:
+            family = self.families.renewable(app.client_id, refresh_token)
+        except RefreshRefusedError as refusal:
+            description = "The refresh token passed is incorrect or expired."
+            raise TokenCallError("bad_refresh_token", description) from refusal
+        return self._issue(app, family, is_expiring=True)
 
     def find_live(self, access: str) -> Token | None:
         """The token of an API call, or None if it is unknown, revoked or expired."""
@@ -189,11 +180,6 @@ class Authorization:
         ]
         return normalize(scope for scopes in found for scope in scopes) if found else None
 
-    def revoke(self, token: Token) -> None:
-        """Both halves of a pair stop working."""
-        self.tokens.pop(token.access, None)
-        self.refresh_tokens.pop(token.refresh or "", None)
-
     def end_early(self, user_id: int) -> None:
         """The user's access tokens stop working before they expire; refresh tokens still work."""
         now = self._core.clock.now()
@@ -201,14 +187,9 @@ class Authorization:
             if token.user_id == user_id and token.refresh is not None:
                 token.expires_at = now
 
-    def revoke_all(self, user_id: int, client_id: str | None = None) -> int:
-        """Revoke every token of a user, for one app or all; returns how many there were."""
-        doomed = [
-            token for token in self.tokens.values() if token.user_id == user_id and client_id in (None, token.client_id)
-        ]
-        for token in doomed:
-            self.revoke(token)
-        return len(doomed)
+    def _forget(self, family: Family) -> None:
+        """Both halves of the family's newest pair stop working."""
+        self.tokens = {access: token for access, token in self.tokens.items() if token.family is not family}
 
 
 def _bad_code() -> TokenCallError:

@@ -44,6 +44,8 @@ class Directory:
         self.repositories: dict[int, Repository] = {}
         self.renamed: dict[str, int] = {}
         """Old full names in lower case, and the repository that a 301 leads to."""
+        self.sign_on: dict[int, set[str]] = {}
+        """Organizations that ask for single sign-on, by id, with the apps that are authorized for them."""
         self.deleted: dict[int, Repository] = {}
         """Repositories that can be restored."""
         self.rate_windows: dict[int, RateWindow] = {}
@@ -69,11 +71,6 @@ class Directory:
     def renderer(self) -> Renderer:
         """A renderer with the sandbox's current address."""
         return Renderer(self.core.base_url("github"), self.accounts.__getitem__)
-
-    @property
-    def reused_refresh_tokens(self) -> list[str]:
-        """Refresh tokens that a client sent again after they had been rotated."""
-        return self.auth.reused_refresh_tokens
 
     def add_app(
         self,

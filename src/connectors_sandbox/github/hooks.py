@@ -9,6 +9,7 @@ import attrs
 from flask import Response, g, jsonify, request
 
 from connectors_sandbox.delivery import Outgoing
+from connectors_sandbox.families import Ending
 from connectors_sandbox.github.api import (
     Api,
     ApiError,
@@ -172,13 +173,13 @@ class HookViews:
 
     def delete_token(self, client_id: str) -> Response:
         """`DELETE /applications/{client_id}/token`: revokes one pair."""
-        self.api.world.auth.revoke(self._token_of(self._app(client_id)))
+        self.api.world.auth.families.end(self._token_of(self._app(client_id)).family, Ending.REVOKED)
         return Response(status=204)
 
     def delete_grant(self, client_id: str) -> Response:
         """`DELETE /applications/{client_id}/grant`: revokes everything that the user gave this app."""
         token = self._token_of(self._app(client_id))
-        self.api.world.auth.revoke_all(token.user_id, client_id)
+        self.api.world.auth.families.end_all(str(token.user_id), Ending.REVOKED, client_id)
         return Response(status=204)
 
     def _both(self, rule: str, view: Callable[..., Response], *methods: str) -> None:
@@ -188,6 +189,8 @@ class HookViews:
             if self.api.permission(repo) is not Permission.ADMIN:
                 raise not_found()
             self.api.require_scope("write:repo_hook" if needs_write else "read:repo_hook", "repo")
+            if needs_write and repo.is_archived:
+                raise ApiError(403, "Repository was archived so is read-only.")
             return view(HookOwner(repo, None, f"/repositories/{repo.id}/hooks"), **arguments)
 
         def of_organization(login: str, **arguments: Any) -> Response:
@@ -276,7 +279,8 @@ class HookViews:
         access = json_object().get("access_token")
         if not isinstance(access, str):
             raise ApiError(422, "Validation Failed", errors=[{"code": "missing_field", "field": "access_token"}])
-        token = self.api.world.auth.tokens.get(access)
+        # An access token that has expired is as unknown as any other, although its refresh token may live on.
+        token = self.api.world.auth.find_live(access)
         if token is None or token.client_id != app.client_id:
             raise not_found()
         return token

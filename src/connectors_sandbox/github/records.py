@@ -266,6 +266,7 @@ class Repository:
     description: str | None = None
     default_branch: str = "main"
     has_issues: bool = True
+    is_archived: bool = False
     fork_of: int | None = None
     collaborators: dict[int, Permission] = attrs.field(factory=dict, repr=False)
     branches: dict[str, str] = attrs.field(factory=dict, repr=False)

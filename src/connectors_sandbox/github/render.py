@@ -195,7 +195,7 @@ class Renderer:
             "has_discussions": False,
             "forks_count": 0,
             "mirror_url": None,
-            "archived": False,
+            "archived": repo.is_archived,
             "disabled": False,
             "open_issues_count": open_count,
             "license": None,

@@ -34,6 +34,7 @@ class Resources:
         route("/users/<login>", self.show_account)
         route("/user/repos", self.list_repositories)
         route("/user/orgs", self.list_organizations)
+        route("/organizations/<int:organization_id>/repos", self.list_repositories_of)
         route("/rate_limit", self.show_rate_limit)
         repository_route("", self.show_repository)
         repository_route("/issues", self.list_issues)
@@ -64,6 +65,8 @@ class Resources:
         """`GET /user/repos`, by full name unless requested otherwise."""
         world = self.api.world
         repos = [repo for repo in world.repositories_of(self.api.user_id()) if self.api.permission(repo) is not None]
+        hidden = sorted({repo.owner.id for repo in repos if self.api.hides(repo.owner)})
+        repos = [repo for repo in repos if repo.owner.id not in hidden]
         sort = request.args.get("sort", "full_name")
         by_name = sort not in ("created", "updated", "pushed")
         repos.sort(key=lambda repo: repo.full_name.lower() if by_name else getattr(repo, f"{sort}_at"))
@@ -74,7 +77,28 @@ class Resources:
             world.renderer.repository(repo, self.api.permissions(repo))
             for repo in repos[(page - 1) * size : page * size]
         ]
-        return self.api.show_page(rows, len(repos), "/user/repos")
+        response = self.api.show_page(rows, len(repos), "/user/repos")
+        if hidden:
+            response.headers["X-GitHub-SSO"] = f"partial-results; organizations={','.join(map(str, hidden))}"
+        return response
+
+    def list_repositories_of(self, organization_id: int) -> Response:
+        """`GET /organizations/{id}/repos`."""
+        world, owner = self.api.world, self.api.world.accounts.get(organization_id)
+        if owner is None:
+            raise not_found()
+        self.api.require_sign_on(owner)
+        repos = [
+            repo
+            for repo in world.repositories_of(self.api.user_id())
+            if repo.owner is owner and self.api.permission(repo) is not None
+        ]
+        page, size = self.api.paging()
+        rows = [
+            world.renderer.repository(repo, self.api.permissions(repo))
+            for repo in repos[(page - 1) * size : page * size]
+        ]
+        return self.api.show_page(rows, len(repos), f"/organizations/{organization_id}/repos")
 
     def list_organizations(self) -> Response:
         """`GET /user/orgs`."""

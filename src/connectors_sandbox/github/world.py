@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from connectors_sandbox.core import StandingHook
+from connectors_sandbox.families import Ending, TokenFamilies
 from connectors_sandbox.github.records import (
     Account,
     Activity,
@@ -146,6 +148,21 @@ class GitHubWorld(Tracker):
         with self.lock:
             self.repository(full_name).has_issues = enabled
 
+    def archive(self, full_name: str, *, is_archived: bool = True) -> None:
+        """Make a repository read-only, its hooks included, or open it again."""
+        with self.lock:
+            self.repository(full_name).is_archived = is_archived
+
+    def require_sign_on(self, login: str) -> None:
+        """Let an organization ask for single sign-on: it hides what it has from apps until they are authorized."""
+        with self.lock:
+            self.sign_on[self.account(login).id] = set()
+
+    def authorize_sign_on(self, login: str, client_id: str) -> None:
+        """Authorize an app for an organization's single sign-on, as its user does at the URL of the refusal."""
+        with self.lock:
+            self.sign_on[self.account(login).id].add(client_id)
+
     def star(self, full_name: str, *, by: str) -> None:
         """Star a repository: sends `star` `created`, and the `watch` `started` that GitHub sends for the same click."""
         with self.lock:
@@ -167,7 +184,7 @@ class GitHubWorld(Tracker):
     def revoke_tokens(self, login: str, client_id: str | None = None) -> int:
         """Revoke every token of a user, as removing the app on the settings page does; returns how many there were."""
         with self.lock:
-            return self.auth.revoke_all(self.account(login).id, client_id)
+            return self.auth.families.end_all(str(self.account(login).id), Ending.WITHDRAWN, client_id)
 
     def end_tokens_early(self, login: str) -> None:
         """End a user's access tokens before they expire, without revoking them: refreshing still works."""
@@ -218,8 +235,22 @@ class GitHubWorld(Tracker):
                     for hook in self.hooks.hooks.values()
                 ],
                 "live_tokens": len(self.auth.tokens),
-                "reused_refresh_tokens": len(self.auth.reused_refresh_tokens),
+                "reused_refresh_tokens": len(self.auth.families.reused),
             }
+
+    @property
+    def families(self) -> TokenFamilies:
+        """What consents gave."""
+        return self.auth.families
+
+    def live_hooks(self) -> list[StandingHook]:
+        """Those that an OAuth app made."""
+        with self.lock:
+            return [
+                StandingHook(id=str(hook.id), target=f"{hook.target}:{hook.target_id}", address=hook.url)
+                for hook in self.hooks.hooks.values()
+                if hook.client_id is not None
+            ]
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """The methods that the control endpoints may call."""

@@ -8,13 +8,14 @@ from typing import Any, Final
 import attrs
 
 from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.families import Ending, Family, RefreshRefusedError, Rules, TokenFamilies
 
 DEFAULT_CLIENT_ID: Final = "sandbox-google.apps.googleusercontent.com"
 DEFAULT_CLIENT_SECRET: Final = "GOCSPX-sandbox-google"  # noqa: S105  guards nothing real
 CODE_LIFETIME: Final = timedelta(minutes=10)
 ACCESS_LIFETIME: Final = timedelta(seconds=3599)
-MAX_REFRESH_TOKENS: Final = 100
-"""The maximum number of refresh tokens per account and client; one more silently revokes the oldest."""
+RULES: Final = Rules(most=100)
+"""A hundred refresh tokens per account and client; one more silently revokes the oldest. They are never replaced."""
 
 ALIASES: Final = {
     "email": "https://www.googleapis.com/auth/userinfo.email",
@@ -82,6 +83,7 @@ class Grant:
     scopes: tuple[str, ...]
     refresh: str | None
     refresh_expires_at: datetime | None
+    family: Family
     access: dict[str, datetime] = attrs.field(factory=dict)
     """Access tokens and their expiries."""
 
@@ -94,6 +96,7 @@ class Authorizations:
         self.clients: dict[str, Client] = {}
         self.codes: dict[str, Code] = {}
         self.grants: list[Grant] = []
+        self.families = TokenFamilies(core.clock, RULES, self._forget)
         self.consented: set[tuple[str, str]] = set()
         self.refresh_lifetime: timedelta | None = None
         """Set it to seven days to simulate an app in testing."""
@@ -108,11 +111,12 @@ class Authorizations:
         return text
 
     def exchange(self, client: Client, text: str, redirect_uri: str, verifier: str | None) -> tuple[Grant, str]:
-        """Tokens for a code: the grant and its first access token."""
-        code = self.codes.pop(text, None)
+        """Tokens for a code: the grant and its first access token. A second use ends what the first gave."""
+        code = self.codes.get(text)
         now = self._core.clock.now()
-        if code is None or code.client_id != client.id or code.expires_at <= now:
+        if code is None or code.client_id != client.id or self.families.is_spent(text) or code.expires_at <= now:
             raise TokenRefusedError("invalid_grant", "Malformed auth code.")
+        self.families.spend(text)
         if code.redirect_uri != redirect_uri:
             raise TokenRefusedError("redirect_uri_mismatch", "Bad Request")
         if code.challenge is not None and not _is_answer(code.challenge, code.method, verifier):
@@ -121,18 +125,20 @@ class Authorizations:
         self.withheld.discard(code.email)
         refresh = "1//0g" + self._core.random_string(80) if gives_refresh else None
         ends_at = now + self.refresh_lifetime if refresh and self.refresh_lifetime else None
-        grant = Grant(client.id, code.email, code.scopes, refresh, ends_at)
+        family = self.families.begin(client.id, code.email, code.scopes, counts=gives_refresh)
+        family.can_refresh = gives_refresh
+        self.families.spend(text, family)
+        grant = Grant(client.id, code.email, code.scopes, refresh, ends_at, family)
         self.grants.append(grant)
-        self._forget_oldest(client.id, code.email)
         return grant, self._issue_access(grant)
 
     def refresh(self, client: Client, token: str) -> tuple[Grant, str]:
         """A new access token; the refresh token stays the same."""
-        now = self._core.clock.now()
-        grant = next((one for one in self.grants if one.refresh is not None and one.refresh == token), None)
-        is_over = grant is not None and grant.refresh_expires_at is not None and grant.refresh_expires_at <= now
-        if grant is None or grant.client_id != client.id or is_over:
-            raise TokenRefusedError("invalid_grant", "Token has been expired or revoked.")
+        try:
+            family = self.families.renewable(client.id, token)
+        except RefreshRefusedError as refusal:
+            raise TokenRefusedError("invalid_grant", "Token has been expired or revoked.") from refusal
+        grant = next(one for one in self.grants if one.family is family)
         return grant, self._issue_access(grant)
 
     def find_access(self, token: str) -> Grant | None:
@@ -142,18 +148,16 @@ class Authorizations:
 
     def revoke(self, token: str) -> bool:
         """Revoke everything that the token's user granted to the project; False for an unknown token."""
-        grant = next((one for one in self.grants if token in one.access or token == one.refresh), None)
-        if grant is None:
+        grant = next((one for one in self.grants if token == one.refresh), None) or self.find_access(token)
+        if not token or grant is None:
             return False
-        self.revoke_user(grant.email)
+        self.revoke_user(grant.email, Ending.REVOKED)
         return True
 
-    def revoke_user(self, email: str) -> int:
+    def revoke_user(self, email: str, ending: Ending = Ending.WITHDRAWN) -> int:
         """Revoke everything that the user granted; returns how many grants were revoked."""
-        dead = [one for one in self.grants if one.email == email]
-        self.grants = [one for one in self.grants if one.email != email]
         self.consented = {pair for pair in self.consented if pair[1] != email}
-        return len(dead)
+        return self.families.end_all(email, ending)
 
     def end_access(self, email: str) -> None:
         """End the user's access tokens before they expire; refresh tokens stay.
@@ -164,6 +168,7 @@ class Authorizations:
         for grant in self.grants:
             if grant.email == email:
                 grant.access.clear()
+                self.families.end_access(grant.family)
 
     def end_refresh(self, email: str) -> None:
         """End the user's refresh tokens; access tokens live until they expire.
@@ -174,29 +179,23 @@ class Authorizations:
         Source: developers.google.com/identity/protocols/oauth2, "Refresh token expiration".
         """
         for grant in self.grants:
-            if grant.email == email:
+            if grant.email == email and grant.refresh is not None:
                 grant.refresh = None
+                self.families.end_refresh(grant.family, max(grant.access.values(), default=None))
 
     def live(self, email: str) -> list[Grant]:
         """The user's grants that have a token that works."""
-        now = self._core.clock.now()
-        return [one for one in self.grants if one.email == email and _is_live(one, now)]
+        return [one for one in self.grants if one.email == email and self.families.is_live(one.family)]
 
     def _issue_access(self, grant: Grant) -> str:
         token = "ya29.A0" + self._core.random_string(120)
-        grant.access[token] = self._core.clock.now() + ACCESS_LIFETIME
+        grant.access[token] = expires_at = self._core.clock.now() + ACCESS_LIFETIME
+        ends_at = grant.refresh_expires_at if grant.refresh else expires_at
+        self.families.give(grant.family, token, grant.refresh, ends_at)
         return token
 
-    def _forget_oldest(self, client_id: str, email: str) -> None:
-        mine = [one for one in self.grants if (one.client_id, one.email) == (client_id, email) and one.refresh]
-        for grant in mine[:-MAX_REFRESH_TOKENS]:
-            self.grants.remove(grant)
-
-
-def _is_live(grant: Grant, now: datetime) -> bool:
-    """Whether one of the grant's tokens works."""
-    is_over = grant.refresh_expires_at is not None and grant.refresh_expires_at <= now
-    return (grant.refresh is not None and not is_over) or any(end > now for end in grant.access.values())
+    def _forget(self, family: Family) -> None:
+        self.grants = [one for one in self.grants if one.family is not family]
 
 
 def _is_answer(challenge: str, method: str, verifier: str | None) -> bool:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 
-from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.core import SandboxCore, StandingHook
+from connectors_sandbox.families import TokenFamilies
 from connectors_sandbox.google.auth import (
     DEFAULT_CLIENT_ID,
     DEFAULT_CLIENT_SECRET,
@@ -110,6 +111,34 @@ class GoogleWorld:
                 "messages": {box.email: len(box.messages) for box in self.mail.mailboxes.values()},
                 "channels": len(self.channels.live()),
             }
+
+    @property
+    def families(self) -> TokenFamilies:
+        """What consents gave."""
+        return self.auth.families
+
+    def live_hooks(self) -> list[StandingHook]:
+        """Open channels, and watches of mailboxes, which any consent of their user can stop."""
+        with self.lock:
+            now = self.core.clock.now()
+            channels = [
+                StandingHook(
+                    id=one.id, target=one.resource, address=one.address, maker=one.email, expires_at=one.expires_at
+                )
+                for one in self.channels.live()
+            ]
+            watches = [
+                StandingHook(
+                    id=f"watch:{box.email}",
+                    target=f"mailbox:{box.email}",
+                    address=box.watch.topic,
+                    maker=box.email,
+                    expires_at=box.watch.expires_at,
+                )
+                for box in self.mail.mailboxes.values()
+                if box.watch is not None and box.watch.expires_at > now
+            ]
+            return channels + watches
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """The methods that the control endpoints may call, by name."""

@@ -82,7 +82,7 @@ def _guard(world: JiraWorld, scopes: Sequence[str], view: Callable[..., Any]) ->
             if not set(scopes) <= set(access.family.scopes):
                 return make_response(jsonify(code=401, message="Unauthorized; scope does not match"), 401)
             site = world.sites.get(cloud_id)
-            user = world.users[access.family.account_id]
+            user = world.users[access.family.user]
             if site is None or site.is_gone or not site.is_jira or site.id not in user.site_ids:
                 return make_response(jsonify(code=404, message="Not Found"), 404)
             try:
@@ -103,7 +103,7 @@ class Api:
 
     def show_myself(self, access: Access, site: Site) -> Any:
         """The token's user."""
-        return render.show_user(site, self._world.users[access.family.account_id])
+        return render.show_user(site, self._world.users[access.family.user])
 
     def show_server(self, access: Access, site: Site) -> Any:
         """The endpoint that client libraries call first."""
@@ -166,7 +166,7 @@ class Api:
         Source: Search After Write with Search And Reconcile: a search may show stale data for seconds to minutes.
         """
         query = jql.parse(text)
-        zone = self._world.users[access.family.account_id].time_zone
+        zone = self._world.users[access.family.user].time_zone
         shown = [issue for issue in site.issues.values() if _is_shown(issue.project, access)]
         indexed = [one for one in map(self._find_indexed, shown) if one is not None]
         return jql.sort(query, [issue for issue in indexed if jql.matches(query, issue, zone)])
@@ -209,7 +209,7 @@ class Api:
         issues = [
             one
             for one in site.issues.values()
-            if (one.id in wanted or one.key in wanted) and one.project.shows_to(access.family.account_id)
+            if (one.id in wanted or one.key in wanted) and one.project.shows_to(access.family.user)
         ]
         pairs = [(issue, history) for issue in issues for history in issue.histories]
         size = self._page_size(min(_number(asked.get("maxResults"), 1000), 1000))
@@ -240,7 +240,7 @@ class Api:
             found = self._world.find_issue(site, issue)
         except KeyError:
             found = None
-        if found is None or not found.project.shows_to(access.family.account_id):
+        if found is None or not found.project.shows_to(access.family.user):
             raise ApiError(404, "Issue does not exist or you do not have permission to see it.")
         return found
 
@@ -272,7 +272,7 @@ class Api:
             if any(one.client_id == app.client_id and one.url != url for one in live):
                 results.append({"errors": ["Only a single URL per app is allowed to be registered via REST API."]})
                 continue
-            made = webhooks.make_hook(site, app, access.family.account_id, item, url, now)
+            made = webhooks.make_hook(site, app, access.family.user, item, url, now)
             results.append({"createdWebhookId": made.id} if isinstance(made, Hook) else {"errors": [made]})
         return {"webhookRegistrationResult": results}
 
@@ -323,7 +323,7 @@ class Api:
         return self._world.core.page_size("jira", asked)
 
     def _own_hooks(self, access: Access, site: Site) -> list[Hook]:
-        owner = (access.family.client_id, access.family.account_id)
+        owner = (access.family.client_id, access.family.user)
         live = webhooks.live_hooks(site, self._world.core.clock.now())
         return [hook for hook in live if (hook.client_id, hook.account_id) == owner]
 
@@ -360,4 +360,4 @@ def _number(value: Any, default: int) -> int:
 
 def _is_shown(project: Project, access: Access) -> bool:
     """Whether searches and lists show a project to the token's user."""
-    return not project.is_archived and project.shows_to(access.family.account_id)
+    return not project.is_archived and project.shows_to(access.family.user)

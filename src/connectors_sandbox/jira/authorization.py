@@ -6,11 +6,13 @@ from typing import Final
 import attrs
 
 from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.families import Ending, Family, RefreshRefusedError, Rules, TokenFamilies
 
 CODE_LIFETIME: Final = timedelta(minutes=5)
 ACCESS_LIFETIME: Final = timedelta(hours=1)
 IDLE_LIFETIME: Final = timedelta(days=90)
-REUSE_LEEWAY: Final = timedelta(minutes=10)
+RULES: Final = Rules(window=timedelta(minutes=10))
+"""Atlassian names no limit of consents."""
 OFFLINE_ACCESS: Final = "offline_access"
 
 
@@ -48,20 +50,6 @@ class Code:
     expires_at: datetime
 
 
-@attrs.define(eq=False)
-class Family:
-    """All tokens that descend from one consent."""
-
-    client_id: str
-    account_id: str
-    scopes: tuple[str, ...]
-    last_used_at: datetime
-    current: str | None = attrs.field(default=None, repr=False)
-    used: dict[str, datetime] = attrs.field(factory=dict, repr=False)
-    """Rotated refresh tokens, and when each was first used."""
-    is_dead: bool = False
-
-
 @attrs.frozen
 class Access:
     """An access token."""
@@ -86,8 +74,7 @@ class Authorization:
         self._core = core
         self.apps: dict[str, OAuthApp] = {}
         self.codes: dict[str, Code] = {}
-        self.families: dict[str, Family] = {}
-        """Token families, by every refresh token that they ever had."""
+        self.families = TokenFamilies(core.clock, RULES, self._forget)
         self.accesses: dict[str, Access] = {}
 
     def grant_code(self, app: OAuthApp, account_id: str, scopes: tuple[str, ...], redirect_uri: str) -> str:
@@ -109,18 +96,23 @@ class Authorization:
         return app
 
     def exchange(self, app: OAuthApp, code: object, redirect_uri: object) -> Pair:
-        """The pair for a code, which works once.
+        """The pair for a code, which works once: a second use ends what it gave.
 
         Raises:
             TokenCallError: wrong, used, expired, or of another app or redirect.
         """
-        found = self.codes.pop(code, None) if isinstance(code, str) else None
-        now = self._core.clock.now()
-        if found is None or found.client_id != app.client_id or found.expires_at <= now:
+        text = code if isinstance(code, str) else ""
+        found = self.codes.get(text)
+        if found is None or found.client_id != app.client_id:
             raise TokenCallError(403, "invalid_grant", "Invalid authorization code")
+        if self.families.is_spent(text) or found.expires_at <= self._core.clock.now():
+            raise TokenCallError(403, "invalid_grant", "Invalid authorization code")
+        self.families.spend(text)
         if redirect_uri != found.redirect_uri:
             raise TokenCallError(403, "invalid_grant", "Invalid redirect_uri")
-        return self._issue(Family(app.client_id, found.account_id, found.scopes, now))
+        family = self.families.begin(app.client_id, found.account_id, found.scopes)
+        self.families.spend(text, family)
+        return self._issue(family)
 
     def refresh(self, app: OAuthApp, token: object) -> Pair:
         """A new pair; the old refresh token works for ten more minutes, and its later reuse revokes the family.
@@ -128,21 +120,12 @@ class Authorization:
         Raises:
             TokenCallError: revoked, unknown or another app's.
         """
-        family = self.families.get(token) if isinstance(token, str) else None
-        now = self._core.clock.now()
-        if family is None or family.client_id != app.client_id:
-            raise TokenCallError(403, "invalid_grant", "Unknown or invalid refresh token.")
-        used_at = family.used.get(str(token))
-        if used_at is not None and now - used_at > REUSE_LEEWAY:
-            family.is_dead = True
-        if now - family.last_used_at > IDLE_LIFETIME:
-            family.is_dead = True
-        if family.is_dead:
-            raise TokenCallError(403, "unauthorized_client", "refresh_token is invalid")
-        if family.current is not None:
-            family.used.setdefault(family.current, now)
-        family.last_used_at = now
-        return self._issue(family)
+        try:
+            return self._issue(self.families.renewable(app.client_id, token if isinstance(token, str) else None))
+        except RefreshRefusedError as refusal:
+            if refusal.is_known:
+                raise TokenCallError(403, "unauthorized_client", "refresh_token is invalid") from refusal
+            raise TokenCallError(403, "invalid_grant", "Unknown or invalid refresh token.") from refusal
 
     def find_access(self, token: str) -> Access | None:
         """The live access token with this value."""
@@ -151,25 +134,29 @@ class Authorization:
 
     def revoke_all(self, account_id: str) -> None:
         """Revoke every consent of an account, as its owner does under Connected apps."""
-        self.end_families(account_id)
-        self.end_accesses(account_id)
+        self.families.end_all(account_id, Ending.WITHDRAWN)
 
-    def end_families(self, account_id: str) -> None:
+    def end_refresh_tokens(self, account_id: str) -> None:
         """Let no refresh token of an account work any more."""
-        for family in self.families.values():
-            if family.account_id == account_id:
-                family.is_dead = True
+        for family in self.families.live():
+            if family.user == account_id:
+                ends = [one.expires_at for one in self.accesses.values() if one.family is family]
+                self.families.end_refresh(family, max(ends, default=None))
 
     def end_accesses(self, account_id: str) -> None:
-        """Let no access token of an account work any more."""
-        self.accesses = {text: one for text, one in self.accesses.items() if one.family.account_id != account_id}
+        """Let no access token of an account work any more; refresh tokens do."""
+        self.accesses = {text: one for text, one in self.accesses.items() if one.family.user != account_id}
+        for family in self.families.live():
+            if family.user == account_id:
+                self.families.end_access(family)
 
     def _issue(self, family: Family) -> Pair:
-        access = "eyJ" + self._core.random_string(900)
-        self.accesses[access] = Access(family, self._core.clock.now() + ACCESS_LIFETIME)
-        refresh = None
-        if OFFLINE_ACCESS in family.scopes:
-            refresh = "eyJ" + self._core.random_string(500)
-            family.current = refresh
-            self.families[refresh] = family
+        access, now = "eyJ" + self._core.random_string(900), self._core.clock.now()
+        self.accesses[access] = Access(family, now + ACCESS_LIFETIME)
+        refresh = "eyJ" + self._core.random_string(500) if OFFLINE_ACCESS in family.scopes else None
+        lifetime = ACCESS_LIFETIME if refresh is None else IDLE_LIFETIME
+        self.families.give(family, access, refresh, now + lifetime)
         return Pair(access, refresh, family.scopes)
+
+    def _forget(self, family: Family) -> None:
+        self.accesses = {text: one for text, one in self.accesses.items() if one.family is not family}

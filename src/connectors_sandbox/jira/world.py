@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.core import SandboxCore, StandingHook
+from connectors_sandbox.families import TokenFamilies
 from connectors_sandbox.jira import render, webhooks
 from connectors_sandbox.jira.authorization import Access, Authorization, OAuthApp
 from connectors_sandbox.jira.records import (
@@ -63,6 +64,26 @@ class JiraWorld:
                 for site in self.sites.values()
             }
             return {"users": [user.name for user in self.users.values()], "sites": sites}
+
+    @property
+    def families(self) -> TokenFamilies:
+        """What consents gave."""
+        return self.auth.families
+
+    def live_hooks(self) -> list[StandingHook]:
+        """The dynamic webhooks of all sites. An administrator's webhook is not an app's."""
+        with self.lock:
+            return [
+                StandingHook(
+                    id=f"{site.id}:{hook.id}",
+                    target=site.id,
+                    address=hook.url,
+                    maker=hook.account_id,
+                    expires_at=hook.expires_at,
+                )
+                for site in self.sites.values()
+                for hook in webhooks.live_hooks(site, self.core.clock.now())
+            ]
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """The methods that other processes may call."""
@@ -175,7 +196,7 @@ class JiraWorld:
         """End an account's refresh tokens, as a changed password may do; the access tokens still work until they
         expire."""
         with self.lock:
-            self.auth.end_families(account_id)
+            self.auth.end_refresh_tokens(account_id)
 
     def drop_hooks(self, site: str) -> None:
         """Forget every dynamic webhook of the site, without a word to anybody."""
@@ -351,7 +372,7 @@ class JiraWorld:
 
     def describe_sites(self, access: Access) -> list[dict[str, Any]]:
         """The list of `accessible-resources`: each product of each site, repeated if a site is."""
-        user = self.users[access.family.account_id]
+        user = self.users[access.family.user]
         listed = [self.sites[site_id] for site_id in user.site_ids]
         jira_scopes = [scope for scope in access.family.scopes if "jira" in scope]
         return [

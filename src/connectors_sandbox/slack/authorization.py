@@ -6,14 +6,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from connectors_sandbox.core import SandboxCore
-from connectors_sandbox.slack.records import Code, Install, Member, RefreshToken, SlackApp, Team, Token
+from connectors_sandbox.families import Ending, Family, RefreshRefusedError, Rules, TokenFamilies
+from connectors_sandbox.slack.records import Code, Install, Member, Share, SlackApp, Team, Token
 
 CODE_LIFETIME: Final = timedelta(minutes=10)
 ACCESS_LIFETIME: Final = timedelta(hours=12)
 MOST_LIVE_TOKENS: Final = 2
 """Rotating access tokens at a time; a third one revokes the oldest."""
-REFRESH_GRACE: Final = timedelta(seconds=60)
-"""How long a used refresh token remains valid; Slack does not publish it."""
+RULES: Final = Rules(window=timedelta(minutes=5))
+"""Slack says that a used refresh token remains valid for a while, but not for how long."""
 
 
 class SlackError(Exception):
@@ -33,14 +34,11 @@ class Authorization:
         self.apps: dict[str, SlackApp] = {}
         self.installs: list[Install] = []
         self.codes: dict[str, Code] = {}
-        self.used_codes: set[str] = set()
         self.tokens: dict[str, Token] = {}
-        self.refresh_tokens: dict[str, RefreshToken] = {}
+        self.families = TokenFamilies(core.clock, RULES, self._forget)
+        """One for the bot and one for the user of each consent. Without rotation they share the install's token."""
         self.access_lifetime = ACCESS_LIFETIME
         """Of tokens that rotate. Clients are told in each answer: `expires_in`."""
-        self.refresh_grace = REFRESH_GRACE
-        self.reused_refresh_tokens: list[str] = []
-        """Refresh tokens that were used again: a client that does not refresh single-flight."""
 
     def client(self, client_id: str, client_secret: str) -> SlackApp:
         """The authenticated app.
@@ -71,28 +69,33 @@ class Authorization:
         return code
 
     def exchange(self, app: SlackApp, value: str, redirect_uri: str | None) -> dict[str, Any]:
-        """The response to a code.
+        """The response to a code. A second use ends what the first gave, but not the token of an install without
+        rotation: that belongs to others, too.
 
         Raises:
             SlackError: not this app's, used, expired, or with another redirect_uri than before.
         """
         code = self.codes.get(value)
-        if value in self.used_codes:
+        if code is None or code.app is not app:
+            raise SlackError("invalid_code")
+        if self.families.is_spent(value):
             raise SlackError("code_already_used")
-        if code is None or code.app is not app or code.expires_at <= self._core.clock.now():
+        if code.expires_at <= self._core.clock.now():
             raise SlackError("invalid_code")
         if code.redirect_uri != redirect_uri:
             raise SlackError("bad_redirect_uri")
-        del self.codes[value]
-        self.used_codes.add(value)
         install = self._install(code)
         answer = self._head(install)
-        if code.bot_scopes and install.bot_user_id is not None:
-            bot = self._issue(install, "bot", install.bot_user_id)
-            answer |= {**bot, "token_type": "bot", "bot_user_id": install.bot_user_id}
         authed_user: dict[str, Any] = {"id": code.user_id}
+        families = []
+        if code.bot_scopes and install.bot_user_id is not None:
+            families.append(self._begin(Share(install, "bot", install.bot_user_id)))
+            bot = self._issue(families[-1])
+            answer |= {**bot, "token_type": "bot", "bot_user_id": install.bot_user_id}
         if code.user_scopes:
-            authed_user |= {**self._issue(install, "user", code.user_id), "token_type": "user"}
+            families.append(self._begin(Share(install, "user", code.user_id)))
+            authed_user |= {**self._issue(families[-1]), "token_type": "user"}
+        self.families.spend(value, *(families if app.is_rotating else ()))
         return {**answer, "authed_user": authed_user}
 
     def refresh(self, app: SlackApp, value: str) -> dict[str, Any]:
@@ -101,18 +104,14 @@ class Authorization:
         Raises:
             SlackError: unknown, of another app, or used longer ago than the grace period.
         """
-        used = self.refresh_tokens.get(value)
-        now = self._core.clock.now()
-        if used is None or used.install.app is not app or (used.dies_at is not None and used.dies_at <= now):
-            raise SlackError("invalid_refresh_token")
-        if used.uses:
-            self.reused_refresh_tokens.append(value)
-        used.uses += 1
-        used.dies_at = used.dies_at or now + self.refresh_grace
-        pair = self._issue(used.install, used.kind, used.user_id)
-        answer = {**self._head(used.install), **pair, "token_type": used.kind}
-        if used.kind == "bot":
-            answer |= {"bot_user_id": used.user_id, "authed_user": {"id": used.install.installer}}
+        try:
+            family = self.families.renewable(app.client_id, value)
+        except RefreshRefusedError as refusal:
+            raise SlackError("invalid_refresh_token") from refusal
+        share: Share = family.about
+        answer = {**self._head(share.install), **self._issue(family), "token_type": share.kind}
+        if share.kind == "bot":
+            answer |= {"bot_user_id": share.user_id, "authed_user": {"id": share.install.installer}}
         return answer
 
     def find(self, access: str) -> Token:
@@ -134,17 +133,15 @@ class Authorization:
         """The tokens of one install that are not revoked."""
         return [token for token in self.tokens.values() if token.install is install and not token.is_revoked]
 
-    def forget_refresh_tokens(self, install: Install, user_id: str) -> None:
-        """Make the refresh tokens of one user of an install unknown."""
-        self.refresh_tokens = {
-            key: one for key, one in self.refresh_tokens.items() if one.install is not install or one.user_id != user_id
-        }
+    def end_tokens(self, install: Install, ending: Ending, user_id: str | None = None) -> None:
+        """End the tokens of one user of an install, or of all."""
+        for family in self.families.live():
+            if family.about.install is install and user_id in (None, family.about.user_id):
+                self.families.end(family, ending)
 
-    def end_install(self, install: Install) -> None:
+    def end_install(self, install: Install, ending: Ending) -> None:
         """End an install with all its tokens."""
-        for token in self.live_tokens(install):
-            token.is_revoked = True
-        self.refresh_tokens = {k: one for k, one in self.refresh_tokens.items() if one.install is not install}
+        self.end_tokens(install, ending)
         self.installs = [one for one in self.installs if one is not install]
         for channel in install.team.channels.values():
             channel.members.discard(install.bot_user_id or "")
@@ -177,9 +174,22 @@ class Authorization:
             "is_enterprise_install": install.is_organization_wide,
         }
 
-    def _issue(self, install: Install, kind: str, user_id: str) -> dict[str, Any]:
+    def _begin(self, share: Share) -> Family:
+        """A new family, or without rotation the one that the install has already."""
+        if not share.install.app.is_rotating:
+            found = next((one for one in self.families.live() if one.about == share), None)
+            if found is not None:
+                return found
+        return self.families.begin(share.install.app.client_id, share.user_id, share.scopes, about=share)
+
+    def _forget(self, family: Family) -> None:
+        for token in self.tokens.values():
+            token.is_revoked = token.is_revoked or token.family is family
+
+    def _issue(self, family: Family) -> dict[str, Any]:
         """A token, or a pair if tokens rotate. Without rotation an install keeps its token."""
-        scopes = install.bot_scopes if kind == "bot" else install.user_scopes[user_id]
+        share: Share = family.about
+        install, kind, user_id, scopes = share.install, share.kind, share.user_id, share.scopes
         own = [token for token in self.live_tokens(install) if (token.kind, token.user_id) == (kind, user_id)]
         letter = "b" if kind == "bot" else "p"
         if not install.app.is_rotating:
@@ -193,18 +203,20 @@ class Authorization:
                     user_id,
                     scopes,
                     None,
+                    family,
                 )
             )
             token.scopes = scopes
             self.tokens[token.access] = token
+            self.families.give(family, token.access, None, None)
             return {"access_token": token.access, "scope": ",".join(scopes)}
         for oldest in own[: max(0, len(own) + 1 - MOST_LIVE_TOKENS)]:
             oldest.is_revoked = True
         expires_at = self._core.clock.now() + self.access_lifetime
         access = f"xoxe.xox{letter}-1-{self._core.random_string(160)}"
-        self.tokens[access] = Token(access, kind, install, user_id, scopes, expires_at)
+        self.tokens[access] = Token(access, kind, install, user_id, scopes, expires_at, family)
         refresh = f"xoxe-1-{self._core.random_string(140)}"
-        self.refresh_tokens[refresh] = RefreshToken(refresh, kind, install, user_id)
+        self.families.give(family, access, refresh, None)
         return {
             "access_token": access,
             "scope": ",".join(scopes),

@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 
+from connectors_sandbox.families import Family
+
 STANDARD_EVENTS = (
     "message.channels",
     "message.groups",
@@ -131,19 +133,24 @@ class Token:
     """The user it acts as."""
     scopes: tuple[str, ...]
     expires_at: datetime | None
+    family: Family = attrs.field(repr=False)
     is_revoked: bool = False
 
 
-@attrs.define(eq=False)
-class RefreshToken:
-    """A refresh token; after its use it remains valid for the grace period."""
+@attrs.frozen
+class Share:
+    """What a family of tokens is for."""
 
-    value: str = attrs.field(repr=False)
-    kind: str
     install: Install
+    kind: str
+    """`bot` or `user`."""
     user_id: str
-    dies_at: datetime | None = None
-    uses: int = 0
+    """The user it acts as."""
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it may do by now: scopes only ever grow."""
+        return self.install.bot_scopes if self.kind == "bot" else self.install.user_scopes[self.user_id]
 
 
 @attrs.frozen

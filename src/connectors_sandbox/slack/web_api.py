@@ -12,6 +12,7 @@ import attrs
 from flask import Blueprint, jsonify, make_response, request
 from werkzeug.wrappers import Response
 
+from connectors_sandbox.families import Ending
 from connectors_sandbox.slack.authorization import SlackError
 from connectors_sandbox.slack.records import Channel, SlackApp, Team, Token
 from connectors_sandbox.slack.world import SlackWorld, render_member
@@ -228,8 +229,10 @@ def auth_revoke(call: Call) -> dict[str, Any]:
         return {"revoked": False}
     install = call.token.install
     call.token.is_revoked = True
-    if not install.app.is_rotating and not call.world.auth.live_tokens(install):
-        call.world.remove(install)
+    if not install.app.is_rotating:
+        call.world.auth.families.end(call.token.family, Ending.REVOKED)
+        if not call.world.auth.live_tokens(install):
+            call.world.remove(install, Ending.REVOKED)
     return {"revoked": True}
 
 
@@ -238,7 +241,7 @@ def apps_uninstall(call: Call) -> dict[str, Any]:
     app = call.world.auth.client(call.fields.get("client_id", ""), call.fields.get("client_secret", ""))
     if app is not call.app:
         raise SlackError("client_id_token_mismatch")
-    call.world.remove(call.token.install)
+    call.world.remove(call.token.install, Ending.REVOKED)
     return {}
 
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.core import SandboxCore, StandingHook
+from connectors_sandbox.families import Ending, TokenFamilies
 from connectors_sandbox.slack.authorization import Authorization
 from connectors_sandbox.slack.events import Events
 from connectors_sandbox.slack.records import Channel, Install, Member, SlackApp, Team
@@ -377,9 +378,9 @@ class SlackWorld:
         with self.lock:
             for install in self.installs(self.team(team)):
                 if install.app.client_id == client_id:
-                    self.remove(install)
+                    self.remove(install, Ending.WITHDRAWN)
 
-    def remove(self, install: Install) -> None:
+    def remove(self, install: Install, ending: Ending) -> None:
         """End one install, and notify its app."""
         bots = [install.bot_user_id] if install.bot_user_id else []
         events: list[tuple[str, dict[str, Any]]] = [
@@ -388,7 +389,7 @@ class SlackWorld:
         ]
         for name, event in events if self.sends_uninstall_first else reversed(events):
             self.events.notify(install, name, event, None)
-        self.auth.end_install(install)
+        self.auth.end_install(install, ending)
 
     def revoke_user_token(self, client_id: str, team: str, user: str) -> None:
         """A user revokes their own token; the bot stays."""
@@ -400,9 +401,7 @@ class SlackWorld:
                     tokens = {"oauth": [member.id], "bot": list[str]()}
                     self.events.notify(install, "tokens_revoked", {"type": "tokens_revoked", "tokens": tokens}, None)
                     del install.user_scopes[member.id]
-                    for token in self.auth.live_tokens(install):
-                        token.is_revoked = token.is_revoked or (token.kind, token.user_id) == ("user", member.id)
-                    self.auth.forget_refresh_tokens(install, member.id)
+                    self.auth.end_tokens(install, Ending.WITHDRAWN, member.id)
 
     def expire_cursors(self) -> None:
         """Make every paging cursor given so far an `invalid_cursor`."""
@@ -465,8 +464,17 @@ class SlackWorld:
                     for team in self.teams.values()
                 ],
                 "installs": [{"app_id": one.app.app_id, "team": one.team.id} for one in self.auth.installs],
-                "reused_refresh_tokens": len(self.auth.reused_refresh_tokens),
+                "reused_refresh_tokens": len(self.auth.families.reused),
             }
+
+    @property
+    def families(self) -> TokenFamilies:
+        """What consents gave."""
+        return self.auth.families
+
+    def live_hooks(self) -> list[StandingHook]:
+        """None: the Request URL belongs to the app."""
+        return []
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """The methods that the control endpoints may call."""

@@ -8,12 +8,14 @@ from typing import Any, Final
 import attrs
 
 from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.families import Ending, Family, RefreshRefusedError, Rules, TokenFamilies
 
 DATA_CENTRES: Final = ("us", "eu")
 CODE_LIFETIME: Final = timedelta(seconds=60)
 ACCESS_LIFETIME: Final = timedelta(hours=1)
 MAX_REFRESH_TOKENS: Final = 20
-"""Refresh tokens per user and client; one more silently revokes the oldest."""
+RULES: Final = Rules(most=MAX_REFRESH_TOKENS)
+"""Twenty refresh tokens per user and client; one more silently revokes the oldest. They are never replaced."""
 MAX_ACCESS_TOKENS: Final = 10
 """Live access tokens per refresh token; one more expires the oldest early."""
 TOKEN_CALLS: Final = 10
@@ -82,6 +84,7 @@ class Grant:
     user: User
     scopes: tuple[str, ...]
     refresh: str | None = attrs.field(repr=False)
+    family: Family = attrs.field(repr=False)
     access: dict[str, datetime] = attrs.field(factory=dict, repr=False)
     """Live access tokens and their expiries, oldest first."""
     calls: deque[datetime] = attrs.field(factory=deque, repr=False)
@@ -96,6 +99,7 @@ class Authorizations:
         self.users: dict[str, User] = {}
         self.codes: dict[str, Code] = {}
         self.grants: list[Grant] = []
+        self.families = TokenFamilies(core.clock, RULES, self._forget)
         self.consented: set[tuple[str, str]] = set()
 
     def find_client(self, client_id: str, secret: str | None, location: str) -> Client:
@@ -118,31 +122,37 @@ class Authorizations:
         return text
 
     def exchange(self, client: Client, text: str, redirect_uri: str, location: str) -> tuple[Grant, str]:
-        """Tokens for a code."""
+        """Tokens for a code. A second use ends what the first gave."""
         code = self.codes.get(text)
         if code is not None and code.user.location != location:
             raise TokenRefusedError("invalid_client")  # a data centre that is not the user's
-        code = self.codes.pop(text, None)
-        if code is None or code.client_id != client.id or code.expires_at <= self._core.clock.now():
+        if code is None or code.client_id != client.id:
             raise TokenRefusedError("invalid_code")
+        if self.families.is_spent(text) or code.expires_at <= self._core.clock.now():
+            raise TokenRefusedError("invalid_code")
+        self.families.spend(text)
         if code.redirect_uri != redirect_uri:
             raise TokenRefusedError("invalid_redirect_uri")
         grant = self.add_grant(client.id, code.user, code.scopes, gives_refresh=code.gives_refresh)
+        self.families.spend(text, grant.family)
         return grant, self._issue_access(grant)
 
     def add_grant(self, client_id: str, user: User, scopes: tuple[str, ...], *, gives_refresh: bool) -> Grant:
         """A new grant without an access token yet; the oldest ends if the user and client have too many now."""
-        grant = Grant(client_id, user, scopes, self._token() if gives_refresh else None)
+        family = self.families.begin(client_id, user.email, scopes, counts=gives_refresh)
+        family.can_refresh = gives_refresh
+        grant = Grant(client_id, user, scopes, self._token() if gives_refresh else None, family)
         self.grants.append(grant)
-        mine = [one for one in self.grants if (one.client_id, one.user, bool(one.refresh)) == (client_id, user, True)]
-        for oldest in mine[:-MAX_REFRESH_TOKENS]:
-            self.grants.remove(oldest)
         return grant
 
     def refresh(self, client: Client, token: str, location: str) -> tuple[Grant, str]:
         """A new access token; the refresh token stays the same."""
-        grant = next((one for one in self.grants if one.refresh == token), None)
-        if not token or grant is None or grant.client_id != client.id or grant.user.location != location:
+        try:
+            family = self.families.renewable(client.id, token)
+        except RefreshRefusedError as refusal:
+            raise TokenRefusedError("invalid_code") from refusal
+        grant = next(one for one in self.grants if one.family is family)
+        if grant.user.location != location:
             raise TokenRefusedError("invalid_code")
         return grant, self._issue_access(grant)
 
@@ -158,12 +168,13 @@ class Authorizations:
         """Revoke a refresh token with all its access tokens, or one access token; False for an unknown token."""
         for grant in [one for one in self.grants if one.user.location == location]:
             if token and token == grant.refresh:
-                self.grants.remove(grant)
+                self.families.end(grant.family, Ending.REVOKED)
                 return True
-            if token in grant.access:
-                del grant.access[token]
-                return True
-        return False
+        found = self.find_access(token, location)
+        if found is None:
+            return False
+        del found.access[token]
+        return True
 
     def end_access_tokens(self, email: str) -> int:
         """End a user's access tokens before they expire, and return how many there were; refresh tokens stay."""
@@ -171,6 +182,7 @@ class Authorizations:
         ended = sum(len(grant.access) for grant in grants)
         for grant in grants:
             grant.access.clear()
+            self.families.end_access(grant.family)
         return ended
 
     def throttle(self, email: str) -> None:
@@ -194,7 +206,11 @@ class Authorizations:
         grant.access[token] = now + ACCESS_LIFETIME
         for oldest in list(grant.access)[:-MAX_ACCESS_TOKENS]:
             del grant.access[oldest]
+        self.families.give(grant.family, token, grant.refresh, None if grant.refresh else now + ACCESS_LIFETIME)
         return token
+
+    def _forget(self, family: Family) -> None:
+        self.grants = [one for one in self.grants if one.family is not family]
 
     def _token(self) -> str:
         return f"1000.{self._core.random_string(32, HEX)}.{self._core.random_string(32, HEX)}"

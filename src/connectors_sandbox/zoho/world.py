@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from connectors_sandbox.core import SandboxCore
+from connectors_sandbox.core import SandboxCore, StandingHook
+from connectors_sandbox.families import Ending, TokenFamilies
 from connectors_sandbox.zoho.auth import DATA_CENTRES, Authorizations, Client, Grant, Limiter, User
 from connectors_sandbox.zoho.cliq import Bot, BotCalls, BotKind, Chat, Message, make_key
 from connectors_sandbox.zoho.mail import SYSTEM_FOLDERS, Mail, Mailbox, MailWebhooks
@@ -120,9 +121,7 @@ class ZohoWorld:
     def revoke_user(self, email: str) -> int:
         """Revoke all grants of a user, as on the page of connected apps; returns how many there were."""
         with self.lock:
-            dead = [one for one in self.auth.grants if one.user.email == email]
-            self.auth.grants = [one for one in self.auth.grants if one.user.email != email]
-            return len(dead)
+            return self.auth.families.end_all(email, Ending.WITHDRAWN)
 
     def end_access_tokens(self, email: str) -> int:
         """End a user's access tokens early, as Zoho does with the oldest ones; returns how many there were."""
@@ -474,6 +473,15 @@ class ZohoWorld:
                 ],
                 "live_refresh_tokens": sum(one.refresh is not None for one in self.auth.grants),
             }
+
+    @property
+    def families(self) -> TokenFamilies:
+        """What consents gave."""
+        return self.auth.families
+
+    def live_hooks(self) -> list[StandingHook]:
+        """None: only people make webhooks and bots."""
+        return []
 
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """The methods that the control endpoints may call."""

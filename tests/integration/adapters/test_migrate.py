@@ -16,15 +16,17 @@ from connectors.adapters.postgres import create_engine, migrate, postgres_unit_o
 from connectors.adapters.postgres.tables import METADATA
 from connectors.adapters.procrastinate.job_queue import ProcrastinateJobQueue
 from connectors.domain.flows.reading.transitions import with_legacy
+from connectors.domain.model.connection import ReasonCode
 from connectors.domain.model.coverage import CoveragePath, GapCause, GapClosedBy
 from connectors.domain.model.errors import InfrastructureError, SettingsError
 from connectors.domain.model.instant import read_instant
+from connectors.domain.model.oauth import GrantState
 from connectors.domain.model.spans import EPOCH, Span
 from connectors.domain.model.stream_state import AccountState, HistoryRequest, ProvenSpan
 from connectors.domain.model.streams import Stream
 from connectors.domain.model.sync import JobStatus, Progress, StreamCounts
 from connectors.domain.model.tasks import TaskKind
-from connectors.domain.model.webhook import Recorded
+from connectors.domain.model.webhook import Recorded, SubscriptionStatus
 from tests.contracts.stream_rows import make_stream_state
 from tests.support.builders import (
     GITHUB,
@@ -36,6 +38,7 @@ from tests.support.builders import (
     make_grant,
     make_id,
     make_schedule_entry,
+    make_sealed,
     make_task,
     make_tenant,
 )
@@ -373,12 +376,225 @@ def carried(fresh_engine):
     return ids, jobs
 
 
+@pytest.mark.parametrize(
+    ("status", "has_grant", "code", "is_since_refresh"),
+    [
+        ("active", True, None, True),
+        ("reauthorization_required", True, None, True),
+        ("revoked", True, ReasonCode.WITHDRAWN_AT_PROVIDER, True),
+        ("revoked", False, ReasonCode.USER_DISCONNECTED, False),
+        ("disabled", True, ReasonCode.OPERATOR, True),
+    ],
+)
+def test_connections_get_the_time_of_their_consent(fresh_engine, status, has_grant, code, is_since_refresh):
+    """It is the grant's last change, or the connection's creation; those that have ended say who ended them."""
+    alembic(fresh_engine, "upgrade", "0004")
+    owner = {"tenant": TENANT, "id": make_id(), "grant": make_id(), "status": status, "now": NOW, "later": NOW + HOUR}
+    with fresh_engine.begin() as connection:
+        connection.execute(text("INSERT INTO tenants VALUES (:tenant, :now)"), owner)
+        connection.execute(
+            text(
+                """
+                INSERT INTO connections (tenant_id, id, provider, account_id, account_name, account_metadata, grant_id,
+                                         status, scopes, metadata, created_at, updated_at)
+                VALUES (:tenant, :id, 'github', 'a', 'octo', '{}', :grant, :status, '{}', '{}', :now, :now)
+                """
+            ),
+            owner if has_grant else {**owner, "grant": None},
+        )
+        connection.execute(
+            text(
+                """
+                INSERT INTO grants (tenant_id, id, provider, grant_key, token_set_key_id, token_set_nonce,
+                                    token_set_ciphertext, version, created_at, updated_at)
+                VALUES (:tenant, :grant, 'github', 'g', 'k', '', '', 1, :now, :later)
+                """
+            ),
+            owner,
+        )
+    assert migrate.upgrade(fresh_engine)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        kept = work.connections.get(TENANT, owner["id"])
+    assert (kept.reason_code, kept.suspected_at) == (code, None)
+    assert kept.consented_at == (NOW + HOUR if is_since_refresh else NOW)
+    alembic(fresh_engine, "downgrade", "0004")
+    assert migrate.upgrade(fresh_engine)
+
+
+OF_CONNECTIONS = {
+    # name: (status, the grant that it names)
+    "works": ("active", "works"),
+    "is_off": ("disabled", "is_off"),
+    "waits": ("reauthorization_required", "waits"),
+    "shares": ("revoked", "works"),
+    "withdrawn": ("revoked", "withdrawn"),
+    "disconnected": ("revoked", None),
+}
+OF_SUBSCRIPTIONS = {
+    # name: (connection, status, target)
+    "active": ("works", "active", "repo:a"),
+    "pending": ("works", "pending", "repo:b"),
+    "over": ("works", "ended", "repo:c"),
+    "by_hand": ("works", "active", "webhook"),
+    "left_behind": ("withdrawn", "active", "repo:a"),
+    "half_made": ("shares", "pending", "repo:d"),
+    "of_nobody": ("disconnected", "active", "repo:e"),
+}
+
+
+@pytest.fixture
+def held(fresh_engine):
+    """A database at migration 0004 with what it may hold of consents and hooks; the ids by what they stand for."""
+    alembic(fresh_engine, "upgrade", "0004")
+    grants = {name: make_id() for name in ("works", "is_off", "waits", "withdrawn", "unused")}
+    connections = {name: make_id() for name in OF_CONNECTIONS}
+    subscriptions = {name: make_id() for name in OF_SUBSCRIPTIONS}
+    times = {"created_at": CREATED, "updated_at": NOW}
+    sealed = {"token_set_key_id": "key-1", "token_set_nonce": b"nonce", "token_set_ciphertext": b"sealed"}
+    secret = {"secret_key_id": "key-1", "secret_nonce": b"nonce", "secret_ciphertext": b"sealed"}
+    account = {"account_name": "octo", "account_metadata": "{}", "scopes": [], "metadata": "{}"}
+    rows = {
+        "tenants": [{"id": one, "created_at": NOW} for one in (TENANT, OTHER_TENANT)],
+        "grants": [
+            {"tenant_id": tenant_id, "id": grants[name], "provider": "github", "grant_key": name, "version": 1}
+            | sealed
+            | times
+            # Nobody there uses the other tenant's grant, though somebody here uses one with the same id.
+            for tenant_id, name in [*((TENANT, name) for name in grants), (OTHER_TENANT, "works")]
+        ],
+        "connections": [
+            {"tenant_id": TENANT, "id": connections[name], "provider": "github", "account_id": name, "status": status}
+            | {"grant_id": grants.get(grant)}
+            | account
+            | times
+            for name, (status, grant) in OF_CONNECTIONS.items()
+        ],
+        "subscriptions": [
+            {"tenant_id": TENANT, "id": subscriptions[name], "connection_id": connections[of], "provider": "github"}
+            | {"target": target, "status": status, "metadata": "{}"}
+            | secret
+            | times
+            for name, (of, status, target) in OF_SUBSCRIPTIONS.items()
+        ],
+        "schedules": [
+            {"tenant_id": TENANT, "subject_id": one, "kind": "refresh", "next_at": NOW} for one in grants.values()
+        ],
+    }
+    with fresh_engine.begin() as connection:
+        for table, given in rows.items():
+            for values in given:
+                places = ", ".join(f":{name}" for name in values)
+                connection.execute(text(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})"), values)
+    return grants, connections, subscriptions
+
+
+def assert_endings_began(engine, held):
+    """What nobody uses has to go, on record and on schedule; all else stays as it was."""
+    grants, connections, subscriptions = held
+    with postgres_unit_of_work(engine, ProcrastinateJobQueue)() as work:
+        kept = {name: work.grants.get(TENANT, one) for name, one in grants.items()}
+        assert {name: one.state for name, one in kept.items()} == {
+            "works": GrantState.LIVE,
+            "is_off": GrantState.LIVE,
+            "waits": GrantState.LIVE,
+            "withdrawn": GrantState.ENDING,
+            "unused": GrantState.ENDING,
+        }
+        assert work.grants.get(OTHER_TENANT, grants["works"]).state is GrantState.ENDING
+        assert work.grants.find_live(TENANT, GITHUB, "works") == kept["works"]
+        for name, one in kept.items():
+            is_ending = one.state is GrantState.ENDING
+            assert (one.ending is not None) == is_ending
+            assert one.token_set == make_sealed()
+            assert (work.schedules.find(TENANT, grants[name], TaskKind.END) is not None) == is_ending
+            assert (work.schedules.find(TENANT, grants[name], TaskKind.REFRESH) is None) == is_ending
+        found = {name: work.subscriptions.get(TENANT, one) for name, one in subscriptions.items()}
+        assert {name: (one.status, one.grant_id) for name, one in found.items()} == {
+            "active": (SubscriptionStatus.ACTIVE, grants["works"]),
+            "pending": (SubscriptionStatus.PENDING, grants["works"]),
+            "over": (SubscriptionStatus.ENDED, None),
+            "by_hand": (SubscriptionStatus.ACTIVE, None),
+            "left_behind": (SubscriptionStatus.ENDING, grants["withdrawn"]),
+            "half_made": (SubscriptionStatus.ENDING, grants["works"]),
+            "of_nobody": (SubscriptionStatus.ACTIVE, None),
+        }
+        for name, one in found.items():
+            assert (one.ending is not None) == one.is_ending
+            assert (work.schedules.find(TENANT, subscriptions[name], TaskKind.END) is not None) == one.is_ending
+        assert len(work.schedules.lock_due(TaskKind.END, now=datetime.now(UTC) + HOUR, limit=99)) == 5
+        for name, (status, grant) in OF_CONNECTIONS.items():
+            connection = work.connections.get(TENANT, connections[name])
+            assert (connection.status, connection.grant_id) == (status, grants.get(grant))
+
+
+def test_what_nobody_uses_begins_to_end(fresh_engine, held):
+    """Grants without a connection, and hooks of ended connections, are ended from the upgrade on; the others stay."""
+    assert migrate.upgrade(fresh_engine)
+    assert_endings_began(fresh_engine, held)
+
+
+@pytest.mark.parametrize("version", ["0005", "0006", "0007", "0008"])
+def test_a_database_of_a_version_between_comes_along(fresh_engine, held, version):
+    """From each version the upgrade gives the same."""
+    alembic(fresh_engine, "upgrade", version)
+    assert migrate.upgrade(fresh_engine)
+    assert_endings_began(fresh_engine, held)
+
+
+@pytest.mark.parametrize("version", ["0004", "0005", "0006", "0007"])
+def test_endings_can_be_taken_back(fresh_engine, held, version):
+    """A downgrade keeps what works and forgets what is ending or over; the next upgrade goes on with that."""
+    grants, connections, subscriptions = held
+    working = {grants[name] for name in ("works", "is_off", "waits")}
+    migrate.upgrade(fresh_engine)
+    statuses = {"active": SubscriptionStatus.REFUSED, "pending": SubscriptionStatus.LEFT}
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        for name, status in statuses.items():
+            work.subscriptions.save(attrs.evolve(work.subscriptions.get(TENANT, subscriptions[name]), status=status))
+        # What a consent has replaced has the same key.
+        for state in (GrantState.NEW, GrantState.ENDING, GrantState.ENDED, GrantState.LEFT):
+            bare = {"token_set": None} if state in {GrantState.ENDED, GrantState.LEFT} else {}
+            work.grants.save(make_grant(grant_key="works", state=state, **bare))
+        work.schedules.plan(make_schedule_entry(kind=TaskKind.PROVE))
+        work.tenants.record(make_tenant(id=make_id()))
+        work.tenants.mark_erased(OTHER_TENANT, at=NOW)
+    alembic(fresh_engine, "downgrade", version)
+    assert {row["id"] for row in all_of(fresh_engine, "grants")} == working
+    assert {row["id"]: row["grant_id"] for row in all_of(fresh_engine, "connections")} == {
+        connections[name]: grants[grant] if grants.get(grant) in working else None
+        for name, (_, grant) in OF_CONNECTIONS.items()
+    }
+    assert {row["id"]: row["status"] for row in all_of(fresh_engine, "subscriptions")} == {
+        subscriptions[name]: status
+        for name, status in {
+            **{name: status for name, (_, status, _) in OF_SUBSCRIPTIONS.items()},
+            "active": "failed",
+            "pending": "ended",
+            "left_behind": "ended",
+            "half_made": "ended",
+        }.items()
+    }
+    kinds = {row["kind"] for row in all_of(fresh_engine, "schedules")}
+    assert kinds == ({"refresh", "prove"} if version == "0007" else {"refresh"})
+    assert OTHER_TENANT not in {row["id"] for row in all_of(fresh_engine, "tenants")}
+    assert migrate.upgrade(fresh_engine)
+    with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
+        assert work.grants.count_by_state() == {(GITHUB, GrantState.LIVE): 3}
+        assert work.grants.find_live(TENANT, GITHUB, "works").token_set == make_sealed()
+        assert work.subscriptions.get(TENANT, subscriptions["active"]).grant_id == grants["works"]
+        assert work.subscriptions.oldest_ending() is None
+    with fresh_engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": is_ours})
+        assert compare_metadata(context, METADATA) == []
+
+
 def test_what_was_read_before_streams_stays_read(fresh_engine, carried):
     """Cursors, proven intervals and wanted history become each account's; jobs go on, and nothing else changes."""
     ids, jobs = carried
     before = {table: all_of(fresh_engine, table) for table in ("connections", "schedules")}
-    assert migrate.upgrade(fresh_engine)
+    alembic(fresh_engine, "upgrade", "0004")
     assert {table: all_of(fresh_engine, table) for table in before} == before
+    assert migrate.upgrade(fresh_engine)
     since_created = HistoryRequest(since=CREATED)
     with postgres_unit_of_work(fresh_engine, ProcrastinateJobQueue)() as work:
         read = work.accounts.find(TENANT, ids["read"])

@@ -12,6 +12,7 @@ from tests.contracts.connection_store import ConnectionStoreContract
 from tests.contracts.coverage_store import CoverageStoreContract
 from tests.contracts.delivery_log import DeliveryLogContract
 from tests.contracts.grant_store import GrantStoreContract
+from tests.contracts.held_rows import HeldRowsContract
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.job_queue import JobQueueContract
 from tests.contracts.job_store import JobStoreContract
@@ -22,6 +23,7 @@ from tests.contracts.signal_store import SignalStoreContract
 from tests.contracts.snapshot_store import SnapshotStoreContract
 from tests.contracts.stream_store import StreamStoreContract
 from tests.contracts.subscription_store import SubscriptionStoreContract
+from tests.contracts.tenant_store import TenantStoreContract
 from tests.contracts.unit_of_work import UnitOfWorkContract
 
 
@@ -61,6 +63,12 @@ class TestDeliveryLog(DeliveryLogContract):
 
 
 class TestGrantStore(GrantStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestHeldRows(HeldRowsContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty
@@ -129,6 +137,12 @@ class TestStreamStore(StreamStoreContract):
 
 
 class TestSubscriptionStore(SubscriptionStoreContract):
+    @pytest.fixture
+    def unit_of_work(self, empty):
+        return empty
+
+
+class TestTenantStore(TenantStoreContract):
     @pytest.fixture
     def unit_of_work(self, empty):
         return empty

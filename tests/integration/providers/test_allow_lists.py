@@ -421,7 +421,7 @@ def converse(slug, value, options):
         for target in {"github": (f"repo:{value}", f"org:{value}"), "google-drive": (f"drive:{value}",)}.get(
             slug, (value,)
         ):
-            one = make_subscription(provider=provider.slug, target=target, external_id=value, metadata={"url": value})
+            one = make_subscription(provider=provider.slug, target=target, external_id=value, address=value)
             wanted = SubscriptionRequest(subscription=one, secret=Secret("s"), callback_url="https://us.example/")
             for conversation in (hooks.subscribe(app, connection, wanted), hooks.unsubscribe(app, connection, one)):
                 yield from _noted(run, asked, conversation)

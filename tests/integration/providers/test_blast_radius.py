@@ -13,7 +13,7 @@ from tests.support.acts import (
 )
 from tests.support.stage import JIRA_ADMIN_SECRET, SLACK_APP
 
-GRANTS = "SELECT count(*) FROM grants WHERE tenant_id = :tenant"
+GRANTS = "SELECT count(*) FROM grants WHERE tenant_id = :tenant AND token_set_ciphertext IS NOT NULL"
 
 
 def connect(stage, slug, name, core=None, *, is_prepared=False):
@@ -210,6 +210,8 @@ def test_uninstalled_at_slack(stage, shared_workspace, sends_uninstall_first):
     stage.sandbox.slack.uninstall(SLACK_APP[0], name)
     stage.redeliver(stage.deliver())
     for core, connection in ends:
+        assert core.show(connection)["health"] == "degraded"
+        core.prove(connection)
         shown = core.show(connection)
         assert (shown["status"], bool(shown["status_reason"])) == ("revoked", True)
     assert bystander.show(third)["status"] == "active"
@@ -220,6 +222,7 @@ def test_a_connection_made_anew_outlives_old_news(stage, shared_workspace):
     name, (core, connection), _ = shared_workspace
     stage.sandbox.slack.uninstall(SLACK_APP[0], name)
     notices = stage.deliver()
+    core.prove(connection)
     assert core.show(connection)["status"] == "revoked"
     team = stage.sandbox.slack.team(name)
     lee = stage.sandbox.slack.member(team, "lee")
@@ -227,6 +230,7 @@ def test_a_connection_made_anew_outlives_old_news(stage, shared_workspace):
     again = core.get("/connect/slack/callback", params=query)["connection"]
     assert (again["id"], again["status"]) == (connection["id"], "active")
     stage.redeliver(notices[:1])
+    core.prove(connection)
     assert core.show(connection)["status"] == "active"
 
 

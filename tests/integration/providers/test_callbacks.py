@@ -2,14 +2,9 @@
 
 import pytest
 
-from connectors.domain.providers.contract import RevocationScope
-from connectors.domain.providers.registry import BUILT_IN
 from tests.support.acts import ACTS, fresh_name
 
-PROVIDERS = {provider.slug: provider for provider in BUILT_IN}
 TOKEN_ENDPOINTS = ("/access_token", "/oauth.v2.access", "/token")
-ACCOUNT_WIDE = {"slack", "google-drive", "google-calendar", "gmail"}
-"""Where revoking one consent ends the user's others, so that tokens which nobody uses are left alone."""
 
 
 def exchanges(stage):
@@ -40,7 +35,7 @@ def test_a_repeated_callback_exchanges_once(stage, slug):
 
 @pytest.mark.parametrize("slug", ACTS)
 def test_a_consent_of_another_account_changes_nothing(stage, slug):
-    """The answer is a conflict with both names, the connection stays, and the new tokens end where only they end."""
+    """The answer is a conflict with both names, the connection stays, and the new tokens end: nobody else needs them."""
     act, name, other, core = ACTS[slug], fresh_name(), fresh_name(), stage.tenant()
     connection = core.connect(slug, act.prepare(stage.sandbox, name), act.options(name))
     user, live = act.prepare(stage.sandbox, other), act.tokens(stage.sandbox, name)
@@ -58,10 +53,4 @@ def test_a_consent_of_another_account_changes_nothing(stage, slug):
     assert exchanges(stage) == before + 1
     assert core.show(connection) == shown
     assert act.tokens(stage.sandbox, name) == live
-    left = act.tokens(stage.sandbox, other)
-    assert (left > 0) is (slug in ACCOUNT_WIDE)
-
-
-def test_the_table_of_revocations_is_complete():
-    """The providers at which unused tokens are left alone are those whose revocation reaches further."""
-    assert {slug for slug in ACTS if PROVIDERS[slug].oauth.revocation_scope is RevocationScope.ACCOUNT} == ACCOUNT_WIDE
+    assert act.tokens(stage.sandbox, other) == 0

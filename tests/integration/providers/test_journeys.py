@@ -80,15 +80,15 @@ def test_from_consent_to_the_end(stage, slug, sync_now):
 def assert_nothing_secret(stage, tenant_id):
     """No row of the tenant holds a token, a verifier or a webhook's secret."""
     found = stage.rows(
-        """SELECT (SELECT count(*) FROM grants WHERE tenant_id = :tenant),
+        """SELECT (SELECT count(*) FROM grants WHERE tenant_id = :tenant
+                      AND (state <> 'ended' OR token_set_ciphertext IS NOT NULL OR token_set_nonce IS NOT NULL)),
                   (SELECT count(*) FROM authorization_requests WHERE tenant_id = :tenant
                       AND (code_verifier_ciphertext IS NOT NULL OR code_verifier_nonce IS NOT NULL)),
-                  (SELECT count(*) FROM connections WHERE tenant_id = :tenant AND grant_id IS NOT NULL),
                   (SELECT count(*) FROM subscriptions WHERE tenant_id = :tenant
                       AND (status <> 'ended' OR secret_ciphertext IS NOT NULL OR secret_nonce IS NOT NULL))""",
         tenant=tenant_id,
     )
-    assert found == [(0, 0, 0, 0)]
+    assert found == [(0, 0, 0)]
 
 
 def test_every_provider_has_an_act():

@@ -236,7 +236,7 @@ def test_classic_app_has_no_refresh_token(client):
 
 
 def test_refresh_rotates_at_once(server, sandbox):
-    """A refresh kills both old tokens; sending the old one again is refused and remembered."""
+    """A refresh kills both old tokens; sending the old one again is refused and ends the family."""
     sandbox.github.auth.apps["cid"].is_expiring = True
     client = Client(server)
     first = client.grant
@@ -244,14 +244,17 @@ def test_refresh_rotates_at_once(server, sandbox):
     second = client.token(grant_type="refresh_token", refresh_token=first["refresh_token"])
     assert second["refresh_token"] != first["refresh_token"]
     assert client.get("/user").status_code == 401
-    again = client.token(grant_type="refresh_token", refresh_token=first["refresh_token"])
-    assert again["error"] == "bad_refresh_token"
-    assert sandbox.github.reused_refresh_tokens == [first["refresh_token"]]
     client.http.headers["Authorization"] = f"Bearer {second['access_token']}"
-    assert client.get("/user").status_code == 200
     sandbox.clock.advance(timedelta(hours=8))
     expired = client.get("/user")
     assert (expired.status_code, expired.json()["message"]) == (401, "Bad credentials")
+    third = client.token(grant_type="refresh_token", refresh_token=second["refresh_token"])
+    client.http.headers["Authorization"] = f"Bearer {third['access_token']}"
+    assert client.get("/user").status_code == 200
+    again = client.token(grant_type="refresh_token", refresh_token=first["refresh_token"])
+    assert again["error"] == "bad_refresh_token"
+    assert sandbox.github.families.reused == [first["refresh_token"]]
+    assert client.get("/user").status_code == 401
 
 
 def test_offline_access_asks_for_expiring_tokens(client):
@@ -647,6 +650,38 @@ def test_failed_delivery_is_not_retried_but_redelivered(client, sandbox, receive
     assert len(client.sync_run(f"/repos/octo/hello/hooks/{hook_id}/deliveries?per_page=1")) == 3
     shown = client.get(f"{url}/{hook_id}/deliveries/{failed['id']}").json()
     assert shown["request"]["payload"]["issue"]["title"] == "One"
+
+
+def test_an_archived_repository_is_read_only(client, sandbox, receiver):
+    """It is listed as archived, its issues can be read, and it takes no hook until it is opened again."""
+    sandbox.github.archive("octo/hello")
+    url = f"{client.api}/repos/octo/hello"
+    assert client.http.get(url).json()["archived"] is True
+    assert client.http.get(f"{url}/issues").status_code == 200
+    refused = client.http.post(f"{url}/hooks", json=hook_body(receiver.url))
+    assert (refused.status_code, refused.json()["message"]) == (403, "Repository was archived so is read-only.")
+    sandbox.github.archive("octo/hello", is_archived=False)
+    assert client.http.post(f"{url}/hooks", json=hook_body(receiver.url)).status_code == 201
+
+
+def test_single_sign_on_hides_an_organization(client, sandbox):
+    """Lists are short and name it, what is its own is refused with a URL, and an authorized app sees all of it again."""
+    sandbox.github.add_organization("acme", owner="octo")
+    sandbox.github.add_repository("acme/app")
+    repos, own = f"{client.api}/user/repos", f"{client.api}/repos/acme/app"
+    before = client.http.get(repos).json()
+    sandbox.github.require_sign_on("acme")
+    short = client.http.get(repos)
+    organization = sandbox.github.account("acme").id
+    assert short.headers["X-GitHub-SSO"] == f"partial-results; organizations={organization}"
+    assert {one["full_name"] for one in before} - {one["full_name"] for one in short.json()} == {"acme/app"}
+    for url in (own, f"{own}/issues", f"{client.api}/organizations/{organization}/repos"):
+        refused = client.http.get(url)
+        assert refused.status_code == 403
+        assert refused.headers["X-GitHub-SSO"].startswith("required; url=http")
+    sandbox.github.authorize_sign_on("acme", "cid")
+    assert client.http.get(repos).json() == before
+    assert [one["full_name"] for one in client.http.get(url).json()] == ["acme/app"]
 
 
 def test_organization_and_repository_hooks_both_fire(client, sandbox, receiver):

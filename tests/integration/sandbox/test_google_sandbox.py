@@ -406,12 +406,14 @@ def test_the_mailbox_has_one_watch(google, world, check):
 
 
 def test_tokens_behave_as_googles(server, world):
-    """Codes serve once, PKCE is checked, refreshing does not rotate, revocation ends all of the user's."""
+    """Codes serve once and a second use ends what they gave, PKCE is checked, refreshing does not rotate, revocation ends all of the user's."""
     base = server.base_url("google")
     code = consent(base)["code"]
     first = exchange(base, code).json()
     assert {"access_token", "refresh_token", "id_token", "scope", "expires_in", "token_type"} == set(first)
     assert exchange(base, code).json()["error"] == "invalid_grant"
+    assert refresh(base, first["refresh_token"]).json()["error"] == "invalid_grant"
+    first = exchange(base, consent(base)["code"]).json()
     again = refresh(base, first["refresh_token"]).json()
     assert "refresh_token" not in again
     assert again["access_token"] != first["access_token"]

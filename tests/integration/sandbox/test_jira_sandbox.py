@@ -127,7 +127,7 @@ class Journey:
             provider="jira",
             target="site",
             external_id=external_id,
-            metadata={"url": url},
+            address=url,
             created_at=self.now,
             updated_at=self.now,
         )
@@ -137,6 +137,7 @@ class Journey:
         request = WebhookRequest(provider="jira", tenant_id=tenant, headers=headers, body=body, received_at=self.now)
         delivery = JIRA.webhooks.verify(request, material(*secrets, now=self.now, app=self.app))
         event = JIRA.webhooks.read_event(delivery, ReadContext(app=self.app))
+        JIRA.webhooks.verify_owner(delivery, connection)
         return JIRA.webhooks.to_signals(delivery, event, connection).signals
 
 

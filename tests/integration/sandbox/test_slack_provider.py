@@ -287,7 +287,7 @@ def test_an_expired_rotating_token_is_refreshed_on_demand(server):
         service.app, call, user.refresh_token, lambda response: SLACK.oauth.read_tokens(response, service.now(), user)
     )
     assert renewed.token_type == "user"
-    assert server.sandbox.slack.auth.reused_refresh_tokens == []
+    assert server.sandbox.slack.families.reused == []
     service.transport.close()
 
 

@@ -207,7 +207,8 @@ def refresh(server, token, **changes):
 
 
 def test_rotation(sandbox, server):
-    """12 hours, a new refresh token each time, a grace for the used one, two live access tokens, pairs apart."""
+    """12 hours, a new refresh token each time, a grace for the used one and then the end, two live access tokens, pairs
+    apart."""
     sandbox.slack.add_app("rot", "r", redirect_urls=[CALLBACK], rotating=True)
     callback = authorize(server, client_id="rot", user_scope="channels:read")
     first = exchange(server, callback["code"], client_id="rot", client_secret="r").data
@@ -218,21 +219,25 @@ def test_rotation(sandbox, server):
     user = refresh(server, first["authed_user"]["refresh_token"]).data
     assert (user["token_type"], user["access_token"][:12]) == ("user", "xoxe.xoxp-1-")
     assert sdk(server, first["access_token"]).auth_test()["ok"]
-    third = refresh(server, second["refresh_token"]).data
+    refresh(server, second["refresh_token"])
     assert error_of(sdk(server, first["access_token"]).auth_test) == "token_revoked"
     assert sdk(server, second["access_token"]).auth_test()["expires_in"] == 43200
     sandbox.slack.auth.access_lifetime = timedelta(minutes=5)
     assert refresh(server, user["refresh_token"])["expires_in"] == 300
-    refresh(server, second["refresh_token"])
-    assert sandbox.slack.auth.reused_refresh_tokens == [second["refresh_token"]]
-    sandbox.clock.advance(timedelta(seconds=61))
-    assert error_of(refresh, server, second["refresh_token"]) == "invalid_refresh_token"
+    fourth = refresh(server, second["refresh_token"]).data
+    assert sandbox.slack.families.reused == [second["refresh_token"]]
     assert (
-        error_of(refresh, server, third["refresh_token"], client_id="cid", client_secret="shh")
+        error_of(refresh, server, fourth["refresh_token"], client_id="cid", client_secret="shh")
         == "invalid_refresh_token"
     )
-    sandbox.clock.advance(timedelta(hours=12))
-    assert error_of(sdk(server, third["access_token"]).auth_test) == "token_expired"
+    sandbox.clock.advance(timedelta(minutes=5))
+    sandbox.slack.auth.access_lifetime = timedelta(minutes=1)
+    fifth = refresh(server, fourth["refresh_token"]).data
+    sandbox.clock.advance(timedelta(minutes=1))
+    assert error_of(sdk(server, fifth["access_token"]).auth_test) == "token_expired"
+    assert error_of(refresh, server, second["refresh_token"]) == "invalid_refresh_token"
+    assert error_of(refresh, server, fifth["refresh_token"]) == "invalid_refresh_token"
+    assert error_of(sdk(server, fifth["access_token"]).auth_test) == "token_revoked"
 
 
 def test_auth_revoke_and_what_it_leaves(sandbox, server, bot, receiver):

@@ -63,15 +63,16 @@ class Door:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def url(self, connection):
-        slug, port = connection.provider, self.server.server_port
-        return f"http://127.0.0.1:{port}/webhooks/{slug}/{connection.tenant_id}/{connection.id}"
+        own = self.service.connectors.webhook_secrets.url(connection.tenant_id, connection.id)
+        return f"http://127.0.0.1:{self.server.server_port}{urlsplit(own).path}"
 
     def take(self, path, headers, body):
-        _, _, slug, tenant, connection = path.split("/")
+        _, _, slug, tenant, connection, key = path.split("/")
         request = WebhookRequest(
             provider=ProviderSlug(slug),
             tenant_id=TenantId(UUID(tenant)),
             connection_id=ConnectionId(UUID(connection)),
+            url_key=key,
             headers=headers,
             body=body,
             received_at=self.service.clock.now(),

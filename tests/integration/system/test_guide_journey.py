@@ -142,7 +142,7 @@ def test_refresh_rotates_the_tokens(core, github):
     assert answer.json()["status"] == "active"
     assert answer.json()["expires_at"] >= connection["expires_at"]
     assert len(set(github.auth.tokens) - before) == len(before - set(github.auth.tokens)) == 1
-    assert github.auth.reused_refresh_tokens == []
+    assert github.families.reused == []
 
 
 def test_deleting_cleans_up_at_the_provider(core, github, service):

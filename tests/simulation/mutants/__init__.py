@@ -42,6 +42,9 @@ UNSEEN: Mapping[str, str] = {
         "Ten seeds with files that appear while Drive's log is read do not show it; why is open."
     ),
     "a stream that somebody gave up is not claimed": "Nobody here gives up a stream.",
+    "the vendor's refusal of an old pair says nothing about a pair that was stored since": (
+        "A new consent is another grant, which the refusal does not concern; on one grant the lease keeps refreshes apart."
+    ),
     "subscriptions are renewed in time": (
         "They last for days and a run for hours; and one that has ended is replaced within a minute."
     ),
@@ -61,12 +64,13 @@ UNSEEN: Mapping[str, str] = {
 """Rules whose absence is not noticed, and why."""
 
 UNBROKEN: Mapping[str, str] = {
-    "backfill-given-up": "Only the end of its connection ends a backfill as failed; no single rule stands between.",
-    "read-back": "What is stored of a stream only grows, in more places than one rule; a test of the oracle breaks it.",
+    "backfill-given-up": (
+        "A failed backfill counts only while what it asked for is still not read and nothing says so, and that is wanted apart "
+        "from its job: no single rule stands between."
+    ),
     "reader-failed": "It tells of a reader of the oracle's own that could not read, not of the product.",
     "answered-late": "It takes a vendor's answer inside of an API call that needs none: no rule of ours stands between.",
-    "half-ended": "The product has no rule for it yet: a disconnect whose process dies is forgotten.",
-    "hook-extra": "The product has no rule for it yet: what it does not know of at a vendor stays there.",
+    "job-spins": "What made jobs spin is mended, and regression scripts show it; no single rule stands between.",
     "sandbox-error": "It tells of a bug of the sandbox, not of the product.",
 }
 """Invariants that no mutant breaks, and why."""

@@ -7,7 +7,7 @@ import attrs
 
 from connectors.adapters.memory.jobs import MemoryJobStore
 from connectors.adapters.memory.signals import MemorySignalStore
-from connectors.domain.flows.reading import coverage, failures, jobs, receipts, transitions
+from connectors.domain.flows.reading import coverage, failures, jobs, page_commit, receipts, transitions
 from connectors.domain.flows.reading.agenda import Agenda, Kind
 from connectors.domain.flows.reading.claims import Claims
 from connectors.domain.flows.reading.failures import Failures
@@ -18,8 +18,10 @@ from connectors.domain.flows.reading.receipts import Receipts
 from connectors.domain.flows.reading.schedule import Scheduler
 from connectors.domain.model.errors import AccessLostError, UnexpectedResponseError
 from connectors.domain.model.spans import EPOCH, FAR, Span, common, union
-from connectors.domain.model.stream_state import CircleGuard, ClosedBy
+from connectors.domain.model.stream_state import CircleGuard, ClosedBy, ProvenSpan
 from connectors.domain.model.streams import StreamPage, Window
+from connectors.domain.providers.github import lists as github_lists
+from connectors.domain.providers.jira.position import Position
 from connectors.entrypoints.task_handler import TaskHandler
 from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
 
@@ -217,13 +219,76 @@ def _not_widened(_self: Any, _uow: Any, job: Any, _wanted: Any) -> Any:
     return job
 
 
+def _last_time(self: Any, issues: Any, _asked_after: Any) -> Any:
+    latest = max((one.updated for one in issues if one.updated), default=None)
+    found = 0 if latest is None else int(latest.timestamp()) * 1000
+    return found if found > self.since_ms else None
+
+
 RARE_READS = (deed(2000, "interval", minutes=600),)
 """From then on, nothing is read but what deliveries ask for."""
 
 _ONE_MESSAGE = (fault(1100, "refuse", mount="google", part="/messages/", status=403, seconds=9000, single=True),)
 
 
+def _last_proof(_proven: Any, span: Any, path: Any) -> Any:
+    return (ProvenSpan(span, path),)
+
+
 MUTANTS = (
+    Mutant(
+        name="only-the-last-proof",
+        rule="What was proven of a stream stays proven.",
+        changes=(Change(transitions, "with_proof", _last_proof),),
+        breaks={"read-back"},
+        profile="calm",
+        slugs=("google-drive",),
+    ),
+    Mutant(
+        name="newest-time-trusted",
+        rule="A position goes only as far as the order of its page bears out.",
+        changes=(Change(Position, "_supported", _last_time),),
+        breaks={"row-passed"},
+        profile="calm",
+        slugs=("jira",),
+        aimed=(
+            act(900, "short_pages"),
+            *(act(at, "burst") for at in (950, 960, 970)),
+            *(
+                act(at, "edit_in_answer", when={"label": "ask:", "part": "/search/jql", "n": 1})
+                for at in range(1000, 6000, 500)
+            ),
+        ),
+        why="issues that change while a search makes its answer",
+    ),
+    Mutant(
+        name="first-page-only",
+        rule="A list of the newest first is read down to where all is old.",
+        changes=(Change(github_lists, "has_passed", always(True)),),
+        breaks={"row-passed"},
+        profile="calm",
+        slugs=("github",),
+        aimed=(act(100, "short_pages"),),
+        why="lists of several pages",
+    ),
+    Mutant(
+        name="quiet-runs-one-by-one",
+        rule="Runs that bring nothing are stored together.",
+        changes=(Change(page_commit, "MOST_QUIET", 1),),
+        breaks={"costly"},
+        profile="calm",
+        slugs=("github",),
+    ),
+    Mutant(
+        name="no-pause-after-failures",
+        rule="What fails rests before it is tried again.",
+        changes=(Change(transitions, "pause_after", always(timedelta(seconds=2))),),
+        breaks={"busy"},
+        profile="calm",
+        slugs=("github",),
+        aimed=(fault(1500, "refuse", mount="github", part="/releases", status=403, seconds=900),),
+        why="a list that is refused for a quarter of an hour",
+    ),
     Mutant(
         name="position-before-signals",
         rule="A page's position is committed together with its signals.",
@@ -348,7 +413,7 @@ MUTANTS = (
             Change(failures, "SHORTEST_LIMIT", timedelta(0)),
             Change(failures, "LONGEST_LIMIT", timedelta(0)),
         ),
-        breaks={"busy", "job-spins", "stuck"},
+        breaks={"busy", "stuck"},
         profile="calm",
         slugs=("slack",),
         aimed=(
@@ -412,7 +477,7 @@ MUTANTS = (
         name="refused-by-us-uncounted",
         rule="A page that our database refuses again and again counts as failed.",
         changes=(Change(failures, "refused", _refused_uncounted),),
-        breaks={"busy", "job-spins", "stuck"},
+        breaks={"busy", "stuck"},
         profile="calm",
         slugs=("google-drive",),
         aimed=(fault(1100, "failing_write", write="signals.record_all", seconds=5000),),

@@ -9,10 +9,10 @@ from connectors.adapters.memory.database import GrantRow
 from connectors.adapters.memory.grants import MemoryGrantStore
 from connectors.domain.flows.provider_access import tokens
 from connectors.domain.flows.provider_access.rate_limits import RateLimiter
-from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
+from connectors.domain.flows.provider_access.token_sources import GrantTokens
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading import failures
 from connectors.domain.flows.reading.failures import Failures
-from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.oauth import RefreshLease
 from tests.simulation.mutants.mutant import Change, Mutant, act, always, deed, fault, nothing
 from tests.simulation.mutants.reading import limited_for_a_second
@@ -47,15 +47,6 @@ def _without_own_transaction(self: Any, tenant_id: Any, lease: Any, provider: An
         for connection in self._lock_connections(uow, stored):
             uow.connections.save(attrs.evolve(connection, expires_at=stored.expires_at))
     return stored
-
-
-def _without_newer_grant(self: Any, grant: Any, reason: str) -> None:
-    now = self.clock.now()
-    with self.unit_of_work() as uow:
-        for connection in self._lock_connections(uow, grant):
-            if connection.status is ConnectionStatus.ACTIVE:
-                status = ConnectionStatus.REAUTHORIZATION_REQUIRED
-                uow.connections.save(connection.moved_to(status, at=now, reason=reason))
 
 
 def _stale_as_it_is(_self: Any, stale: Any) -> Any:
@@ -187,21 +178,6 @@ MUTANTS = (
         why="a vendor that refuses a good token for a while",
     ),
     Mutant(
-        name="newer-grant-marked-dead",
-        rule="The vendor's refusal of an old pair says nothing about a pair that was stored since.",
-        changes=(Change(TokenKeeper, "_mark_dead", _without_newer_grant),),
-        breaks={"ended-by-us"},
-        profile="calm",
-        slugs=("jira",),
-        aimed=(
-            deed(5000, "withdraw"),
-            fault(5000.5, "hold_up", label="done:", part="oauth/token", n=1, seconds=30),
-            deed(5001, "refresh"),
-            deed(5004, "connect"),
-        ),
-        why="a new consent while the old one's refresh is refused",
-    ),
-    Mutant(
         name="dead-unmarked",
         rule="A refusal of the refresh token marks the connections as needing their user.",
         changes=(Change(TokenKeeper, "_mark_dead", nothing),),
@@ -215,7 +191,7 @@ MUTANTS = (
         name="no-refresh-on-401",
         rule="A token that the vendor refuses is refreshed, whatever we believe of its age.",
         changes=(Change(GrantTokens, "refreshed", _stale_as_it_is),),
-        breaks={"degraded-for-ever", "silently-missing", "death-unseen", "failure-unsaid"},
+        breaks={"given-up-alive", "ended-by-us"},
         profile="calm",
         slugs=("slack",),
         aimed=(act(3000, "end_tokens_early"),),

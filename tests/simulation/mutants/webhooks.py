@@ -98,7 +98,7 @@ MUTANTS = (
     Mutant(
         name="failed-delivery-unsaid",
         rule="A delivery that cannot be read leaves a gap.",
-        changes=(Change(routing, "_finish", _unreadable), Change(Inbox, "_open_gap", nothing)),
+        changes=(Change(routing, "_finish", _unreadable), Change(Inbox, "_open_gaps", nothing)),
         breaks={"false-claim", "silently-missing"},
         profile="calm",
         slugs=("jira",),
@@ -171,7 +171,7 @@ MUTANTS = (
     Mutant(
         name="not-unsubscribed",
         rule="A disconnect ends the subscriptions at the vendor.",
-        changes=(Change(Subscriber, "unsubscribe_all", always(())),),
+        changes=(Change(Subscriber, "remove", nothing),),
         breaks={"hook-left"},
         profile="calm",
         slugs=("github",),

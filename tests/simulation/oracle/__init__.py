@@ -6,19 +6,39 @@ An exemption names its cause (this callback died, that user withdrew), never a k
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from tests.simulation.oracle import answers, connections, coverage, deliveries, jobs, reading, signals, vendors
+from tests.simulation.oracle import (
+    answers,
+    connections,
+    cost,
+    coverage,
+    deliveries,
+    holdings,
+    jobs,
+    reading,
+    signals,
+    vendors,
+)
 from tests.simulation.oracle.auditor import Auditor
+from tests.simulation.oracle.holdings import Holdings
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
 
 AT_THE_END: Mapping[str, Callable[["Run"], None]] = {
     "bounded requests to every vendor": vendors.is_polite,
+    "bounded requests to a list that fails": vendors.asks_less_what_fails,
+    "a read that brings nothing is cheap": cost.is_small_when_quiet,
     "hooks and tokens at the vendors are those of living connections": vendors.leaves_nothing_behind,
     "no replaced refresh token is sent again": vendors.reuses_no_token,
+    "no call of ours ends tokens that a connection lives on": holdings.kill_no_working_grant,
+    "no call of ours removes a hook that is in use": holdings.kill_no_hook_in_use,
+    "a connection ends with its subscriptions": holdings.end_hooks_with_connections,
+    "what has to go at a vendor goes, and its secrets too": holdings.end_what_has_to_go,
+    "no connection is given up whose tokens work": holdings.give_up_nothing_alive,
     "no working connection is ended by us": connections.end_only_when_told,
     "what was begun at a vendor is finished": connections.finish_what_they_began,
     "what an answer said stays": answers.keep_what_was_answered,
+    "a repeated callback is answered as the first": answers.repeat_what_was_answered,
     "erased is erased": answers.erase_everything,
     "the API answers while vendors are slow": answers.are_given_soon,
     "every accepted delivery is accounted for": deliveries.are_accounted_for,
@@ -42,4 +62,4 @@ def judge(run: "Run") -> None:
         check(run)
 
 
-__all__ = ["AT_THE_END", "Auditor", "judge"]
+__all__ = ["AT_THE_END", "Auditor", "Holdings", "judge"]

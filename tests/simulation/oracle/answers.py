@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.domain.flows.reading.schedule import INTERVAL_SETTING
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.ids import TenantId
+from connectors.domain.model.oauth import GrantState
 from connectors.domain.model.sync import JobStatus
 from tests.simulation.oracle.looks import deeds_of, erasures
 from tests.simulation.people import Entry
@@ -18,6 +20,9 @@ ANSWERED_WITHIN = 5.0
 UNHINDERED = frozenset({"calm", "vendors"})
 """Profiles in which neither the database nor a machine is slow, and no process dies."""
 
+NEEDED_TO_END = frozenset({"tenants", "connections", "grants", "subscriptions", "schedules", "tasks"})
+"""Tables with what ends hooks and tokens of an erased tenant."""
+
 OWN_DEEDS = frozenset({"interval", "cancel", "sync", "backfill"})
 """What the API answers by itself."""
 
@@ -29,6 +34,14 @@ def keep_what_was_answered(run: "Run") -> None:
             undone = KEPT[entry.item["do"]](run, entry)
             if undone is not None:
                 run.schedule.report("answer-undone", undone, run.accounts[entry.item["account"]].slug)
+
+
+def repeat_what_was_answered(run: "Run") -> None:
+    """A callback that comes once more is answered with the connections of the first."""
+    for one in run.people.repeats:
+        if {each.id for each in one.again} != {each.id for each in one.first}:
+            text = f"a repeated callback is answered otherwise: {one.problem or 'with other connections'}"
+            run.schedule.report("another-answer", text, run.accounts[one.item["account"]].slug)
 
 
 def _is_erased(run: "Run", entry: Entry) -> bool:
@@ -90,15 +103,29 @@ KEPT: dict[str, Any] = {
 
 
 def erase_everything(run: "Run") -> None:
-    """A tenant whose erasure was answered has no row in any table, unless somebody connected for it again."""
+    """A tenant whose erasure was answered has no row in any table, unless somebody connected for it again.
+
+    While something of it has to go at a vendor, what that needs is kept.
+    """
     for number, tenant_id in enumerate(run.tenants):
         done = [one for one in erasures(run, number) if one.is_ok]
         again = [one for one in run.people.diary if one.item["do"] == "connect" and one.item["tenant"] == number]
         if not done or any(one.ended >= min(entry.began for entry in done) for one in again):
             continue
+        kept = NEEDED_TO_END if _is_ending(run, tenant_id) else frozenset()
         for name, table in vars(run.database.memory).items():
+            if name in kept:
+                continue
             if hasattr(table, "remove_tenant") and any(key[0] == tenant_id for key, _ in table.items()):
                 run.schedule.report("not-erased", f"the tenant was erased, and {name} has rows of it")
+
+
+def _is_ending(run: "Run", tenant_id: TenantId) -> bool:
+    memory = run.database.memory
+    grants = [row.grant for row in memory.grants.values() if row.grant.tenant_id == tenant_id]
+    return any(one.state in {GrantState.NEW, GrantState.ENDING} for one in grants) or any(
+        one.tenant_id == tenant_id and one.is_ending for one in memory.subscriptions.values()
+    )
 
 
 def are_given_soon(run: "Run") -> None:

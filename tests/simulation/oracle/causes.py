@@ -54,6 +54,18 @@ def of_hooks(run: "Run", name: str) -> str:
     return words + (", a disconnection was not finished" if is_unfinished else "")
 
 
+def of_making(run: "Run", name: str) -> str:
+    """Whether a hook was being made for the account while somebody ended a connection of it."""
+    made = [one.at for one in run.wire.log if one.mount == run.accounts[name].mount and _makes_hook(one)]
+    ends = [one for one in run.people.diary if one.item["do"] == "erase" or one in run.people.deeds(name, "disconnect")]
+    is_meanwhile = any(one.began - SOON <= at <= one.ended + SOON for one in ends for at in made)
+    return ", a hook was being made while its connection ended" if is_meanwhile else ""
+
+
+def _makes_hook(exchange: "Exchange") -> bool:
+    return exchange.method == "POST" and _has(exchange, HOOKS) and "/stop" not in exchange.path
+
+
 def of_tokens(run: "Run", mount: str) -> str:
     """What went wrong with revocations."""
     is_refused = any(one.mount == mount and one.was_refused and _has(one, REVOCATIONS) for one in run.wire.log)

@@ -45,6 +45,7 @@ def end_only_when_told(run: "Run") -> None:
             is_lost = is_lost or _has_no_refresh_token(run, name, consents, ends)
             if not is_lost and not any(one.ended >= last for one in ends):
                 text = f"{connection.status}: {connection.status_reason}"
+                text += " (its tokens had to make room for others of their user)" * run.holdings.made_room(connection)
                 run.schedule.report("ended-by-us", text, account.slug)
 
 

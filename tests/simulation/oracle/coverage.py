@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from connectors.adapters.memory import MemoryDatabase
-from connectors.domain.model.errors import AccessLostError
+from connectors.domain.model.errors import ConflictError
 from connectors.domain.model.ids import TenantId
 from connectors.domain.model.signal import Signal
 from tests.simulation.oracle.causes import of_a_claim
@@ -135,7 +135,7 @@ def read_undisturbed(run: "Run", name: str) -> MemoryDatabase:
     answer = run.wire.exchange("GET", f"{started.authorize_url}&sandbox_user={account.user}", {})
     try:
         system.connect.complete_authorization(account.slug, dict(parse_qsl(urlsplit(answer.headers["location"]).query)))
-    except AccessLostError:
+    except ConflictError:
         return database.memory  # the vendor shows this user nothing any more
     queue = TaskQueue(schedule, database)
     for _ in range(MOST_TASKS):

@@ -66,7 +66,7 @@ def deaths(run: "Run", name: str) -> "list[Entry]":
     """What happened to the account at the vendor after which the consent does not work any more."""
     deadly = run.accounts[name].deadly
     return [
-        *run.people.deeds(name, "withdraw"),
+        *run.people.deeds(name, "withdraw", "steal"),
         *(one for one in run.people.deeds(name, "act") if one.item["what"] in deadly),
     ]
 

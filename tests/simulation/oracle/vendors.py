@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import GapCause
-from connectors.domain.model.ids import ConnectionId
+from connectors.domain.model.ids import ConnectionId, TenantId
+from connectors.domain.model.oauth import GrantState
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from tests.simulation.oracle import causes
+from tests.simulation.oracle.holdings import has_living
 from tests.simulation.oracle.looks import Shown, forgotten_tokens, working
 from tests.simulation.ports.wire import Exchange, shape
 from tests.simulation.system import registry
@@ -28,8 +30,11 @@ DOWN = frozenset({None, 429, 500, 502, 503})
 SOON_NOTICED, SELDOM, MOST_WHEN_DOWN = 120.0, 15.0, 30
 """Seconds after which it is noticed, seconds between two requests then, and requests besides: hooks, tokens, retries."""
 
-REVOCATION, NOTHING_DONE = "revocation: ", "Nothing could be unsubscribed or revoked there."
-"""What the error of an ended connection says about its tokens."""
+UNPROVEN = frozenset({GrantState.NEW, GrantState.ENDING, GrantState.LEFT})
+"""States of grants whose tokens may live on at the vendor, and are nobody's."""
+
+MOST_FAILING, FAILING_SELDOM = 90, 150.0
+"""Requests for one list or thing that fails, and the seconds between two more."""
 
 ARRIVES_WITHIN = 5400.0
 """Seconds within which an event is here as long as nothing is wrong with its provider."""
@@ -58,6 +63,20 @@ def is_polite(run: "Run") -> None:
         _asks_less_who_is_down(run, mount, [one for one in refused if one.mount == mount], connections)
 
 
+def asks_less_what_fails(run: "Run") -> None:
+    """A list or a thing that is refused while all else can be read is soon read only now and then."""
+    asked: dict[tuple[str, TenantId | None, str], list[float]] = {}
+    for turn in run.cost.turns:
+        for one in run.cost.requests(turn):
+            if one.failing is not None:
+                asked.setdefault((one.mount, one.owner, one.failing), []).append(one.at)
+    # A machine whose clock is ahead finds pauses over that have just begun.
+    ahead = max(run.plan.offsets.values(), default=0.0) / SELDOM
+    for (mount, _, _), times in sorted(asked.items(), key=str):
+        if len(times) > MOST_FAILING + ahead + (times[-1] - times[0]) / FAILING_SELDOM:
+            run.schedule.report("busy", "what fails is asked again and again", mount)
+
+
 def _asks_less_who_is_down(run: "Run", mount: str, refused: list[Exchange], connections: int) -> None:
     """A vendor that refuses everything is soon asked only now and then, whether everything can be read or nothing."""
     for item in run.plan.items:
@@ -83,36 +102,40 @@ def _meets_limits_rarely(run: "Run", mount: str) -> None:
 
 
 def leaves_nothing_behind(run: "Run") -> None:
-    """What lives at the vendor belongs to a connection that lives here, or the connection's error says that it stays."""
+    """What lives at the vendor belongs to a connection that lives here, or is on record as something that has to go or
+    that we could not end."""
     for name, account in run.accounts.items():
         if account.is_out_of_reach:
             continue
         every = run.connections(name)
         living = [one for one in every if one.status is not ConnectionStatus.REVOKED]
-        told_hooks = any(_tells_of_hooks(one) for one in every)
-        told_tokens = sum(_tells_of_tokens(one) for one in every)
+        told_hooks, told_tokens = _told_hooks(run, account.slug), _told_tokens(run, account.slug)
         unheard = len(forgotten_tokens(run, account.mount))
         hooks, tokens, why = account.hooks(), account.tokens(), _consents(run, name)
         of_hooks, of_tokens = causes.of_hooks(run, name), causes.of_tokens(run, account.mount)
+        users = [one for one in living if _uses_tokens(run, account.mount, one)]
+        if not users and tokens > unheard + told_tokens:
+            text = f"a token lives without a connection{why}{of_tokens}{_ending(every)}"
+            run.schedule.report("token-left", text, account.slug)
         if not living:
-            if hooks and not told_hooks:
-                run.schedule.report("hook-left", f"a hook lives without a connection{why}{of_hooks}", account.slug)
-            if tokens > unheard + told_tokens:
-                run.schedule.report(
-                    "token-left",
-                    f"a token lives without a connection{why}{of_tokens}{_ending(every)}",
-                    account.slug,
-                )
+            if hooks > told_hooks:
+                text = f"a hook lives without a connection{why}{of_hooks}{causes.of_making(run, name)}"
+                run.schedule.report("hook-left", text, account.slug)
             continue
         active = [one for one in living if one.status is ConnectionStatus.ACTIVE]
         # A vendor that asks for a pause of a day may not be asked for its hooks, either.
         is_hidden = run.wire.is_told_to_wait(account.mount) or (not account.lists_hooks and _have_vanished(run, name))
         if active and hooks == 0 and not is_hidden and _believes_in_hooks(run, {one.id for one in active}):
             run.schedule.report("hook-missing", "a subscription is active here and unknown there", account.slug)
-        if account.has_own_tokens and tokens > len(living) + unheard + told_tokens:
+        if users and account.has_own_tokens and tokens > len(users) + unheard + told_tokens:
             run.schedule.report("token-extra", f"more tokens live than connections{why}{of_tokens}", account.slug)
-        if hooks > len(_subscriptions(run, {one.id for one in living})) and not told_hooks:
+        if hooks > len(_subscriptions(run, {one.id for one in living})) + told_hooks:
             run.schedule.report("hook-extra", f"more hooks live than subscriptions here{why}{of_hooks}", account.slug)
+
+
+def _uses_tokens(run: "Run", mount: str, connection: Connection) -> bool:
+    """Whether it lives on tokens. Those of a connection that needs its user are dead, but for a vendor's mistake."""
+    return connection.status is not ConnectionStatus.REAUTHORIZATION_REQUIRED or has_living(run, mount, connection)
 
 
 def _consents(run: "Run", name: str) -> str:
@@ -132,11 +155,7 @@ def _ending(connections: list[Connection]) -> str:
 
 def _subscriptions(run: "Run", ids: set[ConnectionId]) -> list[Subscription]:
     """Those of these connections that the vendor may have."""
-    return [
-        one
-        for one in run.database.memory.subscriptions.values()
-        if one.connection_id in ids and one.status is not SubscriptionStatus.ENDED
-    ]
+    return [one for one in run.database.memory.subscriptions.values() if one.connection_id in ids and one.is_wanted]
 
 
 def _believes_in_hooks(run: "Run", ids: set[ConnectionId]) -> bool:
@@ -149,19 +168,33 @@ def _have_vanished(run: "Run", name: str) -> bool:
     return any(entry.item["what"] == "hooks_vanish" for entry in run.people.deeds(name, "act"))
 
 
-def _tells_of_tokens(connection: Connection) -> bool:
-    """Whether its error says that its tokens live on at the vendor."""
-    return any(words in (connection.end_error or "") for words in (REVOCATION, NOTHING_DONE))
+def _told_tokens(run: "Run", provider: str) -> int:
+    """How many token sets are on record as about to go, or as left."""
+    grants = (row.grant for row in run.database.memory.grants.values())
+    number = sum(one.provider == provider and one.state in UNPROVEN for one in grants)
+    return number + _told_of_erased(run, "tokens_left", provider)
 
 
-def _tells_of_hooks(connection: Connection) -> bool:
-    """Whether its error says that a hook lives on at the vendor."""
-    errors = (connection.end_error or "").split("; ")
-    return any(one and not one.startswith(REVOCATION) for one in errors)
+def _told_hooks(run: "Run", provider: str) -> int:
+    """How many hooks are on record as about to go, or as left."""
+    states = {SubscriptionStatus.ENDING, SubscriptionStatus.LEFT}
+    rows = run.database.memory.subscriptions.values()
+    number = sum(one.provider == provider and one.status in states for one in rows)
+    return number + _told_of_erased(run, "subscription_left", provider)
+
+
+def _told_of_erased(run: "Run", what: str, provider: str) -> int:
+    """How much the operator was told of that is on record no more."""
+    memory = run.database.memory
+    present = {str(key[1]) for table in (memory.grants, memory.subscriptions) for key, _ in table.items()}
+    return sum((event, slug) == (what, provider) and one not in present for event, slug, one in set(run.left))
 
 
 def reuses_no_token(run: "Run") -> None:
-    """A refresh token that the vendor has replaced is not sent again later than the vendor tolerates: it looks stolen."""
+    """A refresh token that the vendor has replaced is not sent again later than the vendor tolerates: it looks stolen.
+
+    Unless nobody can have what it was replaced by: whatever the vendor revokes then is lost in any case.
+    """
     windows = {one.slug: registry().get(one.slug).oauth.reuse_window for one in run.accounts.values()}
     used_at: dict[str, float] = {}
     for one in run.wire.log:
@@ -172,7 +205,7 @@ def reuses_no_token(run: "Run") -> None:
         if first is not None and one.at > first + window.total_seconds():
             run.schedule.report("token-reused", "a refresh token was sent again that was replaced long ago", one.mount)
             return
-        if one.gave_tokens:
+        if one.gave_tokens and not one.is_forgotten:
             used_at.setdefault(one.refresh_token, one.at)
 
 

@@ -14,6 +14,7 @@ import attrs
 
 from connectors.adapters.memory import MemoryDatabase, MemoryUnitOfWork
 from connectors.domain.model.errors import InfrastructureError
+from connectors.domain.model.oauth import GrantState
 from connectors.ports.unit_of_work import UnitOfWork
 from tests.simulation.ports.locks import HeldLocks, LockOrder
 from tests.simulation.schedule import Schedule
@@ -25,7 +26,7 @@ STORES: dict[str, type] = {
 }
 """The stores of a unit of work, by name, and their protocols."""
 
-READS = ("get", "find", "list", "load", "count", "earliest")
+READS = ("get", "find", "list", "load", "count", "earliest", "is_", "oldest")
 """How the names of methods begin that change nothing."""
 
 LOCKING_READS = frozenset(
@@ -45,16 +46,20 @@ NAMED_BY_WHAT_THEY_ARE = frozenset(
 )
 """Tables in which two transactions may insert the same key: the second waits for the first."""
 
-UNIQUE: dict[str, Callable[[Any], Hashable]] = {
+UNIQUE: dict[str, Callable[[Any], Hashable | None]] = {
     "connections": lambda row: ("account", row.tenant_id, row.provider, row.account.id),
-    "grants": lambda row: ("key", row.grant.tenant_id, row.grant.provider, row.grant.grant_key),
+    "grants": lambda row: (
+        ("key", row.grant.tenant_id, row.grant.provider, row.grant.grant_key)
+        if row.grant.state is GrantState.LIVE
+        else None
+    ),
     "deliveries": lambda row: ("delivery", row.tenant_id, row.provider, row.delivery_id),
     "signals": lambda row: ("happening", row.tenant_id, row.provider, row.dedupe_key),
     "jobs": lambda row: ("queued", row.tenant_id, row.connection_id, row.type, row.target),
     "gaps": lambda row: ("gap", row.tenant_id, row.connection_id, row.family, row.cause, row.reference),
     "tasks": lambda row: ("waiting", row.task.queueing_lock),
 }
-"""Unique indexes besides the primary key, by table: the same."""
+"""Unique indexes besides the primary key, by table: the same. None: the row is not in the index."""
 
 
 @attrs.frozen
@@ -63,6 +68,17 @@ class Outage:
 
     write: str
     until: float
+
+
+@attrs.frozen
+class Changed:
+    """A row that a transaction has stored or removed."""
+
+    table: str
+    before: Any
+    """None if it is new."""
+    after: Any
+    """None if it is gone."""
 
 
 class Database:
@@ -77,6 +93,8 @@ class Database:
         self.failing_writes: list[Outage] = []
         self.holder: SimulatedUnitOfWork | None = None
         self.lock_order = LockOrder(partial(schedule.report, "lock-order"))
+        self.listeners: list[Callable[[SimulatedUnitOfWork], None]] = []
+        """Called with each transaction, once it is committed."""
         self.tasks_version = 0
         """Grows when the queue may have changed."""
         self.arrivals: dict[Hashable, float] = {}
@@ -120,12 +138,15 @@ class Database:
         if table == "signals" and self.holder is not None:
             self.holder.arriving.append(row.id)
         if self.holder is not None:
-            is_new = get(key) is None
+            before = get(key)
+            is_new = before is None
+            self.holder.changes.append(Changed(table, before, row))
             # A new row under an id that nobody else can know is nobody else's: there is nothing to wait for.
             if not is_new or table in NAMED_BY_WHAT_THEY_ARE:
                 self.holder.locks.take_in_call(table, key)
-            if is_new and table in UNIQUE:
-                self.holder.locks.take_in_call(table, UNIQUE[table](row))
+            unique = UNIQUE[table](row) if table in UNIQUE else None
+            if unique is not None and (before is None or unique != UNIQUE[table](before)):
+                self.holder.locks.take_in_call(table, unique)
         put(key, row)
 
     def _remove(self, table: str, remove: Callable[..., Any], key: Hashable) -> Any:
@@ -143,8 +164,9 @@ class SimulatedUnitOfWork:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._schedule = database.schedule
-        self._writes: dict[str, None] = {}
+        self.writes: dict[str, None] = {}
         self.arriving: list[Hashable] = []
+        self.changes: list[Changed] = []
         self._mark = 0
         self._began_after = 0
         self._actor = database.schedule.current
@@ -197,7 +219,7 @@ class SimulatedUnitOfWork:
             if locks:
                 database.holder, self._mark = self, len(database.memory.undo)
         if writes:
-            self._writes[f"{store}.{method}"] = None
+            self.writes[f"{store}.{method}"] = None
 
     def _note_failure(self) -> None:
         if self._actor is not None:
@@ -210,9 +232,9 @@ class SimulatedUnitOfWork:
 
     def _commit(self) -> None:
         schedule, database = self._schedule, self._database
-        if not self._writes:
+        if not self.writes:
             return
-        writes = ",".join(self._writes)
+        writes = ",".join(self.writes)
         schedule.point(f"commit:{writes}")
         self._check()
         actor = schedule.current
@@ -220,10 +242,12 @@ class SimulatedUnitOfWork:
         if actor is not None:
             fails, actor.next_commit = actor.next_commit, None
         if fails == "before" or any(
-            one.write in self._writes and schedule.now < one.until for one in database.failing_writes
+            one.write in self.writes and schedule.now < one.until for one in database.failing_writes
         ):
             raise InfrastructureError("The commit failed. (simulated)")
         self._release(is_kept=True)
+        for listener in database.listeners:
+            listener(self)
         if actor is not None:
             actor.commits += 1
         if fails == "after":
@@ -264,12 +288,14 @@ class _Store:
                 transaction.locks.take_in_call("signals", UNIQUE["signals"](signal))
         transaction.locks.end_call()
         if locks and reads:
-            _note_locks(transaction.locks, self._name, method, result)
+            _note_locks(transaction.locks, self._name, method, result, args)
         return result
 
 
-def _note_locks(held: HeldLocks, store: str, method: str, result: Any) -> None:
-    if store == "schedules":
+def _note_locks(held: HeldLocks, store: str, method: str, result: Any, args: tuple[Any, ...]) -> None:
+    if store == "tenants":
+        held.take(store, args)
+    elif store == "schedules":
         for entry in result:
             held.take(store, (entry.tenant_id, entry.subject_id, entry.kind), waits=False)
     elif store == "streams":

@@ -30,11 +30,12 @@ class HeldLocks:
         self._call.append((table, key))
 
     def end_call(self) -> None:
-        """One call locks its rows in the order of their keys, as `adapters/postgres` does: none of two waits for the
-        other."""
+        """One call locks a table's rows in the order of their keys, as `adapters/postgres` does: none of two waits for
+        the other."""
         if self._call:
-            for table, key in sorted(self._call, key=repr) if len(self._call) > 1 else self._call:
-                self.take(table, key)
+            for one in dict.fromkeys(table for table, _ in self._call):
+                for table, key in sorted((lock for lock in self._call if lock[0] == one), key=repr):
+                    self.take(table, key)
             self._call.clear()
 
 

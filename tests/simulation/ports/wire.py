@@ -15,8 +15,9 @@ from connectors.domain.model.errors import ProviderUnavailableError
 from connectors.domain.model.http import HttpRequest, HttpResponse
 from connectors.domain.model.ids import TenantId
 from connectors_sandbox import Sandbox
+from connectors_sandbox.core import StandingHook
 from tests.simulation.schedule import Actor, Schedule
-from tests.simulation.wsgi import call_wsgi
+from tests.simulation.wsgi import WsgiAnswer, call_wsgi
 
 SLOWNESS_OUT, SLOWNESS_BACK = (0.02, 0.05, 0.1, 0.4), (0.01, 0.05, 0.2)
 """Seconds that a request and its answer may take."""
@@ -34,6 +35,9 @@ LONGEST_PAUSE = 86400.0
 """Seconds that a vendor may ask us to wait."""
 
 GONE = frozenset({404, 410})
+
+NOT_OF_LISTS = frozenset({401, 429})
+"""Statuses that say something of a token or of the number of requests."""
 
 LISTING_LASTS = 120.0
 """Seconds for which a first page is given out again: an older one would be a stale answer, which nobody can tell from a
@@ -95,6 +99,10 @@ class Exchange:
     """How many transactions the actor had committed by then."""
     gave_tokens: bool = False
     """Whether the vendor's answer had tokens in it: some vendors refuse with a 200, too."""
+    failing: str | None = None
+    """What it asks for, if the simulation refuses that and nothing else of the vendor."""
+    owner: TenantId | None = None
+    """Whose token it had then."""
     was_heard: bool = False
     """Whether the vendor's answer arrived, and whole."""
 
@@ -118,10 +126,14 @@ class Wire:
         self.log: list[Exchange] = []
         self.find_owner: Callable[[Mapping[str, str]], TenantId | None] = lambda _headers: None
         """The tenant whose token a request has; None if that is nobody's."""
+        self.hooks_removed: Callable[[str, list[StandingHook]], None] = lambda _mount, _hooks: None
+        """Told of the hooks that a request has removed at a vendor, by its mount."""
+        self.hear: Callable[[str, str, TenantId | None, HttpResponse], None] = lambda *_: None
+        """Called with the mount, the URL and whose token it had of each request, and with the answer that was heard."""
         self.has_circles = True
         """Whether pages may run in a circle: else no first page needs to be kept."""
         self._schedule = schedule
-        self._app = sandbox.app
+        self._sandbox = sandbox
         self._random = random.Random(f"wire {seed}")
         self._waits: dict[str, float] = {}
         self._first_pages: dict[tuple[str, str, str], tuple[float, HttpResponse]] = {}
@@ -141,13 +153,14 @@ class Wire:
         label = f"{method} {shape(path)}"
         schedule.point(f"ask:{label}")
         actor = schedule.current
-        lost = None
+        lost, owner = None, self.find_owner(headers)  # a consent may replace the token meanwhile
         if actor is not None:
             lost, actor.next_request = actor.next_request, None
         schedule.sleep(self._random.choice(SLOWNESS_OUT), "wire")
         refusal = next((one for one in self.refusals if self._concerns(one, mount, url, headers, body)), None)
         if lost == "before" or (refusal is not None and refusal.status is None):
-            self._note(method, mount, path, 0, was_refused=refusal is not None)
+            exchange = self._note(method, mount, path, 0, was_refused=refusal is not None)
+            self._note_failing(exchange, refusal, owner, _thing(url, body))
             # Whoever sent it cannot tell a lost request from a lost answer.
             raise ProviderUnavailableError("No connection. (simulated)", outcome_unknown=lost == "before")
         if refusal is not None and refusal.damage is None:
@@ -155,9 +168,10 @@ class Wire:
             self._hear(mount, refusal.retry_after)
             exchange = self._note(method, mount, path, refusal.status, was_refused=True)
             exchange.refused_for = refusal.tenant_id
+            self._note_failing(exchange, refusal, owner, _thing(url, body))
             return _refused(refusal, url)
         try:
-            answer = call_wsgi(self._app, method, url, headers, body)
+            answer = self._ask(mount, method, url, headers, body)
         except ConnectionResetError:
             self._note(method, mount, path, 0)
             raise ProviderUnavailableError("Cut off. (simulated)", outcome_unknown=True) from None
@@ -176,11 +190,24 @@ class Wire:
         if lost == "cut" or (refusal is not None and refusal.damage == "cut"):
             return attrs.evolve(response, body=response.body[: len(response.body) // 2])
         exchange.was_heard = True
-        if not self.has_circles:
-            return response
-        first = self._first_page(method, url, body, response)
-        is_circle = refusal is not None and refusal.damage == "circle" and response.status < 300
-        return first if is_circle else response
+        if self.has_circles:
+            first = self._first_page(method, url, body, response)
+            is_circle = refusal is not None and refusal.damage == "circle" and response.status < 300
+            response = first if is_circle else response
+        self.hear(mount, url, owner, response)
+        return response
+
+    def _ask(self, mount: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> WsgiAnswer:
+        """The sandbox's answer."""
+        if method not in {"DELETE", "POST"} or mount not in self._sandbox.worlds:
+            return call_wsgi(self._sandbox.app, method, url, headers, body)
+        before = self._sandbox.live_hooks(mount)
+        answer = call_wsgi(self._sandbox.app, method, url, headers, body)
+        after = {one.id for one in self._sandbox.live_hooks(mount)}
+        removed = [one for one in before if one.id not in after]
+        if removed:
+            self.hooks_removed(mount, removed)
+        return answer
 
     def _first_page(self, method: str, url: str, body: bytes | None, response: HttpResponse) -> HttpResponse:
         """The first page of the list that this is a page of."""
@@ -189,6 +216,12 @@ class Wire:
         if began + LISTING_LASTS < now or not _has_page(url, body):
             began, first = self._first_pages[key] = now, response
         return first
+
+    @staticmethod
+    def _note_failing(exchange: Exchange, refusal: Refusal | None, owner: TenantId | None, thing: str) -> None:
+        """A refusal of all, of a token, or of so many requests is no failure of what was asked for."""
+        if refusal is not None and refusal.part and refusal.status not in NOT_OF_LISTS and refusal.retry_after is None:
+            exchange.failing, exchange.owner = thing, owner
 
     def is_told_to_wait(self, mount: str) -> bool:
         """Whether the vendor has asked for a pause (`Retry-After`) that is not over."""

@@ -65,6 +65,8 @@ class Account(ABC):
     """Requests of one kind that are no flood: what reading a burst takes, within what the vendor allows."""
     limited_an_hour: int = 6
     """Requests within an hour that the vendor may answer with 429: whoever knows its limits rarely meets them."""
+    lag: ClassVar[timedelta | None] = None
+    """How late a change may reach a list; None where the order of lists is not looked at."""
     deadly: ClassVar[frozenset[str]] = frozenset()
     """Those of the odd deeds after which the consent does not work any more."""
     withholding: ClassVar[frozenset[str]] = frozenset()
@@ -140,6 +142,25 @@ class Account(ABC):
     def events(self) -> list[Event]:
         """What an undisturbed whole read of the account has to show by now: the truth, counted from the sandbox's
         tables or kept by the deeds, never from the product's code."""
+
+    # --- lists that move while they are read, where `lag` is given ----------------------------------------------------
+
+    def rows_of_answer(self, url: str, document: Any) -> tuple[str, Mapping[str, datetime]] | None:
+        """Which list an answer is a page of, and its rows with the instants that they show."""
+        del url, document
+        return None
+
+    def rows_sorted(self, external_id: str, key: str) -> tuple[str, Mapping[str, datetime]] | None:
+        """The list of a stream, and its rows with the instants by which the vendor sorts them now.
+
+        Without those that were once hidden, or appeared with a date that was past by then: no order shows them.
+        """
+        del external_id, key
+        return None
+
+    def position(self, cursor: Any) -> datetime | None:
+        """Up to when a cursor or bookmark of an oldest-first list says that the list has been read."""
+        del cursor
 
     # --- for deeds ---------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 """GitHub accounts: a user, what they own, share and are a member of, and everything that happens there."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -21,6 +23,14 @@ OLD_DAYS = 40
 LATE = "its repository could not be read then"
 HOOKLESS = "in a repository that can have no hook of ours"
 """What may be unusual about an event."""
+
+SORTED: Mapping[str, str] = {
+    "issues": "issues", "comments": "issues/comments", "review_comments": "pulls/comments", "pulls": "pulls",
+}  # fmt: skip
+"""The lists that are sorted by change: how the keys of their streams begin, and their paths in a repository's."""
+
+LISTED = re.compile(r"/(repos/(?P<name>[^/]+/[^/]+)|repositories/(?P<id>[0-9]+))/(?P<list>.+)")
+"""The path of a repository's list: by the repository's name or, in links to further pages, by its id."""
 
 PAGE = 100
 """Items that a reader can ask for at once at most."""
@@ -39,6 +49,7 @@ class GitHubAccount(Account):
     refreshes_once = True
     is_read_by_date = True
     page_items = PAGE
+    lag = timedelta(minutes=2)
     deadly = frozenset({"end_refresh_tokens_early"})
     lists = (
         "/user/repos", "/pulls", "/reviews", "/issues", "/issues/comments", "/pulls/comments", "/releases", "/activity",
@@ -139,12 +150,8 @@ class GitHubAccount(Account):
         """The repositories that the connection may read now."""
         github = self.github
         user_id = github.account(self.user).id
-        if not self._is_chosen:
-            found = github.repositories_of(user_id)
-        else:
-            # An old name leads to the same repository until another one takes it.
-            named = [(github.find_repository(name), github.renamed.get(name.lower(), 0)) for name in self._chosen]
-            found = [repo or github.repositories.get(old_id) for repo, old_id in named]
+        named = (self._named(name) for name in self._chosen)
+        found = list(named) if self._is_chosen else github.repositories_of(user_id)
         visible = [repo for repo in found if repo is not None and github.permission_of(user_id, repo) is not None]
         return list({repo.id: repo for repo in visible}.values())
 
@@ -169,6 +176,41 @@ class GitHubAccount(Account):
             if one.activity_type in PUSHES and one.ref.startswith("refs/heads/"):
                 # Several pushes to one branch differ in nothing but their time.
                 yield Event(kind="code_pushed", title=one.ref.removeprefix("refs/heads/"), at=one.timestamp)
+
+    def rows_of_answer(self, url: str, document: Any) -> tuple[str, Mapping[str, datetime]] | None:
+        found = LISTED.search(urlsplit(url).path)
+        name = next((name for name, path in SORTED.items() if found and path == found["list"]), None)
+        if found is None or name is None or not isinstance(document, list):
+            return None
+        repo = self._named(found["name"]) if found["name"] else self.github.repositories.get(int(found["id"]))
+        if repo is None:
+            return None
+        number = "number" if name in {"issues", "pulls"} else "id"
+        rows = {str(row[number]): datetime.fromisoformat(row["updated_at"]) for row in document}
+        return f"{name}:{repo.id}", rows
+
+    def rows_sorted(self, external_id: str, key: str) -> tuple[str, Mapping[str, datetime]] | None:
+        name, _, repo_id = key.partition(":")
+        repo = self.github.repositories.get(int(repo_id)) if name in SORTED else None
+        if repo is None or (name == "issues" and not repo.has_issues):
+            return None
+        items: list[tuple[int, Issue | Comment]] = []
+        if name in {"issues", "pulls"}:
+            items += [(one.number, one) for one in repo.issues.values() if name == "issues" or one.pull is not None]
+        else:
+            comments = repo.comments if name == "comments" else repo.review_comments
+            items += [(one.id, one) for one in comments.values()]
+        rows = {str(number): self._seconds(one.updated_at) for number, one in items if not self._is_traceless(one)}
+        return key, rows
+
+    def position(self, cursor: Any) -> datetime | None:
+        since = (cursor or {}).get("since")
+        return None if since is None else datetime.fromisoformat(since)
+
+    def _named(self, full_name: str) -> Repository | None:
+        """By its name, or by an old one, which leads there until another repository takes it."""
+        found = self.github.find_repository(full_name)
+        return found or self.github.repositories.get(self.github.renamed.get(full_name.lower(), 0))
 
     def _is_traceless(self, item: Issue | Comment) -> bool:
         """Whether it looks as if nothing has happened to it since before it appeared."""

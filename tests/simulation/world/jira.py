@@ -42,6 +42,7 @@ class JiraAccount(Account):
     has_own_tokens = shows_tokens = False
     """One consent has one token family, for all of its sites."""
     page_items = 100
+    lag = INDEX_LAGS[-1]
     is_read_by_date = True
     """Of an issue that an import brings, only the dates tell when it was made."""
     requests_a_minute = 200
@@ -420,6 +421,31 @@ class JiraAccount(Account):
             if seen(site, issue.project)
             for event in self._known_events(site, issue)
         ]
+
+    def rows_of_answer(self, url: str, document: Any) -> tuple[str, Mapping[str, datetime]] | None:
+        if not url.endswith("/search/jql"):
+            return None
+        rows = {
+            issue["id"]: datetime.fromisoformat(issue["fields"]["updated"])
+            for issue in document.get("issues", ())
+            if "updated" in issue.get("fields", {})
+        }
+        return url.partition("/ex/jira/")[2].partition("/")[0], rows
+
+    def rows_sorted(self, external_id: str, key: str) -> tuple[str, Mapping[str, datetime]] | None:
+        kind, _, project_id = key.partition(":")
+        seen, rows = _is_shown_to(self.user), {}
+        for site in self._open_sites():
+            for issue in site.issues.values() if site.id == external_id else ():
+                is_old = (site.id, issue.id) in self._imported and issue.updated < issue.versions[0][0]
+                is_late = (site.id, issue.project.id) in self._late_projects or not seen(site, issue.project)
+                if not is_old and not is_late and (kind == "site" or issue.project.id == project_id):
+                    rows[issue.id] = datetime.fromisoformat(_stamp(issue.updated))
+        return external_id, rows
+
+    def position(self, cursor: Any) -> datetime | None:
+        since = (cursor or {}).get("since")
+        return None if since is None else datetime.fromtimestamp(since / 1000, UTC)
 
     def _noted(self, site: Site, issue: Issue, event: Event) -> Event:
         """The event with what is unusual about it. An import that has not changed since is in no search for changes."""

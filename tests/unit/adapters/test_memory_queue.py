@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from connectors.adapters.memory import MemoryDatabase, memory_unit_of_work
 from connectors.adapters.memory.clock import ManualClock
 from connectors.adapters.memory.job_queue import MemoryWorker, MemoryWorkQueue
-from connectors.domain.model.tasks import read_task
+from connectors.domain.model.tasks import TaskKind, read_task
 from tests.support.builders import NOW, TENANT, make_id, make_task, make_tenant
 
 MINUTE = timedelta(minutes=1)
@@ -103,9 +103,20 @@ def test_a_task_erased_with_its_tenant_can_be_finished(bench):
     bench.put()
     taken = bench.queue.take("one")
     with bench.uow() as work:
-        work.tenants.delete(TENANT)
+        work.tenants.mark_erased(TENANT, at=NOW)
+        work.tenants.erase(TENANT)
+        assert work.tenants.forget_erased(erased_before=NOW + MINUTE) == 1
     bench.queue.finish(taken)
     assert bench.database.tasks.values() == []
+
+
+def test_what_ends_an_erased_tenant_stays_queued(bench):
+    """The tasks that end what a tenant has at its providers outlive its erasure."""
+    task = bench.put(kind=TaskKind.END)
+    with bench.uow() as work:
+        work.tenants.mark_erased(TENANT, at=NOW)
+        work.tenants.erase(TENANT)
+    assert bench.take_all() == [task]
 
 
 def test_no_rollback_gives_a_task_back(bench):

@@ -12,8 +12,10 @@ from connectors.adapters.prometheus.database import DatabaseGauges
 from connectors.adapters.prometheus.exposition import create_registry, render
 from connectors.adapters.prometheus.telemetry import PrometheusTelemetry
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.ending import HeldKind
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.limits import LimitScope
+from connectors.domain.model.oauth import GrantState
 from connectors.domain.model.signal import Origin
 from connectors.domain.model.statistics import Statistics
 from connectors.domain.model.stream_state import StreamStatus
@@ -33,6 +35,8 @@ MEASURED = Statistics(
     open_gaps=4,
     streams={(GITHUB, StreamStatus.BLOCKED): 2},
     longest_unread={GITHUB: MINUTE},
+    held={(GITHUB, HeldKind.TOKEN, "live"): 2, (GITHUB, HeldKind.HOOK, "left"): 1},
+    longest_ending=2 * MINUTE,
     parked_items={GITHUB: 5},
 )
 
@@ -135,6 +139,10 @@ def test_the_database_is_counted():
     assert value("stream_longest_unread_seconds", provider="slack") is None
     assert value("parked_items_open", provider="github") == 5
     assert value("parked_items_open", provider="slack") == 0
+    assert value("held", provider="github", kind="token", state="live") == 2
+    assert value("held", provider="github", kind="hook", state="left") == 1
+    assert value("held", provider="slack", kind="token", state="ending") == 0
+    assert value("ending_oldest_seconds") == 120
 
 
 def names_of(gauges):
@@ -204,7 +212,7 @@ def test_the_page_lists_every_metric():
     rows = re.findall(r"^\| `(connectors_\w+)` \| \w+ \| ([^|]*) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == shown
     assert set().union(*shown.values()) <= {
-        *("provider", "type", "status", "origin", "recorded", "outcome", "scope", "version")
+        *("provider", "type", "status", "origin", "recorded", "outcome", "scope", "version", "kind", "state")
     }
 
 
@@ -223,5 +231,7 @@ def test_alerts_use_what_exists():
             assert set(selected) <= known[name]
             if name == "connectors_streams":
                 assert selected["status"] in set(StreamStatus)
+            if name == "connectors_held":
+                assert selected["state"] in {str(GrantState.ENDING), str(GrantState.LEFT)}
         grouped = {label for group in re.findall(r"by \(([^)]*)\)", rule) for label in group.split(", ")}
         assert grouped <= {"le"}.union(*(known[name] for name, _ in used))

@@ -84,6 +84,7 @@ def test_nothing_set_gives_the_documented_defaults():
     assert (service.tenant_concurrency, service.provider_concurrency) == (4, None)
     assert (service.worker_concurrency, service.job_time_slice) == (8, timedelta(seconds=10))
     assert (service.delivery_retention, service.job_retention) == (timedelta(days=90), timedelta(days=30))
+    assert service.ending_lifetime == timedelta(hours=24)
     assert (service.log_level, service.log_format) == ("info", "auto")
     assert service.data_dir.is_absolute()
     assert settings.apps == {}
@@ -138,6 +139,8 @@ WRONG = [
     ("LOG_LEVEL", "loud", "one of debug"),
     ("LOG_FORMAT", "xml", "one of auto"),
     ("BACKFILL_DAYS", "1.5", "whole days"),
+    ("ENDING_HOURS", "0", "whole hours from 1 to 720"),
+    ("ENDING_HOURS", "721", "whole hours from 1 to 720"),
     ("OAUTH_STATE_LIFETIME_SECONDS", "10m", "whole seconds"),
     ("OUTBOUND_CA_FILE", "/there/is/no/such/file", "a file with the certificates"),
     ("GITHUB_BASE_URL", "http://ghe.internal", "https://"),

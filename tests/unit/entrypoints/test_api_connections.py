@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import attrs
 import pytest
 
-from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.connection import ConnectionStatus, ReasonCode
 from connectors.domain.model.coverage import GapCause
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import rfc3339
@@ -79,6 +79,33 @@ def test_health_is_one_word(world, connection, api, path, changes, health):
     (listed,) = api.get("/connections", tenant=TENANT).get_json()["connections"]
     assert listed["health"] == health
     assert not {"next_sync_at", "subscriptions"} & listed.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "step"),
+    [
+        ({}, None, None),
+        ({"suspected_at": NOW}, "being_checked", "Nothing to do"),
+        ({"webhook_error": "No right."}, "webhooks_failing", "Nothing to do"),
+        (
+            {"status": ConnectionStatus.REAUTHORIZATION_REQUIRED, "reason_code": ReasonCode.REFRESH_TOKEN_DEAD},
+            "refresh_token_dead",
+            "Connect the account again",
+        ),
+        ({"status": ConnectionStatus.REAUTHORIZATION_REQUIRED}, None, "Connect the account again"),
+        (
+            {"status": ConnectionStatus.REVOKED, "reason_code": ReasonCode.WITHDRAWN_AT_PROVIDER},
+            "withdrawn_at_provider",
+            "Connect the account again",
+        ),
+    ],
+)
+def test_a_reason_comes_with_a_next_step(world, connection, api, path, changes, code, step):
+    """Programs get a code and people a sentence, in the list, too."""
+    change(world, connection, **changes)
+    for one in (shown(api, path), api.get("/connections", tenant=TENANT).get_json()["connections"][0]):
+        assert one["reason_code"] == code
+        assert one["next_step"] == step or one["next_step"].startswith(step)
 
 
 def test_an_open_gap_degrades(world, connection, api, path):

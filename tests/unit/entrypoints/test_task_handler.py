@@ -14,13 +14,13 @@ from connectors.adapters.memory.clock import ManualClock
 from connectors.domain.model.errors import InfrastructureError, VaultError
 from connectors.domain.model.ids import ConnectionId, GrantId, JobId
 from connectors.domain.model.sync import JobStatus, JobType
-from connectors.domain.model.tasks import TaskKind, maintenance_task, read_task, refresh_task
+from connectors.domain.model.tasks import TaskKind, maintenance_task, proof_task, read_task, refresh_task
 from connectors.domain.model.trace import TRACE_ID
 from connectors.entrypoints.task_handler import REQUEUE_PAUSES
 from tests.support.builders import NOW, OTHER_TENANT, TENANT, make_id
 from tests.support.world import World
 
-KINDS = (TaskKind.READ, TaskKind.MAINTAIN, TaskKind.REFRESH)
+KINDS = (TaskKind.READ, TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.PROVE)
 
 
 class Raising:
@@ -70,12 +70,21 @@ class Bench:
                 return self.connection.id
             case TaskKind.MAINTAIN:
                 return self.connection.id
+            case TaskKind.PROVE:
+                with self.world.uow() as uow:
+                    uow.connections.save(attrs.evolve(self.connection, suspected_at=NOW))
+                return self.connection.id
             case _:
                 return self.connection.grant_id
 
     def broken(self, task, error, **changes):
         """The handler, whose flow for such tasks raises the error."""
-        part = {TaskKind.READ: "sync", TaskKind.MAINTAIN: "maintenance", TaskKind.REFRESH: "keeper"}[task]
+        part = {
+            TaskKind.READ: "sync",
+            TaskKind.MAINTAIN: "maintenance",
+            TaskKind.REFRESH: "keeper",
+            TaskKind.PROVE: "proof",
+        }[task]
         return attrs.evolve(self.handler, **{part: Raising(error), **changes})
 
     def take(self):
@@ -98,7 +107,7 @@ def bench():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_task_is_run_by_its_flow(bench, kind):
-    """A connection is read, another one maintained, a grant refreshed."""
+    """A connection is read, another one maintained, a grant refreshed, a suspicion proven."""
     subject = bench.subject(kind)
     bench.world.vendor.log.clear()
     bench.handler.handle(kind, TENANT, subject)
@@ -106,6 +115,7 @@ def test_each_task_is_run_by_its_flow(bench, kind):
         TaskKind.READ: "GET /api/items",
         TaskKind.MAINTAIN: "GET /api/targets",
         TaskKind.REFRESH: "POST /oauth/token",
+        TaskKind.PROVE: "GET /api/accounts",
     }[kind]
     assert bench.world.vendor.count(call) == 1
 
@@ -225,12 +235,14 @@ def test_requeueing_queues_the_same_task(bench):
                 TaskKind.READ: bench.connection.id,
                 TaskKind.MAINTAIN: bench.connection.id,
                 TaskKind.REFRESH: bench.connection.grant_id,
+                TaskKind.PROVE: bench.connection.id,
             }[task]
             bench.handler.requeue(task, TENANT, subject)
     expected = [
         read_task(TENANT, ConnectionId(bench.connection.id)),
         maintenance_task(TENANT, ConnectionId(bench.connection.id)),
         refresh_task(TENANT, GrantId(bench.connection.grant_id)),
+        proof_task(TENANT, ConnectionId(bench.connection.id)),
     ]
     assert [task for task, _ in bench.world.tasks()] == expected
 

@@ -11,7 +11,8 @@ from connectors.domain.model.errors import ProviderNotSupportedError, TenantNotF
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.tasks import TaskKind
-from connectors.domain.model.webhook import SubscriptionStatus
+from connectors.domain.model.tenant import Tenant
+from connectors.domain.model.webhook import Recorded, SubscriptionStatus
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.entrypoints.flask import ApiSettings
 from tests.support.api import Api, problem
@@ -198,15 +199,17 @@ def test_what_can_be_read_leaves_it_out(left):
 
 
 def test_disconnecting_erases_what_is_held_here(left):
-    """The tokens, the webhook secret and the schedule are gone; the connection says that nothing was revoked."""
+    """After a day the tokens and the webhook secret are destroyed; the connection says that nothing was revoked."""
     world = left.world
     asked = len(world.vendor.requests)
     ended = world.connectors.disconnect.end_connection(TENANT, left.connection.id)
-    assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
-    assert ended.end_error == f"{GONE} Nothing could be unsubscribed or revoked there."
+    assert ended.status is ConnectionStatus.REVOKED
+    assert GONE in ended.end_error
+    world.end_all()
+    assert GONE in world.reload(left.connection).end_error
     assert world.grants() == []
     assert [(one.status, one.secret) for one in world.subscriptions(left.connection)] == [
-        (SubscriptionStatus.ENDED, None)
+        (SubscriptionStatus.LEFT, None)
     ]
     assert world.entry(left.connection.id, TaskKind.SYNC) is None
     assert world.job(left.job).status is JobStatus.CANCELLED
@@ -222,9 +225,13 @@ def test_a_tenant_is_erased_with_it(left):
     left.world.connectors.tenants.erase(TENANT)
     with pytest.raises(TenantNotFoundError):
         left.world.signals()
-    assert left.world.grants() == []
+    left.world.end_all()
+    left.world.clock.advance(timedelta(hours=2))
+    left.world.tick()
     left.world.work()
-    assert left.world.tasks() == []
+    assert (left.world.grants(), left.world.tasks()) == ([], [])
+    with left.world.uow() as uow:
+        assert uow.tenants.record(Tenant(id=TENANT, created_at=left.world.clock.now())) is Recorded.NEW
 
 
 def test_its_jobs_end(left):

@@ -44,11 +44,11 @@ class RecordingIngest:
         self.flow, self.failure, self.given = connectors.ingest, failure, []
         object.__setattr__(connectors, "ingest", self)
 
-    def accept_delivery(self, request, *, trust):
+    def accept_delivery(self, request, *, trust, **options):
         self.given.append((request, trust))
         if self.failure is not None:
             raise self.failure
-        return self.flow.accept_delivery(request, trust=trust)
+        return self.flow.accept_delivery(request, trust=trust, **options)
 
 
 def make_system(**changes):
@@ -124,7 +124,7 @@ def test_the_status_that_the_provider_expects_is_the_answers(connectors):
     mailbox = make_connection(id=ConnectionId(UUID(int=6)), provider=ProviderSlug("zoho-mail"))
     with connectors.ingest.unit_of_work() as uow:
         uow.connections.save(mailbox)
-    url = webhook_url(PUBLIC, SubscriptionScope.CONNECTION, mailbox.provider, TENANT, mailbox.id)
+    url = connectors.webhook_secrets.url(TENANT, mailbox.id)
     headers = {"X-Hook-Secret": "announced"}
     answer = answer_webhook(connectors, method="POST", url=url, headers=headers, body=b"")
     assert answer == attrs.evolve(ACCEPTED, status=200)
@@ -182,7 +182,7 @@ def test_an_unproven_sender_is_refused(connectors, secret):
         ("", "NOT_FOUND"),
         ("github/", "NOT_FOUND"),
         (f"github//{TENANT}", "NOT_FOUND"),
-        (f"github/{TENANT}/{CONNECTION.id}/more", "NOT_FOUND"),
+        (f"github/{TENANT}/{CONNECTION.id}/key/more", "NOT_FOUND"),
     ],
 )
 def test_what_a_url_must_name(connectors, path, code):

@@ -69,6 +69,15 @@ def test_names(slug):
 
 
 @by_slug
+def test_what_is_left_can_be_removed_by_a_person(slug):
+    """Every provider says where tokens and webhooks can be removed that we could not end."""
+    provider = PROVIDERS[slug]
+    assert "https://" in provider.oauth.remove_at
+    made = provider.webhooks.subscriptions
+    assert made is None or len(made.remove_at) > 20
+
+
+@by_slug
 def test_scopes(slug):
     """Each scope is listed once and has a reason; at least one is requested by default."""
     scopes = PROVIDERS[slug].oauth.scopes

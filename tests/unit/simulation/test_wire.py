@@ -15,6 +15,7 @@ class Vendor:
     """A vendor with a list of pages, each of which names the next one."""
 
     calls: list[str] = attrs.field(factory=list)
+    worlds: dict[str, object] = attrs.field(factory=dict)
 
     def app(self, environ, start_response):
         self.calls.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
@@ -97,10 +98,10 @@ def test_a_refusal_ends(schedule, wire, vendor):
 def test_a_bug_of_the_sandbox_is_a_finding(schedule, wire, monkeypatch):
     """It is told, and no outage hides it."""
 
-    def app(_environ, _start_response):
+    def app(_vendor, _environ, _start_response):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(wire, "_app", app)
+    monkeypatch.setattr(Vendor, "app", app)
 
     def work():
         with pytest.raises(ProviderUnavailableError):

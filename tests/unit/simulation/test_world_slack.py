@@ -183,7 +183,6 @@ def test_reading_as_a_user_shows_every_public_channel():
     assert reader.missing() == []
 
 
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="a dead companion ends the whole connection")
 def test_a_bot_goes_on_without_its_users_own_token():
     """The bot's token and its refresh token live."""
     account = make_account(SlackBotAndUser, items=2)

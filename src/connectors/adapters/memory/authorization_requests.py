@@ -7,6 +7,7 @@ import attrs
 from connectors.adapters.memory.database import MemoryDatabase
 from connectors.adapters.storable import as_stored
 from connectors.domain.model.errors import ConflictError
+from connectors.domain.model.ids import GrantId
 from connectors.domain.model.oauth import AuthorizationOutcome, AuthorizationRequest
 
 
@@ -48,6 +49,14 @@ class MemoryAuthorizationRequestStore:
                 expires_at=max(row.expires_at, until),
             )
         )
+
+    def note_grant(self, request: AuthorizationRequest, grant_id: GrantId) -> bool:
+        """See `AuthorizationRequestStore.note_grant`."""
+        row = self._held(request)
+        if row is None:
+            return False
+        self._put(attrs.evolve(row, grant_id=grant_id))
+        return True
 
     def release(self, request: AuthorizationRequest) -> None:
         """See `AuthorizationRequestStore.release`."""

@@ -21,7 +21,7 @@ from connectors.domain.model.schedule import ScheduleEntry
 from connectors.domain.model.signal import Signal
 from connectors.domain.model.stream_state import AccountState, ParkedState, StreamState
 from connectors.domain.model.sync import Cursor, JobStatus, SyncJob
-from connectors.domain.model.tasks import QueuedTask
+from connectors.domain.model.tasks import QueuedTask, TaskKind
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Subscription, WebhookDelivery
 
@@ -99,6 +99,7 @@ class MemoryDatabase:
             indexes={
                 "connection": lambda row: (row.tenant_id, row.connection_id),
                 "provider": lambda row: (row.tenant_id, row.provider),
+                "grant": lambda row: (row.tenant_id, row.grant_id),
             },
         )
         self.deliveries: Table[tuple[UUID, UUID], WebhookDelivery] = Table(
@@ -147,11 +148,22 @@ class MemoryDatabase:
 
     def erase_tenant(self, tenant_id: TenantId) -> None:
         """Delete everything of the tenant."""
+        # In the order in which they are locked elsewhere.
+        self.tenants.remove_tenant(tenant_id)
+        self.grants.remove_tenant(tenant_id)
+        self.connections.remove_tenant(tenant_id)
+        self.subscriptions.remove_tenant(tenant_id)
+        self.erase_data(tenant_id)
+        self.schedules.remove_tenant(tenant_id)
+        self.tasks.remove_tenant(tenant_id)
+
+    def erase_data(self, tenant_id: TenantId) -> None:
+        """Delete everything of the tenant that is not needed to end what it has at providers."""
+        for entry in self.schedules.values():
+            if entry.tenant_id == tenant_id and entry.kind is not TaskKind.END:
+                self.schedules.remove((entry.tenant_id, entry.subject_id, entry.kind))
         for table in (
-            self.connections,
-            self.grants,
             self.authorization_requests,
-            self.subscriptions,
             self.deliveries,
             self.signals,
             self.snapshots,
@@ -159,12 +171,9 @@ class MemoryDatabase:
             self.streams,
             self.parked,
             self.jobs,
-            self.schedules,
             self.intervals,
             self.gaps,
             self.idempotency,
-            self.tasks,
-            self.tenants,
         ):
             table.remove_tenant(tenant_id)
 

@@ -8,8 +8,11 @@ import attrs
 
 from connectors.adapters.memory.database import MemoryDatabase
 from connectors.adapters.storable import as_stored, key_text
-from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
+
+_HELD = (SubscriptionStatus.ENDING, SubscriptionStatus.LEFT)
+_GONE = (SubscriptionStatus.ENDED, SubscriptionStatus.LEFT)
 
 
 class MemorySubscriptionStore:
@@ -39,6 +42,30 @@ class MemorySubscriptionStore:
         """See `SubscriptionStore.list_of_connection`."""
         return _oldest_first(self._rows.find("connection", (tenant_id, connection_id)))
 
+    def list_of_grant(self, tenant_id: TenantId, grant_id: GrantId) -> Sequence[Subscription]:
+        """See `SubscriptionStore.list_of_grant`."""
+        return _oldest_first(self._rows.find("grant", (tenant_id, grant_id)))
+
+    def list_held(self, tenant_id: TenantId | None, *, limit: int) -> Sequence[Subscription]:
+        """See `SubscriptionStore.list_held`."""
+        found = [
+            (one.ending.since, one.id, one)
+            for one in self._rows.values()
+            if one.status in _HELD and one.ending is not None and tenant_id in {None, one.tenant_id}
+        ]
+        return [one for *_, one in sorted(found, key=lambda item: item[:2])[:limit]]
+
+    def prune(self, *, ended_before: datetime, limit: int) -> int:
+        """See `SubscriptionStore.prune`."""
+        old = [row for row in self._rows.values() if row.status in _GONE and row.updated_at < ended_before][:limit]
+        for row in old:
+            self._rows.remove((row.tenant_id, row.id))
+        return len(old)
+
+    def oldest_ending(self) -> datetime | None:
+        """See `SubscriptionStore.oldest_ending`."""
+        return min((row.ending.since for row in self._rows.values() if row.is_ending and row.ending), default=None)
+
     def list_candidates(
         self, tenant_id: TenantId, provider: ProviderSlug, external_id: str | None
     ) -> Sequence[Subscription]:
@@ -48,7 +75,8 @@ class MemorySubscriptionStore:
             row
             for row in self._rows.find("provider", (tenant_id, provider))
             if row.status is SubscriptionStatus.PENDING
-            or (row.status is not SubscriptionStatus.ENDED and named is not None and row.external_id == named)
+            or (row.is_ending and row.external_id is None)
+            or (row.status not in _GONE and named is not None and row.external_id == named)
         )
 
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Row
 from connectors.adapters.postgres.sealed import read_sealed, sealed_columns
 from connectors.adapters.postgres.tables import authorization_requests
 from connectors.adapters.postgres.transaction import Transaction
+from connectors.domain.model.ids import GrantId
 from connectors.domain.model.oauth import AuthorizationOutcome, AuthorizationProblem, AuthorizationRequest
 
 _T = authorization_requests.c
@@ -72,6 +73,11 @@ class PostgresAuthorizationRequestStore:
         )
         return None if row is None else _read(row)
 
+    def note_grant(self, request: AuthorizationRequest, grant_id: GrantId) -> bool:
+        """See `AuthorizationRequestStore.note_grant`."""
+        noted = update(authorization_requests).where(_is_held(request)).values(grant_id=grant_id)
+        return self._transaction.count(noted) > 0
+
     def release(self, request: AuthorizationRequest) -> None:
         """See `AuthorizationRequestStore.release`."""
         self._transaction.run(update(authorization_requests).where(_is_held(request)).values(leased_until=None))
@@ -119,6 +125,7 @@ def _read(row: Row[Any]) -> AuthorizationRequest:
         taken_at=row.taken_at,
         leased_until=row.leased_until,
         code_hash=None if row.code_hash is None else bytes(row.code_hash),
+        grant_id=row.grant_id,
         outcome=_read_outcome(row),
     )
 

@@ -11,7 +11,7 @@ from connectors.adapters.postgres.paging import page_of, read_page
 from connectors.adapters.postgres.tables import connections
 from connectors.adapters.postgres.transaction import Transaction
 from connectors.adapters.storable import account_email, account_host
-from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount
+from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount, ReasonCode
 from connectors.domain.model.errors import ConnectionNotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.paging import Page, PageRequest, Position
@@ -143,6 +143,7 @@ def _values(connection: Connection) -> dict[str, Any]:
         "grant_id": connection.grant_id,
         "status": connection.status,
         "status_reason": connection.status_reason,
+        "reason_code": connection.reason_code,
         "scopes": list(connection.scopes),
         "expires_at": connection.expires_at,
         "metadata": connection.metadata,
@@ -150,7 +151,9 @@ def _values(connection: Connection) -> dict[str, Any]:
         "sync_error": connection.sync_error,
         "webhook_error": connection.webhook_error,
         "end_error": connection.end_error,
+        "suspected_at": connection.suspected_at,
         "created_at": connection.created_at,
+        "consented_at": connection.consented_at,
         "updated_at": connection.updated_at,
     }
 
@@ -166,6 +169,7 @@ def _read(row: Row[Any]) -> Connection:
         grant_id=row.grant_id,
         status=ConnectionStatus(row.status),
         status_reason=row.status_reason,
+        reason_code=None if row.reason_code is None else ReasonCode(row.reason_code),
         scopes=tuple(row.scopes),
         expires_at=row.expires_at,
         metadata=row.metadata,
@@ -173,6 +177,8 @@ def _read(row: Row[Any]) -> Connection:
         sync_error=row.sync_error,
         webhook_error=row.webhook_error,
         end_error=row.end_error,
+        suspected_at=row.suspected_at,
         created_at=row.created_at,
+        consented_at=row.consented_at,
         updated_at=row.updated_at,
     )

@@ -10,7 +10,7 @@ from connectors.adapters.postgres import queue_schema
 from connectors.adapters.postgres.engine import translate
 from connectors.domain.model.errors import InfrastructureError
 
-HEAD = "0006"
+HEAD = "0009"
 """The newest migration. It is a constant so that checking a current database needs no Alembic; a test compares them."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 """The folder of the migrations, inside the installed package."""

@@ -4,17 +4,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, or_, select
+from sqlalchemy import CompoundSelect, Select, delete, func, select, text, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 
+from connectors.adapters.postgres.endings import ending_columns, list_held, oldest_ending, prune_ended, read_ending
 from connectors.adapters.postgres.sealed import read_sealed, sealed_columns
 from connectors.adapters.postgres.tables import subscriptions
 from connectors.adapters.postgres.transaction import Transaction
-from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 
 _T = subscriptions.c
+# As literals, so that the planner sees that the partial indexes match.
+_PENDING = text("status = 'pending'")
+_ENDING = text("status = 'ending'")
+_OVER = text("status IN ('ended', 'left')")
+_FOUND_OTHERWISE = (SubscriptionStatus.PENDING, SubscriptionStatus.ENDED, SubscriptionStatus.LEFT)
+"""Pending ones are found without their name, and those that are over not at all."""
 _INSERT = insert(subscriptions)
 _UPSERT = _INSERT.on_conflict_do_update(
     index_elements=[_T.tenant_id, _T.id],
@@ -44,6 +51,10 @@ class PostgresSubscriptionStore:
             "error": subscription.error,
             "failures": subscription.failures,
             "checked_at": subscription.checked_at,
+            "address": subscription.address,
+            "grant_id": subscription.grant_id,
+            "called_until": subscription.called_until,
+            **ending_columns(subscription.ending),
             "created_at": subscription.created_at,
             "updated_at": subscription.updated_at,
         }
@@ -64,19 +75,32 @@ class PostgresSubscriptionStore:
             select(subscriptions).where(_T.tenant_id == tenant_id, _T.connection_id == connection_id)
         )
 
+    def list_of_grant(self, tenant_id: TenantId, grant_id: GrantId) -> Sequence[Subscription]:
+        """See `SubscriptionStore.list_of_grant`."""
+        return self._oldest_first(select(subscriptions).where(_T.tenant_id == tenant_id, _T.grant_id == grant_id))
+
+    def list_held(self, tenant_id: TenantId | None, *, limit: int) -> Sequence[Subscription]:
+        """See `SubscriptionStore.list_held`."""
+        return [_read(row) for row in list_held(self._transaction, subscriptions, _T.status, tenant_id, limit)]
+
+    def prune(self, *, ended_before: datetime, limit: int) -> int:
+        """See `SubscriptionStore.prune`."""
+        return prune_ended(self._transaction, subscriptions, _OVER, ended_before, limit)
+
+    def oldest_ending(self) -> datetime | None:
+        """See `SubscriptionStore.oldest_ending`."""
+        return oldest_ending(self._transaction, subscriptions, _ENDING)
+
     def list_candidates(
         self, tenant_id: TenantId, provider: ProviderSlug, external_id: str | None
     ) -> Sequence[Subscription]:
         """See `SubscriptionStore.list_candidates`."""
-        pending = _T.status == SubscriptionStatus.PENDING
-        named = and_(_T.external_id == external_id, _T.status != SubscriptionStatus.ENDED)
-        return self._oldest_first(
-            select(subscriptions).where(
-                _T.tenant_id == tenant_id,
-                _T.provider == provider,
-                pending if external_id is None else or_(pending, named),
-            )
-        )
+        # Several selections, since with OR the planner reads all of the tenant's.
+        of_provider = select(subscriptions).where(_T.tenant_id == tenant_id, _T.provider == provider)
+        found = [of_provider.where(_PENDING), of_provider.where(_ENDING, _T.external_id.is_(None))]
+        if external_id is not None:
+            found.append(of_provider.where(_T.external_id == external_id, _T.status.not_in(_FOUND_OTHERWISE)))
+        return self._oldest_first(union_all(*found))
 
     def list_expiring(self, *, before: datetime) -> Sequence[Subscription]:
         """See `SubscriptionStore.list_expiring`."""
@@ -101,8 +125,8 @@ class PostgresSubscriptionStore:
         )
         return {row.provider: row.first for row in rows}
 
-    def _oldest_first(self, statement: Select[Any]) -> Sequence[Subscription]:
-        return [_read(row) for row in self._transaction.all(statement.order_by(_T.created_at, _T.id))]
+    def _oldest_first(self, statement: Select[Any] | CompoundSelect[Any]) -> Sequence[Subscription]:
+        return [_read(row) for row in self._transaction.all(statement.order_by("created_at", "id"))]
 
 
 def _read(row: Row[Any]) -> Subscription:
@@ -120,6 +144,10 @@ def _read(row: Row[Any]) -> Subscription:
         error=row.error,
         failures=row.failures,
         checked_at=row.checked_at,
+        address=row.address,
+        grant_id=row.grant_id,
+        called_until=row.called_until,
+        ending=read_ending(row),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -87,8 +87,23 @@ def _sealed(prefix: str, *, nullable: bool = False) -> tuple[Column[Any], Column
     )
 
 
+def _ending() -> tuple[Column[Any], Column[Any], Column[Any]]:
+    return (
+        _at("end_since", nullable=True),
+        Column("end_failures", Integer, nullable=False, server_default=text("0")),
+        _text("end_error", nullable=True),
+    )
+
+
 # One row, `ids.UNROUTED`, exists from the first migration on: it owns deliveries without an owner.
-tenants = Table("tenants", METADATA, Column("id", Uuid, primary_key=True), _at("created_at"))
+tenants = Table(
+    "tenants",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    _at("created_at"),
+    _at("erased_at", nullable=True),
+    Index("tenants_erased", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
+)
 
 connections = Table(
     "connections",
@@ -106,6 +121,7 @@ connections = Table(
     Column("grant_id", Uuid),
     _text("status"),
     _text("status_reason", nullable=True),
+    _text("reason_code", nullable=True),
     Column("scopes", ARRAY(CleanText), nullable=False),
     _at("expires_at", nullable=True),
     _json("metadata"),
@@ -113,7 +129,9 @@ connections = Table(
     _text("sync_error", nullable=True),
     _text("webhook_error", nullable=True),
     _text("end_error", nullable=True),
+    _at("suspected_at", nullable=True),
     _at("created_at"),
+    _at("consented_at"),
     _at("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("tenant_id", "provider", "account_id", name="connections_account"),
@@ -130,8 +148,9 @@ grants = Table(
     _tenant_id(),
     _id(),
     _text("provider"),
-    _key("grant_key"),
-    *_sealed("token_set"),
+    _text("state"),
+    _key("grant_key", nullable=True),
+    *_sealed("token_set", nullable=True),
     _at("expires_at", nullable=True),
     _at("refresh_expires_at", nullable=True),
     Column("version", Integer, nullable=False),
@@ -141,11 +160,14 @@ grants = Table(
     # The refresh lease: null if nobody holds it; the fencing token counts all leases so far.
     _at("leased_until", nullable=True),
     Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),
+    *_ending(),
     _at("created_at"),
     _at("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
-    UniqueConstraint("tenant_id", "provider", "grant_key", name="grants_key"),
+    Index("grants_key", "tenant_id", "provider", "grant_key", unique=True, postgresql_where=text("state = 'live'")),
     Index("grants_consent", "grant_key"),
+    Index("grants_ending", "end_since", postgresql_where=text("state = 'ending'")),
+    Index("grants_over", "updated_at", postgresql_where=text("state IN ('ended', 'left')")),
 )
 
 authorization_requests = Table(
@@ -165,6 +187,7 @@ authorization_requests = Table(
     _at("taken_at", nullable=True),
     _at("leased_until", nullable=True),
     Column("code_hash", LargeBinary),
+    _id("grant_id", nullable=True),
     _at("finished_at", nullable=True),
     Column("connection_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
     _text("problem_code", nullable=True),
@@ -190,10 +213,17 @@ subscriptions = Table(
     _text("error", nullable=True),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     _at("checked_at", nullable=True),
+    _text("address", nullable=True),
+    _id("grant_id", nullable=True),
+    _at("called_until", nullable=True),
+    *_ending(),
     _at("created_at"),
     _at("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     Index("subscriptions_connection", "tenant_id", "connection_id", "created_at"),
+    Index("subscriptions_grant", "tenant_id", "grant_id"),
+    Index("subscriptions_ending", "end_since", postgresql_where=text("status = 'ending'")),
+    Index("subscriptions_over", "updated_at", postgresql_where=text("status IN ('ended', 'left')")),
     Index("subscriptions_named", "tenant_id", "provider", "external_id"),
     Index("subscriptions_pending", "tenant_id", "provider", postgresql_where=text("status = 'pending'")),
     Index("subscriptions_expiry", "status", "expires_at"),

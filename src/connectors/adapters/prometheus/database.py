@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from connectors.domain.model.ending import HeldKind
 from connectors.domain.model.errors import InfrastructureError
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.statistics import Statistics
@@ -85,6 +86,18 @@ class DatabaseGauges(Collector):
             "Time until the first active webhook subscription expires.",
             ("provider",),
             _seconds(found.earliest_expiries),
+        )
+        unfinished = dict.fromkeys(product(self._providers, HeldKind, ("ending", "left")), 0)
+        yield _gauge(
+            "connectors_held",
+            "Tokens and webhooks of ours that are at a vendor, or may be left there.",
+            ("provider", "kind", "state"),
+            {**unfinished, **found.held},
+        )
+        yield GaugeMetricFamily(
+            "connectors_ending_oldest_seconds",
+            "How long the oldest thing has been ending that has to go at a vendor.",
+            value=found.longest_ending.total_seconds(),
         )
         yield GaugeMetricFamily(
             "connectors_coverage_gaps_open", "Open gaps in the coverage of connections.", value=found.open_gaps

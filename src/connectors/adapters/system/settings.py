@@ -97,8 +97,10 @@ class ServiceSettings:
         whole_number(0, 10**9, "webhooks a minute for one tenant, 0 for no limit,"),
         default="12000",
     )
-    """Per minute, for one tenant in one process. 200 a second is far more than a vendor sends to one tenant, and GitHub
-    does not resend what we refuse."""
+    """Per minute, in one process: verified ones for one tenant, and unverified ones of all senders. 200 a second is far
+    more than a vendor sends to one tenant, and GitHub does not resend what we refuse."""
+    trusted_proxy_hops: int = _setting("TRUSTED_PROXY_HOPS", whole_number(0, 16, "proxies"), default="0")
+    """How many of the last entries of `X-Forwarded-For` our own proxies have written."""
     outbound_timeout: timedelta = _setting("OUTBOUND_TIMEOUT_SECONDS", values.SECONDS, default="30")
     """The limit for one whole call to a provider."""
     outbound_max_bytes: int = _setting("OUTBOUND_MAX_BYTES", values.BYTES, default="33554432")
@@ -124,6 +126,8 @@ class ServiceSettings:
     """How long webhook deliveries are kept; failed ones stay until they are replayed."""
     job_retention: timedelta = _setting("JOB_RETENTION_DAYS", values.DAYS, default="30")
     """How long ended jobs and closed coverage gaps are kept."""
+    ending_lifetime: timedelta = _setting("ENDING_HOURS", values.HOURS, default="24")
+    """How long it is tried to remove at a vendor what has to go there."""
     metrics_bind: Bind | None = _setting("METRICS_BIND", values.BIND)
     """Where `connectors worker` serves its metrics; the API serves its own at `/metrics`. None: nowhere."""
     log_level: str = _setting("LOG_LEVEL", choice(("debug", "info", "warning", "error", "critical")), default="info")

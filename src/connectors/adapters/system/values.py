@@ -229,6 +229,7 @@ def _timespan(unit: str, most: int, expected: str) -> Reader[timedelta]:
 
 BIND = Reader(read_bind, "host:port, for example 127.0.0.1:8080 or [::1]:8080")
 SECONDS = _timespan("seconds", int(LONGEST_INTERVAL.total_seconds()), "whole seconds from 1 to a year of them")
+HOURS = _timespan("hours", 720, "whole hours from 1 to 720")
 DAYS = _timespan("days", 36_525, "whole days from 1 to 36525")
 JOBS = "jobs at once"
 BYTES = whole_number(1, 10**9, "bytes")

@@ -36,6 +36,34 @@ class ConnectionStatus(StrEnum):
     """Ended: disconnected here, or revoked at the provider."""
 
 
+class ReasonCode(StrEnum):
+    """Why a connection is not active, or needs attention, for programs. `health.reason_of` gives those of active
+    connections, which are not stored."""
+
+    REFRESH_TOKEN_DEAD = "refresh_token_dead"  # noqa: S105 - a reason's name
+    """The provider no longer accepts the refresh token."""
+    REFRESH_LOST = "refresh_lost"
+    """A refresh was interrupted, and the new tokens never reached us."""
+    TOKEN_DEAD = "token_dead"  # noqa: S105 - a reason's name
+    """The provider no longer accepts the access token, and it cannot be refreshed."""
+    USER_DISCONNECTED = "user_disconnected"
+    """Ended here, at the user's request."""
+    WITHDRAWN_AT_PROVIDER = "withdrawn_at_provider"
+    """The user or an administrator ended it at the provider."""
+    TENANT_ERASED = "tenant_erased"
+    """Its tenant was erased."""
+    OPERATOR = "operator"
+    """Switched off here by an operator."""
+    BEING_CHECKED = "being_checked"
+    """The provider has said that it ended, and is asked whether that is so."""
+    NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a reason's name
+    """The consent brought no refresh token: the connection works until its access token expires."""
+    WEBHOOKS_FAILING = "webhooks_failing"
+    """Events may not arrive."""
+    STREAMS_ASIDE = "streams_aside"
+    """Something cannot be read for now."""
+
+
 TRANSITIONS: Mapping[ConnectionStatus, frozenset[ConnectionStatus]] = {
     ConnectionStatus.ACTIVE: frozenset(
         {ConnectionStatus.REAUTHORIZATION_REQUIRED, ConnectionStatus.DISABLED, ConnectionStatus.REVOKED}
@@ -63,6 +91,8 @@ class Connection:
     status: ConnectionStatus = ConnectionStatus.ACTIVE
     status_reason: str | None = None
     """Why it is not active, as a sentence for operators."""
+    reason_code: ReasonCode | None = None
+    """The same for programs. Of an active connection: what its consent lacks, or None."""
     scopes: tuple[str, ...] = ()
     """The granted scopes, which may be fewer than those requested."""
     expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
@@ -75,7 +105,13 @@ class Connection:
     """Why events may not arrive; None once all webhook subscriptions work."""
     end_error: str | None = None
     """What the provider refused when the connection ended: removing a subscription, revoking the grant."""
+    suspected_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """Since when the provider is said to have ended it, and no call has proven that yet."""
     created_at: datetime = attrs.field(converter=utc)
+    consented_at: datetime = attrs.field(
+        default=attrs.Factory(lambda self: self.created_at, takes_self=True), converter=utc
+    )
+    """When the user last consented. What the provider says of the time before does not concern it."""
     updated_at: datetime = attrs.field(converter=utc)
 
     @property
@@ -85,14 +121,16 @@ class Connection:
         together = "; ".join(error for error in (self.sync_error, webhooks, self.end_error) if error)
         return together.replace(".; ", "; ") or None  # each is a sentence by itself, or words of the vendor
 
-    def moved_to(self, status: ConnectionStatus, *, at: datetime, reason: str | None = None) -> "Connection":
+    def moved_to(
+        self, status: ConnectionStatus, *, at: datetime, reason: str | None = None, code: ReasonCode | None = None
+    ) -> "Connection":
         """The connection with another status.
 
         Raises:
             IllegalTransitionError: `TRANSITIONS` does not allow it.
         """
-        if status is self.status:
-            return self if reason == self.status_reason else attrs.evolve(self, status_reason=reason, updated_at=at)
-        if status not in TRANSITIONS[self.status]:
+        if status is self.status and (reason, code) == (self.status_reason, self.reason_code):
+            return self
+        if status is not self.status and status not in TRANSITIONS[self.status]:
             raise IllegalTransitionError(f"a connection cannot go from {self.status} to {status}")
-        return attrs.evolve(self, status=status, status_reason=reason, updated_at=at)
+        return attrs.evolve(self, status=status, status_reason=reason, reason_code=code, updated_at=at)

@@ -33,6 +33,12 @@ def error_text(error: Exception) -> str:
     return error.message if isinstance(error, ConnectorsError) else f"internal error: {type(error).__name__}"
 
 
+def text_with_next_step(error: Exception) -> str:
+    """`error_text`, and what the reader can do about it, if we know: where the text is all that is kept."""
+    next_step = error.next_step if isinstance(error, ConnectorsError) else None
+    return error_text(error) if next_step is None else f"{error_text(error)} {next_step}"
+
+
 def is_bug(error: Exception) -> bool:
     """Whether nobody foresaw the error, so that its traceback belongs into the log."""
     return not isinstance(error, ConnectorsError)
@@ -205,6 +211,10 @@ class ClientRejectedError(ProviderFailedError):
 
 class AccessLostError(ProviderFailedError):
     """The object is gone or no longer visible to this connection; the connection itself works."""
+
+
+class RefusedForGoodError(ProviderFailedError):
+    """The provider never pushes changes of this object: a settled state, in which it is only read."""
 
 
 # --- us ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import attrs
 
+from connectors.domain.model.ending import Ending
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug, TenantId
 from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.secret import SealedSecret, Secret
@@ -134,19 +135,38 @@ class AuthorizationRequest:
     """Until when only that callback may exchange the code."""
     code_hash: bytes | None = attrs.field(default=None, repr=False)
     """SHA-256 of the first callback's code: no other code is accepted afterwards."""
+    grant_id: GrantId | None = None
+    """The grant that the code gave. If its callback dies, the next one goes on with it: no code works twice."""
     outcome: AuthorizationOutcome | None = None
+
+
+class GrantState(StrEnum):
+    """Where a grant is in its life."""
+
+    NEW = "new"
+    """Its tokens are stored, and nobody knows yet whose they are. If its callback dies, it is ended."""
+    LIVE = "live"
+    """Connections use it."""
+    ENDING = "ending"
+    """Nobody uses it any more, and the vendor has not confirmed yet that its tokens are gone."""
+    ENDED = "ended"
+    """Its tokens are gone at the vendor, or die with another grant of the same consent."""
+    LEFT = "left"
+    """We could not end it: its tokens may live on at the vendor, and nobody has them."""
 
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """The result of one user's consent: a token pair, shared by every connection that uses it."""
+    """The result of one consent: a token pair, shared by every connection that uses it. Each consent is a new one."""
 
     id: GrantId
     tenant_id: TenantId
     provider: ProviderSlug
-    grant_key: str
-    """Unique per (tenant, provider): whose consent it is. A second consent replaces the pair, never copies it."""
-    token_set: SealedSecret
+    state: GrantState = GrantState.LIVE
+    grant_key: str | None
+    """Whose consent it is; None while that is not known. One live grant of a tenant and provider has it."""
+    token_set: SealedSecret | None
+    """None once it is ended or left: the secret is destroyed."""
     expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     refresh_expires_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     version: int = 1
@@ -156,6 +176,8 @@ class Grant:
     and cleared with a response that says what became of it."""
     refresh_sent_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     """When it was sent for the last time since."""
+    ending: Ending | None = None
+    """Set from ENDING on."""
     created_at: datetime = attrs.field(converter=utc)
     updated_at: datetime = attrs.field(converter=utc)
 

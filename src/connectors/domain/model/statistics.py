@@ -6,6 +6,7 @@ from datetime import timedelta
 import attrs
 
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.ending import HeldKind
 from connectors.domain.model.ids import ProviderSlug
 from connectors.domain.model.stream_state import StreamStatus
 from connectors.domain.model.sync import JobStatus, JobType
@@ -30,5 +31,9 @@ class Statistics:
     """Of active connections, discovery included."""
     longest_unread: Mapping[ProviderSlug, timedelta]
     """How long ago the stream of each provider that has waited longest was read; without those that only give names."""
+    held: Mapping[tuple[ProviderSlug, HeldKind, str], int]
+    """What we have at vendors, or may have left there, by its state."""
+    longest_ending: timedelta
+    """How long the oldest thing has been ending that has to go at a vendor; zero if there is none."""
     parked_items: Mapping[ProviderSlug, int]
     """Single things that could not be read, and are asked for again."""

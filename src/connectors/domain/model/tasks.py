@@ -21,6 +21,12 @@ class TaskKind(StrEnum):
     """Maintain a connection's webhook subscriptions: the subject is the connection."""
     REFRESH = "refresh"
     """Refresh tokens that would expire unused: the subject is the grant."""
+    PROVE = "prove"
+    """Ask the provider whether a connection still works that is said, or was found, to be dead: the subject is the
+    connection."""
+    END = "end"
+    """End something at its provider: the subject is a grant, a subscription, or the tenant itself, which is being
+    erased."""
     SWEEP = "sweep"
     """Delete what has expired: authorization requests, idempotency keys, limits. Scheduled only; the service's own."""
     RETAIN = "retain"
@@ -118,6 +124,32 @@ def refresh_task(tenant_id: TenantId, grant_id: GrantId) -> QueuedTask:
         kind=TaskKind.REFRESH,
         tenant_id=tenant_id,
         subject_id=grant_id,
+        priority=MAINTENANCE_PRIORITY,
+        lock=name,
+        queueing_lock=name,
+    )
+
+
+def proof_task(tenant_id: TenantId, connection_id: ConnectionId) -> QueuedTask:
+    """The task that asks the provider whether a connection still works. It does not wait for the connection's syncs."""
+    name = f"prove:{connection_id}"
+    return QueuedTask(
+        kind=TaskKind.PROVE,
+        tenant_id=tenant_id,
+        subject_id=connection_id,
+        priority=MAINTENANCE_PRIORITY,
+        lock=name,
+        queueing_lock=name,
+    )
+
+
+def end_task(tenant_id: TenantId, subject_id: UUID) -> QueuedTask:
+    """The task that ends a grant or a subscription at its provider."""
+    name = f"end:{subject_id}"
+    return QueuedTask(
+        kind=TaskKind.END,
+        tenant_id=tenant_id,
+        subject_id=subject_id,
         priority=MAINTENANCE_PRIORITY,
         lock=name,
         queueing_lock=name,

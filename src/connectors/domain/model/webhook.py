@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
+from connectors.domain.model.ending import Ending
 from connectors.domain.model.errors import IllegalTransitionError, UnexpectedResponseError
 from connectors.domain.model.foreign_json import read_form_member, read_json_object
 from connectors.domain.model.http import lower_names
-from connectors.domain.model.ids import ConnectionId, DeliveryId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.ids import ConnectionId, DeliveryId, GrantId, ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.instant import optional_utc, utc
 from connectors.domain.model.secret import SealedSecret
 from connectors.domain.model.signal import SignalDraft
@@ -27,20 +28,39 @@ class SubscriptionStatus(StrEnum):
     ACTIVE = "active"
     FAILED = "failed"
     """The provider refused it; `error` says why. It is tried again."""
+    REFUSED = "refused"
+    """The provider never pushes this target; `error` says why. It is only read, and asked for again each week."""
     LAPSED = "lapsed"
     """It was active and no longer is: expired, switched off or removed at the provider."""
+    ENDING = "ending"
+    """It has to go, and the provider has not confirmed yet that it is gone."""
     ENDED = "ended"
-    """Removed by us, or replaced by a successor."""
+    """Removed by us, replaced by a successor, or gone at the provider."""
+    LEFT = "left"
+    """It had to go and we could not remove it: it may live on at the provider."""
 
 
 SUBSCRIPTION_TRANSITIONS: Mapping[SubscriptionStatus, frozenset[SubscriptionStatus]] = {
     SubscriptionStatus.PENDING: frozenset(
-        {SubscriptionStatus.ACTIVE, SubscriptionStatus.FAILED, SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}
+        {
+            SubscriptionStatus.ACTIVE,
+            SubscriptionStatus.FAILED,
+            SubscriptionStatus.REFUSED,
+            SubscriptionStatus.LAPSED,
+            SubscriptionStatus.ENDING,
+            SubscriptionStatus.ENDED,
+        }
     ),
-    SubscriptionStatus.ACTIVE: frozenset({SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}),
+    SubscriptionStatus.ACTIVE: frozenset(
+        {SubscriptionStatus.LAPSED, SubscriptionStatus.ENDING, SubscriptionStatus.ENDED}
+    ),
     SubscriptionStatus.FAILED: frozenset({SubscriptionStatus.ENDED}),
-    SubscriptionStatus.LAPSED: frozenset({SubscriptionStatus.ENDED}),
-    SubscriptionStatus.ENDED: frozenset(),
+    SubscriptionStatus.REFUSED: frozenset({SubscriptionStatus.ENDED}),
+    SubscriptionStatus.LAPSED: frozenset({SubscriptionStatus.ENDING, SubscriptionStatus.ENDED}),
+    SubscriptionStatus.ENDING: frozenset({SubscriptionStatus.ENDED, SubscriptionStatus.LEFT}),
+    # A request for it was out when it ended: now it is there.
+    SubscriptionStatus.ENDED: frozenset({SubscriptionStatus.ENDING}),
+    SubscriptionStatus.LEFT: frozenset({SubscriptionStatus.ENDING}),
 }
 """Every legal change of status. Trying a target again makes a new subscription; the old one ends."""
 
@@ -68,13 +88,47 @@ class Subscription:
     """How often in a row the provider has refused this target, earlier subscriptions included."""
     checked_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     """When the provider last confirmed that it still exists."""
+    address: str | None = None
+    """Where it delivers to: our URL, or what the vendor has instead (Gmail: a topic). None where it is not known."""
+    grant_id: GrantId | None = None
+    """Whose tokens made it, and so can remove it. None for those that were set up by hand."""
+    called_until: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """Until when a request that makes it may be out."""
+    ending: Ending | None = None
+    """Set from ENDING on."""
     created_at: datetime = attrs.field(converter=utc)
     updated_at: datetime = attrs.field(converter=utc)
 
     @property
+    def is_by_hand(self) -> bool:
+        """Whether a person has set it up at the provider: it is only a secret then."""
+        return self.status is SubscriptionStatus.ACTIVE and self.external_id is None
+
+    @property
     def is_over(self) -> bool:
         """Whether it can no longer cause deliveries."""
-        return self.status in {SubscriptionStatus.FAILED, SubscriptionStatus.LAPSED, SubscriptionStatus.ENDED}
+        return self.status not in {SubscriptionStatus.PENDING, SubscriptionStatus.ACTIVE, SubscriptionStatus.ENDING}
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is neither gone nor about to go."""
+        return self.status not in {SubscriptionStatus.ENDING, SubscriptionStatus.ENDED, SubscriptionStatus.LEFT}
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has to go and may still be there."""
+        return self.status is SubscriptionStatus.ENDING
+
+    def may_be_there(self, now: datetime) -> bool:
+        """Whether the provider may have it. A lapsed one may only be switched off there."""
+        if self.status is SubscriptionStatus.LAPSED:
+            return self.external_id is not None and (self.expires_at is None or self.expires_at > now)
+        return self.status in {SubscriptionStatus.PENDING, SubscriptionStatus.ACTIVE}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no deliveries are expected of it: it has ended or is about to, or its target is never pushed."""
+        return not self.is_wanted or self.status is SubscriptionStatus.REFUSED
 
     def works_at(self, now: datetime) -> bool:
         """Whether it brings deliveries then, as far as we know."""
@@ -101,6 +155,8 @@ class WebhookRequest:
     """From the path; None on an app-level URL."""
     connection_id: ConnectionId | None = None
     """From the path, where a vendor needs a URL per connection."""
+    url_key: str | None = attrs.field(default=None, repr=False)
+    """From the path: what proves that the sender was given this connection's URL by us."""
     method: str = "POST"
     url: str = attrs.field(default="", repr=False)
     """The full URL under our public name, with its query."""
@@ -144,6 +200,8 @@ class DeliveryHints:
 
     delivery_id: str | None = None
     subscription_external_id: str | None = None
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """What else they say of the subscription: kept with it once the request is verified."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,7 +244,8 @@ class Lifecycle(StrEnum):
     """What a webhook can say about the connection itself."""
 
     REVOKED = "revoked"
-    """The user or an admin revoked the grant at the provider."""
+    """The user or an admin revoked the grant at the provider. It is not believed without proof: the event may be about
+    a consent that was replaced since."""
 
 
 @attrs.frozen(kw_only=True)
@@ -206,6 +265,8 @@ class WebhookEvent:
     sync_target: str | None = None
     """What to read (a calendar, a channel); None for everything."""
     lifecycle: Lifecycle | None = None
+    at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    """When it happened at the latest, where the vendor says so and it concerns the connection itself."""
     connection_metadata: Mapping[str, Any] = attrs.field(factory=dict)
     """What to merge into the connection's metadata."""
     reply: WebhookReply | None = None

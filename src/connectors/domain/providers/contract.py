@@ -2,8 +2,8 @@
 
 A provider package is values and pure functions. What takes several calls is a conversation (`domain.model.http`): a
 generator that yields requests and is sent answers. `flows/provider_access/conversations.py` runs it. Only that module
-knows bearer tokens, the refresh on 401, `Retry-After`, timeouts and size limits. A provider package sees answers below
-400, and those that it declared in `HttpRequest.expects`.
+knows bearer tokens, the rule for dead ones, `Retry-After`, timeouts and size limits. A provider package sees answers
+below 400, and those that it declared in `HttpRequest.expects`.
 """
 
 import re
@@ -83,6 +83,8 @@ class OAuth:
     required_scopes: Callable[[ProviderApp, tuple[str, ...]], frozenset[str]] = lambda app, asked: frozenset()
     """Those of the requested scopes that the connection cannot work without; granting fewer is
     InsufficientScopeError."""
+    explain_missing_scopes: Callable[[TokenSet], str | None] = lambda tokens: None
+    """What the operator has to change, if no user could grant the scopes to this app; None where the user can."""
     revoke: Callable[[ProviderApp, TokenSet], Conversation[None]] | None = None
     """Revoke the token set. "Already gone" is success. None: the vendor has no such call."""
     revocation_scope: "RevocationScope" = attrs.field(factory=lambda: RevocationScope.GRANT)
@@ -92,6 +94,8 @@ class OAuth:
     """An unused refresh token expires after this; None if it does not."""
     token_names: tuple[str, ...] = ()
     """Names of companion token sets that are refreshed by separate calls (Slack's `user`)."""
+    remove_at: str | None = None
+    """Where a person can end tokens that we could not revoke: a URL, or the way to it; None: we do not know."""
 
 
 class RevocationScope(StrEnum):
@@ -137,7 +141,8 @@ class SubscriptionScope(StrEnum):
     TENANT = "tenant"
     """`/webhooks/{provider}/{tenant_id}`."""
     CONNECTION = "connection"
-    """`/webhooks/{provider}/{tenant_id}/{connection_id}`, where nothing in a delivery names the mailbox."""
+    """`/webhooks/{provider}/{tenant_id}/{connection_id}`, where nothing in a delivery names the mailbox. As a person
+    enters it, it ends with an unguessable key."""
     APP = "app"
     """`/webhooks/{provider}`: one URL for all tenants, set in the vendor's app settings or by the app's one hook."""
 
@@ -162,13 +167,14 @@ class Subscriptions:
     targets: Callable[[ProviderApp, Connection], Conversation[tuple[str, ...]]]
     """The subscription targets that this connection should have."""
     subscribe: Callable[[ProviderApp, Connection, SubscriptionRequest], Conversation[SubscriptionReceipt]]
-    """Make it, or take over an existing one. Idempotent."""
+    """Make it, or take over an existing one. Idempotent. Raises RefusedForGoodError for the answers that mean that the
+    vendor never pushes the target; every other refusal is tried again soon."""
     unsubscribe: Callable[[ProviderApp, Connection, Subscription], Conversation[None]]
-    """Remove it. "Already gone" is success."""
+    """Remove it. "Already gone" is success. Raises RefusedForGoodError if it cannot be removed, now or later."""
     renew: Callable[[ProviderApp, Connection, Subscription], Conversation[SubscriptionReceipt]] | None = None
     """Extend it; None where the vendor wants a new one instead, or where nothing expires."""
     probe: Callable[[ProviderApp, Connection, Subscription], Conversation[bool]] | None = None
-    """Whether the vendor still has it."""
+    """Whether the vendor still has it, and it delivers to its `address` (None: that is not known)."""
     lifetime: timedelta | None = None
     """How long one lives at the vendor; None if it does not expire."""
     missed: (
@@ -178,9 +184,17 @@ class Subscriptions:
     where the vendor shows no log."""
     redeliver: Callable[[ProviderApp, Connection, Subscription, MissedDelivery], Conversation[None]] | None = None
     """Ask the vendor to send it once more, under the same delivery id."""
-    shared_key: Callable[[Connection], str] | None = None
-    """Where the vendor has one subscription per account and app (Gmail): connections with the same key share it, and
-    it is removed only with the last of them."""
+    is_one_per_user: bool = False
+    """Whether the vendor has one subscription for each user and account (Gmail, Jira): connections to the account whose
+    grants have the same key share it, across tenants, and it is removed only with the last of them."""
+    remove_at: str | None = None
+    """Where a person can remove one that we could not remove, as in `OAuth.remove_at`; or when it ends by itself."""
+    address: Callable[[ProviderApp, str], str | None] = lambda app, callback_url: callback_url
+    """Where a new subscription delivers to: the given URL of ours, or what the vendor has instead. None: to nothing, so
+    none is made."""
+    one_address: bool = False
+    """Whether a subscription with another address is refused while an old one stands (Jira: one URL per app): then the
+    old one is removed first, and what happens in between is read. Else the new one is made first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -205,6 +219,10 @@ class VerificationMaterial:
     keys: SigningKeys | None = None
     now: datetime
     via: str = "app"
+    connection: Connection | None = None
+    """The connection that the URL names."""
+    has_url_key: bool = False
+    """Whether the URL has the key that only we, and who was given the URL, know."""
 
 
 class UnknownKeyError(DeliveryRejectedError):
@@ -251,13 +269,19 @@ class Webhooks:
     key that `material.keys` does not have raises `unknown_key()`: the caller then fetches the key set again, once."""
     read_event: Callable[[VerifiedDelivery, ReadContext], WebhookEvent | Ignored]
     """What it says. Raises UnexpectedResponseError for an event that we track and cannot read."""
+    read_accounts: Callable[[VerifiedDelivery], tuple[str, ...]] = lambda delivery: ()
+    """The accounts that the delivery names, as in `WebhookEvent.account_ids`: if its event cannot be read, a gap opens
+    for them. Never raises on foreign data. Left out where the URL or the subscription always names the connection."""
+    verify_owner: Callable[[VerifiedDelivery, Connection], None] = lambda delivery, connection: None
+    """Raises DeliveryRejectedError for a delivery that is not for this connection, although its URL, its subscription
+    or an account names it. Called before `to_signals`, and for deliveries whose event cannot be read."""
     to_signals: Callable[[VerifiedDelivery, WebhookEvent, Connection], WebhookEvent] | None = None
     """Completes the event for one connection, where drafts depend on it (its site, team, mailbox); called for each
     connection that the event is for. None: `read_event` returns complete events."""
     subscriptions: Subscriptions | None = None
     """None where the vendor has no API for it; `manual_setup` then says what a person has to do."""
     manual_setup: str | None = None
-    """Steps for the operator, with `{webhook_url}` where the URL goes."""
+    """Steps for the operator, with `{webhook_url}` where the URL goes, without the key of a connection's URL."""
     manual_secret_scope: SubscriptionScope | None = None
     """Which URL has a secret of its own when a person sets the webhook up: a connection's, or the tenant's. None: such
     webhooks, if any, use the app's secret."""
@@ -265,7 +289,12 @@ class Webhooks:
     """Fetch the vendor's key set."""
     read_delivery_id: Callable[[WebhookRequest], str | None] | None = None
     """The delivery's id where only the body has it; never raises on foreign data. Called after verification."""
+    read_subscription_metadata: Callable[[VerifiedDelivery], Mapping[str, Any]] = lambda delivery: {}
+    """What a delivery says that the removal of its subscription needs (Google: the resource id of the channel). It is
+    added to `Subscription.metadata` where that lacks it: the answer that had it may be lost. Never raises on foreign
+    data."""
     read_handshake: Callable[[WebhookRequest], Handshake | None] | None = None
+    """The secret that the request announces. It is only taken at a connection's URL with its key."""
     success_status: int = 202
     """The status that the vendor counts as received; 202 unless it insists on another (Zoho: 200)."""
     secret_headers: frozenset[str] = frozenset()
@@ -341,7 +370,9 @@ class Limits:
     read_throttle: Callable[[HttpResponse, datetime], RateLimitedError | None] = lambda response, now: None
     """The rate limit in an answer below 400: a refusal under status 200, or a quota that is down to its reserve."""
     is_unauthorized: Callable[[HttpResponse], bool] = lambda response: response.status == HTTPStatus.UNAUTHORIZED
-    """Whether the answer says that the access token is no longer valid, so that one refresh is worth trying."""
+    """Whether the answer means that the access token is dead: expired, revoked, or its user gone. So must every answer
+    for which the package raises a plain ReauthorizationRequiredError. The caller refreshes the token once, and asks
+    `OAuth.identify` before it believes it of a token that cannot be refreshed."""
     budgets: Callable[[HttpRequest], tuple[Budget, ...]] = lambda request: ()
     """The limits that a request counts against. Background work stays within them, across all workers."""
 

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "providers": "Show the providers and how to set them up.",
     "connect": "Start connecting an account.",
     "connections": "List, show, schedule, refresh and end connections.",
+    "held": "List what is being ended at the providers or left there, try again, give up.",
     "sync": "Read new events now.",
     "backfill": "Read history, with a progress bar.",
     "jobs": "List, show and cancel reads of the providers.",

@@ -228,3 +228,4 @@ def delete_command(tenant_id: TenantId, connection_id: UUID) -> None:
     click.echo(f"Ended {ended.provider} connection of {ended.account.name}.")
     if ended.last_error:
         click.echo(f"The provider refused a part of it: {ended.last_error}", err=True)
+        click.echo("`connectors held list` shows what is still there, and when it is tried again.", err=True)

@@ -38,6 +38,16 @@ def secret_command(tenant_id: TenantId, connection_id: UUID) -> None:
     click.echo(f"Secret: {issued.secret.reveal()}")
 
 
+@command.command(name="url")
+@tenant_option
+@click.argument("connection_id", type=click.UUID)
+@click.option("--renew", is_flag=True, help="Give it another key; the one before proves nothing any more.")
+def url_command(tenant_id: TenantId, connection_id: UUID, *, renew: bool) -> None:
+    """Print the URL of a connection's own webhook, to enter at the vendor (Zoho Mail, Zoho Cliq). Keep it secret."""
+    with open_connectors() as connectors:
+        click.echo(connectors.webhook_secrets.url(tenant_id, ConnectionId(connection_id), renew=renew))
+
+
 @command.command(name="rekey")
 @tenant_option
 @click.argument("connection_id", type=click.UUID)
@@ -46,7 +56,8 @@ def rekey_command(tenant_id: TenantId, connection_id: UUID) -> None:
     """Forget a connection's webhook secret, so that the vendor may announce a new one (Zoho Mail)."""
     with open_connectors() as connectors:
         count = connectors.webhook_secrets.forget(tenant_id, ConnectionId(connection_id))
-    click.echo(f"Forgot {count} secret{'' if count == 1 else 's'}. Save the webhook at the vendor again.")
+    click.echo(f"Forgot {count} secret{'' if count == 1 else 's'}.")
+    click.echo("Save the webhook at the vendor again, with the URL of `connectors webhooks url`.")
 
 
 @command.command(name="renew")
@@ -105,7 +116,8 @@ def maintain_command(context: click.Context, tenant_id: TenantId, connection_id:
     show_rows(rows, output, columns, empty="It has no subscriptions: see `connectors providers show`.")
     if error is not None:
         click.echo(f"Events may be missing: {error}", err=True)
-    if error is not None or any(one["status"] is not SubscriptionStatus.ACTIVE for one in rows):
+    working = {SubscriptionStatus.ACTIVE, SubscriptionStatus.REFUSED}
+    if error is not None or any(one["status"] not in working for one in rows):
         click.echo("Workers retry failing ones, less and less often. The error says what is missing.", err=True)
         context.exit(1)
 

@@ -40,10 +40,13 @@ class Core:
         return connection
 
     def webhook_url(self, connection: Json) -> str:
-        """The URL for this connection's webhooks, as the catalog gives it."""
+        """The URL for this connection's webhooks: its own, or as the catalog gives it."""
         webhook = self._call("GET", f"/providers/{connection['provider']}")["webhook"]
+        if webhook["scope"] == "connection":
+            own: str = self._call("POST", f"/connections/{connection['id']}/webhook-url")["url"]
+            return own
         url: str = webhook["url"]
-        return url.replace("{tenant_id}", self.tenant_id).replace("{connection_id}", connection["id"])
+        return url.replace("{tenant_id}", self.tenant_id)
 
     def connections(self) -> list[Json]:
         """All connections: step 4."""

@@ -69,7 +69,7 @@ def create_app(connectors: Connectors, operators: OperatorTokens, settings: ApiS
         connectors=connectors,
         operators=operators,
         settings=settings,
-        limiter=DeliveryLimiter(settings.webhook_rate_limit),
+        limiter=DeliveryLimiter(settings.webhook_rate_limit, connectors.clock),
         openapi=encode(document(connectors.providers, version=settings.version)),
         metrics=create_registry(
             connectors.telemetry,

@@ -10,6 +10,7 @@ from connectors.entrypoints.flask.request_models import ConnectionChanges, Conne
 from connectors.entrypoints.representation.connections import (
     ConnectionList,
     ConnectionView,
+    WebhookUrlView,
     show_connection,
     show_details,
 )
@@ -95,7 +96,11 @@ def change_connection(call: Call) -> Answer:
     answers={HTTPStatus.NO_CONTENT: None},
 )
 def disconnect(call: Call) -> Answer:
-    """Unsubscribe, revoke the tokens at the provider, destroy them here. The signals stay; repeating is harmless."""
+    """Unsubscribe, revoke the tokens at the provider, destroy them here. The signals stay; repeating is harmless.
+
+    What the provider refuses for now is tried again in the background: the connection shows it as `ending`, and what
+    could not be ended as `left_behind`.
+    """
     call.service.connectors.disconnect.end_connection(call.tenant, ConnectionId(path_id(call, "connection_id")))
     return Answer(None, HTTPStatus.NO_CONTENT)
 
@@ -121,6 +126,26 @@ def refresh_connection(call: Call) -> Answer:
     """The connection with its new expiry. Tokens that do not expire are checked with the provider instead."""
     connection = call.service.connectors.connect.refresh(call.tenant, ConnectionId(path_id(call, "connection_id")))
     return Answer(show_connection(connection))
+
+
+@operation(
+    "POST",
+    "/connections/{connection_id}/webhook-url",
+    tag="connections",
+    summary="Show the URL to enter at the provider",
+    auth=Auth.TENANT,
+    permission=Permission.WRITE,
+    answers={HTTPStatus.OK: WebhookUrlView},
+    errors=("CONFLICT", "PROVIDER_NOT_SUPPORTED"),
+)
+def show_webhook_url(call: Call) -> Answer:
+    """Where a webhook that a person sets up for this connection delivers (Zoho Mail, Zoho Cliq).
+
+    It is made the first time, and then stays. Its last part is a secret: whoever has it can announce Zoho Mail's
+    secret.
+    """
+    connection_id = ConnectionId(path_id(call, "connection_id"))
+    return Answer(WebhookUrlView(url=call.service.connectors.webhook_secrets.url(call.tenant, connection_id)))
 
 
 @operation(
@@ -218,6 +243,7 @@ OPERATIONS = (
     change_connection,
     disconnect,
     refresh_connection,
+    show_webhook_url,
     show_connection_coverage,
     list_streams,
     retry_stream,

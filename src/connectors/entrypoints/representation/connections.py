@@ -8,9 +8,11 @@ from uuid import UUID
 import attrs
 from msgspec import UNSET, Meta, UnsetType
 
+from connectors.domain.flows.endings.held import Held
 from connectors.domain.flows.signals.queries import ConnectionDetails
-from connectors.domain.model.connection import Connection, ConnectionStatus
-from connectors.domain.model.health import Health, health_of
+from connectors.domain.model.connection import Connection, ConnectionStatus, ReasonCode
+from connectors.domain.model.ending import HeldKind
+from connectors.domain.model.health import Health, health_of, next_step_of, reason_of
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from connectors.entrypoints.representation.common import HasMore, Instant, NextCursor, Slug
 from connectors.entrypoints.representation.connect_options import ConnectOptions
@@ -39,9 +41,46 @@ class SubscriptionView:
 
     id: UUID
     target: Annotated[str, Meta(description="What it covers.", examples=["repo:octo/hello"])]
-    status: SubscriptionStatus
+    status: Annotated[
+        SubscriptionStatus,
+        Meta(description="`refused`: the provider never pushes this target. That is no error: it is polled."),
+    ]
     expires_at: Instant | None
     error: Annotated[str | None, Meta(description="Why the provider refused it.")]
+    is_polled: Annotated[bool, Meta(description="Whether its events are only found by reading.")]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class WebhookUrlView:
+    """Where a connection's own webhook delivers."""
+
+    url: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class EndingView:
+    """What of a connection has to go at the provider, which has not confirmed yet that it is gone."""
+
+    tokens: Annotated[int, Meta(description="How many consents' tokens.")]
+    hooks: Annotated[int, Meta(description="How many webhook subscriptions.")]
+    since: Instant
+    next_try_at: Annotated[
+        datetime | None, Meta(description="When the first of them is tried again. Null: it is being tried.")
+    ]
+    gives_up_at: Annotated[datetime, Meta(tz=True, description="What fails later is `left_behind`.")]
+    reason: Annotated[str | None, Meta(description="What the provider refused last. Null: nothing yet.")]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class LeftBehindView:
+    """What may be left at the provider, because we could not end it. We have destroyed its secret."""
+
+    kind: HeldKind
+    target: Annotated[str, Meta(description="What the webhook covers, or the account whose tokens they are.")]
+    reason: str | None
+    remove_it_at: Annotated[
+        str | None, Meta(description="Where a person can remove it: a URL, or the way to it. Null: it is not known.")
+    ]
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -54,6 +93,14 @@ class ConnectionView:
     account: AccountView
     status: ConnectionStatus
     status_reason: Annotated[str | None, Meta(description="Why it is not active.")]
+    reason_code: Annotated[
+        ReasonCode | None,
+        Meta(
+            description="Why it is not active or not healthy, for programs. Null: it is healthy, its coverage has an "
+            "open gap, or it stopped working before reasons were recorded."
+        ),
+    ]
+    next_step: Annotated[str | None, Meta(description="What to do about it. Null: nothing.")]
     health: Annotated[
         Health,
         Meta(
@@ -78,6 +125,26 @@ class ConnectionView:
             Meta(
                 description="Only where one connection is asked for: the earliest time of its next scheduled read. "
                 "Null: none is scheduled."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    ending: (
+        Annotated[
+            EndingView | None,
+            Meta(
+                description="Only where one connection is asked for: what is being ended at the provider. "
+                "Null: nothing."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    left_behind: (
+        Annotated[
+            Sequence[LeftBehindView],
+            Meta(
+                description="Only where one connection is asked for: what could not be ended in the last seven days, "
+                "for a person to remove."
             ),
         ]
         | UnsetType
@@ -115,6 +182,8 @@ def show_connection(
         account=AccountView(id=account.id, name=account.name, url=account.url),
         status=connection.status,
         status_reason=connection.status_reason,
+        reason_code=reason_of(connection),
+        next_step=next_step_of(connection, reason_of(connection)),
         health=health_of(connection),
         scopes=connection.scopes,
         expires_at=connection.expires_at,
@@ -132,12 +201,40 @@ def show_details(details: ConnectionDetails) -> ConnectionView:
     return attrs.evolve(
         show_connection(details.connection, details.subscriptions),
         health=details.health,
+        reason_code=details.reason,
+        next_step=next_step_of(details.connection, details.reason),
         next_sync_at=details.next_sync_at,
+        ending=_ending([one for one in details.held if not one.is_left]),
+        left_behind=[_left_behind(one) for one in details.held if one.is_left],
     )
 
 
+def _ending(held: Sequence[Held]) -> EndingView | None:
+    if not held:
+        return None
+    return EndingView(
+        tokens=sum(one.kind is HeldKind.TOKEN for one in held),
+        hooks=sum(one.kind is HeldKind.HOOK for one in held),
+        since=min(one.since for one in held),
+        next_try_at=min((one.next_try_at for one in held if one.next_try_at is not None), default=None),
+        gives_up_at=max(one.gives_up_at for one in held if one.gives_up_at is not None),
+        reason=next((one.reason for one in held if one.reason is not None), None),
+    )
+
+
+def _left_behind(held: Held) -> LeftBehindView:
+    return LeftBehindView(kind=held.kind, target=held.target, reason=held.reason, remove_it_at=held.remove_it_at)
+
+
 def _subscription(one: Subscription) -> SubscriptionView:
-    return SubscriptionView(id=one.id, target=one.target, status=one.status, expires_at=one.expires_at, error=one.error)
+    return SubscriptionView(
+        id=one.id,
+        target=one.target,
+        status=one.status,
+        expires_at=one.expires_at,
+        error=one.error,
+        is_polled=one.status is SubscriptionStatus.REFUSED,
+    )
 
 
 def _options_of(connection: Connection) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.domain.flows.connections.authorization import LEASE_LIFETIME, LONGEST_WAIT
+from connectors.domain.flows.connections.consents import ABANDONED_AFTER
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.errors import (
     AuthorizationDeniedError,
@@ -26,7 +27,7 @@ from connectors.domain.model.errors import (
     ValidationError,
     VaultError,
 )
-from connectors.domain.model.oauth import AuthorizationRequest
+from connectors.domain.model.oauth import AuthorizationRequest, GrantState
 from tests.support.builders import NOW, OTHER_TENANT, TENANT
 from tests.support.provider import make_acme
 from tests.support.vendor import answer
@@ -409,7 +410,7 @@ def test_a_state_lives_as_long_as_its_first_callback(world):
 
 
 def test_who_is_overtaken_answers_what_the_other_one_did(world):
-    """A callback that was slower than its lease stores nothing, revokes its tokens, and answers the other's connections."""
+    """A callback that was slower than its lease stores nothing more, and answers the other's connections."""
     query = consented(world)
     other = []
 
@@ -417,16 +418,15 @@ def test_who_is_overtaken_answers_what_the_other_one_did(world):
         if request.url.endswith("/api/accounts") and not other:
             other.append(None)
             world.clock.advance(LEASE_LIFETIME)
-            world.vendor.codes[query["code"]] = codes[query["code"]]  # a vendor that accepts a code twice
             other[0] = world.finish(query)
 
-    codes = dict(world.vendor.codes)
     world.vendor.before = be_slow
     assert [one.id for one in world.finish(query)] == [one.id for one in other[0]]
-    assert world.vendor.count(EXCHANGE) == 2
-    assert [family.dead for family in world.vendor.families] == [True, False]
+    # The other one went on with the tokens that the first had kept.
+    assert world.vendor.count(EXCHANGE) == 1
+    assert [family.dead for family in world.vendor.families] == [False]
     (connection,) = world.finish(query)
-    assert world.tokens(connection).access_token.reveal() == world.vendor.families[1].access
+    assert world.tokens(connection).access_token.reveal() == world.vendor.families[0].access
 
 
 def test_who_is_overtaken_and_fails_answers_what_the_other_one_did(world):
@@ -476,21 +476,33 @@ def test_a_commit_of_unknown_outcome_is_no_second_exchange(world, monkeypatch):
     assert not world.vendor.families[0].dead
 
 
-def test_a_database_that_fails_before_the_store_leaves_no_tokens(world):
-    """If our database fails while the account is asked for, the tokens are revoked, and the repeat says: start again."""
+def test_a_database_that_fails_before_the_claim_costs_no_consent(world):
+    """If our database fails while the account is asked for, the repeat goes on with the tokens that are on record."""
     query = consented(world)
     fail(world, "/api/accounts", InfrastructureError("The database is down."))
     with pytest.raises(InfrastructureError):
         world.finish(query)
-    assert [family.dead for family in world.vendor.families] == [True]
-    for _ in range(2):
-        with pytest.raises(ReauthorizationRequiredError):
-            world.finish(query)
-    assert world.vendor.count(EXCHANGE) == 2
+    (connection,) = world.finish(query)
+    assert (connection.status, world.vendor.count(EXCHANGE)) == (ConnectionStatus.ACTIVE, 1)
+    assert [family.dead for family in world.vendor.families] == [False]
+
+
+def test_tokens_that_nobody_claims_are_ended(world):
+    """If the process dies after the exchange and nobody comes back, a worker revokes what the code gave."""
+    query = consented(world)
+    fail(world, "/api/accounts", InfrastructureError("The process is about to die."))
+    with pytest.raises(InfrastructureError):
+        world.finish(query)
+    (kept,) = world.grants()
+    assert kept.state is GrantState.NEW
+    world.clock.advance(ABANDONED_AFTER)
+    world.tick()
+    world.work()
+    assert (world.grants(), [family.dead for family in world.vendor.families]) == ([], [True])
 
 
 def test_a_store_that_fails_is_told_at_once(world, monkeypatch):
-    """If our database fails while the connections are stored, the repeat does not wait: it says what the provider says."""
+    """If our database fails while the connections are stored, the repeat does not wait, and needs no second exchange."""
     query = consented(world)
 
     def refuse(*_):
@@ -501,9 +513,9 @@ def test_a_store_that_fails_is_told_at_once(world, monkeypatch):
         with pytest.raises(InfrastructureError):
             world.finish(query)
     began = world.clock.now()
-    with pytest.raises(ReauthorizationRequiredError):
-        world.finish(query)
-    assert (world.clock.now(), world.grants()) == (began, [])
+    (connection,) = world.finish(query)
+    assert (world.clock.now(), world.vendor.count(EXCHANGE)) == (began, 1)
+    assert [one.id for one in world.grants()] == [connection.grant_id]
 
 
 def test_a_release_that_fails_hides_no_error(world, monkeypatch):

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from connectors.domain.flows.connections.connect import ConnectFlow
-from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.connection import ConnectionStatus, ReasonCode
 from connectors.domain.model.errors import (
     ConnectionNotFoundError,
     InsufficientScopeError,
@@ -21,13 +21,14 @@ from connectors.domain.model.errors import (
     ValidationError,
     VaultError,
 )
+from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.ids import UNROUTED
 from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import SubscriptionStatus
 from connectors.domain.providers.contract import RevocationScope
-from tests.support.builders import OTHER_TENANT, TENANT
+from tests.support.builders import OTHER_TENANT, TENANT, make_sealed
 from tests.support.provider import make_acme
-from tests.support.vendor import answer
+from tests.support.vendor import Vendor, answer
 from tests.support.world import World, created
 
 TWO_SITES = [
@@ -108,8 +109,10 @@ def test_racing_consents_give_one_connection(world):
     [one.start() for one in threads]
     [one.join() for one in threads]
     (connection,) = world.connectors.queries.list_connections(TENANT).items
-    assert len(world.grants()) == 1
-    assert world.tokens(connection).access_token.reveal() in {one.access for one in world.vendor.families}
+    world.end_all()
+    assert [one.id for one in world.grants()] == [connection.grant_id]
+    (alive,) = [one.access for one in world.vendor.families if not one.dead]
+    assert world.tokens(connection).access_token.reveal() == alive
 
 
 def test_too_few_scopes_store_nothing(world):
@@ -153,6 +156,49 @@ def test_connecting_again_reactivates(world):
     assert (again.id, again.status, again.status_reason) == (connection.id, ConnectionStatus.ACTIVE, None)
 
 
+class Withholding(Vendor):
+    """A vendor that gives a refresh token with the first consent only."""
+
+    gives = 1
+
+    def _issue(self, family):
+        given = super()._issue(family)
+        self.gives -= 1
+        if self.gives >= 0:
+            return given
+        return answer({name: value for name, value in given.json_object().items() if name != "refresh_token"})
+
+
+def test_a_consent_without_a_refresh_token_keeps_the_present_one():
+    """The connection goes on with the new access token, and is refreshed with the old refresh token."""
+    world = World(make_acme(oauth={"reuse_window": None}), vendor=Withholding)
+    kept = world.tokens(world.connect()).refresh_token.reveal()
+    again = world.connect()
+    stored = world.tokens(again)
+    assert (stored.refresh_token.reveal(), stored.access_token.reveal()) == (kept, world.vendor.families[-1].access)
+    assert (again.reason_code, health_of(again)) == (None, Health.HEALTHY)
+
+
+def test_a_first_consent_without_a_refresh_token_is_told():
+    """The connection works and is degraded, until a consent brings one."""
+    world = World(vendor=Withholding)
+    world.vendor.gives = 0
+    mortal = world.connect()
+    assert (mortal.status, mortal.reason_code) == (ConnectionStatus.ACTIVE, ReasonCode.NO_REFRESH_TOKEN)
+    assert health_of(mortal) is Health.DEGRADED
+    world.vendor.gives = 1
+    assert world.connect().reason_code is None
+
+
+def test_a_consent_after_a_lost_key_needs_nothing_of_the_former_one():
+    """What cannot be opened is not kept, and does not hinder the consent that mends it."""
+    world = World(make_acme(oauth={"reuse_window": None}), vendor=Withholding)
+    connection = world.connect()
+    with world.uow() as uow:
+        uow.grants.save(attrs.evolve(world.grant(connection), token_set=make_sealed("lost")))
+    assert world.connect().reason_code is ReasonCode.NO_REFRESH_TOKEN
+
+
 def test_connecting_again_keeps_concurrent_writes(world, monkeypatch):
     """What a sync run writes to the connection between our read and our write stays."""
     connection = world.connect()
@@ -160,15 +206,17 @@ def test_connecting_again_keeps_concurrent_writes(world, monkeypatch):
         found = type(uow.connections).find_by_account
         later = attrs.evolve(connection, metadata={**connection.metadata, "chosen": "by a sync run"})
         uow.connections.save(later)
-    monkeypatch.setattr(
-        type(uow.connections),
-        "find_by_account",
-        lambda self, *key: connection if found(self, *key) is not None else None,
-    )
-    monkeypatch.setattr(
-        type(uow.connections), "save", lambda self, row: self._rows.put((row.tenant_id, row.id), row) or row
-    )
+    reads = []
+
+    def find_late(self, *key):
+        reads.append(key)
+        if len(reads) == 1:
+            return connection  # what was there before the sync run wrote
+        return found(self, *key)
+
+    monkeypatch.setattr(type(uow.connections), "find_by_account", find_late)
     world.connect()
+    assert len(reads) > 1
     assert world.reload(connection).metadata["chosen"] == "by a sync run"
 
 
@@ -201,12 +249,39 @@ def test_connections_are_locked_oldest_first(world, monkeypatch):
     assert locked == ["s-2", "s-1"]
 
 
-def test_a_grant_without_connections_is_deleted(world):
-    """When another user connects the account, the former user's tokens are deleted."""
-    world.connect()
+def test_a_grant_without_connections_is_ended(world):
+    """When another user connects the account, the former user's hook is removed with his own tokens, and then these."""
+    first = world.connect()
     world.vendor.accounts["bob"] = [{"id": "a-1", "name": "ada", "email": "bob@acme.test"}]
+    world.vendor.log.clear()
     connection = world.connect(user="bob")
+    world.end_all()
     assert [one.id for one in world.grants()] == [connection.grant_id]
+    assert [family.dead for family in world.vendor.families] == [True, False]
+    assert connection.id == first.id
+    assert world.hook(connection)["id"] in world.vendor.hooks
+
+
+def test_what_a_new_consent_replaces_is_revoked(world):
+    """However often an account is connected, one token set of it lives, and none after the goodbye."""
+    for _ in range(5):
+        connection = world.connect()
+    assert [family.dead for family in world.vendor.families] == [True] * 4 + [False]
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
+    assert all(family.dead for family in world.vendor.families)
+
+
+def test_a_second_consent_with_the_same_token_ends_nothing():
+    """Where the vendor answers with what it gave at the first consent, nothing is revoked."""
+    world = World()
+    connection = world.connect()
+    access, refresh = world.vendor.families[0].access, world.vendor.families[0].refresh
+    same = {"access_token": access, "refresh_token": refresh, "expires_in": 3600, "scope": "items:read"}
+    world.vendor.before = lambda request: answer(same) if request.url.endswith("/oauth/token") else None
+    again = world.connect()
+    assert (again.id, again.grant_id) == (connection.id, connection.grant_id)
+    assert world.vendor.count("POST /oauth/revoke") == 0
+    assert len(world.grants()) == 1
 
 
 def test_the_nil_tenant_cannot_connect(world):
@@ -311,7 +386,7 @@ def test_disconnecting_ends_everything(world):
     world.vendor.log.clear()
     ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
     assert world.vendor.log == [f"DELETE /api/hooks/{hook['id']}", "POST /oauth/revoke"]
-    assert (ended.status, ended.grant_id, ended.last_error) == (ConnectionStatus.REVOKED, None, None)
+    assert (ended.status, ended.last_error) == (ConnectionStatus.REVOKED, None)
     assert world.grants() == []
     assert [(one.status, one.secret) for one in world.subscriptions(connection)] == [(SubscriptionStatus.ENDED, None)]
     assert len(world.signals()) == 1
@@ -326,12 +401,12 @@ def test_disconnecting_twice_is_harmless(world):
     calls = len(world.vendor.log)
     assert world.connectors.disconnect.end_connection(TENANT, connection.id) == first
     assert len(world.vendor.log) == calls
-    assert "revocation" in first.last_error
+    assert "box:ada: " in first.last_error
 
 
-@pytest.mark.parametrize("down", ["silent", 503, 401, 429])
-def test_a_failing_vendor_does_not_keep_secrets_here(world, down):
-    """Whatever the vendor does, the secrets are destroyed, and the errors are on the connection."""
+@pytest.mark.parametrize("down", ["silent", 503, 429])
+def test_a_vendor_that_is_down_is_asked_for_a_day(world, down):
+    """The connection has ended at once. What the vendor refuses is tried again, the hook before the tokens."""
     connection = world.connect()
 
     def refuse(request):
@@ -341,9 +416,36 @@ def test_a_failing_vendor_does_not_keep_secrets_here(world, down):
 
     world.vendor.before = refuse
     ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
-    assert (ended.status, ended.grant_id) == (ConnectionStatus.REVOKED, None)
+    assert ended.status is ConnectionStatus.REVOKED
     assert "box:ada:" in ended.last_error
-    assert "revocation:" in ended.last_error
+    assert len(world.grants()) == 1
+    world.clock.advance(timedelta(hours=12))
+    world.vendor.before = lambda request: None
+    world.vendor.log.clear()
+    world.end_all()
+    assert [one for one in world.vendor.log if "hooks" in one or "revoke" in one] == [
+        f"DELETE /api/hooks/{world.subscriptions(connection)[0].external_id}",
+        "POST /oauth/revoke",
+    ]
+    assert (world.grants(), world.vendor.hooks, world.reload(connection).last_error) == ([], {}, None)
+
+
+@pytest.mark.parametrize("down", ["silent", 503, 401, 429])
+def test_a_failing_vendor_does_not_keep_secrets_here(world, down):
+    """Whatever the vendor does, the secrets are destroyed after a day, and the errors are on the connection."""
+    connection = world.connect()
+
+    def refuse(request):
+        if down == "silent":
+            raise ProviderUnavailableError("No answer.", outcome_unknown=True)
+        return answer(status=down)
+
+    world.vendor.before = refuse
+    ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
+    world.end_all()
+    ended = world.reload(connection)
+    assert ended.status is ConnectionStatus.REVOKED
+    assert "box:ada:" in ended.last_error
     assert world.grants() == []
     assert all(one.secret is None for one in world.subscriptions(connection))
 
@@ -357,6 +459,8 @@ def test_a_grant_that_cannot_be_opened_can_be_disconnected(world, monkeypatch):
 
     monkeypatch.setattr(type(world.keeper.vault), "open", lambda self, sealed, context: refuse(sealed, context))
     ended = world.connectors.disconnect.end_connection(TENANT, connection.id)
+    assert len(world.grants()) == 1  # an operator may still add the key
+    world.end_all()
     assert (ended.status, world.grants()) == (ConnectionStatus.REVOKED, [])
 
 

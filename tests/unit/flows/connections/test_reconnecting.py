@@ -76,14 +76,19 @@ def test_another_account_that_is_connected_too_keeps_its_tokens(world):
     assert (connections(world), access_token(world, bob)) == (before, tokens)
 
 
-def test_nothing_is_revoked_where_that_ends_more_than_the_consent(world):
-    """Where a revocation ends all that the user has granted us, another account's new tokens are left alone."""
+@pytest.mark.parametrize("is_connected", [False, True])
+def test_nothing_is_revoked_where_that_ends_what_somebody_needs(is_connected):
+    """Where a revocation ends all that the user has granted us, it is left out if the other account is connected."""
     world = World(make_acme(oauth={"revocation_scope": RevocationScope.ACCOUNT}))
     world.vendor.accounts["bob"] = BOB
     connection = world.connect()
+    if is_connected:
+        world.connect(user="bob")
     with pytest.raises(ConflictError):
         world.finish(consented(world, "bob", connection))
-    assert world.vendor.count("POST /oauth/revoke") == 0
+    world.end_all()
+    assert world.vendor.count("POST /oauth/revoke") == int(not is_connected)
+    assert len(world.grants()) == 1 + is_connected
 
 
 def test_one_of_several_accounts_is_enough(world):

@@ -29,24 +29,35 @@ from tests.support.provider import ACME, HOST, SLUG
 from tests.support.vendor import answer
 
 TOKENS = TokenSet(access_token=Secret("old"), companions={"user": TokenSet(access_token=Secret("user-token"))})
+NEW = TokenSet(access_token=Secret("new"))
 APP = ProviderApp(provider=SLUG, client_id="id:with colon", client_secret=Secret("s/e"))
 
 
 class RefreshableTokens:
-    """Tokens that can be refreshed once."""
+    """Tokens that can be refreshed once, unless `renewed` is None."""
 
-    def __init__(self, failure=None):
+    def __init__(self, failure=None, renewed=NEW):
         self.failure = failure
+        self.renewed = renewed
+        self.stored = TOKENS
         self.refreshes = 0
+        self.dead = []
 
     def current(self):
-        return TOKENS
+        return self.stored
 
     def refreshed(self, stale):
         self.refreshes += 1
         if self.failure is not None:
             raise self.failure
-        return TokenSet(access_token=Secret("new"))
+        self.stored = self.renewed or self.stored
+        return self.renewed
+
+    def mark_dead(self, refused, reason):
+        if refused.access_token.reveal() != self.stored.access_token.reveal():
+            return False
+        self.dead.append(refused.access_token.reveal())
+        return True
 
 
 class Line:
@@ -254,17 +265,86 @@ def test_a_401_refreshes_the_token_once():
     assert line.authorizations == ["Bearer old", "Bearer new", "Bearer new"]
 
 
-def test_a_second_401_is_raised():
-    """A new token that is refused is not refreshed again in the same conversation."""
+def test_a_refreshed_token_that_is_refused_everywhere_is_dead():
+    """It is not refreshed again in the same conversation, and recorded as dead."""
 
     def talk():
         for _ in range(3):
-            with pytest.raises(ReauthorizationRequiredError):
+            with pytest.raises(ReauthorizationRequiredError, match="does not accept the access token any more"):
                 yield from once()
 
     line, tokens = Line(answer(status=401)), RefreshableTokens()
     line.run(talk(), tokens)
-    assert (tokens.refreshes, len(line.requests)) == (1, 4)
+    assert (tokens.refreshes, set(tokens.dead)) == (1, {"new"})
+
+
+class OneAddress(Line):
+    """A vendor that refuses every token at one address, and takes it everywhere else."""
+
+    def __call__(self, request):
+        self.requests.append(request)
+        if request.url == f"{HOST}/x":
+            return answer(status=401)
+        return answer([{"id": "a-1", "name": "ada", "email": "ada@acme.test"}])
+
+
+@pytest.mark.parametrize("renewed", [None, NEW])
+def test_one_address_that_refuses_a_token_does_not_end_it(renewed):
+    """A token with which the identity call works lives: the error is about this address alone."""
+    line, tokens = OneAddress(OK), RefreshableTokens(renewed=renewed)
+    with pytest.raises(UnexpectedResponseError, match="accepts it elsewhere"):
+        line.ask(tokens)
+    assert tokens.dead == []
+    assert [one.url for one in line.requests].count(f"{HOST}/x") == 2
+
+
+def test_a_single_401_is_not_noticed():
+    """A token that cannot be refreshed, and that the identity call accepts, is sent once more."""
+    accounts = answer([{"id": "a-1", "name": "ada", "email": "ada@acme.test"}])
+    line, tokens = Line(answer(status=401), accounts, OK), RefreshableTokens(renewed=None)
+    assert line.ask(tokens) == OK
+    assert tokens.dead == []
+
+
+def test_a_dead_token_that_cannot_be_refreshed_is_recorded():
+    """If the identity call refuses it, too, it is dead."""
+    line, tokens = Line(answer(status=401)), RefreshableTokens(renewed=None)
+    with pytest.raises(ReauthorizationRequiredError) as caught:
+        line.ask(tokens)
+    assert (tokens.dead, len(line.requests)) == (["old"], 2)
+    assert caught.value.next_step == "Connect the account again."
+
+
+@pytest.mark.parametrize(
+    ("proof", "error"),
+    [
+        (answer(status=503), ProviderUnavailableError),
+        (answer(status=429), RateLimitedError),
+        (ProviderUnavailableError("No answer."), ProviderUnavailableError),
+    ],
+)
+def test_a_death_without_proof_is_not_believed(proof, error):
+    """While the identity call has no answer, nobody knows whether the token lives, and nothing is recorded."""
+    line, tokens = Line(answer(status=401), proof), RefreshableTokens(renewed=None)
+    with pytest.raises(error):
+        line.ask(tokens)
+    assert tokens.dead == []
+    assert len([one for one in line.requests if one.url == f"{HOST}/x"]) == 1
+
+
+def test_a_token_that_was_replaced_meanwhile_is_not_dead():
+    """What replaced it is used instead."""
+    line, tokens = Line(answer(status=401), answer(status=401), OK), RefreshableTokens(renewed=None)
+    first = tokens.current
+
+    def current():
+        tokens.stored = TokenSet(access_token=Secret("consent")) if line.requests else TOKENS
+        return first()
+
+    tokens.current = current
+    tokens.mark_dead = lambda refused, reason: False
+    assert line.ask(tokens) == OK
+    assert line.authorizations == ["Bearer old", "Bearer old", "Bearer consent"]
 
 
 def test_a_failed_refresh_is_not_tried_again():

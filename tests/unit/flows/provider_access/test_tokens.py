@@ -9,8 +9,9 @@ import pytest
 
 from connectors.domain.flows.provider_access.holding import HOLD_LIFETIME
 from connectors.domain.flows.provider_access.token_sets import dump_token_set, load_token_set
-from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME, GrantTokens
-from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.flows.provider_access.token_sources import ConnectionTokens, GrantTokens
+from connectors.domain.flows.provider_access.tokens import LEASE_LIFETIME
+from connectors.domain.model.connection import ConnectionStatus, ReasonCode
 from connectors.domain.model.errors import (
     ClientRejectedError,
     ConnectorsError,
@@ -21,8 +22,9 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import HttpResponse
-from connectors.domain.model.oauth import TokenSet
+from connectors.domain.model.oauth import GrantState, TokenSet
 from connectors.domain.model.secret import Secret
+from connectors.domain.model.sync import JobType
 from connectors.domain.model.tasks import TaskKind
 from tests.support.builders import NOW, TENANT
 from tests.support.provider import make_acme
@@ -243,6 +245,7 @@ def test_an_unknown_outcome_is_asked_again_once_it_is_settled(world):
     assert refreshes(world) == 1
     assert world.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
     assert world.reload(connection).status_reason == "A refresh was interrupted, and its tokens are lost."
+    assert world.reload(connection).reason_code is ReasonCode.REFRESH_LOST
 
 
 def test_a_request_that_never_arrived_costs_nothing(world):
@@ -453,6 +456,7 @@ def test_a_dead_grant_marks_all_its_connections(world):
         fresh(world, connections[0])
     assert {world.reload(one).status for one in connections} == {ConnectionStatus.REAUTHORIZATION_REQUIRED}
     assert world.reload(connections[1]).status_reason == "Acme refused the grant."
+    assert world.reload(connections[1]).reason_code is ReasonCode.REFRESH_TOKEN_DEAD
     assert world.reload(other).status is ConnectionStatus.ACTIVE
 
 
@@ -493,8 +497,11 @@ def test_a_failed_refresh_does_not_end_a_new_consent(world):
         return answer({"error": "invalid_grant"}, 400)
 
     world.vendor.before = reconnect
-    assert text(fresh(world, connection)) == world.vendor.families[-1].access
+    tokens = ConnectionTokens(world.keeper, TENANT, connection.id)
+    assert text(tokens.current()) == world.vendor.families[-1].access
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
+    world.end_all()
+    assert [family.dead for family in world.vendor.families] == [True, False]
 
 
 def test_a_refresh_does_not_revive_an_ended_connection(world):
@@ -531,10 +538,11 @@ def fail(*args):
 
 
 def test_a_grant_that_is_gone_needs_another_consent(world):
-    """Tokens of a deleted grant are an error that asks for another consent."""
+    """Tokens of a grant that was ended are an error that asks for another consent."""
     connection = world.connect()
     with world.uow() as uow:
-        uow.grants.delete(TENANT, connection.grant_id)
+        ended = attrs.evolve(world.grant(connection), state=GrantState.ENDED, token_set=None)
+        uow.grants.save(ended)
     tokens = GrantTokens(world.keeper, TENANT, connection.grant_id)
     for ask in (tokens.current, lambda: tokens.refreshed(TokenSet(access_token=Secret("x")))):
         with pytest.raises(ReauthorizationRequiredError):
@@ -559,7 +567,7 @@ class Pairs:
 
     def __init__(self, world):
         self.world = world
-        self.refused = set()
+        self.refused, self.dead = set(), set()
         self.sent = []
 
     def __call__(self, request):
@@ -570,6 +578,8 @@ class Pairs:
             return answer({**self.pair("bot", 1, 3600), "companions": {"user": self.pair("user", 1, 7200)}})
         name = "user" if "refresh_token=user" in body else "bot"
         self.sent.append(name)
+        if name in self.dead:
+            return answer({"error": "invalid_grant"}, 400)
         if name in self.refused:
             return answer(status=503, retry_after="1")
         return answer(self.pair(name, len(self.sent) + 1, 10_000))
@@ -616,3 +626,103 @@ def test_a_companions_failure_does_not_cost_the_other_pair(paired):
     paired.pairs.refused.clear()
     renewed = fresh(paired, connection)
     assert (text(renewed), text(renewed.companions["user"])) == ("bot-2", "user-4")
+
+
+def test_a_dead_companion_does_not_end_the_connection(paired):
+    """It is forgotten, and the set's own pair lives on."""
+    connection = paired.connect()
+    paired.later(hours=2)
+    paired.pairs.dead.add("user")
+    renewed = fresh(paired, connection)
+    assert (text(renewed), dict(renewed.companions)) == ("bot-2", {})
+    assert paired.reload(connection).status is ConnectionStatus.ACTIVE
+    fresh(paired, connection)
+    assert paired.pairs.sent == ["bot", "user"]
+
+
+def test_a_refused_token_is_refreshed_although_a_companion_is_stale(paired):
+    """The pair that was refused is the one that is renewed."""
+    connection = paired.connect()
+    paired.later(hours=1)
+    stale_set = fresh(paired, connection)
+    paired.later(hours=1)
+    renewed = GrantTokens(paired.keeper, TENANT, connection.grant_id).refreshed(stale_set)
+    assert (text(renewed), text(renewed.companions["user"])) == ("bot-4", "user-3")
+    assert paired.pairs.sent == ["bot", "user", "bot"]
+
+
+# --- dead access tokens ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lasting():
+    """A world whose tokens do not expire and cannot be refreshed."""
+    world = World()
+    world.vendor.expiring = False
+    return world
+
+
+def read(world, connection):
+    world.later(minutes=1)
+    world.connectors.jobs.request(TENANT, connection.id, JobType.INCREMENTAL)
+    world.work()
+    return world.reload(connection)
+
+
+def test_a_dead_token_that_cannot_be_refreshed_needs_its_user(lasting):
+    """Whoever meets the refusal records it, and connecting again heals it."""
+    connection = lasting.connect()
+    lasting.work()
+    lasting.vendor.kill()
+    dead = read(lasting, connection)
+    assert (dead.status, dead.reason_code, dead.status_reason) == (
+        ConnectionStatus.REAUTHORIZATION_REQUIRED,
+        ReasonCode.TOKEN_DEAD,
+        "Acme does not accept the access token any more.",
+    )
+    assert lasting.connect().status is ConnectionStatus.ACTIVE
+
+
+def test_a_refresh_on_request_records_a_dead_token(lasting):
+    """`POST …/refresh` and the connection say the same."""
+    connection = lasting.connect()
+    lasting.vendor.kill()
+    with pytest.raises(ReauthorizationRequiredError):
+        lasting.connectors.connect.refresh(TENANT, connection.id)
+    assert lasting.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+
+
+def test_a_token_that_was_ended_early_is_refreshed(world):
+    """It is not believed fresh because its time is not over."""
+    connection = world.connect()
+    world.work()
+    world.vendor.families[0].access = "another"
+    assert read(world, connection).status is ConnectionStatus.ACTIVE
+    assert refreshes(world) == 2  # with the exchange
+
+
+@pytest.mark.parametrize("expiring", [True, False])
+def test_an_address_that_refuses_every_token_costs_its_stream_only(expiring):
+    """The connection stays active, says what is wrong, and asks identity instead of believing it dead."""
+    world = World()
+    world.vendor.expiring = expiring
+    connection = world.connect()
+    world.work()
+    world.vendor.before = lambda request: answer(status=401) if "/api/items" in request.url else None
+    failing = read(world, connection)
+    assert failing.status is ConnectionStatus.ACTIVE
+    assert "accepts it elsewhere" in failing.sync_error
+    world.vendor.before = lambda request: None
+    world.run_for(HOUR, step=timedelta(minutes=5))
+    assert world.reload(connection).sync_error is None
+
+
+def test_the_refusal_of_a_replaced_token_marks_nothing(lasting):
+    """A consent that came between the refusal and its record has tokens that nobody refused."""
+    connection = lasting.connect()
+    refused = lasting.tokens(connection)
+    connection = lasting.connect()
+    assert not lasting.keeper.mark_dead(TENANT, connection.grant_id, refused, "refused")
+    assert lasting.reload(connection).status is ConnectionStatus.ACTIVE
+    assert lasting.keeper.mark_dead(TENANT, connection.grant_id, lasting.tokens(connection), "refused")
+    assert lasting.reload(connection).status is ConnectionStatus.REAUTHORIZATION_REQUIRED

@@ -469,7 +469,9 @@ def test_a_disconnect_leaves_no_growing_gap(scene):
             scene.world.connectors.disconnect.end_connection(TENANT, scene.connection.id)
         else:
             hook = scene.world.hook(scene.connection)
+            scene.world.vendor.kill()
             scene.world.deliver({"event": "revoked"}, hook=hook["id"], secret=hook["secret"])
+            scene.world.work()
         assert scene.world.reload(scene.connection).status is ConnectionStatus.REVOKED
         assert scene.proven(WEBHOOK)["states"][-1][1] == ended_at
         assert [one for one in scene.world.gaps(scene.connection) if one.to_at is None] == []

@@ -405,12 +405,12 @@ def test_a_missing_key_fails_the_job(floor):
 
 
 def test_a_refused_token_is_refreshed_once(floor):
-    """A vendor that refuses the new token too gets no third request, and the job ends."""
+    """A vendor that refuses the new token too is asked whose it is, and the job ends."""
     job = floor.ask(floor.ada)
     floor.world.vendor.before = lambda request: answer(status=401) if "/api/" in request.url else None
     failed = floor.run(job)
-    assert (failed.status, failed.error) == (JobStatus.FAILED, "Acme refused the token.")
-    assert floor.world.vendor.log == ["GET /api/accounts", "POST /oauth/token", "GET /api/accounts"]
+    assert (failed.status, failed.error) == (JobStatus.FAILED, "Acme does not accept the access token any more.")
+    assert floor.world.vendor.log == ["GET /api/accounts", "POST /oauth/token", *["GET /api/accounts"] * 2]
 
 
 def test_a_late_job_does_not_change_an_ended_connection(floor):

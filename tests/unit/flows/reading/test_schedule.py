@@ -184,9 +184,11 @@ def test_a_read_that_still_runs_is_not_doubled(world):
 
 
 def test_an_ended_connections_schedule_entries_are_deleted(world):
-    """A disconnect deletes them at once; after a revocation at the provider they are deleted when due."""
+    """A disconnect deletes them at once, and so does the proof that the provider has ended a connection."""
     world.connectors.disconnect.end_connection(TENANT, world.ada.id)
+    world.vendor.kill()
     world.deliver({"event": "revoked"}, tenant=OTHER_TENANT)
+    world.work()
     assert world.reload(world.bob).status is ConnectionStatus.REVOKED
     assert world.entry(world.ada.id, TaskKind.SYNC) is None
     world.later(minutes=20)

@@ -190,11 +190,15 @@ class System:
             provider=self.connection.provider,
             tenant_id=None if self.case.path == "app" else TENANT,
             connection_id=self.connection.id if self.case.path == "connection" else None,
+            url_key=self.url_key() if self.case.path == "connection" else None,
             headers={"Content-Type": "application/json", **self.case.prove(body, secret)},
             body=body,
             received_at=NOW,
         )
         return self.connectors.ingest.accept_delivery(request, trust=trust)
+
+    def url_key(self):
+        return self.connectors.webhook_secrets.url(TENANT, self.connection.id).rpartition("/")[2]
 
     def delivery(self):
         (row,) = self.connectors.queries.list_deliveries(TENANT, limit=10).items

@@ -1,5 +1,6 @@
 """Receiving webhooks and replaying them."""
 
+import json
 import threading
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from connectors.adapters.memory.connections import MemoryConnectionStore
 from connectors.domain.flows.webhooks.routing import NO_CONNECTION
 from connectors.domain.flows.webhooks.verification import Trust
 from connectors.domain.model.connection import ConnectionStatus
+from connectors.domain.model.coverage import GapCause
 from connectors.domain.model.errors import (
     ConnectionNotFoundError,
     DeliveryRejectedError,
@@ -19,7 +21,9 @@ from connectors.domain.model.errors import (
     TenantNotFoundError,
     UnexpectedResponseError,
 )
+from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.ids import UNROUTED, ConnectionId, TenantId
+from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobStatus, JobType
 from connectors.domain.model.webhook import DeliveryStatus, Recorded, SubscriptionStatus, WebhookEvent
 from connectors.domain.providers import contract
@@ -190,15 +194,20 @@ def test_unknown_paths_are_not_found(world):
 # --- handshakes ----------------------------------------------------------------------------------------------------
 
 
+def announce(world, connection, secret, url_key):
+    return world.deliver(b"", connection=connection, secret=None, url_key=url_key, x_acme_handshake=secret)
+
+
 def test_a_handshake_is_accepted_once():
     """The first announced secret stays the connection's; a later one is refused and changes nothing."""
     world = handshaking()
     connection = world.connect()
-    first = world.deliver(b"", connection=connection, secret=None, x_acme_handshake="theirs")
-    assert (first.recorded, world.deliveries()) == (Recorded.NEW, ())
+    key = world.url_key(connection)
+    assert (announce(world, connection, "theirs", key).recorded, world.deliveries()) == (Recorded.NEW, ())
+    before = world.subscriptions(connection)
     with pytest.raises(DeliveryRejectedError):
-        world.deliver(b"", connection=connection, secret=None, x_acme_handshake="evil")
-    assert len(world.subscriptions(connection)) == 1
+        announce(world, connection, "evil", key)
+    assert world.subscriptions(connection) == before
     world.deliver(created(1), connection=connection, secret="theirs")
     for secret in ("evil", "webhook-secret"):
         with pytest.raises(DeliveryRejectedError):
@@ -206,14 +215,50 @@ def test_a_handshake_is_accepted_once():
     assert len(world.signals()) == 1
 
 
+def test_a_handshake_needs_the_key_of_the_connections_url():
+    """Who knows the ids of tenant and connection, or another connection's key, cannot announce a secret."""
+    world = handshaking()
+    world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
+    connection, other = world.connect(), world.connect(user="bob")
+    key = world.url_key(connection)
+    for wrong in (None, "", "x", "\ud800", world.url_key(other), str(connection.id)):
+        with pytest.raises(DeliveryRejectedError):
+            announce(world, connection, "evil", wrong)
+    announce(world, connection, "theirs", key)
+    world.deliver(created(1), connection=connection, secret="theirs")
+
+
+def test_the_key_of_a_url_is_no_secret_to_sign_with():
+    """A delivery that is signed with it is refused, before the vendor announces its secret and after."""
+    world = handshaking()
+    connection = world.connect()
+    key = world.url_key(connection)
+    for announced in (False, True):
+        if announced:
+            announce(world, connection, "theirs", key)
+        with pytest.raises(DeliveryRejectedError):
+            world.deliver(created(1), connection=connection, secret=key, url_key=key)
+
+
+def test_a_secret_from_before_verifies_at_the_url_without_a_key():
+    """A connection whose vendor has announced its secret goes on at the URL that it was set up with."""
+    world = handshaking()
+    connection = world.connect()
+    announce(world, connection, "theirs", world.url_key(connection))
+    for key in (None, "an old one"):
+        world.deliver(created(1), connection=connection, secret="theirs", url_key=key)
+    assert len(world.signals()) == 1
+
+
 def test_a_handshake_of_an_ended_connection_is_refused():
     """A disconnected connection stores no secret, not even a new one."""
     world = handshaking()
     connection = world.connect()
+    key = world.url_key(connection)
     world.connectors.disconnect.end_connection(TENANT, connection.id)
     with pytest.raises(DeliveryRejectedError):
-        world.deliver(b"", connection=connection, secret=None, x_acme_handshake="theirs")
-    assert world.subscriptions(connection) == []
+        announce(world, connection, "theirs", key)
+    assert [(one.status, one.secret) for one in world.subscriptions(connection)] == [(SubscriptionStatus.ENDED, None)]
 
 
 # --- signing keys --------------------------------------------------------------------------------------------------
@@ -498,6 +543,94 @@ def test_a_partial_failure_is_a_failure():
     assert {one.dedupe_key for one in world.signals()} == {"a-1:1", "b-1:1"}
 
 
+def accounts_of(delivery):
+    return tuple(json.loads(delivery.request.body).get("accounts", ()))
+
+
+def gap_references(world, connection, **which):
+    return [one.reference for one in world.gaps(connection, **which) if one.cause is GapCause.DELIVERY_FAILED]
+
+
+@pytest.mark.parametrize("ability", ["read_event", "to_signals"])
+@pytest.mark.parametrize("tenant", [TENANT, None])
+def test_an_unread_delivery_opens_a_gap_for_the_accounts_that_it_names(ability, tenant):
+    """On the app's URL and on a tenant's, each connection to the account gets one, which its own replay closes."""
+    broken = True
+
+    def crash(*arguments):
+        if broken:
+            raise KeyError
+        return provider.read_event(*arguments) if ability == "read_event" else arguments[1]
+
+    world = World(make_acme(webhooks={ability: crash, "read_accounts": accounts_of}))
+    world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
+    owners = [TENANT] if tenant else [TENANT, OTHER_TENANT]
+    connections = [world.connect(owner) for owner in owners]
+    stranger = world.connect(user="bob")
+    world.deliver(created(accounts=["a-1"]), tenant=tenant)
+    assert world.unrouted() == ()
+    assert gap_references(world, stranger) == []
+    broken = False
+    for connection in connections:
+        row = only(world, connection.tenant_id)
+        assert gap_references(world, connection) == [str(row.id)]
+        settled = world.connectors.ingest.replay(connection.tenant_id, row.id)
+        assert (settled.status, gap_references(world, connection)) == (DeliveryStatus.PROCESSED, [])
+        assert len(world.signals(connection.tenant_id)) == 1
+
+
+def test_each_connection_that_missed_an_event_has_its_gap():
+    """Of two connections of a tenant only the one whose event could not be made gets a gap, and the replay closes it."""
+    broken = True
+
+    def finish(delivery, event, connection):
+        if broken and connection.account.id == "b-1":
+            raise UnexpectedResponseError("Odd.")
+        return event
+
+    world = World(make_acme(webhooks={"to_signals": finish}))
+    world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
+    first, second = world.connect(), world.connect(user="bob")
+    request = world.request(created(accounts=["a-1", "b-1"]), tenant=None)
+    world.connectors.ingest.accept_delivery(request)
+    assert gap_references(world, first) == []
+    assert gap_references(world, second) == [str(only(world).id)]
+    broken = False
+    world.connectors.ingest.accept_delivery(request)
+    assert gap_references(world, second) == []
+    assert gap_references(world, second, is_open=False) == [str(only(world).id)]
+
+
+@pytest.mark.parametrize("error", [DeliveryRejectedError("It is not for this connection."), KeyError()])
+def test_an_unread_delivery_is_given_to_nobody_without_proof(error):
+    """If it is not shown to be the connection's, neither its body nor a gap comes to the tenant."""
+
+    def refuse(delivery, connection):
+        raise error
+
+    def crash(*arguments):
+        raise KeyError
+
+    webhooks = {"read_event": crash, "read_accounts": accounts_of, "verify_owner": refuse}
+    world = World(make_acme(webhooks=webhooks))
+    connection = world.connect()
+    world.deliver(created(accounts=["a-1"]), tenant=None)
+    (row,) = world.unrouted()
+    assert (row.status, world.deliveries(), gap_references(world, connection)) == (DeliveryStatus.FAILED, (), [])
+
+
+def test_a_crash_while_reading_accounts_loses_nothing():
+    """The delivery is stored without an owner."""
+
+    def crash(*arguments):
+        raise KeyError
+
+    world = World(make_acme(webhooks={"read_event": crash, "read_accounts": crash}))
+    world.connect()
+    world.deliver(created(accounts=["a-1"]), tenant=None)
+    assert [one.status for one in world.unrouted()] == [DeliveryStatus.FAILED]
+
+
 def test_a_delivery_without_connection_waits_for_one(world):
     """It is stored as failed, and a replay after the account was connected processes it."""
     world.known()
@@ -603,12 +736,46 @@ def test_change_notifications_queue_one_read(world):
     assert len([one for one in world.jobs() if one.type is JobType.WEBHOOK]) == 3
 
 
-def test_a_revoked_consent_ends_the_connection(world):
-    """The vendor's event that access was revoked makes the connection revoked, with the reason."""
+def test_a_revoked_consent_ends_the_connection_with_proof(world):
+    """The vendor's event that access was revoked only leads to a question; its answer ends the connection."""
     connection = world.connect()
+    world.vendor.kill()
     world.deliver({"event": "revoked"})
+    suspected = world.reload(connection)
+    assert (suspected.status, suspected.suspected_at) == (ConnectionStatus.ACTIVE, world.clock.now())
+    assert health_of(suspected) is Health.DEGRADED
+    world.work()
     ended = world.reload(connection)
-    assert (ended.status, ended.status_reason) == (ConnectionStatus.REVOKED, "revoked at the provider (revoked)")
+    assert (ended.status, ended.status_reason) == (ConnectionStatus.REVOKED, "withdrawn at the provider")
+
+
+@pytest.mark.parametrize("url", [TENANT, None])
+def test_an_event_older_than_the_consent_changes_nothing(world, url):
+    """What the vendor says of a former consent is kept as ignored, and nobody is asked."""
+    happened = rfc3339(world.clock.now())
+    world.later(seconds=1)
+    connection = world.connect()
+    world.work()
+    world.vendor.log.clear()
+    world.deliver({"event": "revoked", "at": happened, "accounts": ["a-1"]}, tenant=url)
+    world.work()
+    (row,) = world.deliveries()
+    assert (row.status, row.error, row.connection_id) == (
+        DeliveryStatus.IGNORED,
+        "older than the consent",
+        connection.id,
+    )
+    assert world.reload(connection).suspected_at is None
+    world.connectors.ingest.replay(TENANT, row.id)
+    world.work()
+    assert world.vendor.log == []
+
+
+def test_an_event_of_the_present_consent_is_checked(world):
+    """It is as old as the consent, or younger."""
+    connection = world.connect()
+    world.deliver({"event": "revoked", "at": rfc3339(world.clock.now())})
+    assert world.reload(connection).suspected_at is not None
 
 
 def test_an_old_revocation_does_not_end_a_new_connection(world):
@@ -619,6 +786,7 @@ def test_an_old_revocation_does_not_end_a_new_connection(world):
     world.connect()
     assert world.connectors.ingest.accept_delivery(request).recorded is Recorded.DUPLICATE
     world.connectors.ingest.replay(TENANT, only(world).id)
+    world.work()
     assert world.reload(connection).status is ConnectionStatus.ACTIVE
 
 
@@ -628,7 +796,9 @@ def test_an_unrouted_revocation_does_not_end_a_later_connection(world):
     world.connectors.ingest.accept_delivery(request)
     connection = world.connect()
     world.connectors.ingest.accept_delivery(request)
-    assert world.reload(connection).status is ConnectionStatus.ACTIVE
+    world.work()
+    proven = world.reload(connection)
+    assert (proven.status, proven.suspected_at) == (ConnectionStatus.ACTIVE, None)
 
 
 def test_an_event_can_update_the_connections_metadata(world):

@@ -1,6 +1,7 @@
 """Maintenance of subscriptions: renewed in time, made again when they vanish, missed deliveries requested again."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -10,13 +11,14 @@ from connectors.domain.flows.webhooks.subscription_maintenance import (
     AUDIT_EVERY,
     IDLE_PAUSE,
     PROBE_EVERY,
+    REFUSED_PAUSE,
     RETRY_BASE,
     RETRY_CAP,
     retry_pause,
 )
 from connectors.domain.model.connection import ConnectionStatus
 from connectors.domain.model.coverage import ALL_FAMILIES, CoveragePath, GapCause
-from connectors.domain.model.errors import InfrastructureError, ProviderUnavailableError
+from connectors.domain.model.errors import InfrastructureError, ProviderUnavailableError, RefusedForGoodError
 from connectors.domain.model.health import Health, health_of
 from connectors.domain.model.instant import rfc3339
 from connectors.domain.model.sync import JobType
@@ -24,7 +26,7 @@ from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.webhook import DeliveryStatus, SubscriptionStatus
 from connectors.domain.providers.contract import SubscriptionReceipt
 from tests.support.builders import TENANT
-from tests.support.provider import ITEMS, STATES, make_acme, missed, probe, redeliver, subscribe_for_a_time
+from tests.support.provider import ITEMS, STATES, make_acme, missed, probe, redeliver, subscribe, subscribe_for_a_time
 from tests.support.vendor import answer
 from tests.support.world import World, created
 
@@ -122,7 +124,7 @@ def test_nothing_lapses_in_a_month():
         garden.world.work()
         assert len(garden.vendor.live_hooks()) == 1
     assert most == 2
-    assert 5 <= len(garden.statuses()) <= 10
+    assert 2 <= len(garden.statuses()) <= 4  # ended ones are dropped after a week
     assert set(garden.statuses()) == {"active", "ended"}
     assert (garden.gaps(is_open=False), garden.error) == ([], None)
     assert garden.stream() == [(garden.connection.created_at, None)]
@@ -330,6 +332,89 @@ def test_a_refused_target_is_tried_again_with_growing_pauses():
         garden.run_next()
     assert (garden.error, garden.gaps()) == (None, [])
     assert garden.stream() == [(garden.now, None)]
+
+
+def subscribe_but_never(app, connection, request):
+    """Like `subscribe`, at a vendor that never pushes what is called "y"; the call is made all the same."""
+    receipt = yield from subscribe(app, connection, request)
+    if request.subscription.target == "y" and not connection.metadata.get("open"):
+        raise RefusedForGoodError("Acme never pushes this; it is polled.")
+    return receipt
+
+
+def test_a_target_that_is_never_pushed_is_settled():
+    """It is listed with its reason and asked for again weekly; nothing is wrong with its connection."""
+    garden = Garden(boxes=["x", "y"], subscribe=subscribe_but_never)
+    (settled,) = [one for one in garden.world.subscriptions(garden.connection) if one.target == "y"]
+    assert (settled.status, settled.error) == (SubscriptionStatus.REFUSED, "Acme never pushes this; it is polled.")
+    assert settled.secret is None
+    assert settled.is_over
+    asked = []
+    for _ in range(70):
+        before = garden.vendor.count("POST /api/hooks")
+        garden.run_next()
+        asked += [garden.now] * (garden.vendor.count("POST /api/hooks") - before)
+        details = garden.world.connectors.queries.inspect_connection(TENANT, garden.connection.id)
+        assert (garden.error, details.has_broken_subscription) == (None, False)
+        assert garden.statuses("y") == ["refused"]
+    assert len(asked) >= 3
+    assert all(later - earlier >= REFUSED_PAUSE for earlier, later in pairwise(asked))
+
+
+def test_what_is_never_pushed_is_claimed_by_reading_only():
+    """Deliveries claim nothing of a connection with such a target, from the moment when it was refused."""
+    garden = Garden(boxes=["x"], subscribe=subscribe_but_never)
+    began = garden.now
+    assert garden.stream() == [(began, None)]
+    garden.world.later(hours=1)
+    garden.vendor.targets = ["x", "y"]
+    garden.maintain()
+    assert (garden.stream(), garden.gaps(), garden.error) == ([(began, garden.now)], [], None)
+    garden.world.later(hours=1)
+    garden.world.connectors.jobs.request(TENANT, garden.connection.id, JobType.INCREMENTAL)
+    garden.world.work()
+    assert garden.world.proven(garden.connection, CoveragePath.SYNC)["items"] == [(began, garden.now)]
+
+
+def test_a_target_that_is_pushed_after_all():
+    """Once the vendor takes it, at the next weekly look, deliveries prove its families again."""
+    garden = Garden(boxes=["x", "y"], subscribe=subscribe_but_never)
+    with garden.world.uow() as uow:
+        row = uow.connections.get(TENANT, garden.connection.id)
+        uow.connections.save(attrs.evolve(row, metadata={**row.metadata, "open": True}))
+    while garden.statuses("y") != ["active"]:
+        garden.run_next()
+    assert garden.stream() == [(garden.now, None)]
+
+
+def test_a_target_that_lapsed_and_is_never_pushed_any_more():
+    """The lapsed subscription ends with the refusal, so it is no error for ever."""
+    garden = Garden(boxes=["x"], probe=probe)
+    never = attrs.evolve(garden.world.acme.webhooks.subscriptions, subscribe=subscribe_never)
+    webhooks = attrs.evolve(garden.world.acme.webhooks, subscriptions=never)
+    garden.world.connectors.providers._providers["acme"] = attrs.evolve(garden.world.acme, webhooks=webhooks)
+    garden.vendor.hooks.clear()
+    garden.world.clock.advance(PROBE_EVERY)
+    garden.maintain()
+    assert (garden.statuses(), garden.error) == (["ended", "refused"], None)
+
+
+def test_a_target_that_is_never_pushed_any_more_when_it_is_renewed():
+    """Its old subscription is removed, and not renewed again and again until it expires."""
+    garden = Garden(boxes=["x"], **EXPIRING)
+    never = attrs.evolve(garden.world.acme.webhooks.subscriptions, subscribe=subscribe_never)
+    webhooks = attrs.evolve(garden.world.acme.webhooks, subscriptions=never)
+    garden.world.connectors.providers._providers["acme"] = attrs.evolve(garden.world.acme, webhooks=webhooks)
+    garden.world.clock.advance(LIFETIME * 0.7)
+    garden.maintain()
+    assert (garden.statuses(), garden.error, garden.vendor.hooks) == (["ended", "refused"], None, {})
+    assert garden.next_at - garden.now > timedelta(hours=1)
+    assert [one[2] for one in garden.gaps()] == []
+
+
+def subscribe_never(app, connection, request):
+    yield from ()
+    raise RefusedForGoodError("Acme never pushes this; it is polled.")
 
 
 def test_a_target_that_is_gone_at_the_vendor_is_no_error():
@@ -647,3 +732,15 @@ def test_what_expired_unnoticed_is_an_error():
     garden.maintain()
     assert garden.statuses() == ["lapsed"]
     assert garden.error == "A webhook subscription had lapsed."
+
+
+def test_a_list_of_targets_that_is_refused_is_asked_for_ever_more_rarely():
+    """While the vendor does not show what there is to subscribe to, a failed target is no reason to ask every minute."""
+    garden = Garden(before=refuse_hooks)
+    garden.vendor.before = lambda request: answer(status=401) if request.url.endswith("/api/targets") else None
+    garden.world.run_for(timedelta(hours=12), step=timedelta(minutes=1))
+    assert 1 < garden.vendor.count("GET /api/targets") / 2 < 20
+    assert garden.world.reload(garden.connection).status is ConnectionStatus.ACTIVE
+    garden.vendor.before = lambda request: None
+    garden.world.run_for(RETRY_CAP, step=timedelta(minutes=5))
+    assert garden.error is None

@@ -166,13 +166,20 @@ def test_without_a_public_url_nothing_is_subscribed():
     assert (world.subscriptions(connection), world.vendor.hooks) == ([], {})
 
 
-def test_disconnecting_during_subscribing_keeps_no_secret(world):
-    """An answer that comes after the disconnect does not reactivate the subscription."""
+def test_disconnecting_during_subscribing_leaves_nothing(world):
+    """A hook that is made while its connection ends is removed, and its secret destroyed."""
     connection = world.connect()
     world.vendor.targets = ["late"]
-    on_hook(world, lambda request: world.connectors.connect.subscriber.forget(TENANT, connection.id))
-    world.connect()
+
+    def disconnect(request):
+        world.vendor.before = lambda request: None
+        world.connectors.disconnect.end_connection(TENANT, connection.id)
+
+    on_hook(world, disconnect)
+    world.connectors.maintenance.maintain(TENANT, connection.id)
+    world.end_all()
     assert {(one.status, one.secret) for one in world.subscriptions(connection)} == {(SubscriptionStatus.ENDED, None)}
+    assert (world.vendor.hooks, world.grants()) == ({}, [])
 
 
 def test_a_hook_that_is_gone_is_no_error(world):
@@ -206,7 +213,7 @@ def test_tenants_share_no_secret(world):
 
 def test_a_shared_subscription_stays_for_the_others():
     """Where the vendor has one subscription for all tenants, only the last connection's end removes it."""
-    world = World(make_acme(subscriptions={"shared_key": lambda connection: connection.account.id}))
+    world = World(make_acme(subscriptions={"is_one_per_user": True}))
     mine, theirs = world.connect(TENANT), world.connect(OTHER_TENANT)
     world.connectors.disconnect.end_connection(TENANT, mine.id)
     assert len(world.vendor.hooks) == 2

@@ -44,11 +44,16 @@ def test_a_vendor_that_announces_its_secret_may_do_so_again():
     """After `forget` the vendor can announce a secret again; until then a second one is refused."""
     world = by_hand(read_handshake=provider.read_handshake)
     connection = world.connect()
-    world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="one")
+    key = world.url_key(connection)
+
+    def announce(secret):
+        world.deliver(b"{}", secret=None, connection=connection, url_key=key, x_acme_handshake=secret)
+
+    announce("one")
     with pytest.raises(DeliveryRejectedError):
-        world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="two")
+        announce("two")
     assert world.connectors.webhook_secrets.forget(TENANT, connection.id) == 1
-    world.deliver(b"{}", secret=None, connection=connection, x_acme_handshake="two")
+    announce("two")
     world.deliver(created(1), secret="two", connection=connection)
     assert len(world.signals()) == 1
 
@@ -77,3 +82,38 @@ def test_a_tenants_own_secret_replaces_the_apps():
         with pytest.raises(DeliveryRejectedError):
             world.deliver(created(2), secret=secret, tenant=tenant)
     assert len(world.signals()) == 1
+
+
+def test_a_connections_own_url_stays_until_it_is_renewed():
+    """It has a key that no other connection has; a renewed one makes the one before worthless."""
+    world = by_hand(read_handshake=provider.read_handshake)
+    world.vendor.accounts["bob"] = [{"id": "b-1", "name": "bob", "email": "bob@acme.test"}]
+    connection, other = world.connect(), world.connect(user="bob")
+    own = world.connectors.webhook_secrets.url
+    first = own(TENANT, connection.id)
+    base, _, key = first.rpartition("/")
+    assert base.endswith(f"/webhooks/acme/{TENANT}/{connection.id}")
+    assert len(key) >= 32
+    assert own(TENANT, connection.id) == first != own(TENANT, other.id)
+    renewed = own(TENANT, connection.id, renew=True)
+    assert renewed != first
+    for known, is_taken in ((key, False), (renewed.rpartition("/")[2], True)):
+        about = {"secret": None, "connection": connection, "url_key": known, "x_acme_handshake": "theirs"}
+        if is_taken:
+            world.deliver(b"{}", **about)
+        else:
+            with pytest.raises(DeliveryRejectedError):
+                world.deliver(b"{}", **about)
+
+
+def test_who_has_no_url_of_its_own():
+    """A connection that has ended, a provider with one URL per tenant, and a service without a public URL have none."""
+    world = by_hand()
+    connection = world.connect()
+    world.connectors.disconnect.end_connection(TENANT, connection.id)
+    scope = contract.SubscriptionScope.CONNECTION
+    unreachable = World(make_acme(webhooks={"url_scope": scope, "subscriptions": None}), public_url=None)
+    for one in (world, World(), unreachable):
+        found = connection if one is world else one.connect()
+        with pytest.raises(ConflictError):
+            one.connectors.webhook_secrets.url(TENANT, found.id)

@@ -11,11 +11,13 @@ from connectors.domain.model.errors import (
     ProviderUnavailableError,
     RateLimitedError,
     ReauthorizationRequiredError,
+    RefusedForGoodError,
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import Authorization, HttpRequest
 from connectors.domain.model.limits import LimitScope
 from connectors.domain.providers.github import limits
+from connectors.domain.providers.github.sso import SingleSignOnError
 
 REQUEST = HttpRequest(method="GET", url="https://api.github.com/repos/o/r/issues")
 EPOCH = int(NOW.timestamp())
@@ -57,7 +59,9 @@ def test_limits(status, headers, body, seconds):
     [
         (401, {}, b'{"message": "Bad credentials"}', ReauthorizationRequiredError),
         (403, {}, b'{"message": "Resource not accessible by integration"}', AccessLostError),
-        (403, {"x_github_sso": "required; url=https://github.com/orgs/x/sso?token=1"}, b"{}", AccessLostError),
+        (403, {}, b'{"message": "Repository was archived so is read-only."}', RefusedForGoodError),
+        (403, {"retry_after": "60"}, b'{"message": "Repository was archived so is read-only."}', RateLimitedError),
+        (403, {"x_github_sso": "required; url=https://github.com/orgs/x/sso?a=1"}, b"{}", SingleSignOnError),
         (403, {"x_ratelimit_remaining": "4999"}, b"<html>", AccessLostError),
         (404, {}, b"{}", AccessLostError),
         (410, {}, b"{}", AccessLostError),

@@ -108,12 +108,11 @@ def test_an_odd_lifetime_does_not_cost_the_token_pair(odd):
     assert tokens.scopes == ("repo",)
 
 
-def test_what_a_refresh_omits_is_kept():
-    """Refresh token, its expiry and the scopes stay when the answer does not replace them."""
+def test_a_used_refresh_token_is_not_kept():
+    """An answer without another one is that of an app whose tokens do not expire any more. Omitted scopes stay."""
     tokens = read({"access_token": "gho_2"}, previous=OLD)
     assert tokens.access_token.reveal() == "gho_2"
-    assert tokens.refresh_token is OLD.refresh_token
-    assert tokens.refresh_expires_at == OLD.refresh_expires_at
+    assert (tokens.refresh_token, tokens.refresh_expires_at) == (None, None)
     assert tokens.scopes == OLD.scopes
 
 

@@ -23,7 +23,7 @@ REPOSITORY_EVENTS = [
 """Written out, so that a change of the table shows which events existing hooks do not send."""
 
 
-def make_subscription(target="repo:ada/lamp", external_id="31337"):
+def make_subscription(target="repo:ada/lamp", external_id="31337", address=CALLBACK):
     return Subscription(
         id=SubscriptionId(UUID(int=9)),
         tenant_id=TENANT,
@@ -31,6 +31,7 @@ def make_subscription(target="repo:ada/lamp", external_id="31337"):
         provider=GITHUB_SLUG,
         target=target,
         external_id=external_id,
+        address=address,
         created_at=NOW,
         updated_at=NOW,
     )
@@ -91,7 +92,7 @@ def test_a_hook_that_exists_is_taken_over():
 
 
 def test_a_refusal_that_is_not_ours():
-    """A 422 without a hook of ours (there are twenty already) is an error with GitHub's code."""
+    """A 422 without a hook of ours is an error with GitHub's code."""
     with pytest.raises(UnexpectedResponseError, match="custom"):
         answer(
             subscriptions.subscribe(APP, CONNECTION, wanted()),
@@ -134,13 +135,25 @@ def test_unsubscribe_what_never_was():
 
 @pytest.mark.parametrize(
     ("response", "is_alive"),
-    [(reply(hook()), True), (reply(hook(active=False)), False), (respond(status=404), False)],
+    [
+        (reply(hook()), True),
+        (reply(hook(active=False)), False),
+        (reply(hook(url="https://old.example/webhooks/github/1")), False),
+        (respond(status=404), False),
+    ],
 )
 def test_probe(response, is_alive):
-    """A hook is alive if it is there and active."""
+    """A hook is alive if it is there, active, and delivers to its address."""
     alive, (request,) = answer(subscriptions.probe(APP, CONNECTION, make_subscription()), response)
     assert alive is is_alive
     assert request.method == "GET"
+
+
+def test_a_hook_of_unknown_address_only_has_to_be_there():
+    """Where it should deliver to is not known."""
+    elsewhere = reply(hook(url="https://old.example/"))
+    conversation = subscriptions.probe(APP, CONNECTION, make_subscription(address=None))
+    assert answer(conversation, elsewhere)[0] is True
 
 
 def test_chosen_targets():

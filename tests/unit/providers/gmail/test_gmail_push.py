@@ -24,7 +24,12 @@ from tests.support.google import (
     script,
 )
 
-from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.errors import (
+    AccessLostError,
+    DeliveryRejectedError,
+    UnexpectedResponseError,
+    text_with_next_step,
+)
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery
 from connectors.domain.providers.contract import (
@@ -410,9 +415,8 @@ def test_a_watch_without_an_end_is_not_taken_for_eternal(expiration):
 
 
 def test_two_tenants_of_one_mailbox_share_a_watch():
-    """The key is the mailbox, whoever connected it."""
-    key = GMAIL.webhooks.subscriptions.shared_key
-    assert key(make_connection(GMAIL, sub="1")) == key(make_connection(GMAIL, sub="1")) == "gmail:dana@x.com"
+    """A mailbox has one watch, whichever tenant asked for it."""
+    assert GMAIL.webhooks.subscriptions.is_one_per_user
 
 
 def test_a_mailbox_that_another_topic_watches_says_so():
@@ -424,6 +428,21 @@ def test_a_mailbox_that_another_topic_watches_says_so():
     with pytest.raises(UnexpectedResponseError) as caught:
         converse(GMAIL, conversation, script(error_reply(400, "failedPrecondition")))
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(("reason", "names_the_publisher"), [("forbidden", True), ("domainPolicy", False)])
+def test_a_topic_that_gmail_may_not_publish_to(reason, names_the_publisher):
+    """The error says whom to grant which role; a mailbox whose administrator switched Gmail off is another matter."""
+    subscription = make_subscription(GMAIL, "dana@x.com")
+    request = SubscriptionRequest(subscription=subscription, secret=Secret("x"), callback_url="https://x")
+    app = make_app(GMAIL, pubsub_topic="projects/P/topics/T")
+    conversation = GMAIL.webhooks.subscriptions.subscribe(app, make_connection(GMAIL), request)
+    with pytest.raises(AccessLostError) as caught:
+        converse(GMAIL, conversation, script(error_reply(403, reason)))
+    text = text_with_next_step(caught.value)
+    assert ("gmail-api-push@system.gserviceaccount.com" in text, "Pub/Sub Publisher" in text) == (
+        names_the_publisher,
+    ) * 2
 
 
 @pytest.mark.parametrize("status", [204, 404])

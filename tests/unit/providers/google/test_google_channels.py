@@ -22,7 +22,12 @@ from tests.support.google import (
     script,
 )
 
-from connectors.domain.model.errors import AccessLostError, DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.errors import (
+    AccessLostError,
+    DeliveryRejectedError,
+    RefusedForGoodError,
+    UnexpectedResponseError,
+)
 from connectors.domain.model.secret import Secret
 from connectors.domain.model.webhook import Ignored, VerifiedDelivery, WebhookEvent
 from connectors.domain.providers._google.channels import LIFETIME, is_of_resource
@@ -244,7 +249,7 @@ def test_a_channel_whose_answer_was_lost_is_taken_over():
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        (error_reply(400, "pushNotSupportedForRequestedResource"), AccessLostError),
+        (error_reply(400, "pushNotSupportedForRequestedResource"), RefusedForGoodError),
         (error_reply(404, "notFound"), AccessLostError),
         (error_reply(400, "push.webhookUrlNotHttps"), UnexpectedResponseError),
     ],
@@ -273,11 +278,30 @@ def test_stopping_a_channel_that_is_gone_is_success(provider, status):
 
 
 @each_provider
-def test_a_channel_without_known_resource_is_left_to_lapse(provider):
-    """Google stops only what is named in full; nothing is sent."""
+def test_a_channel_without_known_resource_is_not_closed(provider):
+    """Google stops only what is named in full: nothing is sent, and nobody may believe that it is closed."""
     subscription = make_subscription(provider, "t", external_id=CHANNEL)
-    subscriptions = provider.webhooks.subscriptions
-    converse(provider, subscriptions.unsubscribe(make_app(provider), make_connection(provider), subscription), script())
+    unsubscribe = provider.webhooks.subscriptions.unsubscribe
+    with pytest.raises(UnexpectedResponseError, match="which resource"):
+        converse(provider, unsubscribe(make_app(provider), make_connection(provider), subscription), script())
+
+
+@each_provider
+def test_a_delivery_names_the_resource(provider):
+    """So a channel can be closed even if the answer that made it was lost."""
+    webhooks = provider.webhooks
+    named = webhooks.verify(make_delivery_request(provider, headers=HEADERS), material(TOKEN))
+    metadata = webhooks.read_subscription_metadata(named)
+    assert metadata == {"resource_id": "res"}
+    subscription = make_subscription(provider, "t", external_id=CHANNEL, metadata=metadata)
+    asked = script(reply(status=204, body=b""))
+    converse(
+        provider, webhooks.subscriptions.unsubscribe(make_app(provider), make_connection(provider), subscription), asked
+    )
+    assert asked.asked[0].url.endswith("/channels/stop")
+    bare = {name: value for name, value in HEADERS.items() if name.lower() != "x-goog-resource-id"}
+    unnamed = webhooks.verify(make_delivery_request(provider, headers=bare), material(TOKEN))
+    assert webhooks.read_subscription_metadata(unnamed) == {}
 
 
 def test_resources_are_compared_as_far_as_known():

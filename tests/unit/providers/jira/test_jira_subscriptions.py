@@ -21,7 +21,6 @@ from connectors.domain.providers.jira.subscriptions import (
     Hook,
     probe,
     renew,
-    shared_key,
     subscribe,
     targets,
     unsubscribe,
@@ -30,7 +29,7 @@ from connectors.domain.providers.jira.subscriptions import (
 URL = "https://connectors.example/webhooks/jira"
 
 
-def make_subscription(external_id="1000", **metadata):
+def make_subscription(external_id="1000", address=URL):
     return Subscription(
         id=SubscriptionId(UUID(int=3)),
         tenant_id=TENANT,
@@ -38,7 +37,7 @@ def make_subscription(external_id="1000", **metadata):
         provider=SLUG,
         target=f"site:{CLOUD}",
         external_id=external_id,
-        metadata={"url": URL, **metadata},
+        address=address,
         created_at=NOW,
         updated_at=NOW,
     )
@@ -240,12 +239,10 @@ def test_projects_that_go_while_they_are_listed_hide_no_other(server):
     assert {"3", "4", "5"} <= set(re.findall(r"\d+", hook.metadata["jql"]))
 
 
-def test_moved_public_url_gets_a_new_webhook(server):
-    """Our own webhook with an old URL is replaced."""
-    server.put(url="https://old.example/webhooks/jira")
-    receipt = hold(renew(APP, make_connection(), make_subscription()), server.answer)
-    assert server.hooks[int(receipt.external_id)]["url"] == URL
-    assert 1000 not in server.hooks
+def test_a_webhook_of_unknown_address_is_not_renewed(server):
+    """Which one to look for is not known."""
+    with pytest.raises(UnexpectedResponseError):
+        hold(renew(APP, make_connection(), make_subscription(address=None)), server.answer)
 
 
 def test_remembered_ids_are_few(server):
@@ -256,15 +253,19 @@ def test_remembered_ids_are_few(server):
 
 
 def test_unsubscribe_leaves_nothing(server):
-    """Removal names all ids with our URL in a JSON body; doing it twice, or on a site that is gone, is no error."""
+    """Removal names all ids with our URL in a JSON body; doing it twice is no error."""
     for url in (URL, URL, "https://staging.example/"):
         server.put(url=url)
     for _ in range(2):
         hold(unsubscribe(APP, make_connection(), make_subscription()), server.answer)
     assert list(server.hooks) == [1002]
-    answer, asked = replies(reply({}, 404), reply({}, 404))
-    hold(unsubscribe(APP, make_connection(), make_subscription()), answer)
-    assert json.loads(asked[1].body or b"") == {"webhookIds": [1000]}
+
+
+def test_a_closed_site_keeps_its_webhooks():
+    """It answers 404 as long as it is closed, and has them again afterwards: that is no removal."""
+    answer, _ = replies(reply({}, 404))
+    with pytest.raises(AccessLostError):
+        hold(unsubscribe(APP, make_connection(), make_subscription()), answer)
 
 
 def test_probe_believes_only_the_list(server):
@@ -272,7 +273,8 @@ def test_probe_believes_only_the_list(server):
     assert hold(probe(APP, make_connection(), make_subscription()), server.answer) is False
     server.put()
     assert hold(probe(APP, make_connection(), make_subscription()), server.answer) is True
-    assert hold(probe(APP, make_connection(), make_subscription(url="https://x.example")), server.answer) is False
+    assert hold(probe(APP, make_connection(), make_subscription(address=None)), server.answer) is True
+    assert hold(probe(APP, make_connection(), make_subscription(address="https://x.example")), server.answer) is False
 
 
 def test_list_that_never_ends_is_left():
@@ -301,8 +303,9 @@ def test_odd_registration_answers_are_errors(answer):
 
 
 def test_users_of_one_site_share_by_account():
-    """Two tenants' connections of one user to one site share the webhook; another site has another."""
-    assert shared_key(make_connection()) == f"{CLOUD}:712020:lee"
+    """Two tenants' connections of one user to one site share the webhook."""
     assert JIRA.webhooks is not None
+    assert JIRA.webhooks.subscriptions is not None
+    assert JIRA.webhooks.subscriptions.is_one_per_user
     assert JIRA.webhooks.url_scope is SubscriptionScope.APP
     assert "{webhook_url}" in (JIRA.webhooks.manual_setup or "")

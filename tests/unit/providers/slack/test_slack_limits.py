@@ -112,12 +112,12 @@ def test_a_limit_that_hides_in_a_200_is_seen():
     assert LIMITS.read_throttle(HttpResponse(status=200, body=b'{"error"'), NOW) is None
 
 
-@pytest.mark.parametrize("code", ["token_expired", "token_revoked"])
-def test_a_refresh_is_worth_a_try_for_a_token_that_is_spent(code):
-    """Another consent may have revoked the access token alone; both errors come with 200."""
+@pytest.mark.parametrize("code", ["token_expired", "token_revoked", "invalid_auth", "account_inactive", "not_authed"])
+def test_a_refresh_is_worth_a_try_for_a_dead_token(code):
+    """Another consent may have revoked the access token alone; these errors come with 200."""
     assert LIMITS.is_unauthorized(answer({"ok": False, "error": code}))
     assert LIMITS.is_unauthorized(HttpResponse(status=401))
-    assert not LIMITS.is_unauthorized(answer({"ok": False, "error": "org_login_required"}))
+    assert not LIMITS.is_unauthorized(answer({"ok": False, "error": "missing_scope"}))
     assert not LIMITS.is_unauthorized(answer({"ok": True, "error": code}))
 
 

@@ -1,6 +1,7 @@
 """Every captured delivery gives the signals in its fixture."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from tests.unit.providers.slack.builders import (
@@ -157,6 +158,21 @@ def test_tokens_revoked_ends_the_connections_whose_token_it_names(tokens, ends_b
     body = envelope({"type": "tokens_revoked", "tokens": tokens})
     assert (read(body).lifecycle is not None) is ends_bot
     assert (read(body, connection=make_user_connection("U5")).lifecycle is not None) is ends_user
+
+
+@pytest.mark.parametrize(
+    ("event_time", "at"),
+    [
+        (1777896000, datetime(2026, 5, 4, 12, 0, 1, tzinfo=UTC)),
+        ("1777896000", None),
+        (None, None),
+        (10**12, None),
+        (True, None),
+    ],
+)
+def test_an_uninstallation_says_when_it_was(event_time, at):
+    """The end of the second that its outer `event_time` names counts; what is no time of Slack's is none."""
+    assert read(envelope({"type": "app_uninstalled"}, event_time=event_time)).at == at
 
 
 def test_interactivity_sent_to_our_url_is_ignored():

@@ -937,6 +937,15 @@ def test_two_undisturbed_readings_give_the_same():
     assert reader.keys == first == expected
 
 
+def test_an_organization_wide_install_says_what_to_do():
+    """Nothing is asked of Slack, which would refuse it: the error says to choose a workspace."""
+    account = attrs.evolve(BOT, metadata={**BOT.metadata, "is_enterprise_install": True})
+    window = Window(mode=SyncMode.INCREMENTAL, low=NOW, high=NOW, floor=NOW)
+    with pytest.raises(AccessLostError) as caught:
+        next(SLACK.streams.discover(context_of(account=account), window, None))
+    assert "choose one workspace" in caught.value.next_step
+
+
 def test_discovery_gives_a_page_for_any_cursor():
     """A cursor of another version begins the list again."""
     slack, _ = busy_workspace()

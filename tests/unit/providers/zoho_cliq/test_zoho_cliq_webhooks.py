@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,9 +40,10 @@ def sign(body=BODY, key=KEY, scheme=None, digest=None):
     return base64.b64encode(signature).decode()
 
 
-def verify(body=BODY, public_key=PUBLIC, secrets=(SECRET,), now=NOW, **headers):
+def verify(body=BODY, public_key=PUBLIC, secrets=(SECRET,), now=NOW, about=None, **headers):
     app = make_app("zoho-cliq", options={"public_key": public_key} if public_key is not None else {})
-    material = VerificationMaterial(app=app, secrets=[Secret(one) for one in secrets], now=now, via="app")
+    about = {"via": "app", "has_url_key": True} if about is None else about
+    material = VerificationMaterial(app=app, secrets=[Secret(one) for one in secrets], now=now, **about)
     return verification.verify(make_request(body, "zoho-cliq", **headers), material)
 
 
@@ -271,3 +273,42 @@ def test_what_the_script_sends_is_read(handler):
     delivery = VerifiedDelivery(request=request, delivery_id="d", via="connection")
     event = read_event(delivery, ReadContext(app=make_app("zoho-cliq")))
     assert isinstance(event, WebhookEvent), event
+
+
+# --- whose it is -----------------------------------------------------------------------------------------------------
+
+
+def body_of(organization):
+    access = {} if organization is None else {"organization": {"id": organization}}
+    return json.dumps({"params": {"access": access}, "timestamp": ms(NOW)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("known", "named", "has_key", "is_taken"),
+    [
+        ("7", "7", False, True),
+        ("7", "8", False, False),
+        ("7", None, False, False),
+        (None, "7", False, False),
+        (None, None, False, False),
+        ("7", "8", True, True),
+        (None, None, True, True),
+    ],
+)
+def test_whose_bot_signed(known, named, has_key, is_taken):
+    """The public key is for all: the organization has to be the connection's, or the URL has its key."""
+    metadata = {} if known is None else {"organization_id": known}
+    about = {"connection": make_connection("zoho-cliq", metadata=metadata), "has_url_key": has_key}
+    body = body_of(named)
+    with nullcontext() if is_taken else pytest.raises(DeliveryRejectedError, match="of this connection"):
+        verify(body, about=about, x_cliq_signature=sign(body))
+
+
+def test_the_secret_that_is_set_for_all_says_not_whose_script_it_is():
+    """At a URL without its key it is refused, whatever organization the script names; a connection's own is enough."""
+    about = {"via": "app", "connection": make_connection("zoho-cliq", metadata={"organization_id": "7"})}
+    with pytest.raises(DeliveryRejectedError, match="of this connection") as caught:
+        verify(body_of("7"), about=about, x_webhook_token=SECRET)
+    assert "webhooks url" in caught.value.next_step
+    assert verify(body_of("7"), about={**about, "via": "connection"}, x_webhook_token=SECRET).via == "connection"
+    assert verify(body_of("7"), about={**about, "has_url_key": True}, x_webhook_token=SECRET).via == "app"

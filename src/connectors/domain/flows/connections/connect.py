@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -13,18 +12,18 @@ from connectors.domain.flows.connections.authorization import (
     AuthorizationStart,
     ConnectSettings,
 )
-from connectors.domain.flows.connections.disconnect import DisconnectFlow
+from connectors.domain.flows.connections.consents import Claim, Consents, TakenOverError
+from connectors.domain.flows.endings.endings import Endings
 from connectors.domain.flows.provider_access.conversations import Converser, FixedTokens
 from connectors.domain.flows.provider_access.session import ProviderAccess
 from connectors.domain.flows.provider_access.token_answers import token_reader
-from connectors.domain.flows.provider_access.token_sets import earliest_expiry
 from connectors.domain.flows.provider_access.tokens import TokenKeeper
 from connectors.domain.flows.reading.coverage import Ledger
-from connectors.domain.flows.reading.jobs import SyncJobs
-from connectors.domain.flows.reading.schedule import Scheduler
 from connectors.domain.flows.webhooks.subscriptions import Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus, ExternalAccount
 from connectors.domain.model.errors import (
+    AccessLostError,
+    ClientRejectedError,
     ConflictError,
     ConnectorsError,
     InfrastructureError,
@@ -33,34 +32,26 @@ from connectors.domain.model.errors import (
     ProviderUnavailableError,
     RateLimitedError,
     ReauthorizationRequiredError,
-    error_text,
+    text_with_next_step,
 )
-from connectors.domain.model.ids import ConnectionId, GrantId, TenantId
+from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.oauth import (
     AuthorizationRequest,
     CodeExchange,
     Grant,
+    GrantState,
     ProviderApp,
     TokenEndpointCall,
     TokenSet,
 )
-from connectors.domain.model.sync import JobType
 from connectors.domain.model.webhook import SubscriptionStatus
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
-from connectors.ports.entropy import Entropy
 from connectors.ports.token_endpoint import TokenEndpoint
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-FIRST_MAINTENANCE = timedelta(minutes=10)
-"""When a new connection's subscriptions are maintained for the first time."""
-
 log = logging.getLogger(__name__)
-
-
-class _TakenOverError(Exception):
-    """Our lease of the authorization request ran out, and another callback has taken it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,13 +65,11 @@ class ConnectFlow:
     access: ProviderAccess
     keeper: TokenKeeper
     subscriber: Subscriber
-    disconnect: DisconnectFlow
+    endings: Endings
+    consents: Consents
     clock: Clock
-    entropy: Entropy
     providers: ProviderRegistry
     settings: ConnectSettings
-    jobs: SyncJobs
-    scheduler: Scheduler
     ledger: Ledger
 
     # --- consent -------------------------------------------------------------------------------------------------
@@ -147,7 +136,7 @@ class ConnectFlow:
             AuthorizationDeniedError: the provider sent the user back with an error.
             ValidationError: there is no `code`.
             BusyError: another call with this query does not end.
-            ConflictError: the consent is of another account than that of the connection to connect again.
+            ConflictError: the consent is of another account than that of the connection to connect again, or of none.
             ReauthorizationRequiredError: the provider does not accept the code.
             InsufficientScopeError: the user granted less than the connection needs.
             ProviderFailedError: the provider could not be asked, or gave an error.
@@ -158,10 +147,9 @@ class ConnectFlow:
             if request.outcome is not None:
                 return self.authorizations.repeat(request, request.outcome)
             try:
-                connections = self._connect(provider, app, request, query)
-            except _TakenOverError:
+                return self._connect(provider, app, request, query)
+            except TakenOverError:
                 continue  # we were slow, and another callback has the request: answer what it answers
-            return tuple(self._subscribe(connection) for connection in connections)
 
     def _connect(
         self, provider: Provider, app: ProviderApp, request: AuthorizationRequest, query: Mapping[str, str]
@@ -171,50 +159,61 @@ class ConnectFlow:
             call = provider.oauth.token_endpoint(app, query)
             exchange = self.authorizations.open_exchange(request, query)
         except Exception:
-            self.authorizations.release(request)
+            self.authorizations.release(request)  # nothing was sent
             raise
         try:
-            token_set = self._exchange(provider, app, call, exchange)
-        except (RateLimitedError, ProviderUnavailableError):
+            grant = self.consents.find_kept(request)
+            if grant is None:
+                token_set = self._exchange(provider, app, call, exchange)
+                grant = self.consents.keep(provider, request, token_set)
+            else:
+                token_set = self.keeper.open(grant)
+        except (RateLimitedError, ProviderUnavailableError, InfrastructureError):
             # The same code may be sent again: if it has arrived, the provider refuses it, and ends what it gave.
             self.authorizations.release(request)
             raise
+        except TakenOverError:
+            raise
         except Exception as error:
             self._fail(request, error)
             raise
+        key: str | None = None
         try:
             accounts = self._identify(provider, app, request, token_set)
-        except InfrastructureError:
-            self.disconnect.revoke(provider, app, token_set)
-            self.authorizations.release(request)
-            raise
-        except (RateLimitedError, ProviderUnavailableError) as error:
-            # The code is spent: waiting does not help any more.
-            self.disconnect.revoke(provider, app, token_set)
-            final = ProviderFailedError(error.message, next_step=CONNECT_AGAIN)
-            self._fail(request, final)
-            raise final from error
-        except Exception as error:
-            self.disconnect.revoke(provider, app, token_set)
-            self._fail(request, error)
-            raise
-        try:
-            return self._store_once_more(provider, request, token_set, accounts)
+            key = provider.oauth.grant_key(accounts)
+            self._require_account(request, accounts)
+            claim = self._claim(provider, request, grant, token_set, accounts)
         except InfrastructureError:
             # Nobody knows whether it was stored. If it was, so was the outcome, and a release changes nothing.
             self.authorizations.release(request)
             raise
-        except _TakenOverError:
-            self.disconnect.revoke(provider, app, token_set)
-            raise
+        except TakenOverError:
+            raise  # the other callback goes on with this grant
+        except (RateLimitedError, ProviderUnavailableError) as error:
+            # The user has left by the time that we could ask again.
+            final = ProviderFailedError(error.message, next_step=CONNECT_AGAIN)
+            self._fail(request, final)
+            self._discard(grant, key)
+            raise final from error
         except Exception as error:
-            self.disconnect.revoke(provider, app, token_set)
             self._fail(request, error)
+            self._discard(grant, key)
             raise
+        connections = tuple(self._subscribe(connection) for connection in claim.connections)
+        self.endings.try_now(request.tenant_id, claim.ending)
+        return connections
+
+    def _discard(self, grant: Grant, key: str | None) -> None:
+        try:
+            begun = self.consents.discard(grant, key)
+        except InfrastructureError as error:
+            log.warning("grant_not_discarded", extra={"reason": error.message})  # a worker does it
+        else:
+            self.endings.try_now(grant.tenant_id, begun)
 
     def _fail(self, request: AuthorizationRequest, error: Exception) -> None:
         if not self.authorizations.fail(request, error):
-            raise _TakenOverError from error
+            raise TakenOverError from error
 
     def _exchange(
         self, provider: Provider, app: ProviderApp, call: TokenEndpointCall, exchange: CodeExchange
@@ -234,23 +233,25 @@ class ConnectFlow:
     ) -> tuple[ExternalAccount, ...]:
         """The accounts of a consent that gave what the request asked for."""
         self._require_scopes(provider, app, request, token_set)
-        conversation = provider.oauth.identify(app, token_set)
-        accounts = self.converser.run(provider, app, conversation, FixedTokens(token_set))
-        self._require_account(request, accounts)
-        return accounts
+        try:
+            return self.converser.run(provider, app, provider.oauth.identify(app, token_set), FixedTokens(token_set))
+        except AccessLostError as error:
+            # There is none, which only the user can change.
+            raise ConflictError(error.message, next_step=error.next_step or CONNECT_AGAIN) from error
 
-    def _store_once_more(
+    def _claim(
         self,
         provider: Provider,
         request: AuthorizationRequest,
+        grant: Grant,
         token_set: TokenSet,
         accounts: Sequence[ExternalAccount],
-    ) -> tuple[Connection, ...]:
+    ) -> Claim:
         try:
-            return self._store(provider, request, token_set, accounts)
+            return self.consents.claim(provider, request, grant, token_set, accounts)
         except ConflictError:
             # Another consent of this user was stored between our read and our write. A second try replaces it.
-            return self._store(provider, request, token_set, accounts)
+            return self.consents.claim(provider, request, grant, token_set, accounts)
 
     def _require_account(self, request: AuthorizationRequest, accounts: Sequence[ExternalAccount]) -> None:
         """Check that the consent is of the account of the connection to connect again, if one was asked for."""
@@ -280,118 +281,23 @@ class ConnectFlow:
         missing = provider.oauth.required_scopes(app, request.scopes) - set(token_set.scopes)
         if missing:
             names = ", ".join(sorted(missing))
+            operators_step = provider.oauth.explain_missing_scopes(token_set)
+            if operators_step is not None:
+                raise ClientRejectedError(f"Our app cannot be granted {names}.", next_step=operators_step)
             raise InsufficientScopeError(
                 f"The user did not grant what this connection needs: {names}.", next_step=CONNECT_AGAIN
             )
-
-    def _store(
-        self,
-        provider: Provider,
-        request: AuthorizationRequest,
-        token_set: TokenSet,
-        accounts: Sequence[ExternalAccount],
-    ) -> tuple[Connection, ...]:
-        """Store the grant and its connections, in one transaction with their first jobs."""
-        now = self.clock.now()
-        grant_key = provider.oauth.grant_key(accounts)
-        with self.unit_of_work() as uow:
-            present = uow.grants.find_by_key(request.tenant_id, provider.slug, grant_key, lock=True)
-            grant_id = GrantId(self.entropy.uuid7(now)) if present is None else present.id
-            grant = uow.grants.save(
-                Grant(
-                    id=grant_id,
-                    tenant_id=request.tenant_id,
-                    provider=provider.slug,
-                    grant_key=grant_key,
-                    token_set=self.keeper.seal(request.tenant_id, grant_id, token_set),
-                    expires_at=earliest_expiry(token_set),
-                    refresh_expires_at=token_set.refresh_expires_at,
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-            if grant.id != grant_id:
-                # Two consents of one user at the same instant: the other grant was stored first, without our tokens.
-                raise ConflictError("The same account is being connected twice at once.", next_step=CONNECT_AGAIN)
-            found = (uow.connections.find_by_account(grant.tenant_id, grant.provider, one.id) for one in accounts)
-            former = [one for one in found if one is not None]
-            for one in sorted(former, key=lambda one: (one.created_at, one.id)):
-                # The oldest first, as everywhere: the vendor lists its sites in any order, and that could deadlock.
-                uow.connections.get(one.tenant_id, one.id, lock=True)
-            stored = tuple(self._store_connection(uow, request, grant, token_set, account, now) for account in accounts)
-            # In one order everywhere, so that two consents at once cannot deadlock.
-            for grant_id in sorted({one.grant_id for one in former if one.grant_id is not None}):
-                # An account was connected through another user's grant before. A grant without connections is deleted.
-                if not uow.connections.list_by_grant(grant.tenant_id, grant_id):
-                    uow.grants.delete(grant.tenant_id, grant_id)
-            self.keeper.plan_refresh(uow, provider, request.tenant_id, grant.id, token_set)
-            if not self.authorizations.finish(uow, request, stored):
-                raise _TakenOverError
-            return stored
-
-    def _store_connection(
-        self,
-        uow: UnitOfWork,
-        request: AuthorizationRequest,
-        grant: Grant,
-        token_set: TokenSet,
-        account: ExternalAccount,
-        now: datetime,
-    ) -> Connection:
-        known = uow.connections.find_by_account(grant.tenant_id, grant.provider, account.id)
-        if known is not None:
-            # Read again under its lock: a sync run may be writing to its metadata at this moment.
-            known = uow.connections.get(known.tenant_id, known.id, lock=True)
-        if known is None:
-            connection = Connection(
-                id=ConnectionId(self.entropy.uuid7(now)),
-                tenant_id=grant.tenant_id,
-                provider=grant.provider,
-                account=account,
-                grant_id=grant.id,
-                scopes=token_set.scopes,
-                expires_at=grant.expires_at,
-                metadata=dict(request.options),
-                created_at=now,
-                updated_at=now,
-            )
-        else:
-            connection = attrs.evolve(
-                known.moved_to(ConnectionStatus.ACTIVE, at=now),
-                account=account,
-                grant_id=grant.id,
-                scopes=token_set.scopes,
-                expires_at=grant.expires_at,
-                metadata={**known.metadata, **request.options},
-                sync_error=None,
-                webhook_error=None,
-                end_error=None,
-                updated_at=now,
-            )
-        stored = uow.connections.save(connection)
-        self._begin_reading(uow, stored, now)
-        return stored
-
-    def _begin_reading(self, uow: UnitOfWork, connection: Connection, now: datetime) -> None:
-        """Queue the first read and the backfill. What is new comes first whatever their order."""
-        provider = self.providers.get(connection.provider)
-        if provider.streams is not None:
-            if self.settings.backfill is not None:
-                self.jobs.enqueue(uow, connection, JobType.BACKFILL, since=now - self.settings.backfill)
-            self.jobs.enqueue(uow, connection, JobType.INCREMENTAL)
-        self.scheduler.plan_maintenance(uow, connection, FIRST_MAINTENANCE)
-        self.scheduler.plan_sync(uow, provider, connection)
 
     def _subscribe(self, connection: Connection) -> Connection:
         """Subscribe to webhooks. An error is recorded on the connection, which works without them."""
         session = self.access.open(connection)
         try:
             made = self.subscriber.subscribe_all(session)
-            error = next((one.error for one in made if one.error is not None), None)
+            error = next((one.error for one in made if one.error is not None and not one.is_settled), None)
         except Exception as failure:
             # The account is connected in any case: a wrong option, a vendor's refusal or a bug of the provider's
             # package costs the webhooks only. Maintenance tries again.
-            error = error_text(failure)
+            error = text_with_next_step(failure)
             if not isinstance(failure, ConnectorsError):
                 log.exception("subscription_crashed", extra={"connection_id": str(connection.id)})
         with self.unit_of_work() as uow:
@@ -405,7 +311,7 @@ class ConnectFlow:
 
     def _note_stream(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
         made = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-        wanted = [one for one in made if one.status is not SubscriptionStatus.ENDED]
+        wanted = [one for one in made if one.is_wanted]
         if wanted and all(one.status is SubscriptionStatus.ACTIVE for one in wanted):
             self.ledger.note_stream_whole(uow, connection, provider)
 
@@ -419,14 +325,16 @@ class ConnectFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            TenantNotFoundError: it is being erased.
             ProviderNotSupportedError: its provider is not installed here.
             ReauthorizationRequiredError: the user has to connect the account again.
             ProviderFailedError: the provider could not be asked, or gave an error.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id)
+            uow.tenants.get(tenant_id)  # raises if it is being erased
             grant = None if connection.grant_id is None else uow.grants.get(tenant_id, connection.grant_id)
-        if grant is None:
+        if grant is None or grant.state is not GrantState.LIVE:
             raise ReauthorizationRequiredError("The connection's tokens are gone.", next_step=CONNECT_AGAIN)
         provider, app = self.authorizations.get_provider(self.providers.get_stored(connection.provider).slug)
         token_set = self.keeper.open(grant)

@@ -37,6 +37,7 @@ class ConnectionSettingsFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            TenantNotFoundError: it is being erased.
             ProviderNotSupportedError: its provider is not installed here.
             ValidationError: the interval is shorter than a minute or longer than a year.
         """
@@ -47,6 +48,7 @@ class ConnectionSettingsFlow:
             )
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id, lock=True)
+            uow.tenants.get(tenant_id)  # raises if it is being erased
             provider = self.providers.get_stored(connection.provider)
             metadata = {name: value for name, value in connection.metadata.items() if name != INTERVAL_SETTING}
             if interval is not None:

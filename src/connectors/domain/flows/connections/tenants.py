@@ -3,10 +3,12 @@
 import attrs
 
 from connectors.domain.flows.connections.disconnect import DisconnectFlow
-from connectors.domain.model.connection import Connection
+from connectors.domain.flows.endings.records import FIRST_LOOK, plan_end
+from connectors.domain.model.connection import Connection, ReasonCode
 from connectors.domain.model.errors import TenantNotFoundError
 from connectors.domain.model.ids import UNROUTED, TenantId
 from connectors.domain.model.paging import MAX_LIMIT, PageRequest
+from connectors.domain.model.tasks import TaskKind
 from connectors.domain.model.tenant import Tenant
 from connectors.domain.model.webhook import Recorded
 from connectors.ports.clock import Clock
@@ -43,22 +45,42 @@ class TenantFlow:
             return uow.tenants.get(tenant_id)
 
     def erase(self, tenant_id: TenantId) -> None:
-        """End all of the tenant's connections, then erase everything that it has here.
+        """End all of the tenant's connections, and erase everything that it has here.
 
-        A provider's refusal does not stop it.
+        A provider's refusal does not stop it: what has to go there is tried for a day, and only what is needed for that
+        is kept so long.
 
         Raises:
             TenantNotFoundError: it is not known here.
         """
-        self.get(tenant_id)
-        for connection in self._connections(tenant_id):
-            self.disconnect.end_connection(tenant_id, connection.id)
+        with self.unit_of_work() as uow:
+            uow.tenants.get(tenant_id, lock=True)
+            uow.tenants.mark_erased(tenant_id, at=uow.now())
+            # If this process dies, a worker goes on.
+            plan_end(uow, tenant_id, tenant_id, self.clock.now() + FIRST_LOOK)
+        self.finish_erasure(tenant_id)
+
+    def finish_erasure(self, tenant_id: TenantId) -> None:
+        """Do what is left of an erasure that has begun. A tenant that was made again since stays as it is.
+
+        Raises:
+            InfrastructureError: our database failed. A worker tries again.
+        """
+        connections = self._connections(tenant_id)
+        with self.unit_of_work() as uow:
+            if not uow.tenants.is_being_erased(tenant_id):
+                return
+        for connection in connections:
+            self.disconnect.end_connection(tenant_id, connection.id, code=ReasonCode.TENANT_ERASED)
         left = self._connections(tenant_id)
         with self.unit_of_work() as uow:
+            if not uow.tenants.is_being_erased(tenant_id, lock=True):
+                return
             # The oldest first, and before what belongs to them, as everywhere: else the deletion could deadlock.
             for connection in left:
                 uow.connections.get(tenant_id, connection.id, lock=True)
-            uow.tenants.delete(tenant_id)
+            uow.tenants.erase(tenant_id)
+            uow.schedules.cancel(tenant_id, tenant_id, TaskKind.END)
 
     def _connections(self, tenant_id: TenantId) -> list[Connection]:
         """All of the tenant's connections, the oldest first."""

@@ -1,4 +1,9 @@
-"""Runs conversations with providers: bearer tokens, one refresh on 401, redirects, retries, rate limits."""
+"""Runs conversations with providers: bearer tokens, dead tokens, redirects, retries, rate limits.
+
+The rule for dead tokens: an answer that means "this access token is dead" (`Limits.is_unauthorized`) leads to one
+refresh and the request once more. A token that cannot be refreshed, or was refreshed just now, is believed dead only if
+the provider's identity call refuses it too. Then the grant's connections need their user.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -11,8 +16,10 @@ import attrs
 
 from connectors.domain.flows.provider_access.rate_limits import RESERVE, RateLimiter
 from connectors.domain.model.errors import (
+    AccessLostError,
     ConnectorsError,
     ForbiddenHostError,
+    InsufficientScopeError,
     ProviderFailedError,
     ProviderUnavailableError,
     RateLimitedError,
@@ -43,6 +50,10 @@ REDIRECTS = frozenset(
     }
 )
 
+NOT_ABOUT_THE_TOKEN = (AccessLostError, InsufficientScopeError, UnexpectedResponseError)
+"""Errors of an identity call that do not say that the token is dead. They are caught before
+ReauthorizationRequiredError, of which a missing scope is one."""
+
 
 class TokenSource(Protocol):
     """Where a conversation's tokens come from."""
@@ -51,12 +62,16 @@ class TokenSource(Protocol):
         """A token set that is fresh as far as we know."""
         ...
 
-    def refreshed(self, stale: TokenSet) -> TokenSet:
-        """Another one, because the provider refused this one.
+    def refreshed(self, stale: TokenSet) -> TokenSet | None:
+        """Another one, because the provider refused this one; None if there is nothing to refresh it with.
 
         Raises:
             ReauthorizationRequiredError: there is no other.
         """
+        ...
+
+    def mark_dead(self, refused: TokenSet, reason: str) -> bool:
+        """Record that this token set is dead. False, and nothing recorded, if there is another one by now."""
         ...
 
 
@@ -77,6 +92,10 @@ class FixedTokens:
             ReauthorizationRequiredError: always.
         """
         raise ReauthorizationRequiredError("The provider refused a token that it has just issued.")
+
+    def mark_dead(self, refused: TokenSet, reason: str) -> bool:  # noqa: ARG002 - the port's signature
+        """Record nothing: these tokens are not stored."""
+        return True
 
 
 @attrs.frozen(kw_only=True)
@@ -147,6 +166,7 @@ class _Exchange:
     token_set: TokenSet | None = None
     was_refreshed: bool = False
     token_error: ProviderUnavailableError | None = None
+    """An error about the token and not about the request. It is not worth another try of the request."""
     limiter_refusal: RateLimitedError | None = None
     has_changed_something: bool = False
     """A request that may change something at the provider was answered without a failure."""
@@ -161,7 +181,7 @@ class _Exchange:
                 return self._attempt(request)
             except ProviderUnavailableError as error:
                 if error is self.token_error:
-                    raise  # the authorization server's: `TokenKeeper` decides whether a refresh token is sent again
+                    raise  # e.g. the authorization server's: `TokenKeeper` decides about sending a refresh token again
                 self.clock.sleep(pause)
         return self._attempt(request)
 
@@ -176,20 +196,10 @@ class _Exchange:
     def _ask(self, request: HttpRequest) -> HttpResponse:
         self._admit(request)
         response = self._follow(request)
+        if self._is_token_refused(request, response):
+            response = self._ask_again(request)
         limits = self.provider.limits
         expected = response.status in request.expects
-        if (
-            not expected
-            and request.authorization is Authorization.ACCESS_TOKEN
-            and self.tokens is not None
-            and not self.was_refreshed
-            and limits.is_unauthorized(response)
-        ):
-            # Once: a second refusal of a brand-new token is not the token's fault.
-            self.was_refreshed = True
-            self.token_set = self._refresh_tokens(self.tokens, self._current_tokens())
-            response = self._follow(request)
-            expected = response.status in request.expects
         now = self.clock.now()
         if response.status >= HTTPStatus.BAD_REQUEST and not expected:
             failure = limits.read_failure(request, response, now)
@@ -202,6 +212,64 @@ class _Exchange:
         if throttle is not None and self.limiter is not None:
             self.limiter.record_refusal(throttle)  # this answer is valid; the next request would use the reserve
         return response
+
+    def _is_token_refused(self, request: HttpRequest, response: HttpResponse) -> bool:
+        return (
+            response.status not in request.expects
+            and request.authorization is Authorization.ACCESS_TOKEN
+            and self.provider.limits.is_unauthorized(response)
+        )
+
+    def _ask_again(self, request: HttpRequest) -> HttpResponse:
+        """The answer to a request whose access token was refused: with a refreshed one, or with the same one if that is
+        proven to work.
+
+        Raises:
+            ReauthorizationRequiredError: the token is dead. The grant's connections say so from now on.
+            UnexpectedResponseError: the token works, but not for this address.
+        """
+        renewed = None
+        if not self.was_refreshed:
+            # Once: a second refusal of a brand-new token is not the token's fault.
+            self.was_refreshed = True
+            renewed = self._refresh_tokens()
+        if renewed is None:
+            self._prove_alive()
+        else:
+            self.token_set = renewed
+        response = self._follow(request)
+        if not self._is_token_refused(request, response):
+            return response
+        if renewed is not None:
+            self._prove_alive()
+        raise UnexpectedResponseError(
+            f"{self.provider.name} refuses the access token for this address, and accepts it elsewhere."
+        )
+
+    def _prove_alive(self) -> None:
+        """Ask the provider whose token this is: one address may refuse a token that works everywhere else.
+
+        Raises:
+            ReauthorizationRequiredError: the provider refuses it there too: it is dead. That is recorded.
+            RateLimitedError, ProviderUnavailableError: nobody knows.
+        """
+        assert self.tokens is not None  # noqa: S101 - the token that was refused came from there
+        token_set = self._current_tokens()
+        converser = Converser(api=self.api, clock=self.clock)
+        identify = self.provider.oauth.identify(self.app, token_set)
+        try:
+            converser.run(self.provider, self.app, identify, FixedTokens(token_set))
+        except NOT_ABOUT_THE_TOKEN:
+            return
+        except ReauthorizationRequiredError as error:
+            reason = f"{self.provider.name} does not accept the access token any more."
+            if self.tokens.mark_dead(token_set, reason):
+                raise ReauthorizationRequiredError(reason, next_step="Connect the account again.") from error
+            self.token_set = None  # the next try uses what replaced it
+            raise ProviderUnavailableError("The access token was replaced during the request.") from error
+        except ProviderUnavailableError as error:
+            self.token_error = error
+            raise
 
     def _admit(self, request: HttpRequest) -> None:
         if self.limiter is None:
@@ -270,9 +338,11 @@ class _Exchange:
                 raise
         return self.token_set
 
-    def _refresh_tokens(self, tokens: TokenSource, stale: TokenSet) -> TokenSet:
+    def _refresh_tokens(self) -> TokenSet | None:
+        stale = self._current_tokens()
+        assert self.tokens is not None  # noqa: S101 - the stale ones came from there
         try:
-            return tokens.refreshed(stale)
+            return self.tokens.refreshed(stale)
         except ProviderUnavailableError as error:
             self.token_error = error
             raise

@@ -5,13 +5,14 @@ from typing import TypeVar
 
 import attrs
 
-from connectors.domain.flows.provider_access.conversations import Converser
+from connectors.domain.flows.provider_access.conversations import Converser, TokenSource
 from connectors.domain.flows.provider_access.rate_limits import RateLimiter, limit_subjects
-from connectors.domain.flows.provider_access.tokens import GrantTokens, TokenKeeper
-from connectors.domain.model.connection import Connection
+from connectors.domain.flows.provider_access.token_sources import ConnectionTokens, GrantTokens
+from connectors.domain.flows.provider_access.tokens import TokenKeeper
+from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ProviderNotConfiguredError, ReauthorizationRequiredError
 from connectors.domain.model.http import Conversation
-from connectors.domain.model.ids import ProviderSlug
+from connectors.domain.model.ids import GrantId, ProviderSlug
 from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.providers.contract import Provider, Subscriptions
 from connectors.domain.providers.registry import ProviderRegistry
@@ -30,7 +31,7 @@ class ProviderSession:
     app: ProviderApp
     connection: Connection
     converser: Converser = attrs.field(repr=False)
-    tokens: GrantTokens = attrs.field(repr=False)
+    tokens: TokenSource = attrs.field(repr=False)
     limiter: RateLimiter | None = attrs.field(default=None, repr=False)
     """Keeps background work within the vendor's limits; None for interactive calls."""
 
@@ -56,11 +57,14 @@ class ProviderAccess:
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
 
-    def open(self, connection: Connection, *, in_background: bool = False) -> ProviderSession:
+    def open(
+        self, connection: Connection, *, in_background: bool = False, grant_id: GrantId | None = None
+    ) -> ProviderSession:
         """A session for the connection.
 
         Args:
             connection: whose tokens are used.
+            grant_id: of another grant whose tokens are used instead: only they can remove what they have made.
             in_background: for work that no user waits for; it keeps within the limits that all workers share.
 
         Raises:
@@ -72,14 +76,17 @@ class ProviderAccess:
         app = self.apps.get(provider.slug)
         if app is None:
             raise ProviderNotConfiguredError(f"{provider.name} is not configured here.")
-        if connection.grant_id is None:
+        tokens: TokenSource = ConnectionTokens(self.keeper, connection.tenant_id, connection.id)
+        if grant_id is not None:
+            tokens = GrantTokens(self.keeper, connection.tenant_id, grant_id)
+        elif connection.grant_id is None or connection.status is ConnectionStatus.REVOKED:
             raise ReauthorizationRequiredError("The connection's tokens are gone.")
         return ProviderSession(
             provider=provider,
             app=app,
             connection=connection,
             converser=self.converser,
-            tokens=GrantTokens(self.keeper, connection.tenant_id, connection.grant_id),
+            tokens=tokens,
             limiter=self._limiter(provider, app, connection) if in_background else None,
         )
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from connectors.domain.model.instant import read_instant, rfc3339
 from connectors.domain.model.oauth import TokenSet
 from connectors.domain.model.secret import Secret
@@ -52,6 +54,32 @@ def earliest_expiry(token_set: TokenSet) -> datetime | None:
     """When the first of the set's access tokens expires, companions included."""
     expiries = [token_set.expires_at, *(companion.expires_at for companion in token_set.companions.values())]
     return min((at for at in expiries if at is not None), default=None)
+
+
+def lacks_refresh_token(token_set: TokenSet) -> bool:
+    """Whether its access token expires and there is nothing to refresh it with."""
+    return token_set.expires_at is not None and token_set.refresh_token is None
+
+
+def keep_refresh_token(provider: Provider, token_set: TokenSet, present: TokenSet) -> TokenSet:
+    """A new consent's token set, with the refresh token of the same account's present one if it brought none.
+
+    Only where refresh tokens do not rotate: elsewhere each consent is a family of its own. Google and Zoho answer with
+    a refresh token only to some consents, and the earlier one goes on working.
+    """
+    if not lacks_refresh_token(token_set) or provider.oauth.reuse_window is not None:
+        return token_set
+    return attrs.evolve(token_set, refresh_token=present.refresh_token, refresh_expires_at=present.refresh_expires_at)
+
+
+def is_same_consent(one: TokenSet, other: TokenSet) -> bool:
+    """Whether both have the same token: some vendors answer a second consent with what they gave at the first."""
+
+    def reveal(token_set: TokenSet) -> set[str]:
+        tokens = (token_set.access_token, token_set.refresh_token)
+        return {token.reveal() for token in tokens if token is not None}
+
+    return not reveal(one).isdisjoint(reveal(other))
 
 
 def idle_refresh_at(provider: Provider, token_set: TokenSet, now: datetime) -> datetime | None:

@@ -14,7 +14,7 @@ from connectors.domain.flows.provider_access.token_sets import (
     idle_refresh_at,
     load_token_set,
 )
-from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.connection import Connection, ConnectionStatus, ReasonCode
 from connectors.domain.model.errors import (
     ClientRejectedError,
     ConnectorsError,
@@ -25,7 +25,7 @@ from connectors.domain.model.errors import (
     ReauthorizationRequiredError,
 )
 from connectors.domain.model.ids import GrantId, ProviderSlug, TenantId
-from connectors.domain.model.oauth import Grant, ProviderApp, RefreshLease, TokenSet
+from connectors.domain.model.oauth import Grant, GrantState, ProviderApp, RefreshLease, TokenSet
 from connectors.domain.model.schedule import RETRY_REFRESH, ScheduleEntry
 from connectors.domain.model.secret import SealedSecret, SecretContext, SecretPurpose
 from connectors.domain.model.tasks import TaskKind
@@ -48,7 +48,14 @@ LONGEST_LOOK_PAUSE = timedelta(hours=1)
 POLL_INTERVAL = timedelta(milliseconds=50)
 """How often a waiting caller checks whether the lease's holder is done."""
 
+SECOND_LOOK = timedelta(minutes=5)
+"""When a provider that refused an access token for good is asked once more."""
+
 log = logging.getLogger(__name__)
+
+
+class _NoRefreshTokenError(ReauthorizationRequiredError):
+    """The access token has expired, and there is nothing to refresh it with."""
 
 
 @attrs.frozen(kw_only=True)
@@ -77,8 +84,11 @@ class TokenKeeper:
         """The grant's token set.
 
         Raises:
+            ReauthorizationRequiredError: it has been ended.
             VaultError: it cannot be opened.
         """
+        if grant.token_set is None:
+            raise grant_gone()
         return load_token_set(self.vault.open(grant.token_set, _secret_context(grant.tenant_id, grant.id)))
 
     # --- refreshing: each level calls the next one ----------------------------------------------------------------
@@ -114,6 +124,32 @@ class TokenKeeper:
             token_set, version, provider = self._refresh_for_all_threads(tenant_id, grant_id, version)
         return token_set
 
+    def settled_tokens(self, tenant_id: TenantId, grant_id: GrantId) -> TokenSet:
+        """The newest tokens of a grant that is ending, fresh: vendors require that even for a revocation.
+
+        An earlier refresh of unknown outcome is asked for again: the stored tokens may be dead and their successors
+        alive. Unlike `fresh_tokens`, this waits for nobody.
+
+        Raises: like `fresh_tokens`.
+        """
+        with self.unit_of_work() as uow:
+            grant = uow.grants.get(tenant_id, grant_id)
+            if grant is None or grant.token_set is None:
+                raise grant_gone()
+            now = uow.now()
+            lease = uow.grants.claim_refresh(
+                tenant_id, grant_id, now=now, until=now + self.lease_lifetime, hold=HOLD_LIFETIME
+            )
+        if lease is None:
+            raise ProviderUnavailableError("A refresh of these tokens is still out.")
+        # Read again, now that nobody else can refresh.
+        grant = self._get_grant(tenant_id, grant_id)
+        token_set = self.open(grant)
+        if grant.refresh_attempted_at is None and token_set.is_fresh(self.clock.now()):
+            self._release_lease(tenant_id, lease, settled=True)
+            return token_set
+        return self._refresh_with_lease(lease, tenant_id, grant.version)[0]
+
     def _refresh_for_all_threads(
         self, tenant_id: TenantId, grant_id: GrantId, seen_version: int
     ) -> tuple[TokenSet, int, Provider]:
@@ -135,8 +171,8 @@ class TokenKeeper:
         while True:
             with self.unit_of_work() as uow:
                 grant = uow.grants.get(tenant_id, grant_id)
-                if grant is None:
-                    raise _grant_gone()
+                if grant is None or grant.token_set is None:
+                    raise grant_gone()
                 provider = self.providers.get_stored(grant.provider)
                 if grant.version > seen_version:
                     return self.open(grant), grant.version, provider
@@ -168,10 +204,13 @@ class TokenKeeper:
             self._begin_attempt(tenant_id, lease, provider, grant)
             renewed = self._refresh_one_pair(provider, app, token_set)
         except ReauthorizationRequiredError as error:
-            self._release_lease(tenant_id, lease, settled=True)
-            # After an attempt whose answer was lost, this refusal says that the vendor had answered with new tokens.
-            reason = error.message if is_settled else "A refresh was interrupted, and its tokens are lost."
-            newer = self._mark_dead(grant, reason)
+            # After an earlier attempt of unknown outcome it stays open: what that one brought may live on.
+            self._release_lease(tenant_id, lease, settled=is_settled)
+            reason, code = error.message, _code_of(error)
+            if not is_settled:
+                # The answer of an earlier attempt was lost. This refusal says that it had brought new tokens.
+                reason, code = "A refresh was interrupted, and its tokens are lost.", ReasonCode.REFRESH_LOST
+            newer = self._mark_dead(grant, reason, code)
             if newer is None:
                 self.telemetry.refreshed(grant.provider, RefreshOutcome.DEAD)
                 raise
@@ -235,12 +274,21 @@ class TokenKeeper:
         """The set with one pair refreshed: its own, or, while that is fresh, a companion that is not."""
         stale = self._stale_companions(provider, token_set)
         if stale and (token_set.refresh_token is None or token_set.is_fresh(self.clock.now())):
-            renewed = self._call_token_endpoint(provider, app, token_set.companions[stale[0]])
-            return attrs.evolve(token_set, companions={**token_set.companions, stale[0]: renewed})
+            return self._refresh_companion(provider, app, token_set, stale[0])
         if token_set.refresh_token is None:
-            raise ReauthorizationRequiredError("The provider refused the access token, and there is no refresh token.")
+            raise _NoRefreshTokenError("The access token has expired, and there is no refresh token.")
         renewed = self._call_token_endpoint(provider, app, token_set)
         return attrs.evolve(renewed, companions={**token_set.companions, **renewed.companions})
+
+    def _refresh_companion(self, provider: Provider, app: ProviderApp, token_set: TokenSet, name: str) -> TokenSet:
+        """The set with this companion refreshed, or without it if it is dead: its user has ended it, or has left."""
+        companions = dict(token_set.companions)
+        try:
+            companions[name] = self._call_token_endpoint(provider, app, companions[name])
+        except ReauthorizationRequiredError as error:
+            del companions[name]
+            log.warning("companion_dead", extra={"provider": provider.slug, "reason": error.message})
+        return attrs.evolve(token_set, companions=companions)
 
     def _call_token_endpoint(self, provider: Provider, app: ProviderApp, token_set: TokenSet) -> TokenSet:
         if token_set.refresh_token is None:
@@ -282,17 +330,40 @@ class TokenKeeper:
         with self.unit_of_work() as uow:
             uow.grants.release(tenant_id, lease, attempt_settled=settled)
 
-    def _mark_dead(self, grant: Grant, reason: str) -> Grant | None:
+    def mark_dead(self, tenant_id: TenantId, grant_id: GrantId, refused: TokenSet, reason: str) -> bool:
+        """Mark the grant's connections as needing their user, because the provider refused this access token.
+
+        False, and nothing is marked, if the grant has another access token by now.
+
+        Raises:
+            ReauthorizationRequiredError: the grant is gone.
+        """
+        grant = self._get_grant(tenant_id, grant_id)
+        if not is_same_access_token(self.open(grant), refused):
+            return False
+        return self._mark_dead(grant, reason, ReasonCode.TOKEN_DEAD) is None
+
+    def _mark_dead(self, grant: Grant, reason: str, code: ReasonCode) -> Grant | None:
         """Mark the grant's connections as needing their user; if it has new tokens by now, return it instead."""
         now = self.clock.now()
         with self.unit_of_work() as uow:
-            present = uow.grants.find_by_key(grant.tenant_id, grant.provider, grant.grant_key, lock=True)
-            if present is not None and present.id == grant.id and present.version > grant.version:
+            present = uow.grants.get(grant.tenant_id, grant.id, lock=True)
+            if present is not None and present.version > grant.version:
                 return present
             for connection in self._lock_connections(uow, grant):
                 if connection.status is ConnectionStatus.ACTIVE:
                     status = ConnectionStatus.REAUTHORIZATION_REQUIRED
-                    uow.connections.save(connection.moved_to(status, at=now, reason=reason))
+                    uow.connections.save(connection.moved_to(status, at=now, reason=reason, code=code))
+                    if code is ReasonCode.TOKEN_DEAD:
+                        # A vendor may have refused it by mistake. No refresh will tell, so it is asked again.
+                        uow.schedules.plan(
+                            ScheduleEntry(
+                                tenant_id=connection.tenant_id,
+                                subject_id=connection.id,
+                                kind=TaskKind.PROVE,
+                                next_at=now + SECOND_LOOK,
+                            )
+                        )
         log.warning("reauthorization_required", extra={"tenant_id": str(grant.tenant_id), "reason": reason})
         return None
 
@@ -300,7 +371,12 @@ class TokenKeeper:
         """Record on the grant's connections that it works, and until when; reactivate those that needed their user."""
         now = self.clock.now()
         with self.unit_of_work() as uow:
+            present = uow.grants.get(grant.tenant_id, grant.id, lock=True)
+            if present is None or present.state is not GrantState.LIVE:
+                return  # it is ending: what it can still do revives nothing
             for connection in self._lock_connections(uow, grant):
+                if connection.status is ConnectionStatus.REVOKED:
+                    continue
                 renewed = attrs.evolve(connection, expires_at=grant.expires_at, updated_at=now)
                 if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
                     renewed = renewed.moved_to(ConnectionStatus.ACTIVE, at=now)
@@ -315,7 +391,7 @@ class TokenKeeper:
         """Schedule a refresh of these tokens in case nothing uses them until then."""
         at = idle_refresh_at(provider, token_set, self.clock.now())
         if at is None:
-            uow.schedules.cancel(tenant_id, grant_id)
+            uow.schedules.cancel(tenant_id, grant_id, TaskKind.REFRESH)
         else:
             self._plan(uow, tenant_id, grant_id, at)
 
@@ -333,10 +409,10 @@ class TokenKeeper:
             InfrastructureError: our database failed.
         """
         with self.unit_of_work() as uow:
-            grant = uow.grants.get(tenant_id, grant_id)
+            grant = uow.grants.get(tenant_id, grant_id, lock=True)
             connections = () if grant is None else uow.connections.list_by_grant(tenant_id, grant_id)
             if grant is None or not any(one.status is ConnectionStatus.ACTIVE for one in connections):
-                uow.schedules.cancel(tenant_id, grant_id)
+                uow.schedules.cancel(tenant_id, grant_id, TaskKind.REFRESH)
                 return
         try:
             self.refresh(tenant_id, grant_id, seen_version=grant.version)
@@ -372,7 +448,7 @@ class TokenKeeper:
         with self.unit_of_work() as uow:
             grant = uow.grants.get(tenant_id, grant_id)
         if grant is None:
-            raise _grant_gone()
+            raise grant_gone()
         return grant
 
     def _get_app(self, provider: Provider) -> ProviderApp:
@@ -389,28 +465,14 @@ class TokenKeeper:
                 yield connection
 
 
-@attrs.frozen
-class GrantTokens:
-    """A conversation's tokens, from a stored grant."""
+def is_same_access_token(one: TokenSet, other: TokenSet) -> bool:
+    """Whether both have the same access token, companions aside."""
+    return one.access_token.reveal_bytes() == other.access_token.reveal_bytes()
 
-    keeper: TokenKeeper
-    tenant_id: TenantId
-    grant_id: GrantId
 
-    def current(self) -> TokenSet:
-        """The grant's token set, fresh."""
-        return self.keeper.fresh_tokens(self.tenant_id, self.grant_id)
-
-    def refreshed(self, stale: TokenSet) -> TokenSet:
-        """A newer token set than `stale`: the stored one if it is another, else refreshed now."""
-        with self.keeper.unit_of_work() as uow:
-            grant = uow.grants.get(self.tenant_id, self.grant_id)
-        if grant is None:
-            raise _grant_gone()
-        stored = self.keeper.open(grant)
-        if stored.access_token.reveal_bytes() != stale.access_token.reveal_bytes():
-            return stored
-        return self.keeper.refresh(self.tenant_id, self.grant_id, seen_version=grant.version)
+def _code_of(error: ReauthorizationRequiredError) -> ReasonCode:
+    is_missing = isinstance(error, _NoRefreshTokenError)
+    return ReasonCode.TOKEN_DEAD if is_missing else ReasonCode.REFRESH_TOKEN_DEAD
 
 
 def _secret_context(tenant_id: TenantId, grant_id: GrantId) -> SecretContext:
@@ -421,5 +483,6 @@ def _lease_lost() -> ProviderUnavailableError:
     return ProviderUnavailableError("The refresh took too long, and another process has taken over.")
 
 
-def _grant_gone() -> ReauthorizationRequiredError:
+def grant_gone() -> ReauthorizationRequiredError:
+    """The error of whoever wants tokens that have been ended."""
     return ReauthorizationRequiredError("The connection's tokens are gone.", next_step="Connect the account again.")

@@ -37,6 +37,10 @@ LONGEST_TURN = timedelta(seconds=5)
 """How long such a turn lasts at most. Not page by page: some vendors' positions expire."""
 
 
+LOOKED_AT_EVERY = timedelta(seconds=1)
+"""How long it may take until a stream whose pause has ended is seen to be due, while others are being read."""
+
+
 class Kind(StrEnum):
     """Kinds of work. Each that has something due gets every n-th turn, so that none starves another."""
 
@@ -89,6 +93,7 @@ class Agenda:
     looked_for_at: datetime | None = None
     """Since when a job wants a stream that is not known yet: a later discovery may find it."""
     turns: dict[Kind, "Turn"] = attrs.field(factory=dict)
+    _queues: "Queues | None" = None
     _known_wholes: tuple[int, frozenset[str]] | None = None
     _known_histories: dict[str, tuple[StreamState, StreamState | None, tuple[HistoryRequest, ...], Spans]] = (
         attrs.field(factory=dict)
@@ -103,14 +108,14 @@ class Agenda:
         discovery = self._discovery(now)
         if discovery is not None:
             return discovery
-        due = self._due(now)
+        due = self._waiting(now)
         items = self._due_items(now)
         after = TURNS.index(Kind(self.account.last_turn)) + 1 if self.account.last_turn in TURNS else 0
         for kind in (*TURNS[after:], *TURNS[:after]):
             if kind is Kind.PARKED and items:
                 return self._ask_again(items, now)
-            if due[kind]:
-                return self._read(kind, self._chosen(kind, due[kind], now), now)
+            if due.queues[kind]:
+                return self._read(kind, self._chosen(kind, due, now), now)
         return None
 
     def is_history_only(self, now: datetime) -> bool:
@@ -161,7 +166,9 @@ class Agenda:
             and one.stream.changes_in is None
             and one.stream.interval is None
         ]
-        return self._read(Kind.INCREMENTAL, self._chosen(Kind.INCREMENTAL, sound, now), now) if sound else None
+        if not sound:
+            return None
+        return self._read(Kind.INCREMENTAL, self._present(Kind.INCREMENTAL, sound, now) or min(sound, key=_waited), now)
 
     def _discovery(self, now: datetime) -> Work | None:
         state = self.states.get(DISCOVERY)
@@ -192,24 +199,59 @@ class Agenda:
         at, known_until = self.looked_for_at, discovery.read_until
         return at is not None and known_until is not None and known_until <= at
 
+    def _waiting(self, now: datetime) -> "Queues":
+        """The streams that are due, in the order of their turns.
+
+        Looking at all of them before each page would cost the square of their number. So they are looked at again when
+        a queue has run out, when something has changed that concerns all of them, and after a while: pauses end.
+        """
+        concerns_all = (
+            *(self.wanted_by, self.discovered_by, self.looked_for_at, self.account.requests),
+            *(len(self.states), self.is_discovery_failing()),
+        )
+        known = self._queues
+        age = LOOKED_AT_EVERY if known is None else now - known.made_at
+        if known is not None and known.concerns_all == concerns_all and timedelta(0) <= age < LOOKED_AT_EVERY:
+            is_first_round_over = self._is_first_round_over()
+            for kind, queue in known.queues.items():
+                while queue and not self._is_still_due(kind, queue[-1], now, is_first_round_over):
+                    queue.pop()
+            # Where nothing was due, something may be by now: nobody would look again.
+            if known.begun and all(known.queues[kind] for kind in known.begun):
+                return known
+        queues = {kind: sorted(found, key=_waited, reverse=True) for kind, found in self._due(now).items()}
+        begun = frozenset(kind for kind, queue in queues.items() if queue)
+        self._queues = Queues(made_at=now, concerns_all=concerns_all, queues=queues, begun=begun)
+        return self._queues
+
+    def _is_still_due(self, kind: Kind, state: StreamState, now: datetime, is_first_round_over: bool) -> bool:  # noqa: FBT001 - private
+        return self.states.get(state.key) is state and kind in self._kinds_of(state, now, is_first_round_over)
+
     def _due(self, now: datetime) -> Mapping[Kind, list[StreamState]]:
-        requested: list[StreamState] = []
-        incremental: list[StreamState] = []
-        backfill: list[StreamState] = []
+        due: dict[Kind, list[StreamState]] = {kind: [] for kind in TURNS}
         is_first_round_over = self._is_first_round_over()
         for state in self.states.values():
-            if state.is_discovery or not state.is_readable:
-                continue
-            if state.stream.changes_in is None:
-                if self._is_asked(state, now):
-                    requested.append(state)
-                elif self._is_incremental_due(state, now):
-                    incremental.append(state)
-            if not _waits(state.backfill, now) and self._history_of(state, is_first_round_over) is not None:
-                backfill.append(state)
-        if self.streams.rounds > 1 and self.is_discovery_failing():
-            backfill = []  # what has moved to a stream that is not known yet would not be missed
-        return {Kind.REQUESTED: requested, Kind.INCREMENTAL: incremental, Kind.PARKED: [], Kind.BACKFILL: backfill}
+            for kind in self._kinds_of(state, now, is_first_round_over):
+                due[kind].append(state)
+        return due
+
+    def _kinds_of(self, state: StreamState, now: datetime, is_first_round_over: bool) -> list[Kind]:  # noqa: FBT001 - private
+        """For which kinds of work a stream is due."""
+        if state.is_discovery or not state.is_readable:
+            return []
+        kinds = []
+        if state.stream.changes_in is None:
+            if self._is_asked(state, now):
+                kinds.append(Kind.REQUESTED)
+            elif self._is_incremental_due(state, now):
+                kinds.append(Kind.INCREMENTAL)
+        # What has moved to a stream that is not known yet would not be missed.
+        is_unsure = self.streams.rounds > 1 and self.is_discovery_failing()
+        if is_unsure or _waits(state.backfill, now):
+            return kinds
+        if self._history_of(state, is_first_round_over) is not None:
+            kinds.append(Kind.BACKFILL)
+        return kinds
 
     def is_discovery_failing(self) -> bool:
         """Whether it is unknown now which streams there are."""
@@ -322,14 +364,20 @@ class Agenda:
 
     # --- turning it into work ----------------------------------------------------------------------------------------
 
-    def _chosen(self, kind: Kind, due: list[StreamState], now: datetime) -> StreamState:
+    def _chosen(self, kind: Kind, due: "Queues", now: datetime) -> StreamState:
         """The stream whose turn it is: the present one, or the one that has waited longest."""
         turn = self.turns.get(kind)
-        if turn is not None and turn.pages < MOST_PAGES and now - turn.began_at < LONGEST_TURN:
-            present = next((one for one in due if one.key == turn.key and one.reading(_mode(kind)).run), None)
-            if present is not None:
-                return present
-        return min(due, key=lambda one: (one.served_at or one.found_at, one.key))
+        present = None if turn is None else self.states.get(turn.key)
+        if present is not None and kind not in self._kinds_of(present, now, self._is_first_round_over()):
+            present = None
+        return self._present(kind, [] if present is None else [present], now) or due.queues[kind][-1]
+
+    def _present(self, kind: Kind, due: list[StreamState], now: datetime) -> StreamState | None:
+        """The stream that has the turn, if it is due and may keep the turn."""
+        turn = self.turns.get(kind)
+        if turn is None or turn.pages >= MOST_PAGES or now - turn.began_at >= LONGEST_TURN:
+            return None
+        return next((one for one in due if one.key == turn.key and one.reading(_mode(kind)).run), None)
 
     def _ask_again(self, items: list[ParkedState], now: datetime) -> Work:
         item = min(items, key=lambda one: (one.next_at, one.stream_key, one.reference))
@@ -377,6 +425,19 @@ class Agenda:
 
 
 @attrs.frozen(kw_only=True)
+class Queues:
+    """Which streams were due when all were looked at."""
+
+    made_at: datetime
+    concerns_all: tuple[object, ...]
+    """What the answer depends on besides the streams' own rows."""
+    queues: Mapping[Kind, list[StreamState]]
+    """Of each kind, that which has waited longest last."""
+    begun: frozenset[Kind]
+    """The kinds that had something due."""
+
+
+@attrs.frozen(kw_only=True)
 class Turn:
     """How long a stream has been served without another one in between."""
 
@@ -410,6 +471,11 @@ def _latest(jobs: Iterable[SyncJob], began_at: datetime) -> datetime | None:
 
 def _mode(kind: Kind) -> SyncMode:
     return SyncMode.BACKFILL if kind is Kind.BACKFILL else SyncMode.INCREMENTAL
+
+
+def _waited(state: StreamState) -> tuple[datetime, str]:
+    """Whose turn it is: the least."""
+    return state.served_at or state.found_at, state.key
 
 
 def _waits(reading: Reading, now: datetime) -> bool:

@@ -217,9 +217,11 @@ class CoverageFlow:
 
         Raises:
             ConnectionNotFoundError: the tenant has none with this id.
+            TenantNotFoundError: it is being erased.
         """
         with self.unit_of_work() as uow:
             connection = uow.connections.get(tenant_id, connection_id)
+            uow.tenants.get(tenant_id)  # raises if it is being erased
             intervals = uow.coverage.list_intervals(tenant_id, connection_id)
             gaps = uow.coverage.list_gaps(tenant_id, connection_id)
             claims = self.ledger.claims(uow, connection)

@@ -24,7 +24,13 @@ from connectors.domain.flows.reading.transitions import (
     write_suspect,
 )
 from connectors.domain.model.coverage import GapCause
-from connectors.domain.model.errors import AccessLostError, ProviderUnavailableError, RateLimitedError, error_text
+from connectors.domain.model.errors import (
+    AccessLostError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    error_text,
+    text_with_next_step,
+)
 from connectors.domain.model.spans import EPOCH, Span, common, without
 from connectors.domain.model.stream_state import AccountState, ClosedBy, StreamState
 from connectors.domain.model.streams import DISCOVERY
@@ -68,7 +74,7 @@ class Failures:
             InfrastructureError: our database failed.
         """
         now = held.now()
-        reason = error_text(error)
+        reason = text_with_next_step(error)
         if work.item is not None:
             self.again_later(held, work, reason)
             return

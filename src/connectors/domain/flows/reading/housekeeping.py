@@ -20,6 +20,12 @@ RESCUE_BATCH = 200
 UNTOUCHED_FOR = timedelta(minutes=5)
 """A job that should have continued for so long has lost its task. Time slices are far shorter."""
 
+ENDED_KEPT = timedelta(days=7)
+"""How long ended grants and subscriptions are shown; their secrets are gone."""
+
+ERASED_KEPT = timedelta(hours=1)
+"""How long an erased tenant stays known for it: longer than any request that may still be out for it."""
+
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 """How long a repeated `Idempotency-Key` gets the same answer."""
 
@@ -65,6 +71,7 @@ class Housekeeping:
     def _sweep(self, now: datetime) -> None:
         with self.unit_of_work() as uow:
             swept = {
+                "erased_tenants": uow.tenants.forget_erased(erased_before=uow.now() - ERASED_KEPT),
                 "authorization_requests": uow.authorization_requests.sweep(now=uow.now()),
                 "idempotency_keys": uow.idempotency.sweep(created_before=now - IDEMPOTENCY_LIFETIME),
                 "rate_limits": uow.limits.sweep(now=now),
@@ -79,10 +86,12 @@ class Housekeeping:
             lambda uow: uow.deliveries.prune(received_before=now - keep.deliveries, limit=LARGEST_SWEEP)
         )
         jobs = self._prune(lambda uow: uow.jobs.prune(finished_before=now - keep.jobs, limit=LARGEST_SWEEP))
+        ended = self._prune(lambda uow: uow.subscriptions.prune(ended_before=now - ENDED_KEPT, limit=LARGEST_SWEEP))
+        ended += self._prune(lambda uow: uow.grants.prune(ended_before=now - ENDED_KEPT, limit=LARGEST_SWEEP))
         with self.unit_of_work() as uow:
             gaps = uow.coverage.prune(closed_before=now - keep.jobs) + uow.parked.prune(closed_before=now - keep.jobs)
-        if deliveries or jobs or gaps:
-            log.info("retention_kept", extra={"deliveries": deliveries, "jobs": jobs, "gaps": gaps})
+        if deliveries or jobs or gaps or ended:
+            log.info("retention_kept", extra={"deliveries": deliveries, "jobs": jobs, "gaps": gaps, "ended": ended})
 
     def _prune(self, prune: Callable[[UnitOfWork], int]) -> int:
         total = 0

@@ -73,7 +73,9 @@ class PageCommitter:
         now = held.now()
         state = held.agenda.states[work.key]
         self._check(held, state, work, page)
-        if is_quiet(page) and work.item is None and not _is_late_baseline(state, work, page):
+        # The answer that ends an outage is stored at once: until then it would be asked for again and again.
+        ends_outage = held.agenda.account.outages > 0
+        if is_quiet(page) and work.item is None and not ends_outage and not _is_late_baseline(state, work, page):
             held.quiet.append((work, page))
             held.agenda.states[work.key] = _after(held, state, work, page, now, has_news=False)
             if len(held.quiet) >= MOST_QUIET:

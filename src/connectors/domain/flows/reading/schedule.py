@@ -11,6 +11,7 @@ from connectors.domain.flows.reading.jobs import SyncJobs
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
 from connectors.domain.model.ids import ConnectionId, GrantId, ProviderSlug
+from connectors.domain.model.oauth import GrantState
 from connectors.domain.model.schedule import (
     LONGEST_INTERVAL,
     RETRY_REFRESH,
@@ -19,7 +20,7 @@ from connectors.domain.model.schedule import (
     ScheduleEntry,
 )
 from connectors.domain.model.sync import JobType
-from connectors.domain.model.tasks import TaskKind, maintenance_task, read_task, refresh_task
+from connectors.domain.model.tasks import TaskKind, end_task, maintenance_task, proof_task, read_task, refresh_task
 from connectors.domain.providers.contract import Provider
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
@@ -77,6 +78,11 @@ class Scheduler:
         if provider.streams is not None:
             self._plan(uow, connection, TaskKind.SYNC, self.with_jitter(self.interval(provider, connection)))
 
+    def plan_sync_now(self, uow: UnitOfWork, provider: Provider, connection: Connection) -> None:
+        """Have the connection read as soon as somebody looks: what happened lately came by no delivery."""
+        if provider.streams is not None:
+            self._plan(uow, connection, TaskKind.SYNC, timedelta(0))
+
     def plan_read(self, uow: UnitOfWork, connection: Connection, at: datetime) -> None:
         """Wake the connection's reading at this instant: a pause ends, of the provider, a stream or a parked item."""
         uow.schedules.plan(
@@ -90,6 +96,10 @@ class Scheduler:
     def plan_maintenance(self, uow: UnitOfWork, connection: Connection, wait: timedelta) -> None:
         """Schedule the next maintenance of the connection's subscriptions, about this long from now."""
         self._plan(uow, connection, TaskKind.MAINTAIN, self.with_jitter(wait))
+
+    def plan_proof(self, uow: UnitOfWork, connection: Connection, wait: timedelta) -> None:
+        """Have the provider asked, this long from now, whether the connection still works."""
+        self._plan(uow, connection, TaskKind.PROVE, wait)
 
     def with_jitter(self, interval: timedelta) -> timedelta:
         """The interval, up to `JITTER` longer or shorter."""
@@ -120,7 +130,7 @@ class ScheduleFlow:
     def tick(self) -> int:
         """Queue everything that is due; the number of tasks. After a long pause each entry is due only once."""
         count = 0
-        for kind in (TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.READ, TaskKind.SYNC):
+        for kind in (TaskKind.END, TaskKind.PROVE, TaskKind.MAINTAIN, TaskKind.REFRESH, TaskKind.READ, TaskKind.SYNC):
             while (queued := self._queue_due(kind)) > 0:
                 count += queued
         for kind in SERVICE_TASKS:
@@ -144,6 +154,10 @@ class ScheduleFlow:
                         self._queue_sync(uow, entry)
                     case TaskKind.READ:
                         self._queue_read(uow, entry)
+                    case TaskKind.END:
+                        uow.queue.put(end_task(entry.tenant_id, entry.subject_id))
+                    case TaskKind.PROVE:
+                        self._queue_proof(uow, entry)
                     case TaskKind.MAINTAIN:
                         self._queue_maintenance(uow, entry)
                     case _:
@@ -155,6 +169,9 @@ class ScheduleFlow:
             connection = uow.connections.get(entry.tenant_id, ConnectionId(entry.subject_id))
         except ConnectionNotFoundError:
             connection = None
+        if connection is not None and connection.status is ConnectionStatus.REVOKED:
+            # Under its lock: its user may connect again at this moment.
+            connection = uow.connections.get(entry.tenant_id, connection.id, lock=True)
         if connection is None or connection.status is ConnectionStatus.REVOKED:
             uow.schedules.cancel(entry.tenant_id, entry.subject_id, entry.kind)
             return None
@@ -192,10 +209,15 @@ class ScheduleFlow:
         if connection.status is not ConnectionStatus.DISABLED:
             uow.queue.put(maintenance_task(connection.tenant_id, connection.id))
 
+    def _queue_proof(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
+        connection = self._find_connection(uow, entry)
+        if connection is not None:
+            uow.queue.put(proof_task(connection.tenant_id, connection.id))
+
     def _queue_refresh(self, uow: UnitOfWork, entry: ScheduleEntry) -> None:
         grant = uow.grants.get(entry.tenant_id, GrantId(entry.subject_id))
-        if grant is None:
-            uow.schedules.cancel(entry.tenant_id, entry.subject_id)
+        if grant is None or grant.state is not GrantState.LIVE:
+            uow.schedules.cancel(entry.tenant_id, entry.subject_id, TaskKind.REFRESH)
             return
         uow.schedules.plan(attrs.evolve(entry, next_at=self.clock.now() + RETRY_REFRESH))
         uow.queue.put(refresh_task(grant.tenant_id, grant.id))

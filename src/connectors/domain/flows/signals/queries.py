@@ -6,11 +6,12 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from connectors.domain.flows.endings.held import Held, HeldFlow
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.signals.feed import SignalFeed
-from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.connection import Connection, ConnectionStatus, ReasonCode
 from connectors.domain.model.coverage import Gap
-from connectors.domain.model.health import Health, health_of
+from connectors.domain.model.health import Health, health_of, reason_of
 from connectors.domain.model.ids import ConnectionId, DeliveryId, JobId, ProviderSlug, SignalId, TenantId
 from connectors.domain.model.paging import (
     DEFAULT_LIMIT,
@@ -23,7 +24,7 @@ from connectors.domain.model.paging import (
 from connectors.domain.model.signal import Signal, SignalFilter
 from connectors.domain.model.sync import JobFilter, SyncJob
 from connectors.domain.model.tasks import TaskKind
-from connectors.domain.model.webhook import DeliveryFilter, Subscription, SubscriptionStatus, WebhookDelivery
+from connectors.domain.model.webhook import DeliveryFilter, Subscription, WebhookDelivery
 from connectors.domain.providers.contract import is_slug
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
@@ -60,12 +61,24 @@ class ConnectionDetails:
     """Whether a target's subscription is refused, unconfirmed, lapsed or expired."""
     next_sync_at: datetime | None
     """When the schedule reads it next; None if it does not."""
+    held: tuple[Held, ...]
+    """What of it has to go at the vendor, or may be left there."""
 
     @property
     def health(self) -> Health:
         """Its health, with its gaps and subscriptions taken into account."""
         is_well = self.is_all_readable and not self.open_gaps and not self.has_broken_subscription
         return health_of(self.connection, may_miss_events=not is_well)
+
+    @property
+    def reason(self) -> ReasonCode | None:
+        """Why it is not healthy, with its subscriptions and streams taken into account; an open gap is none."""
+        known = reason_of(self.connection)
+        if known is not None or self.connection.status is not ConnectionStatus.ACTIVE:
+            return known
+        if self.has_broken_subscription:
+            return ReasonCode.WEBHOOKS_FAILING
+        return None if self.is_all_readable else ReasonCode.STREAMS_ASIDE
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +89,7 @@ class QueryFlow:
     clock: Clock
     providers: ProviderRegistry
     ledger: Ledger
+    held: HeldFlow
 
     def provider_to_list(self, tenant_id: TenantId, slug: str) -> ProviderSlug:
         """The slug to filter a list by: an installed provider's, or that of a connection of the tenant.
@@ -120,12 +134,11 @@ class QueryFlow:
             return ConnectionDetails(
                 connection=connection,
                 subscriptions=subscriptions,
-                has_broken_subscription=any(
-                    one.status is not SubscriptionStatus.ENDED and not one.works_at(now) for one in subscriptions
-                ),
+                has_broken_subscription=any(not one.is_settled and not one.works_at(now) for one in subscriptions),
                 open_gaps=tuple(sorted(gaps, key=lambda gap: (gap.from_at, gap.id))),
                 is_all_readable=claims is None or not (claims.aside() or claims.agenda.parked),
                 next_sync_at=None if entry is None else entry.next_at,
+                held=self.held.of_connection(uow, connection, subscriptions),
             )
 
     def list_connections(

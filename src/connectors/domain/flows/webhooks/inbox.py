@@ -2,24 +2,30 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 
 import attrs
 
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.jobs import SyncJobs
-from connectors.domain.flows.webhooks.routing import Outcome
+from connectors.domain.flows.reading.schedule import Scheduler
+from connectors.domain.flows.webhooks.routing import Outcome, is_outdated
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.coverage import GapCause, GapClosedBy
 from connectors.domain.model.errors import ConflictError, ConnectionNotFoundError
-from connectors.domain.model.ids import UNROUTED, SignalId
+from connectors.domain.model.ids import UNROUTED, ConnectionId, SignalId, TenantId
 from connectors.domain.model.signal import Origin, Signal
 from connectors.domain.model.sync import JobType
+from connectors.domain.model.tasks import proof_task
 from connectors.domain.model.webhook import DeliveryStatus, Lifecycle, Recorded, WebhookDelivery, WebhookEvent
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.clock import Clock
 from connectors.ports.entropy import Entropy
 from connectors.ports.telemetry import Telemetry
 from connectors.ports.unit_of_work import UnitOfWork
+
+PROOF_IS_LOST = timedelta(minutes=2)
+"""If the task that asks for proof has not run by then, the schedule queues another one."""
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +39,7 @@ class Inbox:
     providers: ProviderRegistry
     jobs: SyncJobs
     ledger: Ledger
+    scheduler: Scheduler
     telemetry: Telemetry
 
     def keep(self, uow: UnitOfWork, outcome: Outcome) -> Recorded:
@@ -43,9 +50,8 @@ class Inbox:
         recorded = uow.deliveries.record(row)
         if recorded is Recorded.NEW:
             self._follow_up(uow, outcome)
-            if row.status is DeliveryStatus.FAILED:
-                self._open_gap(uow, row)
-            else:
+            self._open_gaps(uow, outcome)
+            if row.status is not DeliveryStatus.FAILED:
                 self._close_missed(uow, row)
         elif row.status is DeliveryStatus.PROCESSED:
             self._settle_failed(uow, outcome, row)
@@ -70,7 +76,9 @@ class Inbox:
             signal_count=row.signal_count + added,
         )
         uow.deliveries.settle(settled)
-        self._close_gap(uow, settled)
+        for outcome in outcomes:
+            if outcome.row.tenant_id == row.tenant_id:
+                self._close_gaps(uow, attrs.evolve(outcome, row=settled))
         return settled
 
     def report(self, outcomes: Sequence[Outcome], recorded: Recorded) -> None:
@@ -107,39 +115,43 @@ class Inbox:
                 attrs.evolve(row, id=present.id, signal_count=present.signal_count + row.signal_count)
             )
             self._follow_up(uow, outcome)
-            self._close_gap(uow, attrs.evolve(row, id=present.id))
+            self._close_gaps(uow, attrs.evolve(outcome, row=attrs.evolve(row, id=present.id)))
 
-    def _open_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
+    def _open_gaps(self, uow: UnitOfWork, outcome: Outcome) -> None:
         """Record that events may be missing until the unread delivery is replayed or a sync has read them."""
-        connection = self.find_connection(uow, row)
-        if connection is None:
-            return  # it has no connection, so nothing is missing
-        provider = self.providers.get(row.provider)
-        self.ledger.open_gap(
-            uow,
-            connection,
-            self.ledger.family_names(provider, row.event),
-            GapCause.DELIVERY_FAILED,
-            "A webhook delivery could not be read.",
-            from_at=row.received_at,
-            to_at=row.received_at,
-            reference=str(row.id),
-        )
+        row = outcome.row
+        for connection in outcome.missed_by:
+            self.ledger.open_gap(
+                uow,
+                connection,
+                self.ledger.family_names(self.providers.get(row.provider), row.event),
+                GapCause.DELIVERY_FAILED,
+                "A webhook delivery could not be read.",
+                from_at=row.received_at,
+                to_at=row.received_at,
+                reference=str(row.id),
+            )
 
-    def _close_gap(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
-        if row.status is not DeliveryStatus.FAILED:
-            self._close(uow, row, GapCause.DELIVERY_FAILED, str(row.id))
+    def _close_gaps(self, uow: UnitOfWork, outcome: Outcome) -> None:
+        """Close the gaps of a delivery for those that have got it now."""
+        row = outcome.row
+        owners = [connection.id for connection, _ in outcome.connections]
+        if row.status is not DeliveryStatus.FAILED and row.connection_id is not None:
+            owners.append(row.connection_id)
+        for connection_id in dict.fromkeys(owners):
+            self._close(uow, row.tenant_id, connection_id, GapCause.DELIVERY_FAILED, str(row.id))
 
     def _close_missed(self, uow: UnitOfWork, row: WebhookDelivery) -> None:
         """Close the gap of a delivery that the provider's log had listed as lost and that has now arrived."""
         webhooks = self.providers.get(row.provider).webhooks
-        if webhooks is not None and webhooks.subscriptions is not None and webhooks.subscriptions.missed is not None:
-            self._close(uow, row, GapCause.DELIVERY_MISSED, row.delivery_id)
+        keeps_log = webhooks is not None and webhooks.subscriptions is not None and webhooks.subscriptions.missed
+        if keeps_log and row.connection_id is not None:
+            self._close(uow, row.tenant_id, row.connection_id, GapCause.DELIVERY_MISSED, row.delivery_id)
 
-    def _close(self, uow: UnitOfWork, row: WebhookDelivery, cause: GapCause, reference: str) -> None:
-        if row.connection_id is None:
-            return
-        for gap in uow.coverage.list_gaps(row.tenant_id, row.connection_id, is_open=True):
+    def _close(
+        self, uow: UnitOfWork, tenant_id: TenantId, connection_id: ConnectionId, cause: GapCause, reference: str
+    ) -> None:
+        for gap in uow.coverage.list_gaps(tenant_id, connection_id, is_open=True):
             if gap.cause is cause and gap.reference == reference:
                 self.ledger.close(uow, gap, GapClosedBy.WEBHOOK)
 
@@ -179,10 +191,11 @@ class Inbox:
         now = self.clock.now()
         present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
         changed = attrs.evolve(present, metadata={**present.metadata, **event.connection_metadata}, updated_at=now)
-        if event.lifecycle is Lifecycle.REVOKED:
-            reason = f"revoked at the provider ({event.event})"
-            changed = changed.moved_to(ConnectionStatus.REVOKED, at=now, reason=reason)
-            # No more events arrive, and those after a new consent prove nothing about the time before it.
-            self.ledger.note_stream_ended(uow, changed)
-            log.warning("connection_revoked", extra={"connection_id": str(connection.id), "reason": reason})
+        is_said_dead = event.lifecycle is Lifecycle.REVOKED and not is_outdated(event, present)
+        if is_said_dead and present.status is not ConnectionStatus.REVOKED:
+            # Believed only with proof: it may be late, and about a former consent.
+            changed = attrs.evolve(changed, suspected_at=present.suspected_at or now)
+            self.scheduler.plan_proof(uow, changed, PROOF_IS_LOST)
+            uow.queue.put(proof_task(changed.tenant_id, changed.id))
+            log.warning("connection_suspected", extra={"connection_id": str(connection.id), "event": event.event})
         uow.connections.save(changed)

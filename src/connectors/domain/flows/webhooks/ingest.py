@@ -1,6 +1,6 @@
 """Ingest: a webhook is verified over its raw bytes, normalized, stored, and only then acknowledged."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -31,6 +31,9 @@ from connectors.domain.providers.contract import Provider, SigningKeys, Webhooks
 from connectors.domain.providers.registry import ProviderRegistry
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
+Admit = Callable[[Sequence[TenantId]], None]
+"""Raises TooManyDeliveriesError if none of the tenants may get another delivery now."""
+
 
 @attrs.frozen(kw_only=True)
 class Acceptance:
@@ -55,8 +58,15 @@ class IngestFlow:
     providers: ProviderRegistry
     apps: Mapping[ProviderSlug, ProviderApp]
 
-    def accept_delivery(self, request: WebhookRequest, *, trust: Trust = Trust.NONE) -> Acceptance:
+    def accept_delivery(
+        self, request: WebhookRequest, *, trust: Trust = Trust.NONE, admit: Admit = lambda tenants: None
+    ) -> Acceptance:
         """Store one delivery and what it says. It is durable when this returns.
+
+        Args:
+            request: what came.
+            trust: how far the sender is trusted before the signature is checked.
+            admit: called with the delivery's tenants once it is verified; if it raises, nothing is stored.
 
         Raises:
             ProviderNotSupportedError: there is no such provider.
@@ -77,14 +87,14 @@ class IngestFlow:
             keys=None if trust is Trust.OPERATOR else self._keys(provider, webhooks),
         )
         try:
-            return self._accept(incoming)
+            return self._accept(incoming, admit)
         except DeliveryRejectedError as error:
             if not is_unknown_key(error):
                 raise
             # The vendor has rotated its keys since they were fetched.
-            return self._accept(attrs.evolve(incoming, keys=self._keys(provider, webhooks, refetch=True)))
+            return self._accept(attrs.evolve(incoming, keys=self._keys(provider, webhooks, refetch=True)), admit)
 
-    def _accept(self, incoming: Incoming) -> Acceptance:
+    def _accept(self, incoming: Incoming, admit: Admit) -> Acceptance:
         provider, webhooks = incoming.provider, incoming.webhooks
         with self.unit_of_work() as uow:
             connection = self._check_path(uow, incoming.request)
@@ -94,8 +104,10 @@ class IngestFlow:
             sender = self.verifier.verify(uow, incoming)
             reading = self.router.read(provider, webhooks, sender, connection)
             outcomes = self.router.route(uow, reading)
+            admit([outcome.row.tenant_id for outcome in outcomes])
+            self.verifier.lock_to_learn(uow, sender)
             recorded = [self.inbox.keep(uow, outcome) for outcome in outcomes]
-            self.verifier.learn_external_id(uow, sender, incoming.hints)
+            self.verifier.learn(uow, webhooks, sender, incoming.hints)
         is_new = Recorded.NEW if Recorded.NEW in recorded else Recorded.DUPLICATE
         self.inbox.report(outcomes, is_new)
         return Acceptance(

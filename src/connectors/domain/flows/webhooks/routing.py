@@ -28,6 +28,12 @@ SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization",
 
 NO_CONNECTION = "no connection"
 
+IS_ENDING = "the subscription is ending"
+"""Why a delivery is ignored whose connection has ended: the vendor has not confirmed yet that it sends no more."""
+
+OLDER_THAN_CONSENT = "older than the consent"
+"""Why an event that tells the end of a former consent is ignored."""
+
 REPLAY = "replay"
 """`VerifiedDelivery.via` of a stored delivery that runs again: it was verified when it arrived."""
 
@@ -45,6 +51,8 @@ class Reading:
     """The connection that the URL names."""
     says: WebhookEvent | Ignored | str
     """A text says why the delivery could not be read."""
+    account_ids: tuple[str, ...] = ()
+    """The accounts that the delivery names, readable or not."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +61,8 @@ class Outcome:
 
     row: WebhookDelivery
     connections: tuple[tuple[Connection, WebhookEvent], ...] = ()
+    missed_by: tuple[Connection, ...] = ()
+    """Connections that it concerns and that got nothing of it, because it could not be read."""
     is_foreign: bool = False
     """It names the tenant's account but concerns none of the tenant's connections, or none any more."""
 
@@ -85,7 +95,14 @@ class DeliveryRouter:
             # A bug of the provider package. The delivery is kept as failed and can be replayed once the bug is fixed.
             log.exception("normalization_crashed", extra={"provider": provider.slug})
             says = error_text(error)
-        return Reading(provider=provider, webhooks=webhooks, sender=sender, connection=connection, says=says)
+        return Reading(
+            provider=provider,
+            webhooks=webhooks,
+            sender=sender,
+            connection=connection,
+            says=says,
+            account_ids=says.account_ids if isinstance(says, WebhookEvent) else _read_accounts(webhooks, sender),
+        )
 
     def route(self, uow: UnitOfWork, reading: Reading) -> tuple[Outcome, ...]:
         """What the delivery means, for each tenant that it concerns; at least one outcome.
@@ -95,8 +112,8 @@ class DeliveryRouter:
         tenant_id = reading.sender.delivery.request.tenant_id
         if tenant_id is not None:
             return (self._outcome(uow, reading, tenant_id),)
-        # An app-level URL: the event's accounts determine the tenants, which may be several.
-        account_ids = reading.says.account_ids if isinstance(reading.says, WebhookEvent) else ()
+        # An app-level URL: the accounts determine the tenants, which may be several. What is ignored is nobody's.
+        account_ids = () if isinstance(reading.says, Ignored) else reading.account_ids
         tenants = dict.fromkeys(
             one.tenant_id
             for one in uow.connections.list_by_accounts(reading.provider.slug, account_ids)
@@ -111,24 +128,30 @@ class DeliveryRouter:
         says, subscription = reading.says, reading.sender.subscription
         if subscription is not None:
             row = attrs.evolve(row, connection_id=subscription.connection_id)  # a replay cannot find it otherwise
-        if isinstance(says, str):
-            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.FAILED, error=says))
-        row = attrs.evolve(row, event=says.event)
         if isinstance(says, Ignored):
-            return Outcome(row=attrs.evolve(row, status=DeliveryStatus.IGNORED, error=says.reason))
-        connections = self._connections(uow, reading, says, tenant_id)
+            row = attrs.evolve(row, event=says.event, status=DeliveryStatus.IGNORED, error=says.reason)
+            return Outcome(row=row)
+        connections = self._connections(uow, reading, tenant_id)
+        if not connections and subscription is not None and subscription.is_ending:
+            event = None if isinstance(says, str) else says.event
+            return Outcome(row=attrs.evolve(row, event=event, status=DeliveryStatus.IGNORED, error=IS_ENDING))
+        # On an app's URL the tenant had a connection a moment ago. It has ended: the delivery is nobody's now.
+        is_app_url = reading.sender.delivery.request.tenant_id is None
+        if isinstance(says, str):
+            owners = tuple(one for one in connections if _is_for(reading, one))
+            row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=says)
+            return Outcome(row=row, missed_by=owners, is_foreign=is_app_url and not owners)
+        row = attrs.evolve(row, event=says.event)
         if not connections:
-            # On an app's URL the tenant had a connection a moment ago. It has ended: the delivery is nobody's now.
-            is_foreign = reading.sender.delivery.request.tenant_id is None
             failed = attrs.evolve(row, status=DeliveryStatus.FAILED, error=NO_CONNECTION)
-            return Outcome(row=failed, is_foreign=is_foreign)
-        return self._finished(uow, reading, says, row, connections)
+            return Outcome(row=failed, is_foreign=is_app_url)
+        return self._finished(reading, says, row, connections)
 
-    def _finished(
-        self, uow: UnitOfWork, reading: Reading, event: WebhookEvent, row: WebhookDelivery, owners: Sequence[Connection]
-    ) -> Outcome:
+    @staticmethod
+    def _finished(reading: Reading, event: WebhookEvent, row: WebhookDelivery, owners: Sequence[Connection]) -> Outcome:
         """The event, with its signals, for each connection that it concerns."""
         finished: list[tuple[Connection, WebhookEvent]] = []
+        missed_by: list[Connection] = []
         failure: str | None = None
         foreign: str | None = None
         for connection in owners:
@@ -140,9 +163,11 @@ class DeliveryRouter:
                 foreign = error.message
             except ConnectorsError as error:
                 failure = _explain(error)
+                missed_by.append(connection)
             except Exception as error:
                 log.exception("normalization_crashed", extra={"provider": row.provider})
                 failure = error_text(error)
+                missed_by.append(connection)
         if failure is not None:
             # What the other connections got is kept. A replay for all of them completes it.
             row = attrs.evolve(row, status=DeliveryStatus.FAILED, error=failure)
@@ -150,16 +175,18 @@ class DeliveryRouter:
             row = attrs.evolve(row, connection_id=finished[0][0].id)
         else:
             row = attrs.evolve(row, status=DeliveryStatus.IGNORED, error=foreign)
-        if any(one.lifecycle is not None for _, one in finished) and _was_unrouted(uow, row):
-            # When it first arrived, the account was not connected. A redelivery must not end a connection made since.
-            finished = [(connection, attrs.evolve(one, lifecycle=None)) for connection, one in finished]
-        return Outcome(row=row, connections=tuple(finished), is_foreign=failure is None and not finished)
+        if finished and all(is_outdated(event, connection) for connection, event in finished):
+            row = attrs.evolve(row, status=DeliveryStatus.IGNORED, error=OLDER_THAN_CONSENT)
+        return Outcome(
+            row=row,
+            connections=tuple(finished),
+            missed_by=tuple(missed_by),
+            is_foreign=failure is None and not finished,
+        )
 
     @staticmethod
-    def _connections(
-        uow: UnitOfWork, reading: Reading, event: WebhookEvent, tenant_id: TenantId
-    ) -> Sequence[Connection]:
-        """The event's connections: the path's, the subscription's, its accounts', or the provider's only active one."""
+    def _connections(uow: UnitOfWork, reading: Reading, tenant_id: TenantId) -> Sequence[Connection]:
+        """The delivery's connections: the path's, the subscription's, its accounts', or the only active one."""
         named, sender, slug = reading.connection, reading.sender, reading.provider.slug
         if named is None and sender.subscription is not None:
             named = uow.connections.get(tenant_id, sender.subscription.connection_id)
@@ -168,7 +195,7 @@ class DeliveryRouter:
             return () if has_ended else (named,)
         by_account = [
             one
-            for one in uow.connections.list_by_accounts(slug, event.account_ids)
+            for one in uow.connections.list_by_accounts(slug, reading.account_ids)
             if one.tenant_id == tenant_id and one.status is not ConnectionStatus.REVOKED
         ]
         if by_account:
@@ -202,13 +229,36 @@ class DeliveryRouter:
         )
 
 
+def _read_accounts(webhooks: Webhooks, sender: Sender) -> tuple[str, ...]:
+    try:
+        return webhooks.read_accounts(sender.delivery)
+    except Exception:
+        log.exception("accounts_crashed", extra={"provider": sender.delivery.request.provider})
+        return ()
+
+
+def _is_for(reading: Reading, connection: Connection) -> bool:
+    """Whether a delivery that could not be read is for the connection."""
+    try:
+        reading.webhooks.verify_owner(reading.sender.delivery, connection)
+    except DeliveryRejectedError:
+        return False
+    except Exception:
+        # It may be another tenant's: without proof nobody gets it.
+        log.exception("owner_crashed", extra={"provider": reading.provider.slug})
+        return False
+    return True
+
+
 def _finish(reading: Reading, event: WebhookEvent, connection: Connection) -> WebhookEvent:
     webhooks = reading.webhooks
+    webhooks.verify_owner(reading.sender.delivery, connection)
     return event if webhooks.to_signals is None else webhooks.to_signals(reading.sender.delivery, event, connection)
 
 
-def _was_unrouted(uow: UnitOfWork, row: WebhookDelivery) -> bool:
-    return uow.deliveries.find_by_delivery_id(UNROUTED, row.provider, row.delivery_id) is not None
+def is_outdated(event: WebhookEvent, connection: Connection) -> bool:
+    """Whether it tells the end of a former consent: the user has consented again since."""
+    return event.lifecycle is not None and event.at is not None and event.at < connection.consented_at
 
 
 def _explain(error: ConnectorsError) -> str:

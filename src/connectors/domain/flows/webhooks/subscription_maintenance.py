@@ -1,17 +1,19 @@
 """Maintains webhook subscriptions: renews them in time, notices when they have vanished, retries refused targets."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import attrs
 
+from connectors.domain.flows.endings.endings import Endings
+from connectors.domain.flows.endings.records import begin_ending_subscription
 from connectors.domain.flows.provider_access.session import ProviderAccess, ProviderSession
 from connectors.domain.flows.reading.coverage import Ledger
 from connectors.domain.flows.reading.schedule import Scheduler
 from connectors.domain.flows.webhooks.missed_deliveries import MissedDeliveries
-from connectors.domain.flows.webhooks.subscriptions import Subscriber
+from connectors.domain.flows.webhooks.subscriptions import RETRIED, Subscriber
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import (
     ConflictError,
@@ -25,6 +27,7 @@ from connectors.domain.model.errors import (
     UnexpectedResponseError,
     VaultError,
     error_text,
+    text_with_next_step,
 )
 from connectors.domain.model.ids import ConnectionId, TenantId
 from connectors.domain.model.instant import rfc3339
@@ -46,10 +49,19 @@ RETRY_BASE = timedelta(minutes=5)
 RETRY_CAP = timedelta(hours=6)
 """The pause before a refused target is tried again doubles from the base to the cap."""
 
+REFUSED_PAUSE = timedelta(days=7)
+"""The pause before a target that is never pushed is asked for again: it may have changed (a repository was opened)."""
+
 IDLE_PAUSE = timedelta(hours=12)
 """The pause before the next run if nothing is due earlier."""
 
+UNCONFIGURED_PAUSE = timedelta(minutes=15)
+"""The pause before the next run if the provider is not configured here: it may be again after a restart."""
+
 LAPSED_REASON = "A webhook subscription had lapsed."
+MOVED_REASON = "Our public URL has moved, and the provider allows no two webhook subscriptions at a time."
+
+NO_ADDRESS = "There is no public URL to deliver to."
 
 UNCONFIRMED = "The provider has not confirmed a webhook subscription yet."
 
@@ -64,10 +76,17 @@ class _Run:
     subscriptions: Subscriptions
     renew_before: datetime | None = None
     """Subscriptions that end before this instant are renewed although it is not time yet."""
+    address: str | None = None
+    """Where new subscriptions deliver to; None: to nothing, so none is made or renewed."""
+    is_read_due: bool = False
+    """Whether what happened just now has to be read: there was no subscription for it."""
+    has_given_up: bool = False
+    """Whether a target is no longer asked for, because there is nothing to deliver to."""
     error: str | None = None
     """The first error."""
     broken_since: datetime | None = None
     """The earliest instant since which deliveries may have been missed."""
+    broken_reason: str = LAPSED_REASON
     resume_at: datetime | None = None
     """When the vendor can be asked again. Its limits cut the run short, which is no error."""
 
@@ -80,15 +99,17 @@ class _Run:
         """Why something due was not done."""
         if self.error is None and self.resume_at is not None:
             return f"The provider's limits allow no more until {rfc3339(self.resume_at)}."
-        return self.error
+        return self.error or (NO_ADDRESS if self.address is None else None)
 
     def note_error(self, error: ConnectorsError) -> None:
         if isinstance(error, RateLimitedError):
             self.resume_at = error.retry_at if self.resume_at is None else max(self.resume_at, error.retry_at)
         else:
-            self.error = self.error or error.message
+            self.error = self.error or text_with_next_step(error)
 
-    def note_broken(self, since: datetime) -> None:
+    def note_broken(self, since: datetime, reason: str = LAPSED_REASON) -> None:
+        if self.broken_since is None or since < self.broken_since:
+            self.broken_reason = reason
         self.broken_since = since if self.broken_since is None else min(since, self.broken_since)
 
 
@@ -118,6 +139,7 @@ class SubscriptionMaintenance:
 
     unit_of_work: UnitOfWorkFactory
     subscriber: Subscriber
+    endings: Endings
     access: ProviderAccess
     missed_deliveries: MissedDeliveries
     ledger: Ledger
@@ -147,18 +169,22 @@ class SubscriptionMaintenance:
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
         try:
             run = self._open_run(connection, renew_before)
-        except (
-            ConflictError,
-            ProviderNotSupportedError,
-            ProviderNotConfiguredError,
-            ReauthorizationRequiredError,
-        ) as error:
-            with self.unit_of_work() as uow:
-                return _Maintained(self._mark_expired(uow, connection), error.message)
+        except (ConflictError, ProviderNotSupportedError, ReauthorizationRequiredError) as error:
+            return _Maintained(self._mark_expired(connection, IDLE_PAUSE), error.message)
+        except ProviderNotConfiguredError as error:
+            return _Maintained(self._mark_expired(connection, UNCONFIGURED_PAUSE), error.message)
         for subscription in present:
-            if subscription.status is SubscriptionStatus.ACTIVE:
-                self._maintain_subscription(run, subscription)
-        self._subscribe_missing(run)
+            if subscription.status is SubscriptionStatus.ACTIVE and not subscription.is_by_hand:
+                self._maintain_subscription(run, subscription, present)
+        if run.address is None:
+            self._give_up(run)
+        else:
+            self._subscribe_missing(run)
+        with self.unit_of_work() as uow:
+            present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
+        # What this run has replaced. What could not be removed before, the schedule tries again.
+        replaced = [one.id for one in present if one.is_ending and one.ending is not None and not one.ending.failures]
+        self.endings.try_now(tenant_id, replaced)
         with self.unit_of_work() as uow:
             present = uow.subscriptions.list_of_connection(tenant_id, connection_id)
             self._record_result(uow, run, present)
@@ -195,15 +221,20 @@ class SubscriptionMaintenance:
         """A run over the connection. Raises where the vendor cannot be asked or there is nothing to maintain."""
         if connection.status is not ConnectionStatus.ACTIVE:
             raise ConflictError(f"The connection is {connection.status}.")
-        if self.subscriber.public_url is None:
-            raise ProviderNotConfiguredError("There is no public URL to deliver to.")
         session = self.access.open(connection, in_background=True)
         if session.subscriptions is None:
             raise ConflictError(f"{session.provider.name} has no API for webhook subscriptions.")
-        return _Run(session=session, subscriptions=session.subscriptions, renew_before=renew_before)
+        address = self.subscriber.address_for(session)
+        return _Run(session=session, subscriptions=session.subscriptions, renew_before=renew_before, address=address)
 
-    def _mark_expired(self, uow: UnitOfWork, connection: Connection) -> tuple[Subscription, ...]:
+    def _mark_expired(self, connection: Connection, pause: timedelta) -> tuple[Subscription, ...]:
         """Mark expired subscriptions as lapsed: that needs no call to the vendor. All subscriptions afterwards."""
+        with self.unit_of_work() as uow:
+            self._lapse_expired(uow, connection)
+            self.scheduler.plan_maintenance(uow, connection, pause)
+            return tuple(uow.subscriptions.list_of_connection(connection.tenant_id, connection.id))
+
+    def _lapse_expired(self, uow: UnitOfWork, connection: Connection) -> None:
         now = self.clock.now()
         present = uow.connections.get(connection.tenant_id, connection.id, lock=True)
         ends: list[datetime] = []
@@ -215,22 +246,43 @@ class SubscriptionMaintenance:
             provider = self.access.providers.find(present.provider)
             self.ledger.note_stream_broken(uow, present, provider, since=min(ends), reason=LAPSED_REASON)
             uow.connections.save(attrs.evolve(present, webhook_error=LAPSED_REASON, updated_at=now))
-        self.scheduler.plan_maintenance(uow, present, IDLE_PAUSE)
-        return tuple(uow.subscriptions.list_of_connection(present.tenant_id, present.id))
 
     # --- one subscription ----------------------------------------------------------------------------------------
 
-    def _maintain_subscription(self, run: _Run, subscription: Subscription) -> None:
+    def _maintain_subscription(self, run: _Run, subscription: Subscription, present: Sequence[Subscription]) -> None:
         with _errors_noted(run, subscription_id=str(subscription.id)):
             now = self.clock.now()
             if subscription.expires_at is not None and subscription.expires_at <= now:
                 self._mark_lapsed(run, subscription, subscription.expires_at, "It has expired.")
-            elif self._is_renewal_due(run, subscription, now):
+            elif run.address is not None and subscription.address not in {None, run.address}:
+                self._move(run, subscription, present)
+            elif run.address is not None and self._is_renewal_due(run, subscription, now):
                 # The successor is made before the old one is removed, so that no event is missed between them.
                 renewed = self.subscriber.renew(run.session, subscription)
-                run.error = run.error or renewed.error
+                run.error = run.error or _error_of([renewed])
             elif _is_check_due(run.subscriptions, subscription, now):
-                self._check_at_vendor(run, subscription)
+                self._check_at_vendor(run, subscription, present)
+
+    def _move(self, run: _Run, subscription: Subscription, present: Sequence[Subscription]) -> None:
+        """Replace a subscription that delivers to another address than ours of today."""
+        tried = [one for one in present if one.target == subscription.target and one.status in RETRIED]
+        if not all(map(self._is_retry_due, tried)):
+            return
+        if not run.subscriptions.one_address:
+            # The successor is made before the old one is removed, so that no event is missed between them.
+            made = self.subscriber.replace(run.session, subscription)
+            run.error = run.error or _error_of([made])
+            return
+        gone_at = self.clock.now()
+        with self.unit_of_work() as uow:
+            locked = self._lock_and_reload(uow, subscription)
+            if locked.status is not SubscriptionStatus.ACTIVE:
+                return
+            begin_ending_subscription(uow, locked, uow.now())
+        # Then the target has none, and gets a new one at the end of the run.
+        self.endings.try_now(subscription.tenant_id, [subscription.id])
+        run.note_broken(gone_at, MOVED_REASON)
+        run.is_read_due = True
 
     @staticmethod
     def _is_renewal_due(run: _Run, subscription: Subscription, now: datetime) -> bool:
@@ -239,22 +291,30 @@ class SubscriptionMaintenance:
             return False
         return renew_at <= now or (run.renew_before is not None and subscription.expires_at < run.renew_before)
 
-    def _check_at_vendor(self, run: _Run, subscription: Subscription) -> None:
+    def _check_at_vendor(self, run: _Run, subscription: Subscription, present: Sequence[Subscription]) -> None:
         """Ask the vendor whether it still has the subscription, and recover missed deliveries, where it can say."""
         asked_at = self.clock.now()
         session = run.session
+        address = subscription.address
         if run.subscriptions.probe is not None:
-            conversation = run.subscriptions.probe(session.app, session.connection, subscription)
+            address = address or run.address
+            expected = attrs.evolve(subscription, address=address)
+            conversation = run.subscriptions.probe(session.app, session.connection, expected)
             if not session.run(conversation):
+                if subscription.address is None and address is not None:
+                    # It may be there and deliver elsewhere: then it has to be removed, too.
+                    run.note_broken(max(_last_proven_at(subscription), subscription.created_at))
+                    self._move(run, subscription, present)
+                    return
                 self._mark_lapsed(run, subscription, _last_proven_at(subscription), "The provider no longer has it.")
                 return
         self.missed_deliveries.recover(
             session, run.subscriptions, subscription, last_audit_at=_last_proven_at(subscription), now=asked_at
         )
         with self.unit_of_work() as uow:
-            present = self._lock_and_reload(uow, subscription)
-            if present.status is SubscriptionStatus.ACTIVE:
-                uow.subscriptions.save(attrs.evolve(present, checked_at=asked_at, updated_at=asked_at))
+            latest = self._lock_and_reload(uow, subscription)
+            if latest.status is SubscriptionStatus.ACTIVE:
+                uow.subscriptions.save(attrs.evolve(latest, address=address, checked_at=asked_at, updated_at=asked_at))
 
     def _mark_lapsed(self, run: _Run, subscription: Subscription, since: datetime, reason: str) -> None:
         now = self.clock.now()
@@ -273,7 +333,9 @@ class SubscriptionMaintenance:
     @staticmethod
     def _has_successor(uow: UnitOfWork, subscription: Subscription, now: datetime) -> bool:
         return any(
-            one.id != subscription.id and one.target == subscription.target and one.works_at(now)
+            one.id != subscription.id
+            and one.target == subscription.target
+            and (one.works_at(now) or one.status is SubscriptionStatus.REFUSED)
             for one in uow.subscriptions.list_of_connection(subscription.tenant_id, subscription.connection_id)
         )
 
@@ -282,10 +344,22 @@ class SubscriptionMaintenance:
     def _subscribe_missing(self, run: _Run) -> None:
         with _errors_noted(run, connection_id=str(run.connection.id)):
             made = self.subscriber.subscribe_all(run.session, is_due=self._is_retry_due)
-            run.error = run.error or next((one.error for one in made if one.error is not None), None)
+            run.error = run.error or _error_of(made)
+
+    def _give_up(self, run: _Run) -> None:
+        """End what does not work: there is nothing to deliver to, so it is not asked for again."""
+        connection = run.connection
+        with self.unit_of_work() as uow:
+            uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
+                if one.is_wanted and one.status is not SubscriptionStatus.ACTIVE:
+                    begin_ending_subscription(uow, one, uow.now())
+                    run.has_given_up = True
 
     def _is_retry_due(self, subscription: Subscription) -> bool:
-        return subscription.updated_at + retry_pause(subscription.failures) <= self.clock.now()
+        is_refused = subscription.status is SubscriptionStatus.REFUSED
+        pause = REFUSED_PAUSE if is_refused else retry_pause(subscription.failures)
+        return subscription.updated_at + pause <= self.clock.now()
 
     def _record_result(self, uow: UnitOfWork, run: _Run, present: Sequence[Subscription]) -> None:
         """Record what the run found: whether events arrive, the connection's webhook error, the next run."""
@@ -293,12 +367,19 @@ class SubscriptionMaintenance:
         connection = uow.connections.get(run.connection.tenant_id, run.connection.id, lock=True)
         if connection.status is not ConnectionStatus.ACTIVE:
             return  # it ended meanwhile
-        active = [one for one in present if one.status is SubscriptionStatus.ACTIVE]
-        failing = [one for one in present if one.status not in {SubscriptionStatus.ACTIVE, SubscriptionStatus.ENDED}]
+        # What a person has set up at the vendor may deliver anything: it proves nothing.
+        active = [one for one in present if one.status is SubscriptionStatus.ACTIVE and not one.is_by_hand]
+        failing = [one for one in present if one.status is not SubscriptionStatus.ACTIVE and not one.is_settled]
         provider = run.session.provider
         if run.broken_since is not None:
-            self.ledger.note_stream_broken(uow, connection, provider, since=run.broken_since, reason=LAPSED_REASON)
-        if active and not failing:
+            self.ledger.note_stream_broken(uow, connection, provider, since=run.broken_since, reason=run.broken_reason)
+        is_only_read = run.has_given_up or any(one.status is SubscriptionStatus.REFUSED for one in present)
+        if not failing and is_only_read:
+            # What is only read is in the same families: deliveries alone prove nothing complete.
+            self.ledger.note_stream_ended(uow, connection)
+        elif run.address is None:
+            pass  # if a target is without a subscription, it stays so
+        elif active and not failing:
             self.ledger.note_stream_whole(uow, connection, provider)
         self.missed_deliveries.close_recovered(uow, connection)
         # If a target lapsed and was then refused, the refusal says more.
@@ -311,28 +392,31 @@ class SubscriptionMaintenance:
         if error != connection.webhook_error:
             uow.connections.save(attrs.evolve(connection, webhook_error=error, updated_at=now))
         self.scheduler.plan_maintenance(uow, connection, self._pause_until_next(run, present, now))
+        if run.is_read_due:
+            self.scheduler.plan_sync_now(uow, provider, connection)
 
     def _pause_until_next(self, run: _Run, present: Sequence[Subscription], now: datetime) -> timedelta:
         due = [now + IDLE_PAUSE]
         if run.subscriptions.missed is not None:
             due.append(now + AUDIT_EVERY)
-        elif run.subscriptions.probe is not None:
+        # An error is shown until a run ends without it, and there may be a public URL after a restart.
+        elif run.subscriptions.probe is not None or run.error is not None or run.address is None:
             due.append(now + PROBE_EVERY)
-        if run.error is not None:
-            due.append(now + PROBE_EVERY)  # the error is shown until a run ends without it
         retried = {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING}
         # The oldest come first, so of a target that was tried several times the last try counts.
         tried = {one.target: one for one in present if one.status in retried}
         for one in present:
             if one.status is SubscriptionStatus.LAPSED:
                 if one.target not in tried:  # else the failed one is scheduled below
-                    due.append(now + min(max(now - one.updated_at, RETRY_BASE), RETRY_CAP))
+                    due.append(_overdue_at(one, now))
             elif one.status is SubscriptionStatus.ACTIVE:
-                renew_at = renewal_due(one, run.subscriptions)
+                renew_at = one.expires_at if run.address is None else renewal_due(one, run.subscriptions)
                 if renew_at is not None:
                     due.append(max(renew_at, now + RETRY_BASE) if run.error else renew_at)
             elif tried.get(one.target) is one:
-                due.append(one.updated_at + retry_pause(one.failures))
+                # Overdue only if this run could not try it: the vendor did not show what there is to subscribe to.
+                retry_at = one.updated_at + retry_pause(one.failures)
+                due.append(retry_at if retry_at > now else _overdue_at(one, now))
         # Not before the vendor allows it, but then at once: the part that was cut short may be the important one.
         return max((run.resume_at or min(due)) - now, timedelta(minutes=1))
 
@@ -357,6 +441,11 @@ def _errors_noted(run: _Run, **subject: str) -> Iterator[None]:
         run.note_error(UnexpectedResponseError(error_text(error)))
 
 
+def _error_of(made: Iterable[Subscription]) -> str | None:
+    """The first error that should not be."""
+    return next((one.error for one in made if one.error is not None and not one.is_settled), None)
+
+
 def renewal_due(subscription: Subscription, subscriptions: Subscriptions) -> datetime | None:
     """When it is time to renew the subscription; None where it does not expire."""
     if subscription.expires_at is None:
@@ -369,6 +458,11 @@ def retry_pause(failures: int) -> timedelta:
     """How long to wait before trying a target again that was refused this often in a row."""
     doublings: int = 2 ** min(max(failures - 1, 0), 16)
     return min(RETRY_BASE * doublings, RETRY_CAP)
+
+
+def _overdue_at(subscription: Subscription, now: datetime) -> datetime:
+    """When to try a target again that could not be tried: the pauses double with the time since its last change."""
+    return now + min(max(now - subscription.updated_at, RETRY_BASE), RETRY_CAP)
 
 
 def _is_check_due(subscriptions: Subscriptions, subscription: Subscription, now: datetime) -> bool:
@@ -388,12 +482,8 @@ def _last_proven_at(subscription: Subscription) -> datetime:
 
 
 def _renewal_outcome(due: Subscription, maintained: _Maintained) -> Renewal | None:
-    """The outcome for a subscription that was about to end; None if it has ended because its target is gone."""
-    of_target = [
-        one
-        for one in maintained.subscriptions
-        if one.target == due.target and one.status is not SubscriptionStatus.ENDED
-    ]
+    """The outcome for a subscription that was about to end; None if its target is gone, or never pushed any more."""
+    of_target = [one for one in maintained.subscriptions if one.target == due.target and not one.is_settled]
     if not of_target:
         return None
     active = [one for one in of_target if one.status is SubscriptionStatus.ACTIVE]

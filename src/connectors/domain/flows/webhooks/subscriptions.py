@@ -6,18 +6,22 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from connectors.domain.flows.endings.records import LIVING, begin_ending_subscription, plan_end
 from connectors.domain.flows.provider_access.session import ProviderSession
-from connectors.domain.model.connection import Connection
+from connectors.domain.model.connection import Connection, ConnectionStatus
+from connectors.domain.model.ending import Ending
 from connectors.domain.model.errors import (
     ConnectorsError,
     InfrastructureError,
     ProviderFailedError,
+    ProviderNotConfiguredError,
     ProviderUnavailableError,
-    RateLimitedError,
+    ReauthorizationRequiredError,
+    RefusedForGoodError,
     error_text,
-    is_bug,
+    text_with_next_step,
 )
-from connectors.domain.model.ids import ConnectionId, ProviderSlug, SubscriptionId, TenantId
+from connectors.domain.model.ids import ProviderSlug, SubscriptionId, TenantId
 from connectors.domain.model.secret import Secret, SecretContext, SecretPurpose
 from connectors.domain.model.webhook import Subscription, SubscriptionStatus
 from connectors.domain.providers.contract import (
@@ -32,8 +36,14 @@ from connectors.ports.entropy import Entropy
 from connectors.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from connectors.ports.vault import Vault
 
+CALL_LIFETIME = timedelta(seconds=100)
+"""Longer than the requests that make a subscription can be out."""
+
 REMOVAL_LIFETIME = timedelta(hours=1)
 """The expiry to ask for where a subscription is only made to learn its id and remove it."""
+
+RETRIED = frozenset({SubscriptionStatus.FAILED, SubscriptionStatus.REFUSED, SubscriptionStatus.PENDING})
+"""After these a target is subscribed again, each after its pause."""
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +54,17 @@ def subscription_context(tenant_id: TenantId, subscription_id: SubscriptionId) -
 
 
 def webhook_url(
-    public_url: str, scope: SubscriptionScope, provider: ProviderSlug, tenant_id: object, connection_id: object
+    public_url: str,
+    scope: SubscriptionScope,
+    provider: ProviderSlug,
+    tenant_id: object,
+    connection_id: object,
+    url_key: str | None = None,
 ) -> str:
-    """The URL that a provider delivers to. Ids may be placeholders, for instructions to people."""
+    """The URL that a provider delivers to. Ids may be placeholders, for instructions to people.
+
+    Only a connection's URL has a key.
+    """
     url = f"{public_url.rstrip('/')}/webhooks/{provider}"
     match scope:
         case SubscriptionScope.APP:
@@ -54,7 +72,8 @@ def webhook_url(
         case SubscriptionScope.TENANT:
             return f"{url}/{tenant_id}"
         case SubscriptionScope.CONNECTION:
-            return f"{url}/{tenant_id}/{connection_id}"
+            own = f"{url}/{tenant_id}/{connection_id}"
+            return own if url_key is None else f"{own}/{url_key}"
 
 
 @attrs.frozen(kw_only=True)
@@ -68,12 +87,19 @@ class Subscriber:
     public_url: str | None
     """Our URL for providers; None: no provider can deliver, so nothing is subscribed."""
 
+    def address_for(self, session: ProviderSession) -> str | None:
+        """Where a new subscription of the session's connection would deliver to; None if there can be none."""
+        if session.subscriptions is None or self.public_url is None:
+            return None
+        return session.subscriptions.address(session.app, self._callback_url(session.provider, session.connection))
+
     def subscribe_all(
         self, session: ProviderSession, *, is_due: Callable[[Subscription], bool] = lambda subscription: True
     ) -> tuple[Subscription, ...]:
         """Subscribe the session's connection to all its targets that are not subscribed yet.
 
-        A target that the provider refuses is stored as FAILED with the reason. The others are subscribed all the same.
+        A target that the provider refuses is stored as FAILED with the reason, or as REFUSED if it never pushes it. The
+        others are subscribed all the same.
 
         Args:
             session: access for the connection to subscribe.
@@ -90,12 +116,7 @@ class Subscriber:
             existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
         self._end_unwanted(session, existing, targets, is_due)
         now = self.clock.now()
-        settled = {
-            one.target
-            for one in existing
-            if one.works_at(now)
-            or (one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.PENDING} and not is_due(one))
-        }
+        settled = {one.target for one in existing if one.works_at(now) or (one.status in RETRIED and not is_due(one))}
         return tuple(self._subscribe(session, subscriptions, target) for target in targets if target not in settled)
 
     def _end_unwanted(
@@ -109,20 +130,23 @@ class Subscriber:
         connection, wanted = session.connection, set(targets)
         unwanted = {one.id for one in existing if one.target not in wanted and one.is_over}
         # Of a pending one the outcome is unknown, and no retry would find it out.
-        pending = (one for one in existing if one.target not in wanted and one.status is SubscriptionStatus.PENDING)
-        unwanted |= {one.id for one in pending if is_due(one) and self._remove_unknown(session, one)}
+        unwanted |= {
+            one.id
+            for one in existing
+            if one.target not in wanted and one.status is SubscriptionStatus.PENDING and is_due(one)
+        }
         if not unwanted:
             return
         with self.unit_of_work() as uow:
             uow.connections.get(connection.tenant_id, connection.id, lock=True)
             for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id):
-                if one.id in unwanted and one.status not in {SubscriptionStatus.ACTIVE, SubscriptionStatus.ENDED}:
-                    ended = one.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=one.error)
-                    uow.subscriptions.save(attrs.evolve(ended, secret=None))
+                if one.id in unwanted and one.status is not SubscriptionStatus.ACTIVE:
+                    begin_ending_subscription(uow, one, uow.now())
 
     def _subscribe(self, session: ProviderSession, subscriptions: Subscriptions, target: str) -> Subscription:
         connection = session.connection
-        pending, secret = self._store_pending(connection, target, subscriptions.lifetime)
+        address = self.address_for(session)
+        pending, secret = self._store_pending(connection, target, address, subscriptions.lifetime)
         request = SubscriptionRequest(
             subscription=pending,
             secret=secret,
@@ -147,53 +171,79 @@ class Subscriber:
         # A lost answer is no refusal: the provider may have made the subscription, and its deliveries have to verify.
         unknown = isinstance(error, ProviderFailedError) and error.outcome_unknown
         status = SubscriptionStatus.PENDING if unknown else SubscriptionStatus.FAILED
+        if isinstance(error, RefusedForGoodError):
+            status = SubscriptionStatus.REFUSED
         with self.unit_of_work() as uow:
             present = self._lock_and_reload(uow, connection, pending)
+            if present.is_ending:
+                # The connection has ended meanwhile. After a refusal there is nothing to remove.
+                present = attrs.evolve(present, called_until=None)
+                if not unknown:
+                    ended = present.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=error.message)
+                    present = attrs.evolve(ended, secret=None)
+                uow.subscriptions.save(present)
             if present.status is not SubscriptionStatus.PENDING:
-                return present  # a delivery has confirmed it meanwhile, or the connection has ended
+                return present  # a delivery has confirmed it meanwhile, or it has ended
             outcome = attrs.evolve(
-                present.moved_to(status, at=self.clock.now(), error=error.message), failures=present.failures + 1
+                present.moved_to(status, at=self.clock.now(), error=text_with_next_step(error)),
+                failures=present.failures + 1,
+                called_until=None,
             )
+            if status is SubscriptionStatus.REFUSED:
+                outcome = attrs.evolve(outcome, secret=None, failures=0)
+                end_predecessors(uow, outcome, at=outcome.updated_at)
             uow.subscriptions.save(outcome)
             return outcome
 
     def _store_pending(
-        self, connection: Connection, target: str, lifetime: timedelta | None
+        self, connection: Connection, target: str, address: str | None, lifetime: timedelta | None
     ) -> tuple[Subscription, Secret]:
         # Store the row before the call: the provider's first delivery can arrive before its answer.
         now = self.clock.now()
+        new_id = SubscriptionId(self.entropy.uuid7(now))
+        new_secret = self._secret_in_use(connection, target, address) or Secret(self.entropy.token())
         with self.unit_of_work() as uow:
+            owner = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            if owner.status is ConnectionStatus.REVOKED:
+                raise ReauthorizationRequiredError("The connection has ended.")
             earlier = _of_target(uow.subscriptions.list_of_connection(connection.tenant_id, connection.id), target)
-        unknown = next((one for one in reversed(earlier) if one.status is SubscriptionStatus.PENDING), None)
-        if unknown is not None and unknown.secret is not None:
-            # The vendor may have made it, so the same one is asked for again: with another id there would be two.
-            return unknown, self.vault.open(unknown.secret, subscription_context(unknown.tenant_id, unknown.id))
-        subscription_id = SubscriptionId(self.entropy.uuid7(now))
-        secret = self._secret_in_use(connection, target) or Secret(self.entropy.token())
-        pending = Subscription(
-            id=subscription_id,
-            tenant_id=connection.tenant_id,
-            connection_id=connection.id,
-            provider=connection.provider,
-            target=target,
-            secret=self.vault.seal(secret, subscription_context(connection.tenant_id, subscription_id)),
-            # If the answer is lost and a delivery confirms it, nothing else says when it ends.
-            expires_at=None if lifetime is None else now + lifetime,
-            failures=0 if not earlier or earlier[-1].status is SubscriptionStatus.ENDED else earlier[-1].failures,
-            created_at=now,
-            updated_at=now,
-        )
-        with self.unit_of_work() as uow:
+            called_until = uow.now() + CALL_LIFETIME
+            unknown = next((one for one in reversed(earlier) if one.status is SubscriptionStatus.PENDING), None)
+            if unknown is not None and unknown.address not in {None, address}:
+                begin_ending_subscription(uow, unknown, uow.now())  # it would deliver where we no longer are
+            elif unknown is not None and unknown.secret is not None:
+                # The vendor may have made it, so the same one is asked for again: with another id there would be two.
+                secret = self.vault.open(unknown.secret, subscription_context(unknown.tenant_id, unknown.id))
+                unknown = attrs.evolve(unknown, address=address, grant_id=owner.grant_id, called_until=called_until)
+                uow.subscriptions.save(unknown)
+                return unknown, secret
             for one in earlier:
-                if one.status is SubscriptionStatus.FAILED:
+                if one.status in {SubscriptionStatus.FAILED, SubscriptionStatus.REFUSED}:
                     uow.subscriptions.delete(connection.tenant_id, one.id)
+            has_failed = earlier and earlier[-1].is_wanted
+            pending = Subscription(
+                id=new_id,
+                tenant_id=connection.tenant_id,
+                connection_id=connection.id,
+                provider=connection.provider,
+                target=target,
+                secret=self.vault.seal(new_secret, subscription_context(connection.tenant_id, new_id)),
+                # If the answer is lost and a delivery confirms it, nothing else says when it ends.
+                expires_at=None if lifetime is None else now + lifetime,
+                address=address,
+                grant_id=owner.grant_id,
+                called_until=called_until,
+                failures=earlier[-1].failures if has_failed else 0,
+                created_at=now,
+                updated_at=now,
+            )
             uow.subscriptions.save(pending)
-        return pending, secret
+        return pending, new_secret
 
-    def _secret_in_use(self, connection: Connection, target: str) -> Secret | None:
+    def _secret_in_use(self, connection: Connection, target: str, address: str | None) -> Secret | None:
         """The secret of the tenant's other connection to the same target: vendors keep one hook per URL."""
         for twin in self._twins(connection, target):
-            if twin.secret is not None:
+            if twin.secret is not None and twin.address in {None, address}:
                 return self.vault.open(twin.secret, subscription_context(twin.tenant_id, twin.id))
         return None
 
@@ -210,21 +260,23 @@ class Subscriber:
     def _confirm(self, connection: Connection, pending: Subscription, receipt: SubscriptionReceipt) -> Subscription:
         now = self.clock.now()
         with self.unit_of_work() as uow:
-            present = self._lock_and_reload(uow, connection, pending)
-            # If it was disconnected meanwhile, its secret stays destroyed.
-            ended = present.status is SubscriptionStatus.ENDED
-            confirmed = attrs.evolve(
-                present.moved_to(present.status if ended else SubscriptionStatus.ACTIVE, at=now),
+            owner = uow.connections.get(connection.tenant_id, connection.id, lock=True)
+            present = uow.subscriptions.get(connection.tenant_id, pending.id) or pending
+            known = attrs.evolve(
+                present,
                 external_id=receipt.external_id,
                 expires_at=receipt.expires_at,
+                address=pending.address,
                 metadata={**present.metadata, **receipt.metadata},
-                failures=0,
-                checked_at=now,
+                called_until=None,
             )
+            if owner.status is ConnectionStatus.REVOKED or not present.is_wanted or present.grant_id != owner.grant_id:
+                # It has ended, or changed hands, while the request was out: what was just made has to go.
+                return _end_what_came_late(uow, known, uow.now())
+            confirmed = attrs.evolve(known.moved_to(SubscriptionStatus.ACTIVE, at=now), failures=0, checked_at=now)
             uow.subscriptions.save(confirmed)
             end_predecessors(uow, confirmed, at=now)
             if receipt.connection_metadata:
-                owner = uow.connections.get(connection.tenant_id, connection.id)
                 metadata = {**owner.metadata, **receipt.connection_metadata}
                 uow.connections.save(attrs.evolve(owner, metadata=metadata, updated_at=now))
         return confirmed
@@ -244,41 +296,41 @@ class Subscriber:
         if subscriptions is None:
             return subscription
         if subscriptions.renew is not None:
-            if "url" in subscription.metadata:
-                # Our URL may have changed since it was made.
-                metadata = {**subscription.metadata, "url": self._callback_url(session.provider, connection)}
-                subscription = attrs.evolve(subscription, metadata=metadata)
-            receipt = session.run(subscriptions.renew(session.app, connection, subscription))
-            return self._confirm(connection, subscription, receipt)
+            known = attrs.evolve(subscription, address=subscription.address or self.address_for(session))
+            receipt = session.run(subscriptions.renew(session.app, connection, known))
+            return self._confirm(connection, known, receipt)
+        return self.replace(session, subscription)
+
+    def replace(self, session: ProviderSession, subscription: Subscription) -> Subscription:
+        """The subscription's successor, at the present address. The old one has to go as soon as that works."""
+        connection, subscriptions = session.connection, session.subscriptions
+        if subscriptions is None:
+            return subscription
         successor = self._subscribe(session, subscriptions, subscription.target)
-        if successor.status is SubscriptionStatus.ACTIVE:
-            # What cannot be removed at the vendor expires there. If the vendor reuses the hook, nothing is removed.
-            if successor.external_id != subscription.external_id:
-                self._unsubscribe(session, [subscription])
+        if successor.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.REFUSED}:
             with self.unit_of_work() as uow:
                 present = self._lock_and_reload(uow, connection, subscription)
-                uow.subscriptions.save(
-                    attrs.evolve(present.moved_to(SubscriptionStatus.ENDED, at=self.clock.now()), secret=None)
-                )
+                begin_ending_subscription(uow, present, uow.now())
         return successor
 
-    def unsubscribe_all(self, session: ProviderSession) -> tuple[str, ...]:
-        """Remove the connection's subscriptions at the provider and end them here; the errors, in words."""
-        connection = session.connection
-        with self.unit_of_work() as uow:
-            existing = uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-        errors: list[str] = []
-        live = [one for one in existing if one.status is not SubscriptionStatus.ENDED and one.external_id is not None]
-        for one in existing:
-            if one.status is SubscriptionStatus.PENDING and one.external_id is None:
-                # Its outcome is unknown. Subscribing again gives its id at the provider, and then it can be removed.
-                try:
-                    live.append(self._learn_external_id(session, one))
-                except Exception as error:  # noqa: BLE001 - a bug must not keep a connection from ending
-                    errors.append(_log_removal_failure(one, error))
-        errors += self._unsubscribe(session, live)
-        self.forget(connection.tenant_id, connection.id)
-        return tuple(errors)
+    def remove(self, session: ProviderSession, subscription: Subscription) -> None:
+        """Remove the subscription at the provider, unless another one there is the same.
+
+        Raises:
+            ReauthorizationRequiredError: the session's tokens are dead.
+            ProviderFailedError: the provider refused, or did not answer.
+        """
+        subscriptions = session.subscriptions
+        if subscriptions is None or self._is_shared(subscriptions, session.connection, subscription):
+            return
+        if subscription.external_id is None:
+            if subscription.expires_at is None and self._has_twin(subscription):
+                return  # the vendor keeps one for each URL, and it is in use
+            # Its outcome is unknown. Subscribing again gives its id at the provider, and then it can be removed.
+            subscription = self._learn_external_id(session, subscription)
+            self._note_learned(subscription)
+        if not self._has_twin(subscription):
+            session.run(subscriptions.unsubscribe(session.app, session.connection, subscription))
 
     def _learn_external_id(self, session: ProviderSession, pending: Subscription) -> Subscription:
         """The subscription with its id at the provider. Raises whatever hinders that."""
@@ -288,70 +340,53 @@ class Subscriber:
         request = SubscriptionRequest(
             subscription=pending,
             secret=self.vault.open(pending.secret, subscription_context(pending.tenant_id, pending.id)),
-            callback_url=self._callback_url(session.provider, session.connection),
+            # With another URL it would be another one.
+            callback_url=pending.address or self._callback_url(session.provider, session.connection),
             expires_at=self.clock.now() + REMOVAL_LIFETIME,
         )
         receipt = session.run(subscriptions.subscribe(session.app, session.connection, request))
         return attrs.evolve(pending, external_id=receipt.external_id, metadata={**pending.metadata, **receipt.metadata})
 
-    def _remove_unknown(self, session: ProviderSession, pending: Subscription) -> bool:
-        """Remove what the provider may have made; False if it may still be there and has to be tried again."""
-        try:
-            errors = self._unsubscribe(session, [self._learn_external_id(session, pending)])
-        except (InfrastructureError, RateLimitedError):
-            raise
-        except ProviderUnavailableError as error:
-            errors = [error.message]
-        except Exception as error:  # noqa: BLE001 - a bug must not keep the other targets waiting
-            _log_removal_failure(pending, error)
-            return True  # refused: what it covered is gone
-        if errors:
-            self._record_failure(session.connection, pending, ProviderUnavailableError(errors[0], outcome_unknown=True))
-        return not errors
+    def _note_learned(self, known: Subscription) -> None:
+        """Store what the removal needs: if it fails, the vendor may not say it a second time."""
+        with self.unit_of_work() as uow:
+            uow.connections.get(known.tenant_id, known.connection_id, lock=True)
+            present = uow.subscriptions.get(known.tenant_id, known.id)
+            if present is not None and present.is_ending:
+                uow.subscriptions.save(
+                    attrs.evolve(
+                        present, external_id=known.external_id, metadata={**present.metadata, **known.metadata}
+                    )
+                )
 
-    def _unsubscribe(self, session: ProviderSession, live: Iterable[Subscription]) -> list[str]:
-        errors: list[str] = []
-        connection, subscriptions = session.connection, session.subscriptions
-        if subscriptions is None:
-            return errors
-        for subscription in live:
-            if self._is_shared(subscriptions, connection) or self._has_twin(connection, subscription):
-                continue
-            try:
-                session.run(subscriptions.unsubscribe(session.app, connection, subscription))
-            except Exception as error:  # noqa: BLE001 - a bug must not keep a connection from ending
-                errors.append(_log_removal_failure(subscription, error))
-        return errors
-
-    def _is_shared(self, subscriptions: Subscriptions, connection: Connection) -> bool:
-        """Whether another connection, of any tenant and not ended, uses the same subscription at the provider."""
-        if subscriptions.shared_key is None:
+    def _is_shared(self, subscriptions: Subscriptions, connection: Connection, subscription: Subscription) -> bool:
+        """Whether a living connection, of any tenant, uses the same subscription at the provider."""
+        if not subscriptions.is_one_per_user:
             return False
-        key = subscriptions.shared_key(connection)
         with self.unit_of_work() as uow:
-            neighbours = uow.connections.list_by_accounts(connection.provider, [connection.account.id])
-        return any(
-            other.id != connection.id and other.grant_id is not None and subscriptions.shared_key(other) == key
-            for other in neighbours
-        )
+            # By who made it: the connection may be another user's by now.
+            maker = _maker(uow, subscription)
+            return any(
+                one.id != subscription.id and one.status is SubscriptionStatus.ACTIVE and _maker(uow, one) == maker
+                for other in uow.connections.list_by_accounts(connection.provider, [connection.account.id])
+                if other.status in LIVING
+                for one in uow.subscriptions.list_of_connection(other.tenant_id, other.id)
+            )
 
-    def _has_twin(self, connection: Connection, subscription: Subscription) -> bool:
-        """Whether another connection of the tenant uses the same subscription at the provider."""
-        return any(
-            twin.external_id == subscription.external_id for twin in self._twins(connection, subscription.target)
-        )
-
-    def forget(self, tenant_id: TenantId, connection_id: ConnectionId) -> None:
-        """End the connection's subscriptions here, and destroy their secrets."""
+    def _has_twin(self, subscription: Subscription) -> bool:
+        """Whether another subscription of the tenant is the same one at the provider, and in use."""
         with self.unit_of_work() as uow:
-            uow.connections.get(tenant_id, connection_id, lock=True)
-            for subscription in uow.subscriptions.list_of_connection(tenant_id, connection_id):
-                ended = subscription.moved_to(SubscriptionStatus.ENDED, at=self.clock.now(), error=subscription.error)
-                uow.subscriptions.save(attrs.evolve(ended, secret=None))
+            return any(
+                one.id != subscription.id and one.status is SubscriptionStatus.ACTIVE
+                for other in uow.connections.list_of_provider(subscription.tenant_id, subscription.provider)
+                for one in uow.subscriptions.list_of_connection(other.tenant_id, other.id)
+                if one.target == subscription.target and _is_same_there(one, subscription)
+            )
 
     def _callback_url(self, provider: Provider, connection: Connection) -> str:
         assert provider.webhooks is not None  # noqa: S101 - only called with subscriptions
-        assert self.public_url is not None  # noqa: S101
+        if self.public_url is None:
+            raise ProviderNotConfiguredError("There is no public URL to deliver to.")
         scope = provider.webhooks.url_scope
         return webhook_url(self.public_url, scope, provider.slug, connection.tenant_id, connection.id)
 
@@ -364,16 +399,39 @@ def end_predecessors(uow: UnitOfWork, successor: Subscription, *, at: datetime) 
     for one in uow.subscriptions.list_of_connection(successor.tenant_id, successor.connection_id):
         is_spent = one.status in {SubscriptionStatus.LAPSED, SubscriptionStatus.PENDING}
         is_same = one.status is SubscriptionStatus.ACTIVE and one.external_id == successor.external_id
-        if one.id != successor.id and (is_same or (is_spent and one.target == successor.target)):
+        if one.id == successor.id:
+            continue
+        if is_same:
             ended = one.moved_to(SubscriptionStatus.ENDED, at=at, error=one.error)
             uow.subscriptions.save(attrs.evolve(ended, secret=None))
+        elif is_spent and one.target == successor.target:
+            begin_ending_subscription(uow, one, at)
 
 
-def _log_removal_failure(subscription: Subscription, error: Exception) -> str:
-    """Log that it could not be removed at the provider, with the traceback of a bug; the error in words."""
-    reason = error_text(error)
-    log.warning("unsubscribe_failed", extra={"target": subscription.target, "reason": reason}, exc_info=is_bug(error))
-    return f"{subscription.target}: {reason}"
+def _end_what_came_late(uow: UnitOfWork, subscription: Subscription, now: datetime) -> Subscription:
+    if subscription.is_ending:
+        uow.subscriptions.save(subscription)
+    elif subscription.is_wanted:
+        return begin_ending_subscription(uow, subscription, now)
+    else:
+        moved = subscription.moved_to(SubscriptionStatus.ENDING, at=now, error=subscription.error)
+        subscription = attrs.evolve(moved, ending=Ending(since=now))
+        uow.subscriptions.save(subscription)
+    plan_end(uow, subscription.tenant_id, subscription.id, now)
+    return subscription
+
+
+def _is_same_there(one: Subscription, other: Subscription) -> bool:
+    """Whether both are the same subscription at the vendor, as far as is known."""
+    if other.external_id is not None:
+        return one.external_id == other.external_id
+    return one.address is None or other.address is None or one.address == other.address
+
+
+def _maker(uow: UnitOfWork, subscription: Subscription) -> str | None:
+    """The key of the grant that made it: whose subscription it is."""
+    grant = None if subscription.grant_id is None else uow.grants.get(subscription.tenant_id, subscription.grant_id)
+    return None if grant is None else grant.grant_key
 
 
 def _of_target(subscriptions: Iterable[Subscription], target: str) -> list[Subscription]:

@@ -1,13 +1,15 @@
 """Verifies deliveries: looks up the secrets and lets the provider package check the signature with them."""
 
 import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import attrs
 
+from connectors.domain.flows.endings.records import plan_end
 from connectors.domain.flows.webhooks.subscriptions import end_predecessors, subscription_context
-from connectors.domain.flows.webhooks.webhook_secrets import BY_HAND
+from connectors.domain.flows.webhooks.webhook_secrets import BY_HAND, URL_KEY, list_active, open_secrets
 from connectors.domain.model.connection import Connection, ConnectionStatus
 from connectors.domain.model.errors import DeliveryRejectedError
 from connectors.domain.model.ids import ProviderSlug, SubscriptionId
@@ -112,11 +114,22 @@ class DeliveryVerifier:
         secrets = self._own_secrets(uow, webhooks, request, incoming.connection)
         via = "connection" if secrets else "app"
         secrets = secrets or (app.webhook_secrets if app is not None else ())
-        material = VerificationMaterial(app=app, secrets=secrets, keys=keys, now=now, via=via)
+        material = VerificationMaterial(
+            app=app,
+            secrets=secrets,
+            keys=keys,
+            now=now,
+            via=via,
+            connection=incoming.connection,
+            has_url_key=self._has_url_key(uow, incoming),
+        )
         return Sender(delivery=webhooks.verify(request, material))
 
     def shake_hands(self, uow: UnitOfWork, incoming: Incoming) -> bool:
-        """Store the secret that the vendor announces for the URL's connection if it is the first; whether it was."""
+        """Store the secret that the vendor announces at the connection's URL if it is the first; whether it was.
+
+        Whoever knows the ids of tenant and connection may not announce one: the URL must have its key.
+        """
         connection, read_handshake = incoming.connection, incoming.webhooks.read_handshake
         if connection is None or connection.status is ConnectionStatus.REVOKED or read_handshake is None:
             return False
@@ -127,6 +140,8 @@ class DeliveryVerifier:
         uow.connections.get(connection.tenant_id, connection.id, lock=True)
         if self._connection_secrets(uow, connection):
             return False  # a stored secret is never overwritten: this request has to verify like any other
+        if not self._has_url_key(uow, incoming):
+            return False
         now = self.clock.now()
         subscription_id = SubscriptionId(self.entropy.uuid7(now))
         context = subscription_context(connection.tenant_id, subscription_id)
@@ -145,23 +160,49 @@ class DeliveryVerifier:
         )
         return True
 
-    def learn_external_id(self, uow: UnitOfWork, sender: Sender, hints: DeliveryHints) -> None:
-        """Take a pending subscription's external id from its first delivery: the provider's answer may be lost."""
+    @staticmethod
+    def lock_to_learn(uow: UnitOfWork, sender: Sender) -> None:
+        """Lock the connection of a subscription that will learn something: before signals are stored, as readers do."""
         seen = sender.subscription
-        if seen is None or hints.subscription_external_id is None or seen.status is not SubscriptionStatus.PENDING:
+        if seen is not None and seen.status is not SubscriptionStatus.ACTIVE:
+            uow.connections.get(seen.tenant_id, seen.connection_id, lock=True)
+
+    def learn(self, uow: UnitOfWork, webhooks: Webhooks, sender: Sender, hints: DeliveryHints) -> None:
+        """Take from a delivery what its subscription lacks, because the provider's answer was lost or is still coming.
+
+        A pending one is confirmed by its first delivery. One that is ending can be removed once that is known.
+        """
+        seen = sender.subscription
+        if seen is None:
+            return
+        learned = {
+            name: value
+            for name, value in webhooks.read_subscription_metadata(sender.delivery).items()
+            if name not in seen.metadata
+        }
+        is_pending = seen.status is SubscriptionStatus.PENDING
+        external_id = hints.subscription_external_id
+        if external_id is None or not (learned or is_pending or seen.external_id is None):
             return
         # Under its connection's lock, and read again: the provider's answer may be arriving at this moment.
         uow.connections.get(seen.tenant_id, seen.connection_id, lock=True)
         present = uow.subscriptions.get(seen.tenant_id, seen.id)
-        if present is not None and present.status is SubscriptionStatus.PENDING:
-            now = self.clock.now()
-            confirmed = attrs.evolve(
-                present.moved_to(SubscriptionStatus.ACTIVE, at=now),
-                external_id=hints.subscription_external_id,
-                failures=0,
-            )
-            uow.subscriptions.save(confirmed)
-            end_predecessors(uow, confirmed, at=now)
+        if present is None or present.secret is None:
+            return  # it has ended meanwhile
+        now = self.clock.now()
+        known = attrs.evolve(
+            present,
+            external_id=present.external_id or external_id,
+            metadata={**learned, **present.metadata},
+            updated_at=now,
+        )
+        if present.status is SubscriptionStatus.PENDING:
+            known = attrs.evolve(known.moved_to(SubscriptionStatus.ACTIVE, at=now), failures=0)
+        uow.subscriptions.save(known)
+        if present.status is SubscriptionStatus.PENDING:
+            end_predecessors(uow, known, at=now)
+        elif present.is_ending:
+            plan_end(uow, present.tenant_id, present.id, now)
 
     def _candidates(self, uow: UnitOfWork, request: WebhookRequest, hints: DeliveryHints) -> Sequence[Subscription]:
         if request.tenant_id is None:
@@ -172,6 +213,17 @@ class DeliveryVerifier:
             candidates = [one for one in candidates if one.connection_id == request.connection_id]
         named = [one for one in candidates if one.external_id is not None]
         return named or candidates
+
+    def _has_url_key(self, uow: UnitOfWork, incoming: Incoming) -> bool:
+        """Whether the request came to the URL that we gave out for its connection."""
+        connection, claimed = incoming.connection, incoming.request.url_key
+        if connection is None or claimed is None:
+            return False
+        keys = open_secrets(self.vault, list_active(uow, connection, URL_KEY))
+        # All are compared, as digests: the time that it takes says nothing about a key.
+        digest = hashlib.sha256(claimed.encode(errors="replace")).digest()
+        matches = [hmac.compare_digest(hashlib.sha256(key.reveal_bytes()).digest(), digest) for key in keys]
+        return any(matches)
 
     def _own_secrets(
         self, uow: UnitOfWork, webhooks: Webhooks, request: WebhookRequest, connection: Connection | None
@@ -191,10 +243,11 @@ class DeliveryVerifier:
         self, uow: UnitOfWork, connection: Connection, *, by_hand: bool = False
     ) -> tuple[Secret, ...]:
         """Secrets of this one connection, chosen by the vendor or set up by hand."""
-        return tuple(
-            self.vault.open(one.secret, subscription_context(one.tenant_id, one.id))
+        rows = [
+            one
             for one in uow.subscriptions.list_of_connection(connection.tenant_id, connection.id)
-            if one.secret is not None
-            and one.status is SubscriptionStatus.ACTIVE
+            if one.status is SubscriptionStatus.ACTIVE
+            and one.target != URL_KEY
             and (one.target == BY_HAND or not by_hand)
-        )
+        ]
+        return open_secrets(self.vault, rows)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-from connectors.domain.model.errors import AccessLostError, DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.errors import DeliveryRejectedError, RefusedForGoodError, UnexpectedResponseError
 from connectors.domain.model.http import Conversation, json_request
 from connectors.domain.model.instant import epoch_seconds
 from connectors.domain.model.webhook import DeliveryHints, Subscription, VerifiedDelivery, WebhookRequest
@@ -24,12 +24,18 @@ from connectors.domain.providers.toolbox.signatures import is_made_with
 LIFETIME = timedelta(days=7)
 """The longest lifetime of a Drive changes channel, and Calendar's default."""
 
+REMOVE_AT = "It ends by itself within 7 days: Google shows it to nobody"
+"""Where a person removes one."""
+
 CHANNEL_HEADER = "x-goog-channel-id"
 TOKEN_HEADER = "x-goog-channel-token"  # noqa: S105 - a header's name
 STATE_HEADER = "x-goog-resource-state"
 RESOURCE_URI_HEADER = "x-goog-resource-uri"
 RESOURCE_HEADER = "x-goog-resource-id"
 NUMBER_HEADER = "x-goog-message-number"
+
+RESOURCE = "resource_id"
+"""Where a subscription's metadata has the resource id."""
 
 SECRET_HEADERS = frozenset({TOKEN_HEADER})
 
@@ -41,11 +47,16 @@ NO_PUSH = "pushNotSupportedForRequestedResource"
 
 
 def read_hints(request: WebhookRequest) -> DeliveryHints:
-    """Channel and message number: together they identify a delivery. Numbers count per channel."""
+    """Channel and message number: together they identify a delivery. Numbers count per channel.
+
+    The resource id is what stopping the channel needs: the answer that gave it may be lost.
+    """
     channel = read_id(request.headers.get(CHANNEL_HEADER))
     number = read_id(request.headers.get(NUMBER_HEADER))
     delivery_id = f"{channel}:{number}" if channel is not None and number is not None else None
-    return DeliveryHints(delivery_id=delivery_id, subscription_external_id=channel)
+    resource = read_id(request.headers.get(RESOURCE_HEADER))
+    metadata = {} if resource is None else {RESOURCE: resource}
+    return DeliveryHints(delivery_id=delivery_id, subscription_external_id=channel, metadata=metadata)
 
 
 def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedDelivery:
@@ -77,9 +88,15 @@ def is_of_channel(channel: str | None, subscription: Subscription) -> bool:
 
 def is_of_resource(request: WebhookRequest, subscription: Subscription) -> bool:
     """Whether the notification is about the resource that the channel was made for, if both name one."""
-    known = subscription.metadata.get("resource_id")
+    known = subscription.metadata.get(RESOURCE)
     claimed = request.headers.get(RESOURCE_HEADER)
     return known is None or claimed is None or known == claimed
+
+
+def read_subscription_metadata(delivery: VerifiedDelivery) -> Mapping[str, Any]:
+    """The resource's id, which closing the channel needs."""
+    resource = read_id(delivery.request.headers.get(RESOURCE_HEADER))
+    return {} if resource is None else {"resource_id": resource}
 
 
 def watch(
@@ -93,7 +110,8 @@ def watch(
         parameters: what is needed to make the same channel again; stored with the subscription.
 
     Raises:
-        AccessLostError: the resource is gone, or of a kind that never notifies (reason `NO_PUSH`), so it is polled.
+        RefusedForGoodError: the resource is of a kind that never notifies (reason `NO_PUSH`), so it is polled.
+        AccessLostError: the resource is gone.
     """
     channel = str(request.subscription.id)
     document: dict[str, Any] = {
@@ -111,7 +129,7 @@ def watch(
         response = yield json_request("POST", url, document)
     except UnexpectedResponseError as error:
         if reason_of(error) == NO_PUSH:
-            raise AccessLostError(
+            raise RefusedForGoodError(
                 "Google does not push changes of this resource; it is polled.", details=error.details
             ) from error
         if reason_of(error) != NOT_UNIQUE:
@@ -122,7 +140,7 @@ def watch(
         return SubscriptionReceipt(external_id=channel, expires_at=ends_at, metadata=metadata)
     answer = response.json_object()
     if (resource := read_id(answer.get("resourceId"))) is not None:
-        metadata["resource_id"] = resource
+        metadata[RESOURCE] = resource
     return SubscriptionReceipt(
         external_id=channel,
         # Google may grant another expiry than we asked for.
@@ -132,10 +150,14 @@ def watch(
 
 
 def stop(url: str, subscription: Subscription) -> Conversation[None]:
-    """Close the channel. One that Google does not know, or that has lapsed, counts as closed."""
+    """Close the channel. One that Google does not know, or that has lapsed, counts as closed.
+
+    Raises:
+        UnexpectedResponseError: Google has not said yet which resource the channel is on. Its next delivery does.
+    """
     resource = subscription.metadata.get("resource_id")
     channel = subscription.external_id
     if channel is None or not isinstance(resource, str):
-        return  # Google needs both to close a channel; without them it lapses within `LIFETIME`
+        raise UnexpectedResponseError("Google has not said which resource the channel is on: its next delivery does.")
     document = {"id": channel, "resourceId": resource}
     yield json_request("POST", url, document, expects=frozenset({HTTPStatus.NOT_FOUND}))

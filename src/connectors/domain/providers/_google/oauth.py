@@ -226,6 +226,7 @@ def google_oauth(scopes: tuple[Scope, ...], identify: Identify = identify) -> OA
         # Google revokes every scope that the user gave to any client of the project.
         revocation_scope=RevocationScope.ACCOUNT,
         # Refreshing does not rotate: after a lost answer the same refresh token is sent again.
-        reuse_window=IDLE_LIFETIME,
+        reuse_window=None,
         idle_lifetime=IDLE_LIFETIME,
+        remove_at="https://myaccount.google.com/permissions",
     )

@@ -243,13 +243,15 @@ def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
     )
     if is_revoked(response):
         return
+    is_unknown = response.status == HTTPStatus.BAD_REQUEST
     hint = "refresh_token" if tokens.refresh_token is not None else "access_token"
     yield form_request(
         "POST",
         f"{centre.accounts}/oauth/v2/revoke/token",
         {"token": token, "token_type": hint},
         authorization=Authorization.CLIENT_BASIC,
-        expects=refusals,
+        # One of the two has to know the token, or to say that it does not.
+        expects=refusals if is_unknown else frozenset({HTTPStatus.BAD_REQUEST}),
     )
 
 
@@ -292,4 +294,5 @@ def zoho_oauth(scopes: tuple[Scope, ...], identify: Identify) -> OAuth:
         revoke=revoke,
         revocation_scope=RevocationScope.GRANT,
         reuse_window=None,
+        remove_at="Connected Apps at https://accounts.zoho.com, or at the account's own data centre",
     )

@@ -10,6 +10,12 @@ from connectors.domain.model.sync import Cursor
 from connectors.domain.providers.contract import SyncContext
 from connectors.domain.providers.github import numbered, payloads
 from connectors.domain.providers.github.endpoints import endpoints_of, get, read_list
+from connectors.domain.providers.github.sso import (
+    SingleSignOnError,
+    hidden_organization,
+    hidden_repository,
+    read_hidden,
+)
 from connectors.domain.providers.github.subscriptions import (
     MAX_REPOSITORIES,
     Chosen,
@@ -33,6 +39,8 @@ FAMILIES_OF: Mapping[str, frozenset[str]] = {
     "activity": frozenset({"pushes"}),
 }
 """The lists of a repository, and the families to whose completeness each is needed."""
+
+ALL_FAMILIES = frozenset().union(*FAMILIES_OF.values())
 
 MOST_LISTED = 5 * MAX_REPOSITORIES
 """How many are listed: those that are not read are named, so that what was read before is not just forgotten."""
@@ -62,7 +70,7 @@ def _listed(context: SyncContext, chosen: Chosen | None, cursor: Cursor) -> Conv
     ids = [item.get("id") for item in items if isinstance(item, dict)]
     # How many were listed: bounded, so links that circle end here as well.
     listed = cursor.get("listed", 0)
-    streams: list[Stream] = []
+    streams = [hidden_organization(one, ALL_FAMILIES) for one in read_hidden(response)]
     for item in items:
         repository = read_repository(item)
         if repository is None:
@@ -82,6 +90,8 @@ def _listed(context: SyncContext, chosen: Chosen | None, cursor: Cursor) -> Conv
 def _named(context: SyncContext, full_name: str) -> Conversation[tuple[Stream, ...]]:
     try:
         response = yield get(endpoints_of(context.app).repository_url(full_name))
+    except SingleSignOnError:
+        return (hidden_repository(full_name, ALL_FAMILIES),)
     except AccessLostError as error:
         # Without its id it has no streams yet: it is only counted.
         return (Stream(key=f"repository:{full_name}", name=full_name, unreadable=error.message),)

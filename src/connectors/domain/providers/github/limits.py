@@ -6,6 +6,7 @@ then a minute. A 403 is a limit only if it says so; otherwise it is a missing pe
 Source: docs.github.com, "Rate limits for the REST API" and "Troubleshooting the REST API".
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -16,13 +17,15 @@ from connectors.domain.model.errors import (
     ProviderUnavailableError,
     RateLimitedError,
     ReauthorizationRequiredError,
+    RefusedForGoodError,
     UnexpectedResponseError,
 )
 from connectors.domain.model.http import Authorization, HttpRequest, HttpResponse
 from connectors.domain.model.instant import from_epoch_seconds
 from connectors.domain.model.limits import Budget, LimitScope
 from connectors.domain.providers.contract import Limits
-from connectors.domain.providers.toolbox.foreign import read_count
+from connectors.domain.providers.github import sso
+from connectors.domain.providers.toolbox.foreign import read_count, read_objects, read_text
 from connectors.domain.providers.toolbox.retry_after import bounded, read_retry_after
 
 SECONDARY_PAUSE = timedelta(seconds=60)
@@ -47,6 +50,12 @@ minute that it allows."""
 
 WRITES_AN_HOUR = Budget(name="writes_an_hour", requests=250, per=timedelta(hours=1), burst=250)
 """GitHub allows 500 an hour. Half of it may be used at once: a new connection makes all its hooks together."""
+
+ARCHIVED = re.compile(r"\barchived\b", re.IGNORECASE)
+"""In the message of a 403 that refuses to change an archived repository. GitHub does not document the wording."""
+
+_TOO_MANY_HOOKS = re.compile(r"cannot have more than \d+ hooks", re.IGNORECASE | re.ASCII)
+"""Its code is `custom`, as for every other reason. GitHub does not document the wording."""
 
 _LIMIT_FRAGMENTS = ("secondary-rate-limits", "abuse-rate-limits")
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS})
@@ -137,13 +146,21 @@ def validation_codes(response: HttpResponse) -> str:
     return ", ".join(sorted(codes)) or "no reason given"
 
 
-def _forbidden(response: HttpResponse) -> AccessLostError:
+def has_too_many_hooks(response: HttpResponse) -> bool:
+    """Whether a 422 says that the repository or organization has as many hooks as GitHub allows for one event."""
+    try:
+        errors = read_objects(response.json_object().get("errors"))
+    except UnexpectedResponseError:
+        return False
+    return any(_TOO_MANY_HOOKS.search(read_text(error.get("message")) or "") for error in errors)
+
+
+def _forbidden(response: HttpResponse) -> AccessLostError | RefusedForGoodError:
     # Not InsufficientScopeError: one organization's rule must not disable a connection that works elsewhere.
-    if "x-github-sso" in response.headers:
-        return AccessLostError(
-            "An organization asks for single sign-on.",
-            next_step="Authorize this app for the organization's SSO in GitHub's settings, then sync again.",
-        )
+    if sso.HEADER in response.headers:
+        return sso.sign_on_required(response)
+    if ARCHIVED.search(_message_of(response)):
+        return RefusedForGoodError("The repository is archived: it takes no webhook, and is polled.")
     return AccessLostError(
         "GitHub does not permit this user or app to do that.",
         next_step="Check the user's role, and whether the organization restricts third-party apps.",
@@ -155,10 +172,18 @@ def _names_a_limit(response: HttpResponse) -> bool:
         document = response.json_object()
     except UnexpectedResponseError:
         return False
-    link, message = document.get("documentation_url"), document.get("message")
+    link = document.get("documentation_url")
     by_link = isinstance(link, str) and link.rpartition("#")[2] in _LIMIT_FRAGMENTS
     # The wording is not documented, so it only counts after the headers.
-    return by_link or (isinstance(message, str) and "rate limit" in message.lower())
+    return by_link or "rate limit" in _message_of(response).lower()
+
+
+def _message_of(response: HttpResponse) -> str:
+    """GitHub's free text, to search and never to show; empty if there is none."""
+    try:
+        return read_text(response.json_object().get("message")) or ""
+    except UnexpectedResponseError:
+        return ""
 
 
 def _read_reset(response: HttpResponse, now: datetime) -> datetime | None:

@@ -43,6 +43,8 @@ SCOPES = (
 )
 """The possible scopes. `repo` is broad, but GitHub has no read-only scope for private repositories."""
 
+GITHUB_APP_TOKEN = "ghu_"  # noqa: S105 - how the tokens of a GitHub App's users begin
+
 _SAFE_CODE = re.compile(r"[a-z_]{1,64}")
 
 _USER_MUST_ACT = frozenset({"bad_verification_code", "bad_refresh_token", "unverified_user_email"})
@@ -103,18 +105,14 @@ def read_tokens(response: HttpResponse, now: datetime, previous: TokenSet | None
     if response.status != HTTPStatus.OK or access_token is None:
         raise UnexpectedResponseError(f"GitHub's token endpoint answered {response.status} without an access token.")
     refresh_token = _read_text(answer, "refresh_token")
-    if refresh_token is None and previous is not None:
-        kept, refresh_expires_at = previous.refresh_token, previous.refresh_expires_at
-    else:
-        kept = None if refresh_token is None else Secret(refresh_token)
-        refresh_expires_at = read_expiry(answer.get("refresh_token_expires_in"), now)
     return TokenSet(
         access_token=Secret(access_token),
-        refresh_token=kept,
+        # None after a refresh, too: the one that was sent is used up, and the app's tokens do not expire any more.
+        refresh_token=None if refresh_token is None else Secret(refresh_token),
         token_type=(_read_text(answer, "token_type") or "bearer").lower(),
         scopes=_read_scopes(answer, previous),
         expires_at=read_expiry(answer.get("expires_in"), now),
-        refresh_expires_at=refresh_expires_at,
+        refresh_expires_at=read_expiry(answer.get("refresh_token_expires_in"), now),
     )
 
 
@@ -140,6 +138,13 @@ def grant_key(accounts: Sequence[ExternalAccount]) -> str:
 def required_scopes(_: ProviderApp, asked: tuple[str, ...]) -> frozenset[str]:
     """`repo`, if requested: all reading needs it, and no other scope implies it, so it is never normalized away."""
     return frozenset({"repo"} & set(asked))
+
+
+def explain_missing_scopes(tokens: TokenSet) -> str | None:
+    """A GitHub App's tokens have no scopes, whatever the user grants: the operator has registered the wrong app."""
+    if not tokens.access_token.reveal().startswith(GITHUB_APP_TOKEN):
+        return None
+    return "Set the client id and secret of an OAuth app; those of a GitHub App are set, whose tokens have no scopes."
 
 
 def revoke(app: ProviderApp, tokens: TokenSet) -> Conversation[None]:
@@ -185,7 +190,9 @@ OAUTH = OAuth(
     identify=identify,
     grant_key=grant_key,
     required_scopes=required_scopes,
+    explain_missing_scopes=explain_missing_scopes,
     revoke=revoke,
     revocation_scope=RevocationScope.GRANT,
+    remove_at="https://github.com/settings/applications",
 )
 """No `reuse_window`: a used refresh token is invalid at once. No `idle_lifetime`: the answer has the expiry."""

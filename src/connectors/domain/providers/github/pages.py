@@ -23,6 +23,7 @@ from connectors.domain.model.sync import Cursor, SyncMode
 from connectors.domain.providers.github import numbered, payloads
 from connectors.domain.providers.github.endpoints import PAGE_SIZE, Endpoints, get, read_link, read_list
 from connectors.domain.providers.github.numbered import Position
+from connectors.domain.providers.github.sso import is_partial, sign_on_required
 from connectors.domain.providers.toolbox.http_dates import read_http_date
 from connectors.domain.providers.toolbox.parking import ItemGuard
 
@@ -127,6 +128,8 @@ class Reading:
         # The earlier of two clocks; where history is read, `high` is not a clock.
         clock = date if self.window.mode is SyncMode.BACKFILL else min(date, high)
         rows = Rows(response=response, date=date, settled=max(clock, _FIRST) - SETTLE, guard=guard or ItemGuard())
+        if is_partial(response):
+            raise sign_on_required(response)
         if response.status == HTTPStatus.NOT_MODIFIED or is_switched_off(response):
             rows.is_nothing = True
             return rows

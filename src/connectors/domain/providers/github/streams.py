@@ -11,7 +11,7 @@ from connectors.domain.model.http import Conversation
 from connectors.domain.model.streams import Stream, StreamPage, Window
 from connectors.domain.model.sync import Cursor
 from connectors.domain.providers.contract import Streams, SyncContext
-from connectors.domain.providers.github import lists, payloads, rows
+from connectors.domain.providers.github import lists, payloads, rows, sso
 from connectors.domain.providers.github.discovery import discover
 from connectors.domain.providers.github.endpoints import endpoints_of, get
 from connectors.domain.providers.github.hooks import is_id
@@ -45,6 +45,8 @@ LISTS: Mapping[str, _List] = {
 
 def read_page(context: SyncContext, stream: Stream, window: Window, cursor: Cursor | None) -> Conversation[StreamPage]:
     """One page of one list. See `Streams.read_page`."""
+    if sso.is_hidden(stream):
+        return (yield from sso.read_page(endpoints_of(context.app), stream, window))
     return (yield from _list_of(stream).read(_reading(context, stream, window), cursor or {}))
 
 

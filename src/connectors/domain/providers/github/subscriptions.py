@@ -29,7 +29,7 @@ from connectors.domain.providers.github.endpoints import (
 )
 from connectors.domain.providers.github.events import EVENTS
 from connectors.domain.providers.github.hooks import ORGANIZATION, REPOSITORY, follow, hook_url, hooks_url
-from connectors.domain.providers.github.limits import validation_codes
+from connectors.domain.providers.github.limits import has_too_many_hooks, validation_codes
 from connectors.domain.providers.github.numbered import Position
 from connectors.domain.providers.toolbox import structure
 from connectors.domain.providers.toolbox.rules import subscribed_events
@@ -179,6 +179,11 @@ def subscribe(app: ProviderApp, _: Connection, wanted: SubscriptionRequest) -> C
     if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         # Usually "already exists": an earlier attempt whose answer was lost, or a repository connected twice.
         ours = yield from _find_hook(endpoints, url, wanted.callback_url)
+        if ours is None and has_too_many_hooks(response):
+            raise UnexpectedResponseError(
+                f"GitHub allows no more webhooks on {target}: it has as many as one event may have.",
+                next_step="Remove one that is not needed in its settings, under Webhooks.",
+            )
         if ours is None:
             raise UnexpectedResponseError(f"GitHub refused a webhook on {target}: {validation_codes(response)}.")
         response = yield from follow(send("PATCH", f"{url}/{ours.id}", document))
@@ -194,14 +199,18 @@ def unsubscribe(app: ProviderApp, _: Connection, subscription: Subscription) -> 
 
 
 def probe(app: ProviderApp, _: Connection, subscription: Subscription) -> Conversation[bool]:
-    """Whether the hook exists and is active: GitHub disables hooks when an organization restricts the app."""
+    """Whether the hook exists, delivers to its address and is active.
+
+    GitHub disables hooks when an organization restricts the app.
+    """
     url = hook_url(endpoints_of(app), subscription)
     if url is None:
         return False
     response = yield get(url, expects=frozenset({HTTPStatus.NOT_FOUND}))
     if response.status == HTTPStatus.NOT_FOUND:
         return False
-    return structure.read(response.json(), Hook, "GitHub's hook").active
+    hook = structure.read(response.json(), Hook, "GitHub's hook")
+    return hook.active and subscription.address in {None, hook.config.url}
 
 
 _REFUSALS = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -257,5 +266,6 @@ SUBSCRIPTIONS = Subscriptions(
     probe=probe,
     missed=missed,
     redeliver=redeliver,
+    remove_at="Settings > Webhooks of the repository or organization",
 )
 """Hooks do not expire, so there is no renewal and no lifetime."""

@@ -14,7 +14,7 @@ from connectors.domain.model.webhook import DeliveryHints, Ignored, VerifiedDeli
 from connectors.domain.providers.contract import ReadContext, SubscriptionScope, VerificationMaterial, Webhooks
 from connectors.domain.providers.github.events import Arrival, read_named_event
 from connectors.domain.providers.github.subscriptions import SUBSCRIPTIONS
-from connectors.domain.providers.toolbox.foreign import clean_text
+from connectors.domain.providers.toolbox.foreign import clean_text, read_count, read_object
 from connectors.domain.providers.toolbox.signatures import hmac_sha256_hex, is_made_with
 
 SIGNATURE_HEADER = "x-hub-signature-256"
@@ -72,6 +72,17 @@ def read_event(delivery: VerifiedDelivery, _: ReadContext) -> WebhookEvent | Ign
     return read_named_event(_name(event), None if action is None else _name(action), arrival)
 
 
+def read_accounts(delivery: VerifiedDelivery) -> tuple[str, ...]:
+    """The organization and the repository's owner, in a delivery that is signed with the app's secret."""
+    try:
+        payload = delivery.document
+    except UnexpectedResponseError:
+        return ()
+    owner = read_object(read_object(payload.get("repository")).get("owner"))
+    named = (read_object(payload.get("organization")).get("id"), owner.get("id"))
+    return tuple(dict.fromkeys(str(one) for one in map(read_count, named) if one is not None))
+
+
 def _name(text: str) -> str:
     # The name is stored with the delivery even if we do not know it.
     return clean_text(text)[:LONGEST_NAME]
@@ -87,6 +98,7 @@ WEBHOOKS = Webhooks(
     read_hints=read_hints,
     verify=verify,
     read_event=read_event,
+    read_accounts=read_accounts,
     subscriptions=SUBSCRIPTIONS,
     secret_headers=frozenset({SIGNATURE_HEADER, LEGACY_SIGNATURE_HEADER}),
 )

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from connectors.domain.model.connection import Connection
-from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
+from connectors.domain.model.errors import AccessLostError, DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.foreign_json import read_json
 from connectors.domain.model.http import Conversation, json_request
 from connectors.domain.model.oauth import ProviderApp
@@ -26,7 +26,7 @@ from connectors.domain.model.webhook import (
     WebhookEvent,
     WebhookRequest,
 )
-from connectors.domain.providers._google.channels import LIFETIME
+from connectors.domain.providers._google.channels import LIFETIME, REMOVE_AT
 from connectors.domain.providers._google.ids import read_id
 from connectors.domain.providers._google.limits import reason_of
 from connectors.domain.providers._google.signing_keys import Expected, fetch_signing_keys, verify_push_token
@@ -52,6 +52,9 @@ EMAIL_ACCOUNT = "email:"
 """Prefix of a mailbox's address, where an event names its account by address and not by Google's `sub`."""
 DATA_LIMIT = 4096
 """Characters. The data of a push has about 60 bytes."""
+
+PUBLISHER = "gmail-api-push@system.gserviceaccount.com"
+"""Whom Google publishes changes of mailboxes as."""
 
 MANUAL_SETUP = """\
 1. In the Google Cloud project of the OAuth client, create a Pub/Sub topic and let
@@ -139,10 +142,16 @@ def read_event(delivery: VerifiedDelivery, ctx: ReadContext) -> WebhookEvent | I
     pinned = None if ctx.app is None else ctx.app.options[SUBSCRIPTION_OPTION]
     if pinned and document.get("subscription") != pinned:
         return Ignored(EVENT, "of another Pub/Sub subscription")
-    notification = read_notification(document)
-    if notification is None:
+    account_ids = read_accounts(delivery)
+    if not account_ids:
         return Ignored(EVENT, "malformed data")
-    return WebhookEvent(event=EVENT, account_ids=(EMAIL_ACCOUNT + notification.mailbox,), needs_sync=True)
+    return WebhookEvent(event=EVENT, account_ids=account_ids, needs_sync=True)
+
+
+def read_accounts(delivery: VerifiedDelivery) -> tuple[str, ...]:
+    """The mailbox, by its address."""
+    notification = read_notification(read_document(delivery.request))
+    return () if notification is None else (EMAIL_ACCOUNT + notification.mailbox,)
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
@@ -183,6 +192,15 @@ def _watch(
     document = {"topicName": topic}
     try:
         response = yield json_request("POST", mailbox_url(app) + "/watch", document)
+    except AccessLostError as error:
+        if reason_of(error) not in {"forbidden", "PERMISSION_DENIED"}:
+            raise
+        raise AccessLostError(
+            "Gmail may not publish to the Pub/Sub topic.",
+            details=error.details,
+            next_step=f"Grant {PUBLISHER} the role Pub/Sub Publisher on the topic; a policy that restricts sharing to "
+            "the organization's own domains has to allow it.",
+        ) from error
     except UnexpectedResponseError as error:
         if reason_of(error) not in {"failedPrecondition", "FAILED_PRECONDITION"}:
             raise
@@ -210,9 +228,10 @@ def unsubscribe(
     yield json_request("POST", mailbox_url(app) + "/stop", {}, expects=frozenset({404}))
 
 
-def shared_key(connection: Connection) -> str:
-    """The mailbox: it has one watch per Cloud project, and this service is one project."""
-    return f"gmail:{mailbox_of(connection)}"
+def address(app: ProviderApp, callback_url: str) -> str | None:  # noqa: ARG001 - Pub/Sub has the URL
+    """The topic; None without one."""
+    topic: str | None = app.options[TOPIC_OPTION]
+    return topic or None
 
 
 WEBHOOKS = Webhooks(
@@ -220,6 +239,7 @@ WEBHOOKS = Webhooks(
     read_delivery_id=delivery_id,
     verify=verify,
     read_event=read_event,
+    read_accounts=read_accounts,
     to_signals=to_signals,
     subscriptions=Subscriptions(
         targets=targets,
@@ -227,7 +247,10 @@ WEBHOOKS = Webhooks(
         unsubscribe=unsubscribe,
         renew=renew,
         lifetime=LIFETIME,
-        shared_key=shared_key,
+        is_one_per_user=True,  # a mailbox has one watch per Cloud project, and this service is one project
+        remove_at=REMOVE_AT,
+        address=address,
+        one_address=True,
     ),
     manual_setup=MANUAL_SETUP,
     signing_keys=fetch_signing_keys,

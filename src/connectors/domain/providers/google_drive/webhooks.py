@@ -11,11 +11,13 @@ from connectors.domain.model.oauth import ProviderApp
 from connectors.domain.model.webhook import Ignored, Subscription, VerifiedDelivery, WebhookEvent
 from connectors.domain.providers._google.channels import (
     LIFETIME,
+    REMOVE_AT,
     RESOURCE_URI_HEADER,
     SECRET_HEADERS,
     STATE_HEADER,
     SYNC_STATE,
     read_hints,
+    read_subscription_metadata,
     stop,
     verify,
     watch,
@@ -104,6 +106,9 @@ WEBHOOKS = Webhooks(
     read_hints=read_hints,
     verify=verify,
     read_event=read_event,
-    subscriptions=Subscriptions(targets=targets, subscribe=subscribe, unsubscribe=unsubscribe, lifetime=LIFETIME),
+    subscriptions=Subscriptions(
+        targets=targets, subscribe=subscribe, unsubscribe=unsubscribe, lifetime=LIFETIME, remove_at=REMOVE_AT
+    ),
+    read_subscription_metadata=read_subscription_metadata,
     secret_headers=SECRET_HEADERS,
 )

@@ -7,7 +7,6 @@ Source: REST v3, Pagination.
 """
 
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -65,7 +64,6 @@ def read_listing(
     *,
     member: str = "values",
     limit: int | None = None,
-    gone_is_empty: bool = False,
     **params: str,
 ) -> Conversation[Listing]:
     """All items of a list.
@@ -76,7 +74,6 @@ def read_listing(
         path: below `/rest/api/3/`.
         member: the answer's member that holds them.
         limit: at most so many, from the start; None for all.
-        gone_is_empty: whether a missing list counts as empty.
         params: more of the query.
     """
     url, size = site_api(app, connection.account.id, path), str(limit or PAGE_SIZE)
@@ -86,7 +83,6 @@ def read_listing(
             method="GET",
             url=with_query(url, {"startAt": str(start), "maxResults": size, **params}),
             headers={"accept": "application/json"},
-            expects=frozenset({HTTPStatus.NOT_FOUND}) if gone_is_empty else frozenset(),
         )
 
     reading = _Reading(member)
@@ -101,8 +97,6 @@ def _read_pass(reading: _Reading, ask: Callable[[int], HttpRequest], limit: int 
     start, joint = 0, None
     for _ in range(MAX_PAGES):
         response = yield ask(start)
-        if response.status == HTTPStatus.NOT_FOUND:
-            return True
         items, page = reading.take(response)
         if joint is not None and (not items or _mark(items[0]) != joint):
             return False

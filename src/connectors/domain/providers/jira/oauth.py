@@ -236,4 +236,5 @@ OAUTH = OAuth(
     revoke=None,
     reuse_window=REUSE_WINDOW,
     idle_lifetime=IDLE_LIFETIME,
+    remove_at="https://id.atlassian.com/manage-profile/apps",
 )

@@ -13,7 +13,6 @@ Source: REST v3, Webhooks.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -27,7 +26,6 @@ from connectors.domain.providers.contract import SubscriptionReceipt, Subscripti
 from connectors.domain.providers.jira.endpoints import site_api
 from connectors.domain.providers.jira.events import DYNAMIC_EVENTS
 from connectors.domain.providers.jira.lists import read_listing
-from connectors.domain.providers.jira.oauth import ACCOUNT_ID
 from connectors.domain.providers.jira.payloads import read_id, read_time
 from connectors.domain.providers.toolbox.foreign import read_each, read_line, read_list, read_object
 
@@ -95,30 +93,29 @@ def subscribe(
         AccessLostError: the user sees no project.
         UnexpectedResponseError: Jira refused the registration; the message says why.
     """
-    return (yield from _settle(app, connection, request.callback_url, former=None))
+    return (yield from _settle(app, connection, request.callback_url))
 
 
 def renew(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[SubscriptionReceipt]:
     """The webhook with 30 more days, or its successor if it is gone or the visible projects have changed.
 
-    It delivers to the `url` in the subscription's metadata; a webhook with another URL is replaced and removed.
-
     Raises: as `subscribe`.
     """
-    url = subscription.metadata.get("url")
-    if not isinstance(url, str):
+    if subscription.address is None:
         raise UnexpectedResponseError("The subscription does not say which URL it delivers to; make it again.")
-    return (yield from _settle(app, connection, url, former=subscription.external_id))
+    return (yield from _settle(app, connection, subscription.address))
 
 
 def unsubscribe(app: ProviderApp, connection: Connection, subscription: Subscription) -> Conversation[None]:
     """Remove the webhook, and those that were left to lapse. Jira ignores unknown ids.
 
     The list has only webhooks of this app and user, so those with our URL are ours.
+
+    Raises:
+        AccessLostError: the site is closed. Its webhooks are there again if it is opened again.
     """
-    url = subscription.metadata.get("url")
-    hooks = yield from list_hooks(app, connection, gone_is_empty=True)
-    ids = {hook.id for hook in hooks if url is not None and hook.url == url}
+    hooks = yield from list_hooks(app, connection)
+    ids = {hook.id for hook in hooks if subscription.address is not None and hook.url == subscription.address}
     if subscription.external_id is not None:
         ids.add(subscription.external_id)
     if ids:
@@ -134,19 +131,12 @@ def probe(app: ProviderApp, connection: Connection, subscription: Subscription) 
     hook = next((one for one in hooks if one.id == subscription.external_id), None)
     if hook is None or hook.ends_before(subscription.expires_at) or hook.ends_before(subscription.updated_at):
         return False
-    return hook.url is None or hook.url == subscription.metadata.get("url", hook.url)
+    return hook.url is None or subscription.address in {None, hook.url}
 
 
-def shared_key(connection: Connection) -> str:
-    """Connections of one user to one site share one webhook, across tenants."""
-    return f"{connection.account.id}:{connection.account.metadata.get(ACCOUNT_ID, '')}"
-
-
-def list_hooks(
-    app: ProviderApp, connection: Connection, *, gone_is_empty: bool = False
-) -> Conversation[tuple[Hook, ...]]:
+def list_hooks(app: ProviderApp, connection: Connection) -> Conversation[tuple[Hook, ...]]:
     """The webhooks that this app and user have on the site, oldest first."""
-    listing = yield from read_listing(app, connection, "webhook", gone_is_empty=gone_is_empty)
+    listing = yield from read_listing(app, connection, "webhook")
     found = (Hook.read(value) for value in listing.items)
     return tuple(sorted((hook for hook in found if hook is not None), key=lambda hook: int(hook.id)))
 
@@ -158,9 +148,7 @@ def visible_projects(app: ProviderApp, connection: Connection) -> Conversation[t
     return tuple(sorted({int(item) for item in found if item is not None and item.isdigit()}))
 
 
-def _settle(
-    app: ProviderApp, connection: Connection, url: str, former: str | None
-) -> Conversation[SubscriptionReceipt]:
+def _settle(app: ProviderApp, connection: Connection, url: str) -> Conversation[SubscriptionReceipt]:
     """One webhook for this URL that covers what is visible and has just been renewed.
 
     Of several that fit, the oldest is taken, so that connections agree on one.
@@ -175,13 +163,12 @@ def _settle(
     jql = f"project in ({', '.join(map(str, projects))})"
     ours = [hook for hook in hooks if hook.url == url]
     spare = [hook.id for hook in ours]
-    unwanted = [hook.id for hook in hooks if hook.id == former and hook.url != url]
     fitting = next((hook.id for hook in ours if hook.covers(jql)), None)
     kept = None if fitting is None else (yield from _refresh(app, connection, fitting))
     if kept is None:
         # A webhook that fits and could not be extended has ended, so it is removed first.
         spare.sort(key=lambda hook_id: hook_id != fitting)
-        removed = [*unwanted, *spare][: max(len(hooks) - MOST_HOOKS + 1, 0)]
+        removed = spare[: max(len(hooks) - MOST_HOOKS + 1, 0)]
         yield from _delete(app, connection, removed)
         kept = yield from _register(app, connection, url, jql)
         spare = [hook_id for hook_id in spare if hook_id not in removed]
@@ -192,10 +179,10 @@ def _settle(
     if kept not in present:
         raise UnexpectedResponseError("Jira does not list the webhook that it has just confirmed.")
     # One of Jira's five is left free, for the next successor.
-    removed = [*unwanted, *spare[: max(len(spare) - MOST_HOOKS + 2, 0)]]
+    removed = spare[: max(len(spare) - MOST_HOOKS + 2, 0)]
     yield from _delete(app, connection, [hook_id for hook_id in removed if hook_id in present])
     others = [hook.id for hook in listed if hook.url == url and hook.id not in {kept, *removed}]
-    return _receipt(connection, present[kept], url, others)
+    return _receipt(connection, present[kept], others)
 
 
 def _refresh(app: ProviderApp, connection: Connection, hook_id: str) -> Conversation[str | None]:
@@ -207,12 +194,12 @@ def _refresh(app: ProviderApp, connection: Connection, hook_id: str) -> Conversa
     return next((hook.id for hook in hooks if hook.id == hook_id and not hook.ends_before(until)), None)
 
 
-def _receipt(connection: Connection, hook: Hook, url: str, others: list[str]) -> SubscriptionReceipt:
+def _receipt(connection: Connection, hook: Hook, others: list[str]) -> SubscriptionReceipt:
     ids = dict.fromkeys([hook.id, *others, *read_each(connection.metadata.get(WEBHOOK_IDS), read_id)])
     return SubscriptionReceipt(
         external_id=hook.id,
         expires_at=hook.expires_at,
-        metadata={"url": url, "jql": hook.jql},
+        metadata={"jql": hook.jql},
         connection_metadata={WEBHOOK_IDS: list(ids)[:KEPT_IDS]},
     )
 
@@ -242,7 +229,6 @@ def _delete(app: ProviderApp, connection: Connection, ids: list[str]) -> Convers
         "DELETE",
         site_api(app, connection.account.id, "webhook"),
         {"webhookIds": [int(item) for item in ids if item.isdigit()]},
-        expects=frozenset({HTTPStatus.NOT_FOUND}),
     )
 
 
@@ -253,5 +239,8 @@ SUBSCRIPTIONS = Subscriptions(
     renew=renew,
     probe=probe,
     lifetime=LIFETIME,
-    shared_key=shared_key,
+    is_one_per_user=True,
+    # No page lists what an app has registered.
+    remove_at="It ends by itself within 30 days; the app can be removed at https://id.atlassian.com/manage-profile/apps",
+    one_address=True,
 )

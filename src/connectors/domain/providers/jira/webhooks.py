@@ -156,7 +156,39 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
         return Ignored(envelope.event, why_ignored(envelope))
     if envelope.site is None and _is_dynamic(delivery, envelope):
         raise UnexpectedResponseError("The delivery names no site.")
-    return WebhookEvent(event=envelope.event, account_ids=() if envelope.site is None else (envelope.site,))
+    return WebhookEvent(event=envelope.event, account_ids=read_accounts(delivery))
+
+
+def read_accounts(delivery: VerifiedDelivery) -> tuple[str, ...]:
+    """The site, if a link in the body names it."""
+    envelope = _find_envelope(delivery)
+    return () if envelope is None or envelope.site is None else (envelope.site,)
+
+
+def verify_owner(delivery: VerifiedDelivery, connection: Connection) -> None:
+    """Check that the delivery is of the connection's site and, if our webhook sent it, of one of its webhooks.
+
+    A body that is no JSON object names neither.
+
+    Raises:
+        DeliveryRejectedError: it is not.
+    """
+    envelope = _find_envelope(delivery)
+    if envelope is None:
+        return
+    of_connection = {connection.account.id, f"host:{host_of(connection.account.url)}"}
+    is_dynamic = _is_dynamic(delivery, envelope)
+    if envelope.site not in of_connection and (envelope.site is not None or is_dynamic):
+        raise DeliveryRejectedError("The delivery is of another site than the connection's.")
+    if is_dynamic and not envelope.webhook_ids & own_ids(connection):
+        raise DeliveryRejectedError("The delivery is of a webhook that the connection does not have.")
+
+
+def _find_envelope(delivery: VerifiedDelivery) -> Envelope | None:
+    try:
+        return Envelope.read(delivery.document)
+    except UnexpectedResponseError:
+        return None
 
 
 def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Connection) -> WebhookEvent:
@@ -165,16 +197,9 @@ def to_signals(delivery: VerifiedDelivery, event: WebhookEvent, connection: Conn
     A change of a status of unknown category makes none: a read finds the category, and emits it with the right kind.
 
     Raises:
-        DeliveryRejectedError: it is from another site, or for a webhook that this connection does not have.
         UnexpectedResponseError: the id of the subject or the time is missing.
     """
     envelope = Envelope.read(delivery.document)
-    of_connection = {connection.account.id, f"host:{host_of(connection.account.url)}"}
-    is_dynamic = _is_dynamic(delivery, envelope)
-    if envelope.site not in of_connection and (envelope.site is not None or is_dynamic):
-        raise DeliveryRejectedError("The delivery is of another site than the connection's.")
-    if is_dynamic and not envelope.webhook_ids & own_ids(connection):
-        raise DeliveryRejectedError("The delivery is of a webhook that the connection does not have.")
     site = Site.of(connection)
     signals = normalize(envelope, site)
     if envelope.event == PROJECT_CREATED:
@@ -201,6 +226,8 @@ WEBHOOKS = Webhooks(
     read_delivery_id=delivery_id_of,
     verify=verify,
     read_event=read_event,
+    read_accounts=read_accounts,
+    verify_owner=verify_owner,
     to_signals=to_signals,
     subscriptions=SUBSCRIPTIONS,
     manual_setup=MANUAL_SETUP,

@@ -51,6 +51,11 @@ def may(context: SyncContext, scope: str) -> bool:
 
 def discover(context: SyncContext, window: Window, cursor: Cursor | None) -> Conversation[DiscoveryPage]:  # noqa: ARG001
     """One page of `conversations.list`, archived channels included: they can be read as well."""
+    if context.connection.account.metadata.get("is_enterprise_install"):
+        raise AccessLostError(
+            "The app is installed for a whole organization, where nothing can be read yet; webhooks report new events.",
+            next_step="Connect again and choose one workspace; each workspace is a connection of its own.",
+        )
     found = cursor or {}
     # Without groups:history a private channel's name is useless, and requesting the type would fail the call.
     private = may(context, "groups:read") and may(context, "groups:history")

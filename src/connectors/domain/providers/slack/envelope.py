@@ -4,10 +4,12 @@ Source: docs.slack.dev, "The Events API".
 """
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
+from connectors.domain.model.instant import from_epoch_seconds
 from connectors.domain.providers.slack.payloads import TYPE_LIMIT, event_name, read_id, read_ts
 from connectors.domain.providers.toolbox.foreign import read_list, read_object, read_text
 
@@ -38,6 +40,15 @@ class Envelope:
         """The outer `event_time` as a `ts`, for events that carry no `event_ts`. The same on every retry."""
         at = self.event_time
         return read_ts(str(at)) if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 10**11 else None
+
+    @property
+    def at(self) -> datetime | None:
+        """When the event happened at the latest, by Slack's clock, which counts whole seconds; None if it does not
+        say."""
+        try:
+            return from_epoch_seconds(self.event_time) + timedelta(seconds=1)
+        except (ValueError, OverflowError):
+            return None
 
 
 def read_envelope(document: Mapping[str, Any]) -> Envelope:

@@ -45,12 +45,12 @@ ERROR_LIMIT = 80
 
 RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
 TOKEN_EXPIRED = "token_expired"  # noqa: S105 - an error's name
-TOKEN_IS_SPENT = frozenset({TOKEN_EXPIRED, "token_revoked"})
-"""Errors after which the refresh token may still work. Slack keeps two access tokens of an installation alive: a third
-one, of another tenant's consent, revokes the oldest and leaves its refresh token alone."""
 GRANT_IS_DEAD = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "account_inactive", "org_login_required", "user_removed_from_team"}
 )
+"""Errors of a method for an access token that is dead. Its refresh token may still work: Slack keeps two access tokens
+of an installation alive, and a third one, of another tenant's consent, revokes the oldest and leaves its refresh token
+alone."""
 GRANT_IS_SPENT = frozenset(
     {"invalid_code", "code_already_used", "invalid_refresh_token", "invalid_grant", "code_expired", "access_denied"}
 )
@@ -187,11 +187,12 @@ def read_throttle(response: HttpResponse, now: datetime) -> RateLimitedError | N
 
 
 def is_unauthorized(response: HttpResponse) -> bool:
-    """Whether to try a refresh: Slack answers 200 for a token that is past its 12 hours or revoked."""
+    """Whether the access token is dead: Slack says so with status 200, too."""
     if response.status == HTTPStatus.UNAUTHORIZED:
         return True
     refused = read_refusal(response)
-    return refused is not None and error_code(refused) in TOKEN_IS_SPENT
+    code = None if refused is None else error_code(refused)
+    return code == TOKEN_EXPIRED or code in GRANT_IS_DEAD
 
 
 def read_refusal(response: HttpResponse) -> dict[str, Any] | None:

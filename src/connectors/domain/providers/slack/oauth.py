@@ -300,4 +300,5 @@ OAUTH = OAuth(
     revocation_scope=RevocationScope.ACCOUNT,
     reuse_window=REUSE_WINDOW,
     token_names=(USER,),
+    remove_at="The workspace's installed apps (https://slack.com/apps/manage)",
 )

@@ -122,9 +122,18 @@ def read_event(delivery: VerifiedDelivery, context: ReadContext) -> WebhookEvent
     if envelope.type == RATE_LIMITED:
         return attrs.evolve(found, needs_sync=True)
     if envelope.name in LIFECYCLE_EVENTS:
-        return attrs.evolve(found, lifecycle=Lifecycle.REVOKED)
+        return attrs.evolve(found, lifecycle=Lifecycle.REVOKED, at=envelope.at)
     reading = read_signal(envelope.event, Workspace(id=envelope.account_id), envelope.fallback_ts)
     return reading if isinstance(reading, Ignored) and envelope.name not in NEW_CHANNEL_EVENTS else found
+
+
+def read_accounts(delivery: VerifiedDelivery) -> tuple[str, ...]:
+    """The installation that the event is for."""
+    try:
+        account_id = read_envelope(delivery.document).account_id
+    except UnexpectedResponseError:
+        return ()
+    return () if account_id is None else (account_id,)
 
 
 def answer_challenge(envelope: Envelope) -> Ignored:
@@ -183,6 +192,7 @@ WEBHOOKS = Webhooks(
     read_delivery_id=delivery_id,
     verify=verify,
     read_event=read_event,
+    read_accounts=read_accounts,
     to_signals=to_signals,
     subscriptions=None,
     manual_setup=MANUAL_SETUP,

@@ -4,8 +4,11 @@
    or extension. Cliq shows the public key as base64 without PEM lines. The raw bytes count; if they do not match, the
    compact form of the same JSON is tried, because Zoho's own sample verifies that.
 2. A signed body says when it was made. If that is more than a day ago, it is rejected as a replay.
-3. Without that header the request carries our secret as `Authorization: Bearer` or `X-Webhook-Token`, never in the URL.
-   It is the connection's own secret if one was made, otherwise the one that is set for all.
+3. A public key is set for all connections, so it does not say whose bot signed. The delivery's organization must be the
+   connection's, or its URL must have the connection's key.
+4. Without that header the request carries our secret as `Authorization: Bearer` or `X-Webhook-Token`, never in the URL.
+   It is the connection's own secret if one was made, otherwise the one that is set for all; then the URL must have the
+   connection's key, because a script of another tenant knows that secret, too, and may name any organization.
 
 Source: zoho.com/cliq/help/platform/build-url-invoke-type-extensions.
 """
@@ -22,13 +25,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from connectors.domain.model.connection import Connection
 from connectors.domain.model.errors import DeliveryRejectedError, UnexpectedResponseError
 from connectors.domain.model.webhook import VerifiedDelivery, WebhookRequest
+from connectors.domain.providers._zoho.ids import read_id
 from connectors.domain.providers.contract import Reader, VerificationMaterial
 from connectors.domain.providers.toolbox.foreign import millis_instant
 from connectors.domain.providers.toolbox.options import several
 from connectors.domain.providers.toolbox.signatures import is_made_with
 from connectors.domain.providers.zoho_cliq.payloads import read_push
+from connectors.domain.providers.zoho_cliq.signals import ORGANIZATION
 
 SIGNATURE_HEADER = "x-cliq-signature"
 TOKEN_HEADER = "x-webhook-token"  # noqa: S105 - a header's name
@@ -51,9 +57,31 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
     """The delivery, if it has Zoho's signature or our secret. See `Webhooks.verify`."""
     if SIGNATURE_HEADER in request.headers:
         verify_signature(request, material)
+        if not material.has_url_key and not is_of_organization(request, material.connection):
+            raise not_of_connection()
         return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via="app")
     verify_token(request, material)
+    if material.via == "app" and not material.has_url_key:
+        raise not_of_connection()
     return VerifiedDelivery(request=request, delivery_id=delivery_id(request), via=material.via)
+
+
+def not_of_connection() -> DeliveryRejectedError:
+    """The rejection of what is proven to come from a bot, but not from one of this connection."""
+    return DeliveryRejectedError(
+        "Nothing proves that the delivery is of this connection.",
+        next_step="Let the bot post to the URL that `connectors webhooks url` prints for this connection, or send a "
+        "secret of the connection's own (`connectors webhooks secret`).",
+    )
+
+
+def is_of_organization(request: WebhookRequest, connection: Connection | None) -> bool:
+    """Whether a signed body names the organization that the connection is known to belong to."""
+    known = None if connection is None else read_id(connection.metadata.get(ORGANIZATION))
+    try:
+        return known is not None and read_push(request.document).organization == known
+    except UnexpectedResponseError:
+        return False
 
 
 # --- Zoho's signature ------------------------------------------------------------------------------------------------

@@ -90,7 +90,9 @@ FAMILIES = derive_families_by_kind(
 )
 
 _SETUP = """\
-Cliq has no subscriptions: a bot forwards the events of its chats. Do A or B for each connection.
+Cliq has no subscriptions: a bot forwards the events of its chats. Do A or B for each connection. Its URL is printed by
+`connectors webhooks url --tenant <tenant> <connection>` (POST /connections/<connection>/webhook-url): {webhook_url} and
+a key, without which a secret or a public key that is set for all connections is not enough.
 A. A script of your own. Make a secret with `connectors webhooks secret --tenant <tenant> <connection>`, or set one for
    all connections, POBLYSH_ZOHO_CLIQ_WEBHOOK_SECRET. In Cliq create a bot, and put this into its participation handler:
      payload = {"handler":"participation_handler","operation":operation,"data":data,"chat":chat,"user":user,
@@ -99,13 +101,13 @@ A. A script of your own. Make a secret with `connectors webhooks secret --tenant
      payload = {"handler":"<handler>","message":message,"chat":chat,"user":user,
        "access":access,"time":zoho.currenttime.toLong()};
    and after it, in each of them:
-     response = invokeurl [ url: "{webhook_url}" type: POST body: payload.toString()
+     response = invokeurl [ url: "<the URL>" type: POST body: payload.toString()
        headers: {"Content-Type":"application/json","X-Webhook-Token":"<the secret>"} ];
-B. A webhook bot. Create a bot with the execution type Webhook and {webhook_url} as its execution URL, with its
+B. A webhook bot. Create a bot with the execution type Webhook and that URL as its execution URL, with its
    handlers participation_handler, <handlers>; copy the public key that Cliq shows into POBLYSH_ZOHO_CLIQ_PUBLIC_KEY;
    restart.
-Then add the bot to the channels that it should watch, with the permission to listen to messages. The URL names the
-tenant and the connection (GET /connections). Direct messages between people are never pushed.
+Then add the bot to the channels that it should watch, with the permission to listen to messages. Direct messages
+between people are never pushed.
 Set POBLYSH_ZOHO_CLIQ_BOT_ID to the bot's id to leave its own messages out."""
 MANUAL_SETUP = _SETUP.replace("<handlers>", ", ".join(sorted(MESSAGE_HANDLERS)))
 

@@ -1,7 +1,8 @@
 """Zoho Mail's outgoing webhook: the mailbox's owner sets it up by hand, and it reports only incoming mail.
 
 1. The first request announces the secret in `X-Hook-Secret` and must get a 200. The secret is stored if the connection
-   has none. Later announcements prove nothing; only an operator (`connectors webhooks rekey`) can allow another secret.
+   has none and the URL has the connection's key, which only the operator and the mailbox's owner know. Later
+   announcements prove nothing; only an operator (`connectors webhooks rekey`) can allow another secret.
 2. Every later request is signed: `X-Hook-Signature` is base64(HMAC-SHA256(secret, raw body)). The secret is used as the
    text that was sent. If an announcement has a signature too, it must be made with the announced secret.
 3. There is no delivery id and no timestamp: the body's hash is the id, and the signal's key does not depend on it.
@@ -43,10 +44,11 @@ MANUAL_SETUP = """\
 Zoho Mail has no API call for this: the mailbox's owner does it once, after the mailbox is connected (paid plans only).
 Without it nothing is lost: mail is found by polling, some minutes later.
 1. In Zoho Mail open Settings > Integrations > Developer Space > Outgoing Webhooks; add a webhook for the entity Mail.
-2. Enter {webhook_url} as its URL: the tenant's id and the connection's id (GET /connections) belong into it.
+2. Enter the URL that `connectors webhooks url --tenant <tenant> <connection>` prints
+   (POST /connections/<connection>/webhook-url): {webhook_url} and a key. Without the key no secret is taken.
 3. Save. Zoho announces its secret at once, so the service must be running; the first one announced is kept.
 Zoho announces a new secret when the webhook is made again or its URL edited, and it is refused. To take it, first run
-`connectors webhooks rekey --tenant <tenant> <connection>`, then save the webhook again."""
+`connectors webhooks rekey --tenant <tenant> <connection>`, then save the webhook again with that URL."""
 
 
 def delivery_id(request: WebhookRequest) -> str:
@@ -71,7 +73,7 @@ def verify(request: WebhookRequest, material: VerificationMaterial) -> VerifiedD
     if not material.secrets:
         raise DeliveryRejectedError(
             "There is no webhook secret to check this delivery with.",
-            next_step="Save the webhook in Zoho Mail again: its first request announces the secret.",
+            next_step="Enter the URL of `connectors webhooks url` in Zoho Mail and save: that announces the secret.",
         )
     signature = request.headers.get(SIGNATURE_HEADER)
     if signature is None:

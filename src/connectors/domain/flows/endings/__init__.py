@@ -1,0 +1,1 @@
+"""Ends what we have at vendors, and proves it before it is forgotten."""
