@@ -30,8 +30,6 @@ POLL = timedelta(milliseconds=50)
 
 MAX_WAIT = 60
 """Seconds until a read that does not end is given up. It takes a fraction of a second."""
-ASKED_AGAIN = 10
-"""Seconds after which a read that has not ended is asked for again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -110,13 +108,10 @@ def _running(name: str, run: Callable[[], None], stop: Callable[[], None]) -> It
 
 def _read(connectors: Connectors, tenant: str, connection: str) -> None:
     tenant_id, connection_id = TenantId(UUID(tenant)), ConnectionId(UUID(connection))
+    connectors.jobs.request(tenant_id, connection_id, JobType.INCREMENTAL)
     deadline = time.monotonic() + MAX_WAIT
     while time.monotonic() < deadline:
-        # Asked for again after a while, as somebody who waits would do.
-        connectors.jobs.request(tenant_id, connection_id, JobType.INCREMENTAL)
-        again_at = time.monotonic() + ASKED_AGAIN
-        while time.monotonic() < again_at:
-            if not connectors.jobs.unfinished(tenant_id, connection_id):
-                return
-            time.sleep(0.02)
+        if not connectors.jobs.unfinished(tenant_id, connection_id):
+            return
+        time.sleep(0.02)
     raise TimeoutError(f"the worker has not read connection {connection} in {MAX_WAIT} seconds")

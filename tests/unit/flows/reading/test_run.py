@@ -17,6 +17,7 @@ from connectors.domain.model.errors import (
 )
 from connectors.domain.model.spans import EPOCH
 from connectors.domain.model.stream_state import StreamStatus
+from connectors.domain.model.streams import DISCOVERY
 from connectors.domain.model.sync import JobStatus, JobType
 from tests.support.builders import NOW, OTHER_TENANT, TENANT
 from tests.support.provider import make_acme
@@ -186,6 +187,20 @@ def test_a_job_may_name_a_stream(world):
     world.run_for(timedelta(seconds=10), step=timedelta(seconds=1))
     assert (world.job(job).status, world.job(job).streams.total) == (JobStatus.SUCCEEDED, 0)
     assert listed[-1] >= job.scheduled_at
+
+
+@pytest.mark.parametrize("target", [ACCOUNT, DISCOVERY])
+def test_a_job_ends_though_its_stream_does_not_know_of_it(world, target):
+    """Its row may have come after the request, and have been read by a clock that was a moment behind."""
+    sync_run = SyncRun(world)
+    world.later(minutes=1)
+    job = sync_run.request(JobType.WEBHOOK, target=target)
+    with world.uow() as uow:
+        state = next(one for one in uow.streams.list(job.tenant_id, job.connection_id) if one.key == target)
+        behind = job.scheduled_at - timedelta(milliseconds=1)
+        uow.streams.save([attrs.evolve(state, requested_at=None, read_until=behind, served_at=behind)])
+    world.run_for(timedelta(seconds=15), step=timedelta(seconds=1))
+    assert world.job(job).status is JobStatus.SUCCEEDED
 
 
 def test_a_stream_that_is_listed_too_late_is_looked_for_again(world):

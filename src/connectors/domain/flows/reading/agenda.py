@@ -464,6 +464,17 @@ def looked_for_at(jobs: Iterable[SyncJob], known: Container[str], began_at: date
     return _latest([job for job in jobs if job.target is not None and job.target not in known], began_at)
 
 
+def is_request_lost(state: StreamState, job: SyncJob) -> bool:
+    """Whether an unfinished job asks for this stream and the row does not say so.
+
+    The row may not have been there when the job was requested, and what was read since may bear an earlier time: clocks
+    are read a moment before they are compared.
+    """
+    is_read = state.read_until is not None and state.read_until >= job.scheduled_at
+    is_noted = state.requested_at is not None and state.requested_at >= job.scheduled_at
+    return not is_read and not is_noted
+
+
 def _latest(jobs: Iterable[SyncJob], began_at: datetime) -> datetime | None:
     times = [job.scheduled_at for job in jobs]
     return min(max(times), began_at) if times else None

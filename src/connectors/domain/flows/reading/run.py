@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 import attrs
 
 from connectors.domain.flows.provider_access.session import ProviderAccess
-from connectors.domain.flows.reading.agenda import Agenda, Kind, Work, discovered_by, looked_for_at, wanted_by
+from connectors.domain.flows.reading.agenda import (
+    Agenda,
+    Kind,
+    Work,
+    discovered_by,
+    is_request_lost,
+    looked_for_at,
+    wanted_by,
+)
 from connectors.domain.flows.reading.concurrency import Concurrency
 from connectors.domain.flows.reading.failures import Failures
 from connectors.domain.flows.reading.jobs import lock_account, require_readable
@@ -237,6 +245,10 @@ class SyncFlow:
                 updated_at=now,
             )
             uow.streams.save([states[DISCOVERY]])
+        for job in jobs:
+            if job.target in states and is_request_lost(states[job.target], job):
+                uow.streams.request(*owner, job.target, at=job.scheduled_at)
+                states[job.target] = attrs.evolve(states[job.target], requested_at=job.scheduled_at)
         return Agenda(
             streams=streams,
             account=account,
