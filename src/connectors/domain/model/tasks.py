@@ -106,48 +106,28 @@ def read_task(tenant_id: TenantId, connection_id: ConnectionId, *, is_history_on
 
 def maintenance_task(tenant_id: TenantId, connection_id: ConnectionId) -> QueuedTask:
     """The task that maintains a connection's subscriptions. It does not wait for the connection's syncs."""
-    name = f"tend:{connection_id}"
-    return QueuedTask(
-        kind=TaskKind.MAINTAIN,
-        tenant_id=tenant_id,
-        subject_id=connection_id,
-        priority=MAINTENANCE_PRIORITY,
-        lock=name,
-        queueing_lock=name,
-    )
+    return _one_at_a_time(TaskKind.MAINTAIN, tenant_id, connection_id, f"tend:{connection_id}")
 
 
 def refresh_task(tenant_id: TenantId, grant_id: GrantId) -> QueuedTask:
     """The task that refreshes a grant's tokens before they expire unused."""
-    name = f"refresh:{grant_id}"
-    return QueuedTask(
-        kind=TaskKind.REFRESH,
-        tenant_id=tenant_id,
-        subject_id=grant_id,
-        priority=MAINTENANCE_PRIORITY,
-        lock=name,
-        queueing_lock=name,
-    )
+    return _one_at_a_time(TaskKind.REFRESH, tenant_id, grant_id, f"refresh:{grant_id}")
 
 
 def proof_task(tenant_id: TenantId, connection_id: ConnectionId) -> QueuedTask:
     """The task that asks the provider whether a connection still works. It does not wait for the connection's syncs."""
-    name = f"prove:{connection_id}"
-    return QueuedTask(
-        kind=TaskKind.PROVE,
-        tenant_id=tenant_id,
-        subject_id=connection_id,
-        priority=MAINTENANCE_PRIORITY,
-        lock=name,
-        queueing_lock=name,
-    )
+    return _one_at_a_time(TaskKind.PROVE, tenant_id, connection_id, f"prove:{connection_id}")
 
 
 def end_task(tenant_id: TenantId, subject_id: UUID) -> QueuedTask:
     """The task that ends a grant or a subscription at its provider."""
-    name = f"end:{subject_id}"
+    return _one_at_a_time(TaskKind.END, tenant_id, subject_id, f"end:{subject_id}")
+
+
+def _one_at_a_time(kind: TaskKind, tenant_id: TenantId, subject_id: UUID, name: str) -> QueuedTask:
+    """Maintenance of something: one such task runs, and one waits."""
     return QueuedTask(
-        kind=TaskKind.END,
+        kind=kind,
         tenant_id=tenant_id,
         subject_id=subject_id,
         priority=MAINTENANCE_PRIORITY,
